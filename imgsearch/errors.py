@@ -1,0 +1,28 @@
+"""The errors imgsearch raises. Each message is one plain sentence for the user, with the next step.
+
+ImgsearchError
+├── InputError          what the user gave cannot be used
+│   ├── PictureError    not a picture, damaged, too large
+│   └── SettingsError   an unknown or impossible setting
+└── BundleError         a bundle that cannot be opened
+"""
+
+
+class ImgsearchError(Exception):
+    """Root of the tree: catch it to show any message of this package to the user."""
+
+
+class InputError(ImgsearchError):
+    """What the user gave (a text, a number, a folder) cannot be used."""
+
+
+class PictureError(InputError):
+    """Bytes or a file that do not decode to a picture within the limits."""
+
+
+class SettingsError(InputError):
+    """A setting that is unknown or has an impossible value."""
+
+
+class BundleError(ImgsearchError):
+    """A bundle that is missing, damaged, of a newer format, or made by another encoder."""

@@ -1,0 +1,140 @@
+"""The records that travel between the modules: frozen, with plain JSON in and out."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Undecoded input of a build."""
+
+    id: str  # a folder's: the path relative to it, with "/"
+    data: bytes
+    caption: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)  # the rest of its metadata row
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A picture (or another file) that is not indexed, and why."""
+
+    picture: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """An indexed picture."""
+
+    id: str
+    caption: str
+    columns: Mapping[str, str]
+    sha256: str  # hex digest of the picture's bytes
+    thumbnail: bytes = field(repr=False)  # WebP
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An item found, its rank (from 1) and its score (cosine, -1..1)."""
+
+    rank: int
+    item: Item
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"rank": self.rank, "id": self.item.id, "score": round(self.score, 4), "caption": self.item.caption}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The hits of one query, best first, and the seconds it took."""
+
+    query: str
+    hits: list[Hit]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "query": self.query,
+            "seconds": round(self.seconds, 4),
+            "hits": [hit.to_json() for hit in self.hits],
+        }
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A word of the vocabulary with its score: the share of its group's confidence it holds, 0..1."""
+
+    tag: str
+    score: float
+    group: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """One sentence about a picture, its tags (best first) and the seconds it took."""
+
+    caption: str
+    tags: list[Tag]
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"caption": self.caption, "tags": [{"tag": t.tag, "score": round(t.score, 4)} for t in self.tags]}
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did."""
+
+    num_items: int
+    skipped: list[Skip]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"seconds": round(self.seconds, 2)}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A bundle's identity."""
+
+    encoder: str  # model_id
+    dim: int
+    num_items: int
+    source: str  # the folder the pictures came from, relative to the bundle
+    created: str  # ISO 8601, UTC
+    files: Mapping[str, str]  # SHA-256 (hex) of each other file of the bundle
+    precision: str = "float32"  # of the encoder's forward pass
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The text of manifest.json, which ends with the digest of what stands before it."""
+        fields = asdict(self) | {"files": dict(self.files)}
+        return _render(fields | {"digest": _digest(fields)})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Raises ValueError where `text` is not, to the letter, what `to_json` wrote."""
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ValueError("not a manifest")
+        digest = fields.pop("digest", None)
+        if digest != _digest(fields) or text != _render(fields | {"digest": digest}):
+            raise ValueError("the digest does not match")
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise ValueError("the fields are not those of a manifest") from error
+
+
+def _render(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_render(fields).encode()).hexdigest()

@@ -1,0 +1,34 @@
+"""Embeddings: float32 arrays whose rows are unit vectors."""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Embeddings: TypeAlias = npt.NDArray[np.float32]
+"""float32, shape (n, dim), every row of L2 norm 1 (to 1e-3: rows may have been stored in half precision)."""
+
+UNIT_TOLERANCE = 1e-3
+
+
+def normalize(rows: npt.ArrayLike) -> Embeddings:
+    """Scale each row of an (n, dim) array to L2 norm 1, as float32.
+
+    Raises ValueError where a row is zero or not finite: it has no direction.
+    """
+    array = np.asarray(rows, dtype=np.float32)
+    norms = np.linalg.norm(array, axis=-1, keepdims=True)
+    if not np.all(np.isfinite(norms)) or np.any(norms == 0):
+        raise ValueError("a row is zero or not finite: it cannot be scaled to unit length")
+    return np.asarray(array / norms, dtype=np.float32)
+
+
+def check_unit(rows: Embeddings, dim: int) -> Embeddings:
+    """Return `rows` if it is float32 of shape (n, dim) with unit rows, else raise ValueError naming both sides."""
+    if rows.ndim != 2 or rows.shape[1] != dim:
+        raise ValueError(f"the embeddings have shape {rows.shape}, expected (n, {dim})")
+    if rows.dtype != np.float32:
+        raise ValueError(f"the embeddings are {rows.dtype}, expected float32")
+    if not np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=UNIT_TOLERANCE):
+        raise ValueError("the embeddings have rows that are not of unit length")
+    return rows
