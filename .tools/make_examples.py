@@ -44,8 +44,8 @@ def stamps(root: Path) -> Iterator[Photo]:
             continue
         lines = text.read_text("utf-8").splitlines()
         french = next((line.removeprefix("fr.utf8=") for line in lines if line.startswith("fr.utf8=")), "")
-        subject = png.parent.relative_to(root).as_posix()
-        file_name = f"stamps/{subject.replace('/', '-')}-{png.stem.lower()}.jpg"
+        subject = path.split("/")[0]
+        file_name = f"stamps/{path.removesuffix('.png').replace('/', '-').lower()}.jpg"
         yield Photo(png, file_name, lines[0].strip(), french.strip(), subject, STAMPS_CREDIT, STAMPS_LICENCE)
 
 
@@ -58,31 +58,31 @@ def others(folder: Path, subfolder: str, table: str) -> Iterator[Photo]:
 
 SKIMAGE = """
 astronaut.png | astronaut | people | An astronaut in an orange space suit, with a flag and a model of the space shuttle. | Une astronaute en combinaison spatiale orange, avec un drapeau et une maquette de navette spatiale. | NASA | Public domain
-chelsea.png | chelsea | animals/cats | The face of a tabby cat. | La tête d'un chat tigré. | Stefan van der Walt | CC0-1.0
-coffee.png | coffee | food/drinks | A cup of espresso on a saucer, on a wooden table. | Une tasse d'expresso sur sa soucoupe, sur une table en bois. | Rachel Michetti, courtesy of Pikolo Espresso Bar | CC0-1.0
-rocket.jpg | rocket | space/rockets | A rocket on the launch pad at dusk. | Une fusée sur son pas de tir, au crépuscule. | SpaceX | Public domain
-motorcycle_left.png | motorcycle | vehicles/motorcycles | A red motorcycle in a garage. | Une moto rouge dans un garage. | Middlebury 2014 stereo benchmark (N. Nesic, P. Westling, X. Wang, Y. Kitajima, G. Krathwohl, D. Scharstein) | Distributed with scikit-image (BSD-3-Clause); none stated for the photo
+chelsea.png | chelsea | animals | The face of a tabby cat. | La tête d'un chat tigré. | Stefan van der Walt | CC0-1.0
+coffee.png | coffee | food | A cup of espresso on a saucer, on a wooden table. | Une tasse d'expresso sur sa soucoupe, sur une table en bois. | Rachel Michetti, courtesy of Pikolo Espresso Bar | CC0-1.0
+rocket.jpg | rocket | space | A rocket on the launch pad at dusk. | Une fusée sur son pas de tir, au crépuscule. | SpaceX | Public domain
+motorcycle_left.png | motorcycle | vehicles | A red motorcycle in a garage. | Une moto rouge dans un garage. | Middlebury 2014 stereo benchmark (N. Nesic, P. Westling, X. Wang, Y. Kitajima, G. Krathwohl, D. Scharstein) | Distributed with scikit-image (BSD-3-Clause); none stated for the photo
 camera.png | cameraman | people | A man looking through a camera on a tripod, in black and white. | Un homme regarde dans une caméra sur trépied, en noir et blanc. | Lav Varshney | CC0-1.0
 coins.png | coins | objects/coins | Rows of ancient Greek coins. | Des rangées de pièces de monnaie grecques antiques. | Brooklyn Museum | No known copyright restrictions
 brick.png | brick_wall | textures | A wall of bricks. | Un mur de briques. | CC0Textures (Bricks25) | CC0-1.0
 grass.png | grass | textures | Grass seen from above. | De l'herbe vue de dessus. | Texture from a CC0 collection, by way of scikit-image | CC0-1.0
 gravel.png | gravel | textures | Gravel. | Du gravier. | CC0Textures (Gravel04) | CC0-1.0
-hubble_deep_field.jpg | galaxies | space/galaxies | Distant galaxies in the night sky, seen by the Hubble telescope. | Des galaxies lointaines dans le ciel nocturne, vues par le télescope Hubble. | NASA, ESA, Hubble | Public domain
+hubble_deep_field.jpg | galaxies | space | Distant galaxies in the night sky, seen by the Hubble telescope. | Des galaxies lointaines dans le ciel nocturne, vues par le télescope Hubble. | NASA, ESA, Hubble | Public domain
 retina.jpg | retina | medical | The retina of a human eye. | La rétine d'un œil humain. | Mikael Häggström | CC0-1.0
 """
 LOMIRI = """
 Bridge_by_Sander_Klootwijk.jpg | bridge_cables | landscapes | Cables of a bridge over a wide river, under a blue sky. | Les câbles d'un pont au-dessus d'un large fleuve, sous un ciel bleu. | Sander Klootwijk | CC-BY-SA-4.0
-Dragonfly_by_Bolly.jpg | dragonfly | animals/insects | A dragonfly on a twig. | Une libellule sur une brindille. | Bolly | CC-BY-SA-4.0
-Picture_0B_by_freespace.jpg | fig | food/fruit | Half a fig in a red bowl. | Une moitié de figue dans un bol rouge. | Trevor "Freespace" | CC-BY-4.0
-Picture_1A_by_freespace.jpg | paintbrushes | household/arttools | Paintbrushes covered with bright colours. | Des pinceaux couverts de couleurs vives. | Trevor "Freespace" | CC-BY-4.0
+Dragonfly_by_Bolly.jpg | dragonfly | animals | A dragonfly on a twig. | Une libellule sur une brindille. | Bolly | CC-BY-SA-4.0
+Picture_0B_by_freespace.jpg | fig | food | Half a fig in a red bowl. | Une moitié de figue dans un bol rouge. | Trevor "Freespace" | CC-BY-4.0
+Picture_1A_by_freespace.jpg | paintbrushes | household | Paintbrushes covered with bright colours. | Des pinceaux couverts de couleurs vives. | Trevor "Freespace" | CC-BY-4.0
 Wine_by_Jakkub_Mede.jpg | wine_and_drum | household | A bottle of red wine, a glass and a drum in a living room. | Une bouteille de vin rouge, un verre et un tambour dans un salon. | Jakub Mede | CC-BY-4.0
 aitzgorri_by_Aitzol_Berasategi.jpg | autumn_mountain | landscapes | A mountain above a forest in autumn and a green meadow. | Une montagne au-dessus d'une forêt d'automne et d'un pré vert. | Aitzol Berasategi | CC-BY-4.0
 free_by_Peter_Nerlich.jpg | toy_bird | household | A small toy bird hanging from a lamp. | Un petit oiseau jouet suspendu à une lampe. | Peter Nerlich | CC-BY-SA-4.0
-friends_by_Aitzol_Berasategi.jpg | two_dogs | animals/mammals/dogs | Two brown dogs looking out of a window. | Deux chiens bruns regardent par la fenêtre. | Aitzol Berasategi | CC-BY-4.0
+friends_by_Aitzol_Berasategi.jpg | two_dogs | animals | Two brown dogs looking out of a window. | Deux chiens bruns regardent par la fenêtre. | Aitzol Berasategi | CC-BY-4.0
 greentock_by_Peter_Nerlich.jpg | wall_clock | household | A white wall clock. | Une horloge murale blanche. | Peter Nerlich | CC-BY-SA-4.0
 life_by_Aitzol_Berasategi.jpg | stream | landscapes | A stream running over rocks in a forest. | Un ruisseau coule sur des rochers dans une forêt. | Aitzol Berasategi | CC-BY-4.0
 picosdeeuropa_by_Aitzol_Berasategi.jpg | mountain_path | landscapes | A path to rocky mountains with patches of snow. | Un sentier vers des montagnes rocheuses parsemées de neige. | Aitzol Berasategi | CC-BY-4.0
-seeding_by_Clements_Engelhardt.jpg | dandelions | plants/flowers | Dandelion seed heads in a meadow against the light. | Des aigrettes de pissenlit dans un pré, à contre-jour. | Clemens Engelhardt | CC0-1.0
+seeding_by_Clements_Engelhardt.jpg | dandelions | plants | Dandelion seed heads in a meadow against the light. | Des aigrettes de pissenlit dans un pré, à contre-jour. | Clemens Engelhardt | CC0-1.0
 sunset_by_Aitzol_Berasategi.jpg | sunset | landscapes | Sunset over mountains, seen from a summit. | Coucher de soleil sur les montagnes, vu d'un sommet. | Aitzol Berasategi | CC-BY-4.0
 """
 

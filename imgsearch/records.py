@@ -1,12 +1,8 @@
-"""The records that travel between the modules: frozen, with plain JSON in and out."""
+"""The records that travel between the modules: frozen, with what the command line prints of them as JSON."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -97,44 +93,3 @@ class BuildReport:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"seconds": round(self.seconds, 2)}
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A bundle's identity."""
-
-    encoder: str  # model_id
-    dim: int
-    num_items: int
-    source: str  # the folder the pictures came from, relative to the bundle
-    created: str  # ISO 8601, UTC
-    files: Mapping[str, str]  # SHA-256 (hex) of each other file of the bundle
-    precision: str = "float32"  # of the encoder's forward pass
-    format_version: int = FORMAT_VERSION
-
-    def to_json(self) -> str:
-        """The text of manifest.json, which ends with the digest of what stands before it."""
-        fields = asdict(self) | {"files": dict(self.files)}
-        return _render(fields | {"digest": _digest(fields)})
-
-    @classmethod
-    def from_json(cls, text: str) -> "Manifest":
-        """Raises ValueError where `text` is not, to the letter, what `to_json` wrote."""
-        fields = json.loads(text)
-        if not isinstance(fields, dict):
-            raise ValueError("not a manifest")
-        digest = fields.pop("digest", None)
-        if digest != _digest(fields) or text != _render(fields | {"digest": digest}):
-            raise ValueError("the digest does not match")
-        try:
-            return cls(**fields)
-        except TypeError as error:
-            raise ValueError("the fields are not those of a manifest") from error
-
-
-def _render(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
-
-
-def _digest(fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_render(fields).encode()).hexdigest()

@@ -1,0 +1,102 @@
+"""The app: three tabs over one engine. Run `python app.py`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgsearch.config import FlagParser, Settings
+from imgsearch.engine import Engine
+from imgsearch.errors import ImgsearchError
+from imgsearch.manifest import read_manifest
+
+if TYPE_CHECKING:  # Gradio takes seconds to import: after the flags are read
+    import gradio as gr
+
+STYLE = Path(__file__).parent / "imgsearch" / "tabs" / "style.css"
+CACHE_CHECK_S, CACHE_AGE_S = 3600, 86400  # uploads older than a day are deleted, looked for each hour
+MAX_FILE_SIZE = "20mb"
+
+
+def build_app(engine: Engine) -> gr.Blocks:
+    """The page, not yet served; the engine may load its models later."""
+    import gradio as gr
+
+    from imgsearch.tabs import banner, describe, search, similar
+    from imgsearch.tabs.words import i18n
+
+    t = i18n()
+    delete_cache = (CACHE_CHECK_S, CACHE_AGE_S)
+    with gr.Blocks(title="imgsearch", analytics_enabled=False, delete_cache=delete_cache, fill_width=True) as app:
+        gr.HTML("<h1>imgsearch</h1>", padding=False, elem_id="header")
+        gr.Markdown(t("tagline"), elem_id="tagline")
+        banner.draw(engine, app)
+        with gr.Tabs(overflow_behavior="wrap"):
+            for name, tab in (("describe", describe), ("similar", similar), ("search", search)):
+                with gr.Tab(t(f"{name}_tab"), id=name, elem_id=f"{name}_tab"):
+                    tab.draw(engine, t)
+    return app
+
+
+def serve(app: gr.Blocks, settings: Settings) -> None:
+    """Serve the page in the background and return once it answers."""
+    import gradio as gr
+
+    from imgsearch.tabs.words import i18n
+
+    app.launch(
+        server_name=settings.host,
+        server_port=settings.port,
+        share=settings.share,
+        prevent_thread_lock=True,
+        i18n=i18n(),
+        theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+        css_paths=STYLE,
+        max_file_size=MAX_FILE_SIZE,
+        footer_links=["api", "settings"],
+        enable_monitoring=False,
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+    )
+
+
+def load(engine: Engine) -> None:
+    """Load all models ahead of the first query. What cannot be loaded, the banner and the queries report."""
+    try:
+        engine.describer.warm()
+        len(engine.index)
+    except ImgsearchError:
+        pass
+
+
+def main() -> int:
+    """Start the app and serve until interrupted. Returns 2 after one line on stderr where a setting is wrong."""
+    parser = FlagParser(prog="app.py", description="Describe images, find similar ones, search by text.")
+    parser.add_settings("index", "host", "port", "share", "encoder", "captioner")
+    try:
+        settings = Settings.read(vars(parser.parse_args()))
+        engine = Engine(settings.index, settings.encoder, settings.captioner)
+        read_manifest(settings.index)
+    except ImgsearchError as error:
+        print(f"imgsearch: {error}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
+    app = build_app(engine)
+    try:
+        serve(app, settings)
+    except OSError as error:
+        print(f"imgsearch: {error} Give another --port or --host.", file=sys.stderr)
+        return 2
+    threading.Thread(target=load, args=(engine,), daemon=True).start()
+    app.block_thread()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

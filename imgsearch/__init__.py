@@ -1,0 +1,56 @@
+"""Describe images, find similar ones, search by text.
+
+The public names are loaded on first use, so that importing the package loads no torch, FAISS or Gradio.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imgsearch.build import build_index
+    from imgsearch.describer import Describer
+    from imgsearch.encoder import Encoder
+    from imgsearch.engine import Engine
+    from imgsearch.errors import BundleError, ImgsearchError, InputError, PictureError, SettingsError
+    from imgsearch.evaluate import evaluate
+    from imgsearch.images import open_rgb
+    from imgsearch.index import Index
+    from imgsearch.models import load_encoder
+
+__all__ = [
+    "BundleError",
+    "Describer",
+    "Encoder",
+    "Engine",
+    "ImgsearchError",
+    "Index",
+    "InputError",
+    "PictureError",
+    "SettingsError",
+    "build_index",
+    "evaluate",
+    "load_encoder",
+    "open_rgb",
+]
+
+_HOMES = {
+    "build_index": "build",
+    "Describer": "describer",
+    "Encoder": "encoder",
+    "Engine": "engine",
+    "BundleError": "errors",
+    "ImgsearchError": "errors",
+    "InputError": "errors",
+    "PictureError": "errors",
+    "SettingsError": "errors",
+    "evaluate": "evaluate",
+    "open_rgb": "images",
+    "Index": "index",
+    "load_encoder": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'imgsearch' has no attribute {name!r}")
+    return getattr(import_module(f"imgsearch.{_HOMES[name]}"), name)

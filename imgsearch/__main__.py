@@ -1,0 +1,151 @@
+"""The command line: python -m imgsearch COMMAND."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from imgsearch.config import FlagParser, Settings
+from imgsearch.engine import Engine
+from imgsearch.errors import ImgsearchError, InputError
+from imgsearch.manifest import read_manifest
+from imgsearch.records import Answer
+
+Command = Callable[[argparse.Namespace, Settings], None]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Returns 0, or 2 after one line on stderr that says what is wrong and what to do."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments, Settings.read(vars(arguments)))
+    except ImgsearchError as error:
+        print(f"imgsearch: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> FlagParser:
+    parser = FlagParser(prog="imgsearch", description="Describe images, find similar ones, search by text.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(run: Command, name: str, help: str, *settings: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        command.set_defaults(run=run)
+        command.add_settings(*settings, "encoder", "captioner")
+        command.add_argument("--json", action="store_true", help="print JSON")
+        return command
+
+    command = add(_build, "build", "index a folder of pictures into a bundle")
+    command.add_argument(
+        "source", type=Path, metavar="SOURCE", help="a folder of pictures, with or without metadata.csv"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
+    command.add_argument("--limit", type=int, metavar="N", help="index at most N pictures")
+    command = add(_search, "search", "search by text", "index")
+    command.add_argument("text", metavar="TEXT")
+    command.add_argument("-k", type=int, default=12, help="number of hits (default: 12)")
+    command = add(_similar, "similar", "find similar pictures", "index")
+    command.add_argument("image", type=Path, metavar="IMAGE")
+    command.add_argument("-k", type=int, default=12, help="number of hits (default: 12)")
+    command = add(_describe, "describe", "describe a picture")
+    command.add_argument("image", type=Path, metavar="IMAGE")
+    add(_info, "info", "show what a bundle holds", "index")
+    add(_eval, "eval", "measure how well a bundle answers its own captions", "index")
+    add(_bench, "bench", "measure speed and memory, as ratios in one run", "index")
+    return parser
+
+
+def _engine(settings: Settings) -> Engine:
+    return Engine(settings.index, settings.encoder, settings.captioner)
+
+
+def _build(arguments: argparse.Namespace, settings: Settings) -> None:
+    from imgsearch.build import build_index
+
+    if arguments.limit is not None and arguments.limit < 1:
+        raise InputError(f"--limit is {arguments.limit}. Give at least 1.")
+    encoder = _engine(settings).encoder
+    with tqdm(unit=" pictures", file=sys.stderr) as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = build_index(arguments.source, arguments.out, encoder, limit=arguments.limit, on_progress=on_progress)
+    if arguments.json:
+        _print_json(report.to_json())
+        return
+    print(f"{report.num_items} pictures indexed into {arguments.out} in {report.seconds:.1f} s.")
+    for skip in report.skipped:
+        print(f"Not indexed: {skip.picture}: {skip.reason}")
+
+
+def _search(arguments: argparse.Namespace, settings: Settings) -> None:
+    _print_answer(_engine(settings).search(arguments.text, arguments.k), arguments)
+
+
+def _similar(arguments: argparse.Namespace, settings: Settings) -> None:
+    name = str(arguments.image)
+    _print_answer(_engine(settings).similar(arguments.image, arguments.k, name), arguments)
+
+
+def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
+    description = _engine(settings).describe(arguments.image, str(arguments.image))
+    if arguments.json:
+        _print_json(description.to_json())
+        return
+    print(description.caption)
+    for tag in description.tags:
+        print(f"{tag.score:6.2f}  {tag.tag}")
+
+
+def _info(arguments: argparse.Namespace, settings: Settings) -> None:
+    fields = {"bundle": str(settings.index)} | asdict(read_manifest(settings.index))
+    if arguments.json:
+        _print_json(fields)
+        return
+    for name, value in fields.items():
+        print(f"{name:16}{', '.join(value) if isinstance(value, dict) else value}")
+
+
+def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
+    from imgsearch.evaluate import evaluate
+
+    engine = _engine(settings)
+    fields = evaluate(engine.index, engine.encoder, engine.describer).to_json()
+    if arguments.json:
+        _print_json(fields)
+        return
+    for name, value in fields.items():
+        print(f"{name:26}{value}")
+
+
+def _bench(arguments: argparse.Namespace, settings: Settings) -> None:
+    from imgsearch.bench import bench
+
+    for figure in bench(settings):
+        print(json.dumps(figure.to_json()) if arguments.json else figure)
+
+
+def _print_answer(answer: Answer, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        _print_json(answer.to_json())
+        return
+    for hit in answer.hits:
+        print(f"{hit.rank:4}  {hit.score:.3f}  {hit.item.id}  {hit.item.caption}")
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

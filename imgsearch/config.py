@@ -1,0 +1,87 @@
+"""Settings: defaults, then `IMGSEARCH_*` from the environment, then flags; and the parser of those flags."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from imgsearch.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIX = "IMGSEARCH_"
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for this app (XDG Base Directory Specification); it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "imgsearch"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the app is started with."""
+
+    index: Path = ROOT / "indexes" / "starter"
+    host: str | None = None  # None: 127.0.0.1, or what the hosting platform sets
+    port: int | None = None  # None: 7860, or the next free one
+    share: bool = False
+    encoder: str = "auto"
+    captioner: str = "auto"
+
+    @classmethod
+    def read(cls, flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Settings from `flags` (None: not given), else from `environ`, else the defaults.
+
+        Raises SettingsError for an unknown `IMGSEARCH_` variable or an impossible value.
+        """
+        names = [field.name for field in fields(cls)]
+        values: dict[str, Any] = {}
+        for variable, text in environ.items():
+            if not variable.startswith(PREFIX):
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in names:
+                known = ", ".join(PREFIX + name.upper() for name in names)
+                raise SettingsError(f"{variable} is not a setting. The settings are {known}.")
+            values[name] = _parse(variable, name, text)
+        values |= {name: value for name, value in flags.items() if name in names and value is not None}
+        return cls(**values)
+
+
+def _parse(variable: str, name: str, text: str) -> Any:
+    if name == "index":
+        return Path(text)
+    if name == "port":
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+            raise SettingsError(f"{variable} is {text!r}. Give a port number from 1 to 65535.")
+        return int(text)
+    if name == "share":
+        if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
+            raise SettingsError(f"{variable} is {text!r}. Give 1 or 0.")
+        return text.lower() in ("1", "true", "yes")
+    return text
+
+
+FLAGS: dict[str, dict[str, Any]] = {
+    "index": {"type": Path, "metavar": "BUNDLE", "help": "the bundle to search (default: indexes/starter)"},
+    "host": {"help": "address to listen on (default: 127.0.0.1)"},
+    "port": {"type": int, "help": "port to listen on (default: 7860, or the next free one)"},
+    "share": {"action": "store_true", "default": None, "help": "open a temporary public link"},
+    "encoder": {"help": "auto or starter (default: auto)"},
+    "captioner": {"help": "auto or starter (default: auto)"},
+}
+
+
+class FlagParser(argparse.ArgumentParser):
+    """An argument parser that knows the flags of the settings and reports an error in one line."""
+
+    def add_settings(self, *names: str) -> None:
+        """Add the flags of these settings; a flag that is not given comes out as None."""
+        for name in names:
+            self.add_argument(f"--{name}", **FLAGS[name])
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and where to look, and exit with code 2."""
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")

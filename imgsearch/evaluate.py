@@ -1,0 +1,105 @@
+"""How well an index answers, measured on its own captions and subjects."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.describer import Describer
+from imgsearch.encoder import Encoder
+from imgsearch.errors import InputError
+from imgsearch.index import Index
+from imgsearch.nouns import caption_noun, names
+from imgsearch.records import Item
+from imgsearch.vectors import Embeddings
+
+CHUNK = 256  # queries ranked at a time
+NUM_SIMILAR = 5
+NUM_TAGS = 5
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Shares are 0..1; None where the collection has nothing to measure it by."""
+
+    num_queries: int
+    recall_at_1: float
+    recall_at_5: float
+    recall_at_10: float
+    median_rank: float
+    similar_precision_at_5: float | None
+    describe_hit_at_5: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+def evaluate(index: Index, encoder: Encoder, describer: Describer) -> Evaluation:
+    """Measure text -> image recall by captions, similar pictures by subjects, tags by the captions' nouns.
+
+    Every captioned item is a query; an item of an equal caption is a right answer. Raises InputError where
+    the index has no captions.
+    """
+    items = [index.item(row) for row in range(len(index))]
+    rows = index.rows
+    ranks = caption_ranks(items, rows, encoder)
+    return Evaluation(
+        num_queries=len(ranks),
+        recall_at_1=float(np.mean(ranks <= 1)),
+        recall_at_5=float(np.mean(ranks <= 5)),
+        recall_at_10=float(np.mean(ranks <= 10)),
+        median_rank=float(np.median(ranks)),
+        similar_precision_at_5=similar_precision(items, rows),
+        describe_hit_at_5=describe_hit(items, rows, describer),
+    )
+
+
+def caption_ranks(items: list[Item], rows: Embeddings, encoder: Encoder) -> npt.NDArray[np.int64]:
+    """For each captioned item the rank (from 1) of the best item of an equal caption, when its caption is the query.
+
+    `rows` is (n, dim), rows[i] belongs to items[i]. Raises InputError where no item has a caption.
+    """
+    captions = np.array([item.caption for item in items])
+    queries = [caption for caption in captions.tolist() if caption]
+    if not queries:
+        raise InputError("The collection has no captions to measure by. Add a caption column to its metadata.csv.")
+    ranks: list[int] = []
+    for start in range(0, len(queries), CHUNK):
+        chunk = queries[start : start + CHUNK]
+        for caption, scores in zip(chunk, encoder.encode_texts(chunk) @ rows.T, strict=True):
+            best = scores[captions == caption].max()
+            ranks.append(1 + int(np.sum(scores > best)))
+    return np.array(ranks)
+
+
+def similar_precision(items: list[Item], rows: Embeddings) -> float | None:
+    """Mean share of the same subject among the NUM_SIMILAR items nearest to an item, itself left out.
+
+    Queries are the items of subjects with at least NUM_SIMILAR other items: only there can all of them be right.
+    None where there is no such subject.
+    """
+    subjects = np.array([item.columns.get("subject", "") for item in items])
+    counts = Counter(subjects.tolist())
+    precisions: list[float] = []
+    for row, subject in enumerate(subjects.tolist()):
+        if not subject or counts[subject] <= NUM_SIMILAR:
+            continue
+        scores = rows @ rows[row]
+        scores[row] = -np.inf
+        nearest = np.argsort(-scores)[:NUM_SIMILAR]
+        precisions.append(float(np.mean(subjects[nearest] == subject)))
+    return float(np.mean(precisions)) if precisions else None
+
+
+def describe_hit(items: list[Item], rows: Embeddings, describer: Describer) -> float | None:
+    """Share of the items whose caption has a noun that have it, or a close hypernym, among their best object tags."""
+    nouns = {row: noun for row, item in enumerate(items) if (noun := caption_noun(item.caption))}
+    if not nouns:
+        return None
+    tags = describer.object_tags(rows[list(nouns)], NUM_TAGS)
+    hits = [
+        any(tag.tag in names(noun) for tag in item_tags) for noun, item_tags in zip(nouns.values(), tags, strict=True)
+    ]
+    return float(np.mean(hits))

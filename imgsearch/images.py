@@ -1,0 +1,82 @@
+"""The one decode path: bytes, a file or a PIL image to upright RGB. Index and query both go through it."""
+
+import io
+import warnings
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from imgsearch.errors import PictureError
+
+ImageSource: TypeAlias = bytes | Path | Image.Image
+
+MAX_PIXELS = 80_000_000
+THUMBNAIL_SIDE = 320
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our cap is lower, and an error
+# What Pillow decodes by itself: nothing that starts another program (EPS) or is a document (PDF).
+FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+
+def open_rgb(source: ImageSource, name: str = "The picture") -> Image.Image:
+    """Decode to an upright 8-bit RGB image: EXIF rotation applied, transparency on white, first frame.
+
+    `name` stands for the picture in messages. Raises PictureError, before decoding where the header
+    announces more than MAX_PIXELS.
+    """
+    if isinstance(source, Image.Image):
+        return _to_rgb(source)
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            _check_pixels(image.width * image.height, name)
+            return _to_rgb(image)
+    except PictureError:
+        raise
+    except FileNotFoundError:
+        raise PictureError(f"{name} does not exist. Check the path.") from None
+    except Image.DecompressionBombError:
+        raise _too_large(name) from None
+    except UnidentifiedImageError:
+        raise PictureError(f"{name} is not a picture that can be read. Use a JPEG, PNG, WebP, GIF or AVIF.") from None
+    except Exception as error:  # on damaged bytes Pillow's readers raise almost anything
+        raise PictureError(f"{name} is damaged or incomplete. Save it again, or use another one.") from error
+
+
+def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
+    """Encode an RGB image as WebP, scaled down to at most `longest_side` pixels."""
+    small = image.copy()
+    small.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=80)
+    return buffer.getvalue()
+
+
+def _check_pixels(num_pixels: int, name: str) -> None:
+    if num_pixels > MAX_PIXELS:
+        raise _too_large(name)
+
+
+def _too_large(name: str) -> PictureError:
+    return PictureError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first.")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        image = _to_8_bit(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image.convert("RGB")
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Scale 16-bit and float greys to 0..255 (Pillow's own conversion clips them to white)."""
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    highest = float(grey.max(initial=0.0))
+    if image.mode.startswith("I;16") or highest > 255:
+        grey = grey / 257  # 65535 becomes 255
+    elif image.mode == "F" and highest <= 1:
+        grey = grey * 255
+    return Image.fromarray(np.clip(grey.round(), 0, 255).astype(np.uint8))

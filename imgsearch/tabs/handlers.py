@@ -1,0 +1,36 @@
+"""How a tab's functions are called: their queue, and their errors as messages."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.errors import ImgsearchError
+from imgsearch.tabs.words import word
+
+log = logging.getLogger(__name__)
+
+# One query and one caption at a time, each in its own queue: a long caption never blocks a search.
+SEARCHES: dict[str, Any] = {"concurrency_id": "searches", "concurrency_limit": 1}
+CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 1}
+
+
+def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler with its errors shown: ours as they are, any other as one plain sentence and in the log."""
+
+    @functools.wraps(handler)  # keeps the signature, by which Gradio passes requests and events
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except gr.Error:
+            raise
+        except ImgsearchError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception:
+            log.exception("%s failed", handler.__name__)
+            request = next((a for a in (*args, *kwargs.values()) if isinstance(a, gr.Request)), None)
+            raise gr.Error(word("failed", request), print_exception=False) from None
+
+    return wrapper

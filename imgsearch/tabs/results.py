@@ -1,0 +1,119 @@
+"""The hits of a query, as both search tabs show them: a gallery, and the hit that was clicked."""
+
+import html
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.engine import Engine
+from imgsearch.records import Answer, Item
+from imgsearch.tabs.handlers import SEARCHES, guarded
+from imgsearch.tabs.words import language_of, word
+
+MAX_HITS = 50
+
+
+class Results:
+    """The components of one tab that show hits; `show` fills them."""
+
+    def __init__(self, engine: Engine, name: str, t: gr.I18n) -> None:
+        self._engine = engine
+        self._name = name
+        self._t = t
+        self._folder = tempfile.TemporaryDirectory(prefix="imgsearch-")
+
+    def draw_num_hits(self) -> gr.Slider:
+        """Draw the choice of k."""
+        return gr.Slider(1, MAX_HITS, 12, step=1, label=self._t("num_hits"), elem_id=f"{self._name}_k")
+
+    def draw(self) -> None:
+        """Draw the gallery, hidden until there are hits, and above it the hit that is clicked, with its row's data."""
+        with gr.Row(visible=False, elem_id=f"{self._name}_hit", elem_classes="hit") as self._hit:
+            self._large = gr.Image(
+                label=self._t("hit"),
+                show_label=False,
+                interactive=False,
+                buttons=["fullscreen", "download"],
+                height=360,
+            )
+            with gr.Column(min_width=240):
+                self._row_data = gr.HTML(padding=False)
+                close = gr.Button(self._t("close"), size="sm")
+        close.click(_hide, None, self._hit, queue=False, api_visibility="private")
+        self._note = gr.Markdown(self._t(f"{self._name}_hint"), elem_classes="note", elem_id=f"{self._name}_note")
+        self._gallery = gr.Gallery(
+            label=self._t("hits"),
+            show_label=False,
+            columns=4,
+            height="auto",
+            object_fit="contain",
+            allow_preview=False,
+            interactive=False,
+            buttons=[],
+            visible=False,
+            elem_id=f"{self._name}_gallery",
+        )
+        answer = gr.JSON(visible=False)  # for the API
+        self._ids = gr.State([])
+        self.outputs = [self._gallery, self._note, answer, self._ids]
+        self._gallery.change(_hide, None, self._hit, queue=False, api_visibility="private")
+        self._gallery.select(
+            guarded(self._pick),
+            self._ids,
+            [self._hit, self._large, self._row_data],
+            api_visibility="private",
+            show_progress="hidden",
+            scroll_to_output=True,
+        )
+
+    def connect(self, handler: Callable[..., Any], inputs: list[Any], *triggers: Any, api_name: str = "") -> None:
+        """Run `handler`, which returns what `show` or `clear` do, on each trigger; the first one is the API's."""
+        for trigger in triggers:
+            api = {"api_name": api_name} if api_name and trigger is triggers[0] else {"api_visibility": "private"}
+            trigger(guarded(handler), inputs, self.outputs, **api, **SEARCHES)
+
+    def show(self, answer: Answer, request: gr.Request) -> tuple[Any, ...]:
+        """What `outputs` become: thumbnails with captions and scores, a line of figures, the answer as JSON."""
+        language = language_of(request)
+        thumbnails = [
+            (self._file(hit.item.sha256, hit.item.thumbnail), f"{hit.score:.2f} · {_caption(hit.item, language)}")
+            for hit in answer.hits
+        ]
+        note = f"{len(answer.hits)} {word('pictures', request)} · {answer.seconds:.2f} s"
+        gallery = gr.Gallery(thumbnails, visible=True, selected_index=None)
+        return gallery, note, answer.to_json(), [hit.item.id for hit in answer.hits]
+
+    def clear(self) -> tuple[Any, ...]:
+        """`outputs` as they were before the first query."""
+        return gr.Gallery([], visible=False), self._t(f"{self._name}_hint"), None, []
+
+    def _pick(self, event: gr.SelectData, ids: list[str], request: gr.Request) -> tuple[Any, ...]:
+        if not isinstance(event.index, int) or not 0 <= event.index < len(ids):
+            raise gr.Error(word("no_such_hit", request), print_exception=False)
+        item = self._engine.index.find(ids[event.index])
+        large = self._file(f"{item.sha256}-large", self._engine.large_picture(item.id))
+        return gr.Row(visible=True), large, _table(item)
+
+    def _file(self, name: str, webp: bytes) -> str:
+        path = Path(self._folder.name) / f"{name}.webp"
+        if not path.exists():
+            path.write_bytes(webp)
+        return str(path)
+
+
+def _hide() -> Any:
+    return gr.Row(visible=False)
+
+
+def _caption(item: Item, language: str) -> str:
+    return item.columns.get(f"caption_{language}") or item.caption or item.id
+
+
+def _table(item: Item) -> str:
+    """The item's row as HTML; everything in it is text, never markup."""
+    fields = {"id": item.id, "caption": item.caption, **item.columns}
+    rows = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in fields.items() if text)
+    return f'<dl class="row-data">{"".join(rows)}</dl>'

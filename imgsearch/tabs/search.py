@@ -1,0 +1,51 @@
+"""Search by text: words in, the pictures that fit them out."""
+
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.engine import Engine
+from imgsearch.tabs.results import Results
+
+EXAMPLES = (
+    "a dog",
+    "something to eat for breakfast",
+    "a musical instrument",
+    "animal with horns",
+    "a planet",
+    "mountains",
+)
+
+
+def draw(engine: Engine, t: gr.I18n) -> None:
+    """Draw the tab's content in the current layout."""
+    results = Results(engine, "search", t)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            query = gr.Textbox(
+                label=t("query"),
+                info=t("query_info"),
+                placeholder=t("query_placeholder"),
+                submit_btn=True,
+                max_lines=3,
+                elem_id="query",
+            )
+            examples = gr.Examples(
+                [[text] for text in EXAMPLES],
+                query,
+                cache_examples=False,
+                label=t("try_query"),
+                api_visibility="private",
+            )
+            k = results.draw_num_hits()
+        with gr.Column(scale=5, min_width=300):
+            results.draw()
+
+    def search(text: str, k: int, request: gr.Request) -> tuple[Any, ...]:
+        return results.show(engine.search(text, k), request)
+
+    def search_again(text: str, k: int, request: gr.Request) -> tuple[Any, ...]:
+        return search(text, k, request) if text.strip() else results.clear()
+
+    results.connect(search, [query, k], query.submit, examples.load_input_event.then, api_name="search")
+    results.connect(search_again, [query, k], k.release)

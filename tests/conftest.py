@@ -1,0 +1,135 @@
+"""Fixtures: the real starter model, the committed bundle, and the app as a process of its own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imgsearch.config import ROOT
+from imgsearch.encoder import Encoder
+from imgsearch.engine import Engine
+from imgsearch.models import load_encoder
+
+BROWSER = os.environ.get("TEST_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+START_TIMEOUT_S = 60
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing of the user's own cache takes part in a test."""
+    folder = tmp_path_factory.mktemp("cache")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(folder))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    return ROOT / "examples"
+
+
+@pytest.fixture(scope="session")
+def starter_bundle() -> Path:
+    return ROOT / "indexes" / "starter"
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Encoder:
+    return load_encoder("starter")
+
+
+@pytest.fixture(scope="session")
+def engine(starter_bundle: Path) -> Engine:
+    return Engine(starter_bundle)
+
+
+@pytest.fixture
+def copy_bundle(starter_bundle: Path, tmp_path: Path) -> Callable[[], Path]:
+    """Makes a copy of the starter bundle that a test may damage."""
+
+    def copy() -> Path:
+        return Path(shutil.copytree(starter_bundle, tmp_path / f"bundle{len(list(tmp_path.iterdir()))}"))
+
+    return copy
+
+
+@pytest.fixture
+def folder(examples: Path, tmp_path: Path) -> Path:
+    """A folder of six photos with a metadata.csv."""
+    target = tmp_path / "pictures"
+    target.mkdir()
+    names = ["animals-birds-owl", "animals-mammals-badger", "food-fruit-lemon", "food-fruit-kiwi", "household-key"]
+    for name in names:
+        shutil.copy(examples / "stamps" / f"{name}.jpg", target / f"{name}.jpg")
+    shutil.copy(examples / "skimage" / "coffee.jpg", target / "coffee.jpg")
+    lines = ["file_name,caption,subject", *(f"{name}.jpg,a {name.split('-')[-1]},{name[:4]}" for name in names)]
+    (target / "metadata.csv").write_text("\n".join([*lines, "coffee.jpg,a cup of coffee,food"]) + "\n", "utf-8")
+    return target
+
+
+@pytest.fixture(scope="session")
+def photo(examples: Path) -> Image.Image:
+    with Image.open(examples / "skimage" / "chelsea.jpg") as image:
+        return image.convert("RGB")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_app(*flags: str, **environ: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """`python app.py` on a free port, up to its first answer; its address and process."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    command = [sys.executable, "app.py", "--port", str(port), *flags]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environ)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                urllib.request.urlopen(url, timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the app ended before it answered"
+                assert time.monotonic() < deadline, "the app did not answer"
+                time.sleep(0.1)
+        yield url, process
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def app_url(own_cache: Path) -> Iterator[str]:
+    with running_app() as (url, _):
+        yield url
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "page" in getattr(item, "fixturenames", ()) or "new_context" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+            if not BROWSER:
+                item.add_marker(pytest.mark.skip(reason="NO BROWSER ON THIS MACHINE: install chromium"))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, object]:
+    flags = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
+    return {
+        "executable_path": BROWSER,
+        "args": [f"--{flag}" for flag in (*flags, "disable-component-update", "disable-sync")],
+    }

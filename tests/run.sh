@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Set everything up on a bare machine and run all checks and tests. Extra arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+[ -x .venv/bin/python ] || python3 -m venv .venv
+.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+
+find_chromium() {
+  for name in chromium chromium-browser google-chrome; do
+    command -v "$name" && return
+  done
+  .venv/bin/python - <<'PYTHON'
+import sys
+from pathlib import Path
+from playwright.sync_api import sync_playwright
+
+with sync_playwright() as playwright:
+    path = playwright.chromium.executable_path
+print(path if Path(path).is_file() else "", end="")
+sys.exit(not Path(path).is_file())
+PYTHON
+}
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+install_chromium() {
+  if command -v apt-get >/dev/null; then
+    as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y -qq --no-install-recommends chromium >/dev/null && return
+  fi
+  timeout 300 .venv/bin/playwright install --with-deps chromium
+}
+
+if ! browser=$(find_chromium); then
+  echo "No Chromium here: installing one." >&2
+  install_chromium >&2 || true
+  browser=$(find_chromium) || browser=""
+fi
+export TEST_BROWSER=$browser
+[ -n "$TEST_BROWSER" ] || echo "WARNING: no browser could be had: the browser tests will be SKIPPED." >&2
+
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+exec .venv/bin/python -m pytest "$@"
