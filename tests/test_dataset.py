@@ -35,11 +35,11 @@ def test_loses_nothing_unreported(folder: Path) -> None:
     (folder / "link").symlink_to(folder.parent)
     (folder / "outside.jpg").symlink_to("/etc/hostname")
     with (folder / "metadata.csv").open("a", encoding="utf-8") as file:
-        file.write("gone.jpg,a ghost,x\ncoffee.jpg,again,x\n../../etc/passwd,no,x\n")
+        file.write("gone.jpg,a ghost,x\ncoffee.jpg,again,x\n../../etc/passwd,no,x\n/etc/hosts,no,x\n")
     pictures, skips = read(folder)
     assert set(odd) <= pictures.keys() and len(pictures) == 12
     assert skips.keys() == {
-        ".hidden.jpg", ".git", "link", "outside.jpg", "gone.jpg", "coffee.jpg", "../../etc/passwd"
+        ".hidden.jpg", ".git", "link", "outside.jpg", "gone.jpg", "coffee.jpg", "../../etc/passwd", "/etc/hosts"
     }  # fmt: skip
     assert pictures["coffee.jpg"].caption == "a cup of coffee"
 

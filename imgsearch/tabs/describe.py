@@ -1,7 +1,5 @@
 """Describe: a picture in; a sentence, tags as bars and the seconds out."""
 
-from typing import Any
-
 import gradio as gr
 
 from imgsearch.engine import Engine
@@ -13,27 +11,28 @@ def draw(engine: Engine, t: gr.I18n) -> None:
     """Draw the tab's content in the current layout."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            image = draw_upload("describe", t)
-            examples = draw_examples(image, t)
+            picture = draw_upload("describe", t)
+            examples = draw_examples(picture, t)
         with gr.Column(scale=3, min_width=300):
-            sentence = gr.Textbox(label=t("description"), lines=2, buttons=["copy"], visible=False, elem_id="sentence")
-            tags = gr.Label(label=t("tags"), show_heading=False, visible=False, elem_id="tags")
+            with gr.Column(visible=False) as answer:
+                sentence = gr.Textbox(label=t("description"), lines=2, buttons=["copy"], elem_id="sentence")
+                tags = gr.Label(label=t("tags"), show_heading=False, elem_id="tags")
             note = gr.Markdown(t("describe_hint"), elem_classes="note", elem_id="describe_note")
+
+    def describe(image: str | None, request: gr.Request) -> tuple[str, dict[str, float], str]:
+        path = picture_path(image, request)
+        description = engine.describe(path, path.name)
+        return description.caption, {tag.tag: tag.score for tag in description.tags}, f"{description.seconds:.2f} s"
+
     outputs = [sentence, tags, note]
-
-    def describe(path: str | None, request: gr.Request) -> tuple[Any, ...]:
-        picture = picture_path(path, request)
-        description = engine.describe(picture, picture.name)
-        scores = {tag.tag: tag.score for tag in description.tags}
-        return (
-            gr.Textbox(description.caption, visible=True),
-            gr.Label(scores or None, visible=bool(scores)),
-            f"{description.seconds:.2f} s",
-        )
-
-    def clear() -> tuple[Any, ...]:
-        return gr.Textbox("", visible=False), gr.Label(None, visible=False), t("describe_hint")
-
-    image.upload(guarded(describe), image, outputs, api_name="describe", **CAPTIONS)
-    examples.load_input_event.then(guarded(describe), image, outputs, api_visibility="private", **CAPTIONS)
-    image.clear(clear, None, outputs, api_visibility="private", queue=False)
+    uploaded = picture.upload(guarded(describe), picture, outputs, api_name="describe", **CAPTIONS)
+    chosen = examples.load_input_event.then(guarded(describe), picture, outputs, api_visibility="private", **CAPTIONS)
+    for answered in (uploaded, chosen):
+        answered.success(lambda: gr.Column(visible=True), None, answer, queue=False, api_visibility="private")
+    picture.clear(
+        lambda: (gr.Column(visible=False), t("describe_hint")),
+        None,
+        [answer, note],
+        queue=False,
+        api_visibility="private",
+    )

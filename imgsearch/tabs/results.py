@@ -59,7 +59,6 @@ class Results:
         answer = gr.JSON(visible=False)  # for the API
         self._ids = gr.State([])
         self.outputs = [self._gallery, self._note, answer, self._ids]
-        self._gallery.change(_hide, None, self._hit, queue=False, api_visibility="private")
         self._gallery.select(
             guarded(self._pick),
             self._ids,
@@ -73,7 +72,8 @@ class Results:
         """Run `handler`, which returns what `show` or `clear` do, on each trigger; the first one is the API's."""
         for trigger in triggers:
             api = {"api_name": api_name} if api_name and trigger is triggers[0] else {"api_visibility": "private"}
-            trigger(guarded(handler), inputs, self.outputs, **api, **SEARCHES)
+            answered = trigger(guarded(handler), inputs, self.outputs, **api, **SEARCHES)
+            answered.success(_reveal, self._ids, [self._gallery, self._hit], queue=False, api_visibility="private")
 
     def show(self, answer: Answer, request: gr.Request) -> tuple[Any, ...]:
         """What `outputs` become: thumbnails with captions and scores, a line of figures, the answer as JSON."""
@@ -83,12 +83,11 @@ class Results:
             for hit in answer.hits
         ]
         note = f"{len(answer.hits)} {word('pictures', request)} · {answer.seconds:.2f} s"
-        gallery = gr.Gallery(thumbnails, visible=True, selected_index=None)
-        return gallery, note, answer.to_json(), [hit.item.id for hit in answer.hits]
+        return thumbnails, note, answer.to_json(), [hit.item.id for hit in answer.hits]
 
     def clear(self) -> tuple[Any, ...]:
         """`outputs` as they were before the first query."""
-        return gr.Gallery([], visible=False), self._t(f"{self._name}_hint"), None, []
+        return [], self._t(f"{self._name}_hint"), None, []
 
     def _pick(self, event: gr.SelectData, ids: list[str], request: gr.Request) -> tuple[Any, ...]:
         if not isinstance(event.index, int) or not 0 <= event.index < len(ids):
@@ -106,6 +105,11 @@ class Results:
 
 def _hide() -> Any:
     return gr.Row(visible=False)
+
+
+def _reveal(ids: list[str]) -> tuple[Any, Any]:
+    """The gallery, shown if it holds hits and with none selected, and the place of the selected one, hidden."""
+    return gr.Gallery(visible=bool(ids), selected_index=None), gr.Row(visible=False)
 
 
 def _caption(item: Item, language: str) -> str:

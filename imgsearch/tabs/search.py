@@ -37,7 +37,7 @@ def draw(engine: Engine, t: gr.I18n) -> None:
                 label=t("try_query"),
                 api_visibility="private",
             )
-            k = results.draw_num_hits()
+            num_hits = results.draw_num_hits()
         with gr.Column(scale=5, min_width=300):
             results.draw()
 
@@ -47,5 +47,6 @@ def draw(engine: Engine, t: gr.I18n) -> None:
     def search_again(text: str, k: int, request: gr.Request) -> tuple[Any, ...]:
         return search(text, k, request) if text.strip() else results.clear()
 
-    results.connect(search, [query, k], query.submit, examples.load_input_event.then, api_name="search")
-    results.connect(search_again, [query, k], k.release)
+    inputs = [query, num_hits]
+    results.connect(search, inputs, query.submit, examples.load_input_event.then, api_name="search")
+    results.connect(search_again, inputs, num_hits.release)

@@ -14,18 +14,19 @@ def draw(engine: Engine, t: gr.I18n) -> None:
     results = Results(engine, "similar", t)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            image = draw_upload("similar", t)
-            examples = draw_examples(image, t)
-            k = results.draw_num_hits()
+            picture = draw_upload("similar", t)
+            examples = draw_examples(picture, t)
+            num_hits = results.draw_num_hits()
         with gr.Column(scale=5, min_width=300):
             results.draw()
 
-    def similar(path: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
-        picture = picture_path(path, request)
-        return results.show(engine.similar(picture, k, picture.name), request)
+    def similar(image: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
+        path = picture_path(image, request)
+        return results.show(engine.similar(path, k, path.name), request)
 
-    def similar_again(path: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
-        return similar(path, k, request) if path else results.clear()
+    def similar_again(image: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
+        return similar(image, k, request) if image else results.clear()
 
-    results.connect(similar, [image, k], image.upload, examples.load_input_event.then, api_name="similar")
-    results.connect(similar_again, [image, k], k.release, image.clear)
+    inputs = [picture, num_hits]
+    results.connect(similar, inputs, picture.upload, examples.load_input_event.then, api_name="similar")
+    results.connect(similar_again, inputs, num_hits.release, picture.clear)

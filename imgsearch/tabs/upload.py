@@ -70,8 +70,8 @@ def draw_upload(name: str, t: gr.I18n) -> UploadedImage:
     )
 
 
-def draw_examples(image: UploadedImage, t: gr.I18n) -> gr.Examples:
-    """Draw a few pictures that are one click away; a click puts one into `image`."""
+def draw_examples(image: UploadedImage, t: gr.I18n) -> Any:
+    """Draw a few pictures that are one click away; a click puts one into `image`. Returns the gr.Examples."""
     paths = [str(path) for name in EXAMPLES if (path := ROOT / "examples" / name).is_file()]
     name = f"{image.elem_id}_examples"
     return gr.Examples(

@@ -1,0 +1,170 @@
+"""The app over HTTP, as `gradio_client` and raw requests see it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import running_app
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from imgsearch.config import ROOT
+from imgsearch.images import open_rgb
+
+
+@pytest.fixture(scope="module")
+def client(app_url: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return Client(app_url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+
+
+def test_only_the_three_endpoints_are_public(client: Client) -> None:
+    assert client.view_api(return_format="dict")["named_endpoints"].keys() == {"/describe", "/similar", "/search"}
+
+
+def test_search(client: Client) -> None:
+    gallery, note, answer = client.predict("a red fruit", 5, api_name="/search")
+    assert len(gallery) == len(answer["hits"]) == 5 and answer["query"] == "a red fruit"
+    assert "5" in note
+    assert f"{answer['hits'][0]['score']:.2f}" in gallery[0]["caption"]
+    assert max(open_rgb(Path(gallery[0]["image"])).size) <= 320
+
+
+def test_similar(client: Client, examples: Path) -> None:
+    _, _, answer = client.predict(handle_file(examples / "skimage" / "coffee.jpg"), 3, api_name="/similar")
+    assert answer["hits"][0]["id"] == "skimage/coffee.jpg" and len(answer["hits"]) == 3
+
+
+def test_describe(client: Client, examples: Path) -> None:
+    sentence, tags, _ = client.predict(handle_file(examples / "skimage" / "coffee.jpg"), api_name="/describe")
+    assert sentence.endswith(".") and tags["confidences"]
+
+
+def test_bad_input_is_a_message_and_the_app_goes_on(client: Client, tmp_path: Path) -> None:
+    text = tmp_path / "notes.jpg"
+    text.write_text("not a picture")
+    for arguments, endpoint, message in (
+        (("", 5), "/search", "empty"),
+        (("x" * 10_000, 5), "/search", "10,000"),
+        (("dog", 0), "/search", "minimum"),
+        ((None, 5), "/similar", "no picture"),
+        ((None,), "/describe", "no picture"),
+        ((handle_file(text),), "/describe", r"notes\.jpg is not a picture"),
+        ((handle_file(text), 5), "/similar", "not a picture"),
+    ):
+        with pytest.raises(AppError, match=message):
+            client.predict(*arguments, api_name=endpoint)
+    assert client.predict("a dog", 1, api_name="/search")[2]["hits"]
+
+
+def call(url: str, endpoint: str, data: list[object]) -> str:
+    """The events that a raw call to an endpoint answers with."""
+    request = urllib.request.Request(
+        f"{url}gradio_api/call/{endpoint}", json.dumps({"data": data}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        event_id = json.load(response)["event_id"]
+    with urllib.request.urlopen(f"{url}gradio_api/call/{endpoint}/{event_id}", timeout=30) as response:
+        return response.read().decode()
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        {"path": str(ROOT / "examples" / "skimage" / "coffee.jpg")},
+        {"path": str(ROOT / "examples" / "skimage" / "coffee.jpg"), "meta": {"_type": "gradio.FileData"}},
+        {"path": "/etc/passwd", "orig_name": "a.svg"},
+        {"path": "examples/skimage/coffee.jpg"},
+        {"path": "http://127.0.0.1:9/a.jpg", "meta": {"_type": "gradio.FileData"}},
+        {"url": "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="},
+    ],
+)
+def test_a_raw_call_opens_no_file_and_no_address(app_url: str, picture: dict[str, object]) -> None:
+    for endpoint, data in (("describe", [picture]), ("similar", [picture, 3])):
+        events = call(app_url, endpoint, data)
+        assert "event: error" in events and "event: complete" not in events
+
+
+def test_a_bundle_that_cannot_be_used_leaves_describe(
+    copy_bundle: Callable[[], Path], examples: Path, starter_bundle: Path, tmp_path: Path
+) -> None:
+    from imgsearch.index import Index
+
+    index = Index.load(starter_bundle)
+    foreign = Index.from_rows(index.rows[:3], [index.item(0)] * 3, encoder="ViT-B-32/openai", source=tmp_path)
+    foreign.save(tmp_path / "foreign")
+    with running_app("--index", str(tmp_path / "foreign")) as (url, process):
+        client = Client(url, verbose=False)
+        with pytest.raises(AppError, match=r"ViT-B-32/openai.*starter/"):
+            client.predict("a dog", 3, api_name="/search")
+        assert client.predict(handle_file(examples / "skimage" / "coffee.jpg"), api_name="/describe")[0]
+        assert process.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--index", "nowhere"], "no bundle at nowhere"),
+        (["--encoder", "clipp"], "auto, starter"),
+        (["--port", "many"], "--port"),
+    ],
+)
+def test_a_wrong_flag_ends_the_start_with_one_line(flags: list[str], message: str) -> None:
+    done = subprocess.run([sys.executable, "app.py", *flags], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_busy_port_is_one_line(app_url: str) -> None:
+    port = app_url.rsplit(":", 1)[1].strip("/")
+    done = subprocess.run(
+        [sys.executable, "app.py", "--port", port], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and port in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_app(number: signal.Signals, tmp_path: Path) -> None:
+    with running_app(TMPDIR=str(tmp_path)) as (url, process):
+        Client(url, verbose=False).predict("a dog", 3, api_name="/search")
+        process.send_signal(number)
+        assert process.wait(timeout=10) == 0
+    assert not list(tmp_path.glob("imgsearch-*"))
+
+
+SPY = """
+import os, sys
+
+def hook(event, args):
+    if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.connect"):
+        with open(os.environ["SPY_LOG"], "a") as log:
+            print(args[1] if event == "socket.connect" else args[0], file=log)
+
+sys.addaudithook(hook)
+"""
+
+
+def test_the_app_asks_nothing_of_the_network(tmp_path: Path) -> None:
+    """A start, a query on each tab and an end, with every address looked up or connected to written down."""
+    (tmp_path / "sitecustomize.py").write_text(SPY, "utf-8")
+    log = tmp_path / "log"
+    log.touch()
+    with running_app(SPY_LOG=str(log), PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") as (url, _):
+        client = Client(url, verbose=False)
+        client.predict("a dog", 3, api_name="/search")
+        client.predict(handle_file(ROOT / "examples" / "skimage" / "coffee.jpg"), api_name="/describe")
+    seen = set(log.read_text().splitlines())
+    assert seen, "the spy saw nothing, not even the app's own check of its port"
+    assert all("127.0.0.1" in address or "localhost" in address for address in seen), seen
+
+
+def test_the_bomb_costs_no_memory(client: Client, tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.png"
+    Image.new("1", (30_000, 30_000)).save(bomb)
+    with pytest.raises(AppError, match="80 megapixels"):
+        client.predict(handle_file(bomb), api_name="/describe")

@@ -1,0 +1,132 @@
+"""The app in a real browser, as a visitor uses it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect
+
+from imgsearch.images import open_rgb
+
+WIDE = {"width": 1400, "height": 900}
+NARROW = {"width": 400, "height": 860}
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(new_context: Callable[..., BrowserContext], app_url: str) -> Open:
+    """Opens the app; a script error or a request to elsewhere fails the test."""
+    errors: list[str] = []
+    outside: list[str] = []
+
+    def visit(viewport: dict[str, int] = WIDE, locale: str = "en-US", color_scheme: str = "light") -> Page:
+        page = new_context(viewport=viewport, locale=locale, color_scheme=color_scheme).new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: outside.append(request.url))
+        page.goto(app_url)
+        expect(page.locator("#banner")).to_contain_text("228", timeout=60_000)
+        return page
+
+    yield visit
+    assert not errors
+    assert not [url for url in outside if not url.startswith((app_url, "data:", "blob:"))]
+
+
+def upload(page: Page, tab: str, picture: Path) -> None:
+    page.locator(f"#{tab}_picture input[type=file]").set_input_files(picture)
+
+
+def not_blank(page: Page, path: Path) -> None:
+    """A screenshot with many colours, no wider than the window."""
+    page.screenshot(path=path, full_page=True, animations="disabled")
+    colours = Image.open(path).convert("RGB").resize((200, 200)).getcolors(40_000)
+    assert colours is not None and len(colours) > 100
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_describe_on_upload(visit: Open, examples: Path, tmp_path: Path) -> None:
+    page = visit()
+    upload(page, "describe", examples / "skimage" / "coffee.jpg")
+    expect(page.locator("#sentence textarea")).to_have_value(re.compile("cup|coffee|espresso"), timeout=30_000)
+    expect(page.locator("#tags")).to_contain_text("%")
+    expect(page.locator("#describe_note")).to_contain_text(" s")
+    not_blank(page, tmp_path / "describe.png")
+
+
+def test_similar_on_upload_then_click_a_hit(visit: Open, examples: Path, tmp_path: Path) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Find similar").click()
+    upload(page, "similar", examples / "skimage" / "coffee.jpg")
+    hits = page.locator("#similar_gallery button.thumbnail-item")
+    expect(hits).to_have_count(12, timeout=30_000)
+    expect(hits.first).to_contain_text("1.00")
+    hits.first.click()
+    hit = page.locator("#similar_hit")
+    expect(hit).to_contain_text("skimage/coffee.jpg")
+    expect(hit).to_contain_text("Rachel Michetti")
+    expect(hit.locator("img").first).to_be_visible()
+    width = hit.locator("img").first.evaluate("image => image.decode().then(() => image.naturalWidth)")
+    assert width == open_rgb(examples / "skimage" / "coffee.jpg").width
+    not_blank(page, tmp_path / "similar.png")
+    hit.get_by_role("button", name="Close").click()
+    expect(hit).to_be_hidden()
+
+
+def test_search_by_enter_and_by_example(visit: Open, tmp_path: Path) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Search by text").click()
+    page.locator("#query textarea").fill("a tennis ball")
+    page.locator("#query textarea").press("Enter")
+    hits = page.locator("#search_gallery button.thumbnail-item")
+    expect(hits).to_have_count(12, timeout=30_000)
+    expect(hits.first).to_contain_text("ball")
+    not_blank(page, tmp_path / "search.png")
+    page.get_by_role("button", name="a dog").click()
+    expect(page.locator("#query textarea")).to_have_value("a dog")
+    expect(hits.first).to_contain_text("dog", timeout=30_000)
+
+
+def test_k_runs_the_query_again(visit: Open) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Search by text").click()
+    page.get_by_role("button", name="a planet").click()
+    hits = page.locator("#search_gallery button.thumbnail-item")
+    expect(hits).to_have_count(12, timeout=30_000)
+    slider = page.locator("#search_k input[type=number]")
+    slider.fill("3")
+    slider.press("Tab")
+    expect(hits).to_have_count(3, timeout=30_000)
+
+
+def test_an_example_picture_is_one_click(visit: Open) -> None:
+    page = visit()
+    page.locator("#describe_picture_examples button").first.click()
+    expect(page.locator("#sentence textarea")).not_to_have_value("", timeout=30_000)
+    page.locator("#describe_picture").get_by_role("button", name="Clear").click()
+    expect(page.locator("#sentence")).to_be_hidden()
+
+
+def test_bad_input_is_a_message_and_the_page_goes_on(visit: Open, tmp_path: Path, examples: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes((examples / "skimage" / "coffee.jpg").read_bytes()[:2000])
+    page = visit()
+    upload(page, "describe", tmp_path / "broken.jpg")
+    expect(page.get_by_test_id("toast-text")).to_contain_text("broken.jpg is damaged", timeout=30_000)
+    page.get_by_test_id("toast-close").click()
+    page.get_by_role("tab", name="Search by text").click()
+    page.locator("#query textarea").press("Enter")
+    expect(page.get_by_test_id("toast-text")).to_contain_text("empty", timeout=30_000)
+    page.get_by_role("button", name="a dog").click()
+    expect(page.locator("#search_gallery button.thumbnail-item")).to_have_count(12, timeout=30_000)
+
+
+def test_french_dark_and_narrow(visit: Open, tmp_path: Path) -> None:
+    page = visit(NARROW, "fr-FR", "dark")
+    expect(page.locator("html")).to_have_attribute("lang", re.compile("^fr"))
+    page.get_by_role("tab", name="Par texte").click()
+    page.get_by_role("button", name="a dog").click()
+    hits = page.locator("#search_gallery button.thumbnail-item")
+    expect(hits).to_have_count(12, timeout=30_000)
+    expect(hits.first).to_contain_text("chien")
+    not_blank(page, tmp_path / "french.png")

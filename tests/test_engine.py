@@ -1,0 +1,120 @@
+"""The three verbs on the real starter model and collection."""
+
+import io
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imgsearch.build import build_index
+from imgsearch.dataset import Folder
+from imgsearch.encoder import Encoder
+from imgsearch.engine import Engine
+from imgsearch.errors import BundleError, InputError, PictureError, SettingsError
+from imgsearch.images import open_rgb
+from imgsearch.index import Index
+from imgsearch.manifest import read_manifest
+
+
+def test_search_finds_by_meaning(engine: Engine) -> None:
+    for text, expected in (("a dog", "A dog."), ("strawberry", "A strawberry."), ("pocket watch or clock", "clock")):
+        captions = [hit.item.caption for hit in engine.search(text, 5).hits]
+        assert any(expected in caption for caption in captions), captions
+
+
+def test_search_scores_are_cosines_in_order(engine: Engine) -> None:
+    scores = [hit.score for hit in engine.search("an owl", 20).hits]
+    assert scores == sorted(scores, reverse=True)
+    assert 0.4 < scores[0] < 1
+
+
+def test_an_item_finds_itself_first(engine: Engine, examples: Path) -> None:
+    hits = engine.similar(examples / "skimage" / "coffee.jpg", 3).hits
+    assert hits[0].item.id == "skimage/coffee.jpg"
+    assert hits[0].score == pytest.approx(1, abs=2e-3)
+
+
+def test_a_rotated_copy_finds_the_item_first(engine: Engine, examples: Path) -> None:
+    for name in ("wallpapers/two_dogs.jpg", "stamps/animals-birds-owl.jpg"):
+        exif = Image.Exif()
+        exif[0x0112] = 8
+        buffer = io.BytesIO()
+        turned = open_rgb(examples / name).transpose(Image.Transpose.ROTATE_270)
+        turned.save(buffer, "JPEG", exif=exif, quality=90)
+        assert engine.similar(buffer.getvalue(), 1).hits[0].item.id == name
+
+
+def test_k_is_held_to_the_collection(engine: Engine) -> None:
+    assert len(engine.search("a dog", 100_000).hits) == len(engine.index)
+    for k in (0, -3):
+        with pytest.raises(InputError, match="at least 1"):
+            engine.search("a dog", k)
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "x" * 10_000])
+def test_texts_that_cannot_be_searched(engine: Engine, text: str) -> None:
+    with pytest.raises(InputError, match="empty|10,000 characters"):
+        engine.search(text)
+
+
+def test_describe_says_what_it_sees(engine: Engine, examples: Path) -> None:
+    description = engine.describe(examples / "stamps" / "animals-birds-owl.jpg")
+    assert "owl" in description.caption
+    assert all(0 <= tag.score <= 1 for tag in description.tags)
+    with pytest.raises(PictureError, match=r"notes\.txt is not a picture"):
+        engine.describe(b"hello", "notes.txt")
+
+
+def test_the_large_picture_is_the_original_or_the_thumbnail(
+    engine: Engine, examples: Path, copy_bundle: Callable[[], Path]
+) -> None:
+    original = open_rgb(examples / "skimage" / "coffee.jpg")
+    assert open_rgb(engine.large_picture("skimage/coffee.jpg")).size == original.size
+    elsewhere = Engine(copy_bundle())  # its source, beside it, is not there
+    assert max(open_rgb(elsewhere.large_picture("skimage/coffee.jpg")).size) == 320
+    with pytest.raises(InputError, match="no picture"):
+        engine.large_picture("../../etc/passwd")
+
+
+def test_a_changed_file_is_not_shown_as_the_item(folder: Path, tmp_path: Path, encoder: Encoder) -> None:
+    build_index(Folder(folder), tmp_path / "bundle", encoder)
+    (folder / "coffee.jpg").write_bytes((folder / "household-key.jpg").read_bytes())
+    shown = Engine(tmp_path / "bundle").large_picture("coffee.jpg")
+    assert shown == Index.load(tmp_path / "bundle").find("coffee.jpg").thumbnail
+
+
+def test_a_bundle_of_another_encoder_names_both(starter_bundle: Path, tmp_path: Path) -> None:
+    index = Index.load(starter_bundle)
+    items = [index.item(row) for row in range(3)]
+    Index.from_rows(index.rows[:3], items, encoder="ViT-B-32/openai", source=tmp_path).save(tmp_path / "bundle")
+    engine = Engine(tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"ViT-B-32/openai.*starter/"):
+        engine.search("a dog")
+    assert engine.describe(Image.new("RGB", (32, 32), "red")).caption
+
+
+def test_unknown_models_are_refused(starter_bundle: Path) -> None:
+    for models in ({"encoder": "clipp"}, {"captioner": "blimp"}):
+        with pytest.raises(SettingsError, match="auto, starter"):
+            Engine(starter_bundle, **models)
+
+
+def test_models_load_once_from_many_threads(starter_bundle: Path) -> None:
+    engine = Engine(starter_bundle)
+    encoders: list[Encoder] = []
+    answers: list[list[str]] = []
+
+    def query() -> None:
+        answers.append([hit.item.id for hit in engine.search("a red fruit", 5).hits])
+        encoders.append(engine.encoder)
+
+    threads = [threading.Thread(target=query) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 6 and all(answer == answers[0] for answer in answers)
+    assert len({id(encoder) for encoder in encoders}) == 1
+    assert read_manifest(starter_bundle).encoder == encoders[0].model_id
