@@ -19,7 +19,6 @@ class Term:
     group: str
     kind: str = ""  # the term it is a kind of; "" for none
     is_bare: bool = False  # a noun that takes no article: grass, scissors
-    is_cover: bool = False  # the noun that covers its whole group: animal
 
     @property
     def phrase(self) -> str:
@@ -36,22 +35,25 @@ class Term:
 
 
 def read_vocabulary(text: str) -> list[Term]:
-    """The terms of a vocabulary file, in its order."""
-    terms: list[Term] = []
-
-    def add(word: str, kind: str = "", is_cover: bool = False) -> str:
-        terms.append(Term(word.removesuffix("~"), group, kind, word.endswith("~"), is_cover))
-        return terms[-1].text
-
+    """The terms of a vocabulary file, in its order: a kind before its members."""
+    terms: dict[str, Term] = {}
     group = cover = kind = ""
     for line in text.splitlines():
+        words = []
         if line.startswith("["):
-            group, _, word = line.strip("[]").partition(": ")
-            cover = add(word, is_cover=True) if word else ""
-        elif line and not line.startswith("#"):
+            group, _, cover = line.strip("[]").partition(": ")
+            words, kind = [cover], ""
+            cover = cover.removesuffix("~")
+        elif not line.startswith("#"):
             if not line.startswith(" "):  # else it goes on with the line before
                 lead, _, line = line.rpartition(": ")
-                kind = add(lead, cover) if lead else cover
-            for word in filter(None, (word.strip() for word in line.split(","))):
-                add(word, kind)
-    return terms
+                kind = lead.removesuffix("~") or cover
+                if lead and kind not in terms:
+                    terms[kind] = Term(kind, group, cover, lead.endswith("~"))
+            words = [word.strip() for word in line.split(",")]
+        for word in filter(None, words):
+            name = word.removesuffix("~")
+            if name in terms:
+                raise ValueError(f"{name!r} stands twice in the vocabulary")
+            terms[name] = Term(name, group, kind, word.endswith("~"))
+    return list(terms.values())

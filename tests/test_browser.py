@@ -104,7 +104,7 @@ def test_an_example_picture_is_one_click(visit: Open) -> None:
     page = visit()
     page.locator("#describe_picture_examples button").first.click()
     expect(page.locator("#sentence textarea")).not_to_have_value("", timeout=30_000)
-    page.locator("#describe_picture").get_by_role("button", name="Clear").click()
+    page.locator("#describe_picture").get_by_role("button", name="Remove Image").click()
     expect(page.locator("#sentence")).to_be_hidden()
 
 

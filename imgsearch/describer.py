@@ -1,0 +1,185 @@
+"""Describing a picture from its vector: the terms of a vocabulary that an encoder places near it."""
+
+import hashlib
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from imgsearch.colours import Colours, read_colours
+from imgsearch.encoder import Encoder
+from imgsearch.records import Description, Tag
+from imgsearch.vectors import Embeddings, check_unit, normalize
+from imgsearch.vocabulary import SCENES, THINGS, VOCABULARY, Term, read_vocabulary
+
+NUM_TAGS = 5
+NONE = -1  # the row of no kind
+
+# Set by reading the starter model's sentences on the example photos.
+SHARPNESS = 1.5  # of the softmax over standard scores
+SURE = 0.6  # excess share (see `_subject`) from which a thing is named
+POSSIBLE = 0.2  # excess share from which it is said to be possible
+SCENE_SHARE = 0.5  # of its group, from which a scene is named
+SCENE_SCORE = 4.5  # standard score among the things, from which a scene is named
+
+TINY = 1e-6  # keeps a picture that is as near to every term from a division by zero
+Scores = npt.NDArray[np.float32]
+
+
+class Describer:
+    """Tags and sentences by any encoder. Safe to call from several threads.
+
+    `cache` is the folder the vocabulary's embeddings are kept in, None to keep them in memory only. A file there that
+    cannot be used is made again; a folder that cannot be written to is done without.
+    """
+
+    def __init__(self, encoder: Encoder, cache: Path | None) -> None:
+        terms = read_vocabulary(VOCABULARY.read_text("utf-8"))
+        self._things = [term for term in terms if term.group in THINGS]
+        self._scenes = [term for term in terms if term.group in SCENES]
+        self._encoder = encoder
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._embeddings: Embeddings | None = None
+        row_of = {term.text: row for row, term in enumerate(self._things)}
+        self._kinds = np.array([row_of.get(term.kind, NONE) for term in self._things])
+
+    def warm(self) -> None:
+        """Embed the vocabulary ahead of the first use."""
+        self._vocabulary()
+
+    def object_tags(self, vectors: Embeddings, count: int) -> list[list[Tag]]:
+        """The `count` things that stand out most in each of (n, dim) image vectors, best first.
+
+        A thing's score is its share of a softmax over the standard scores of all things; a kind of things
+        (bird) holds the shares of its members (owl) beside its own.
+        """
+        return [self._best(shares, count) for shares in self._shares(self._scores(vectors))]
+
+    def describe(self, image: Image.Image) -> Description:
+        """One plain sentence about an upright RGB picture, and its tags: things, scenes, colours."""
+        start = time.perf_counter()
+        scores = self._scores(self._encoder.encode_images([image]))
+        shares = self._shares(scores)[0]
+        colours = read_colours(image)
+        # A cut-out on plain ground shows no place, weather or hour.
+        scenes = {} if colours.ground else self._standing_out(scores[0, len(self._things) :])
+        caption = sentence(self._subject(shares), [term.phrase for term in scenes], colours)
+        tags = self._best(shares, NUM_TAGS)
+        tags += [Tag(term.text, share, term.group) for term, share in scenes.items()]
+        tags += [Tag(name, share, "colours") for name, share in colours.shares.items()]
+        return Description(caption, tags, time.perf_counter() - start)
+
+    def _scores(self, vectors: Embeddings) -> Scores:
+        """(n, terms), things before scenes: cosines, standardised by the mean and deviation of the things'."""
+        cosines = check_unit(vectors, self._encoder.dim) @ self._vocabulary().T * self._encoder.text_scale
+        things = cosines[:, : len(self._things)]
+        scores: Scores = (cosines - things.mean(1, keepdims=True)) / np.maximum(things.std(1, keepdims=True), TINY)
+        return scores
+
+    def _shares(self, scores: Scores) -> Scores:
+        """(n, things): the share of each thing; kinds have those of their members beside their own."""
+        shares = _softmax(scores[:, : len(self._things)])
+        for row in range(len(self._things) - 1, -1, -1):  # a kind stands before its members
+            if self._kinds[row] != NONE:
+                shares[:, self._kinds[row]] += shares[:, row]
+        return np.minimum(shares, 1)  # sums of float32
+
+    def _best(self, shares: Scores, count: int) -> list[Tag]:
+        rows = np.argsort(-shares, kind="stable")[:count]
+        return [Tag(self._things[row].text, float(shares[row]), self._things[row].group) for row in rows]
+
+    def _subject(self, shares: Scores) -> str:
+        """What stands out, as narrow as the shares allow ("a bird, possibly an owl"); "" for nothing.
+
+        A share counts by its excess over what the thing has where all are equal: 0, up to 1 for all there is.
+        """
+        equal = self._shares(np.zeros((1, len(shares)), np.float32))[0]
+        excess = (shares - equal) / (1 - equal)
+        sure = self._narrow(NONE, excess, SURE)
+        possible = self._narrow(sure, excess, POSSIBLE)
+        if sure == possible:
+            return self._things[sure].phrase if sure != NONE else ""
+        doubt = f"possibly {self._things[possible].phrase}"
+        return doubt if sure == NONE else f"{self._things[sure].phrase}, {doubt}"
+
+    def _narrow(self, kind: int, excess: Scores, least: float) -> int:
+        """The row of the narrowest thing below `kind` that is reached by the largest shares, all at least `least`."""
+        members = np.where(self._kinds == kind, excess, 0)
+        best = int(members.argmax())
+        return self._narrow(best, excess, least) if members[best] >= least else kind
+
+    def _standing_out(self, scores: Scores) -> dict[Term, float]:
+        """The scenes (at most one of each group) that win their group clearly, with their shares of it."""
+        found = {}
+        for group in SCENES:
+            rows = [row for row, term in enumerate(self._scenes) if term.group == group]
+            shares = _softmax(scores[None, rows])[0]
+            best = int(shares.argmax())
+            if shares[best] >= SCENE_SHARE and scores[rows[best]] >= SCENE_SCORE:
+                found[self._scenes[rows[best]]] = float(shares[best])
+        return found
+
+    def _vocabulary(self) -> Embeddings:
+        """(terms, dim), things before scenes: the unit mean of the embeddings of each term's prompts."""
+        with self._lock:
+            if self._embeddings is None:
+                prompts = [prompt for term in self._things + self._scenes for prompt in term.prompts]
+                key = hashlib.sha256("\n".join([self._encoder.model_id, *prompts]).encode()).hexdigest()
+                file = self._cache / f"vocabulary-{key[:16]}.npy" if self._cache else None
+                shape = (len(prompts) // 2, self._encoder.dim)
+                self._embeddings = _load(file, shape) if file else None
+                if self._embeddings is None:
+                    self._embeddings = normalize(self._encoder.encode_texts(prompts).reshape(shape[0], 2, -1).sum(1))
+                    if file:
+                        _save(file, self._embeddings)
+            return self._embeddings
+
+
+def sentence(subject: str, scenes: list[str], colours: Colours) -> str:
+    """One plain sentence from the parts of a description."""
+    if subject:
+        lead = subject if subject.startswith("possibly") else f"this looks like {subject}"
+    else:
+        lead = "no single object stands out"
+    text = ", ".join([lead, *scenes])
+    if colours.ground:
+        text += f"{',' if subject else ''} on a plain {colours.ground} background"
+    names = list(colours.shares)
+    if colours.is_grey:
+        text += "; in black and white"
+    elif names:
+        text += f"; mostly {', '.join(names[:-1])}{' and ' if names[1:] else ''}{names[-1]}"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _softmax(scores: Scores) -> Scores:
+    powers = np.exp(SHARPNESS * (scores - scores.max(1, keepdims=True)))
+    shares: Scores = powers / powers.sum(1, keepdims=True)
+    return shares
+
+
+def _load(file: Path, shape: tuple[int, int]) -> Embeddings | None:
+    try:
+        with file.open("rb") as stream:
+            embeddings: Embeddings = np.lib.format.read_array(stream, allow_pickle=False)
+        return check_unit(embeddings, shape[1]) if embeddings.shape == shape else None
+    except (OSError, ValueError, MemoryError):
+        return None
+
+
+def _save(file: Path, embeddings: Embeddings) -> None:
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as part:
+            try:
+                np.save(part, embeddings)
+                part.close()
+                Path(part.name).replace(file)
+            except OSError:
+                Path(part.name).unlink(missing_ok=True)

@@ -1,0 +1,218 @@
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from imgsearch.colours import read_colours
+from imgsearch.describer import Describer
+from imgsearch.encoder import Encoder
+from imgsearch.images import open_rgb
+from imgsearch.vectors import Embeddings, normalize
+from imgsearch.vocabulary import SCENES, THINGS, VOCABULARY, Term, read_vocabulary
+
+TERMS = read_vocabulary(VOCABULARY.read_text("utf-8"))
+
+
+class FakeEncoder:
+    """Every text has a direction of its own; every picture lies where `text` does."""
+
+    model_id = "fake"
+    dim = 256
+    text_scale = 1.0
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+        self.num_calls = 0
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
+        return normalize(np.tile(self._embed(self.texts).sum(0), (len(images), 1)))
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        self.num_calls += 1
+        return self._embed(texts)
+
+    def _embed(self, texts: Sequence[str]) -> Embeddings:
+        seeds = [zlib.crc32(text.encode()) for text in texts]
+        return normalize([np.random.default_rng(seed).standard_normal(self.dim) for seed in seeds])
+
+
+class Silent(FakeEncoder):
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        raise AssertionError("the vocabulary is in the cache")
+
+
+def scene(colour: str = "green") -> Image.Image:
+    """A picture without plain ground."""
+    image = Image.new("RGB", (100, 100), colour)
+    image.paste("blue", (0, 0, 100, 50))
+    return image
+
+
+def cut_out(colour: str, ground: str = "white") -> Image.Image:
+    image = Image.new("RGB", (100, 100), ground)
+    ImageDraw.Draw(image).ellipse((20, 20, 80, 80), fill=colour)
+    return image
+
+
+def test_vocabulary_has_about_1500_terms_each_once_and_below_its_kind() -> None:
+    assert 1400 <= len(TERMS) <= 1800
+    texts = [term.text for term in TERMS]
+    assert len({text.lower() for text in texts}) == len(texts)
+    assert {term.group for term in TERMS} == {*THINGS, *SCENES}
+    for row, term in enumerate(TERMS):
+        assert not term.kind or TERMS[texts.index(term.kind)].group == term.group
+        assert term.kind not in texts[row:]
+
+
+def test_a_term_that_stands_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="'owl' stands twice"):
+        read_vocabulary("[animals: animal]\nbird: owl\nowl")
+
+
+def test_reading_kinds_within_kinds_and_lines_that_go_on() -> None:
+    text = "# note\n[plants: plant]\nflower: rose,\n    herb\nherb: mint~\n\n[objects]\nkey, scissors~"
+    assert read_vocabulary(text) == [
+        Term("plant", "plants"),
+        Term("flower", "plants", "plant"),
+        Term("rose", "plants", "flower"),
+        Term("herb", "plants", "flower"),
+        Term("mint", "plants", "herb", is_bare=True),
+        Term("key", "objects"),
+        Term("scissors", "objects", is_bare=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("term", "phrase"),
+    [
+        (Term("owl", "animals"), "an owl"),
+        (Term("unicycle", "objects"), "a unicycle"),
+        (Term("hourglass", "objects"), "an hourglass"),
+        (Term("umbrella", "objects"), "an umbrella"),
+        (Term("grass", "plants", is_bare=True), "grass"),
+        (Term("on a beach", "places"), "on a beach"),
+    ],
+)
+def test_articles(term: Term, phrase: str) -> None:
+    assert term.phrase == phrase
+
+
+def test_what_a_picture_plainly_is_comes_first_with_its_kinds() -> None:
+    encoder = FakeEncoder("owl", "a photo of an owl")
+    describer = Describer(encoder, None)
+    tags = describer.object_tags(encoder.encode_images([scene()]), 4)[0]
+    assert {tag.tag for tag in tags} == {"owl", "bird of prey", "bird", "animal"}
+    assert all(0.99 < tag.score <= 1 and tag.group == "animals" for tag in tags)
+    assert describer.describe(scene()).caption == "This looks like an owl; mostly blue and green."
+
+
+def test_two_equal_candidates_give_their_kind_and_a_doubt() -> None:
+    encoder = FakeEncoder("rose", "a photo of a rose", "tulip", "a photo of a tulip")
+    caption = Describer(encoder, None).describe(cut_out("red")).caption
+    assert caption.startswith("This looks like a flower, possibly a ")
+    assert caption.endswith(", on a plain white background; mostly red.")
+
+
+def test_a_picture_near_no_term_is_said_to_show_nothing_in_particular() -> None:
+    caption = Describer(FakeEncoder("nothing of the kind"), None).describe(cut_out("blue")).caption
+    assert caption == "No single object stands out on a plain white background; mostly blue."
+
+
+def test_a_scene_is_named_but_not_behind_a_cut_out() -> None:
+    describer = Describer(FakeEncoder("on a beach", "a photo, on a beach"), None)
+    shown = describer.describe(scene())
+    assert shown.caption.endswith(", on a beach; mostly blue and green.")
+    assert ("on a beach", "places") in [(tag.tag, tag.group) for tag in shown.tags]
+    assert "beach" not in describer.describe(cut_out("red")).caption
+
+
+def test_the_vocabulary_is_embedded_once_and_kept(tmp_path: Path) -> None:
+    encoder = FakeEncoder("owl")
+    describer = Describer(encoder, tmp_path / "new")
+    describer.warm()
+    before = describer.object_tags(encoder.encode_images([scene()]), 5)
+    assert encoder.num_calls == 1
+    assert Describer(Silent(), tmp_path / "new").object_tags(encoder.encode_images([scene()]), 5) == before
+    assert [file.suffix for file in (tmp_path / "new").iterdir()] == [".npy"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "other shape", "not unit"])
+def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
+    encoder = FakeEncoder("owl")
+    Describer(encoder, tmp_path).warm()
+    (file,) = tmp_path.iterdir()
+    good = file.read_bytes()
+    rows = np.load(file)
+    if damage in ("other shape", "not unit"):
+        np.save(file, rows[1:] if damage == "other shape" else rows * 2)
+    else:
+        file.write_bytes({"empty": b"", "cut": good[: len(good) // 2], "text": b"not an array"}[damage])
+    Describer(encoder, tmp_path).warm()
+    assert encoder.num_calls == 2
+    assert file.read_bytes() == good
+
+
+def test_a_cache_folder_that_cannot_be_made_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    encoder = FakeEncoder("owl")
+    describer = Describer(encoder, tmp_path / "file")
+    describer.warm()
+    describer.warm()
+    assert encoder.num_calls == 1
+
+
+@pytest.mark.parametrize(
+    ("rgb", "name"),
+    [
+        ((220, 20, 20), "red"),
+        ((255, 140, 0), "orange"),
+        ((250, 220, 30), "yellow"),
+        ((30, 160, 40), "green"),
+        ((40, 200, 200), "turquoise"),
+        ((30, 60, 220), "blue"),
+        ((140, 40, 180), "purple"),
+        ((250, 150, 190), "pink"),
+        ((110, 65, 25), "brown"),
+        ((128, 128, 128), "grey"),
+        ((10, 10, 10), "black"),
+        ((252, 252, 252), "white"),
+    ],
+)
+def test_colour_names(rgb: tuple[int, int, int], name: str) -> None:
+    assert read_colours(Image.new("RGB", (60, 40), rgb)).shares == {name: 1.0}
+
+
+def test_the_ground_of_a_cut_out_does_not_count() -> None:
+    colours = read_colours(cut_out("red"))
+    assert (colours.ground, list(colours.shares), colours.is_grey) == ("white", ["red"], False)
+    assert read_colours(cut_out("white", ground="black")).ground == "black"
+
+
+def test_black_and_white_is_said_of_photos() -> None:
+    ramp = Image.linear_gradient("L").convert("RGB")
+    assert read_colours(ramp).is_grey
+    assert not read_colours(scene()).is_grey
+
+
+@pytest.mark.parametrize(
+    ("file", "tag"),
+    [
+        ("stamps/animals-birds-duck.jpg", "duck"),
+        ("stamps/food-fruit-lemon.jpg", "lemon"),
+        ("stamps/sports-tennis_ball.jpg", "tennis ball"),
+    ],
+)
+def test_the_starter_model_knows(encoder: Encoder, own_cache: Path, examples: Path, file: str, tag: str) -> None:
+    description = Describer(encoder, own_cache).describe(open_rgb(examples / file))
+    assert tag in [tag.tag for tag in description.tags[:5]]
+    assert tag in description.caption
+
+
+def test_scores_are_shares(encoder: Encoder, own_cache: Path, examples: Path) -> None:
+    description = Describer(encoder, own_cache).describe(open_rgb(examples / "skimage/chelsea.jpg"))
+    assert all(0 <= tag.score <= 1 for tag in description.tags)
+    things = [tag.score for tag in description.tags if tag.group in THINGS]
+    assert len(things) == 5 and things == sorted(things, reverse=True)
