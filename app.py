@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgsearch.config import FlagParser, Settings
+from imgsearch.config import FlagParser, Settings, reach_self_directly
 from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError
 from imgsearch.manifest import read_manifest
@@ -69,11 +70,9 @@ def serve(app: gr.Blocks, settings: Settings) -> None:
 
 def load(engine: Engine) -> None:
     """Load all models ahead of the first query. What cannot be loaded, the banner and the queries report."""
-    try:
-        engine.describer.warm()
+    with suppress(ImgsearchError):
         len(engine.index)
-    except ImgsearchError:
-        pass
+    engine.describer.warm()
 
 
 def main() -> int:
@@ -88,6 +87,7 @@ def main() -> int:
         print(f"imgsearch: {error}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
+    reach_self_directly()
     app = build_app(engine)
     try:
         serve(app, settings)

@@ -19,6 +19,12 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path("~/.cache").expanduser()) / "imgsearch"
 
 
+def reach_self_directly() -> None:
+    """Keep requests to this machine away from any proxy of the environment: Gradio checks its own page by one."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the app is started with."""

@@ -137,6 +137,11 @@ def test_a_signal_ends_the_app(number: signal.Signals, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("imgsearch-*"))
 
 
+def test_a_proxy_of_the_environment_is_not_asked_for_the_own_page() -> None:
+    with running_app(HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", NO_PROXY="") as (_, process):
+        assert process.poll() is None
+
+
 SPY = """
 import os, sys
 

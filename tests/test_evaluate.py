@@ -1,0 +1,78 @@
+"""Quality floors on the example photos, and the figures worked out by hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgsearch.encoder import Encoder
+from imgsearch.engine import Engine
+from imgsearch.errors import InputError
+from imgsearch.evaluate import caption_ranks, describe_hit, similar_precision
+from imgsearch.records import Item
+from imgsearch.vectors import Embeddings, normalize
+
+
+class Axes:
+    """An encoder whose text rows are the numbers in the text, so that ranks can be worked out by hand."""
+
+    model_id = "axes"
+    dim = 2
+    text_scale = 1.0
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        return normalize([[float(number) for number in text.split()] for text in texts])
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
+        raise NotImplementedError
+
+
+def item(caption: str = "", subject: str = "") -> Item:
+    return Item("id", caption, {"subject": subject}, "", b"")
+
+
+def test_caption_ranks_by_hand() -> None:
+    items = [item("1 0"), item("0 1"), item("1 0"), item()]
+    rows = normalize([[0, 1], [0.6, 0.8], [0.8, 0.6], [1, 0]])
+    # "1 0" ranks row 3 (no caption) before row 2, an equal caption; "0 1" ranks row 0 before row 1.
+    assert caption_ranks(items, rows, Axes()).tolist() == [2, 2, 2]
+    with pytest.raises(InputError, match="no captions"):
+        caption_ranks([item()], rows[:1], Axes())
+
+
+def test_similar_precision_by_hand() -> None:
+    angles = np.radians([0, 1, 2, 3, 4, 5, 90, 91])
+    rows = normalize(np.stack([np.cos(angles), np.sin(angles)], 1))
+    items = [*[item(subject="a")] * 6, *[item(subject="b")] * 2]
+    assert similar_precision(items, rows) == 1  # the two of b are too few to be queries
+    items[0] = item(subject="b")
+    assert similar_precision(items, rows) is None
+    items = [item(subject="a"), *[item(subject="b")] * 2, *[item(subject="a")] * 5]
+    # Of the five nearest to an a at 0, 3, 4 and 5 degrees three are a, to one at 90 and 91 degrees four.
+    assert similar_precision(items, rows) == pytest.approx((4 * 3 / 5 + 2 * 4 / 5) / 6)
+
+
+@pytest.fixture(scope="module")
+def stamps(engine: Engine) -> tuple[list[Item], Embeddings]:
+    items = [engine.index.item(row) for row in range(len(engine.index))]
+    rows = [row for row, item in enumerate(items) if item.id.startswith("stamps/")]
+    return [items[row] for row in rows], engine.index.rows[rows]
+
+
+def test_recall_floors(stamps: tuple[list[Item], Embeddings], encoder: Encoder) -> None:
+    ranks = caption_ranks(*stamps, encoder)
+    assert len(ranks) == 203
+    assert np.mean(ranks <= 1) >= 0.29
+    assert np.mean(ranks <= 5) >= 0.53
+    assert np.mean(ranks <= 10) >= 0.60
+
+
+def test_similar_floor(stamps: tuple[list[Item], Embeddings]) -> None:
+    precision = similar_precision(*stamps)
+    assert precision is not None and precision >= 0.62
+
+
+def test_describe_floor(stamps: tuple[list[Item], Embeddings], engine: Engine) -> None:
+    hit = describe_hit(*stamps, engine.describer)
+    assert hit is not None and hit >= 0.54

@@ -1,0 +1,87 @@
+"""The README tells the truth: its commands run, its file map is whole."""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import START_TIMEOUT_S, free_port
+
+from imgsearch.config import ROOT, Settings
+
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
+# What runs these tests has run them just before.
+SET_UP = ("python3 -m venv .venv", ".venv/bin/pip install -r requirements.txt", "bash tests/run.sh")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the checkout, where commands may write."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("app.py", "imgsearch", "examples", "indexes"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def test_the_two_commands_are_there() -> None:
+    assert COMMANDS[0].startswith(SET_UP[0]) and COMMANDS[0].endswith(".venv/bin/python app.py")
+    assert COMMANDS[1] == "bash tests/run.sh"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_runs(command: str, checkout: Path) -> None:
+    for part in command.split(" && "):
+        if part in SET_UP:
+            continue
+        program, *arguments = shlex.split(part)
+        assert program == ".venv/bin/python"
+        if "bench" in arguments:
+            arguments = ["-m", "imgsearch", "bench", "--help"]  # itself takes minutes
+        if "app.py" in arguments:
+            check_served([sys.executable, *arguments, "--port", str(port := free_port())], port, checkout)
+        else:
+            done = subprocess.run([sys.executable, *arguments], cwd=checkout, capture_output=True, timeout=120)
+            assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def check_served(command: list[str], port: int, folder: Path) -> None:
+    process = subprocess.Popen(command, cwd=folder)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).status == 200
+                return
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def test_the_file_map_names_every_module() -> None:
+    file_map = README.split("## File map")[1].split("\n## ")[0]
+    for path in [*(ROOT / "imgsearch").glob("*.py"), *(ROOT / "imgsearch" / "tabs").iterdir()]:
+        if path.name != "__init__.py" and path.suffix in (".py", ".css"):
+            assert f"{path.name}`" in file_map, path.name
+    for name in re.findall(r"`([a-z_/.]*[./][a-z_/.]*)`", file_map):
+        assert any(
+            (ROOT / folder / name).exists()
+            for folder in ("", "imgsearch", "imgsearch/tabs", "imgsearch/facts", "tests")
+        ), name
+
+
+def test_every_setting_is_explained() -> None:
+    for name in Settings.__dataclass_fields__:
+        assert f"`--{name}" in README and f"`IMGSEARCH_{name.upper()}`" in README
+
+
+def test_the_pictures_of_the_readme_exist() -> None:
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).is_file(), target
