@@ -1,7 +1,7 @@
 """The seam between the engine and any model that maps images and texts to one vector space."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -36,4 +36,18 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts: float32 (n, dim), unit rows; row i is texts[i]. n may be 0."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """What an `Encoder` can also be: one that tells classes of its own from the rows of its images."""
+
+    @property
+    def classes(self) -> Sequence[Sequence[str]]:
+        """Of each class the name and what it is a kind of, nearest first: ("great grey owl", "owl", "bird")."""
+        ...
+
+    def class_probabilities(self, rows: Embeddings) -> Embeddings:
+        """Of (n, dim) image rows the probability of each class: float32 (n, classes), rows that sum to 1."""
         ...

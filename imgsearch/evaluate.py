@@ -11,7 +11,7 @@ from imgsearch.describer import Describer
 from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError
 from imgsearch.index import Index
-from imgsearch.nouns import caption_noun, names
+from imgsearch.nouns import caption_noun, lemma, names
 from imgsearch.records import Item
 from imgsearch.vectors import Embeddings
 
@@ -100,6 +100,7 @@ def describe_hit(items: list[Item], rows: Embeddings, describer: Describer) -> f
         return None
     tags = describer.object_tags(rows[list(nouns)], NUM_TAGS)
     hits = [
-        any(tag.tag in names(noun) for tag in item_tags) for noun, item_tags in zip(nouns.values(), tags, strict=True)
+        any((lemma(tag.tag) or tag.tag) in names(noun) for tag in item_tags)
+        for noun, item_tags in zip(nouns.values(), tags, strict=True)
     ]
     return float(np.mean(hits))

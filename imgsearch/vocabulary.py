@@ -1,5 +1,7 @@
 """The words a picture can be described with: `facts/vocabulary.txt`, whose first lines explain its notation."""
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +31,9 @@ class Term:
         return f"{'an' if is_vowel or self.text.startswith(SILENT_H) else 'a'} {self.text}"
 
     @property
-    def prompts(self) -> tuple[str, str]:
-        """The two texts whose mean embedding stands for the term."""
-        return self.text, f"a photo of {self.phrase}" if self.group in THINGS else f"a photo, {self.phrase}"
+    def prompt(self) -> str:
+        """The text whose embedding stands for the term."""
+        return f"a photo of {self.phrase}" if self.group in THINGS else f"a photo, {self.phrase}"
 
 
 def read_vocabulary(text: str) -> list[Term]:
@@ -57,3 +59,23 @@ def read_vocabulary(text: str) -> list[Term]:
                 raise ValueError(f"{name!r} stands twice in the vocabulary")
             terms[name] = Term(name, group, kind, word.endswith("~"))
     return list(terms.values())
+
+
+def match_classes(classes: Sequence[Sequence[str]], things: Sequence[Term]) -> list[Term | None]:
+    """The narrowest thing that each class is, by its name or the last words of it, else by its nearest hypernym.
+
+    A class is its name and its hypernyms, nearest first. One of animals is matched with animals only, and no other
+    with any: a construction crane is no crane, a sea cucumber no cucumber.
+    """
+    found = {(term.text.casefold(), term.group == "animals"): term for term in things}
+    keys = [[(spelling, chain[-1] == "animal") for spelling in _spellings(chain)] for chain in classes]
+    return [next((found[key] for key in chain if key in found), None) for chain in keys]
+
+
+def _spellings(chain: Sequence[str]) -> Iterator[str]:
+    """Of "kite (bird of prey)": kite, bird of prey, of prey, prey, and then the hypernyms; all in lower case."""
+    name, *hypernyms = (word.casefold() for word in chain)
+    for part in re.split(r" \(|\)| / | or ", name):
+        words = part.split()
+        yield from (" ".join(words[start:]) for start in range(len(words)))
+    yield from hypernyms

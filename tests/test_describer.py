@@ -7,11 +7,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from imgsearch.colours import read_colours
-from imgsearch.describer import Describer
-from imgsearch.encoder import Encoder
+from imgsearch.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer
+from imgsearch.encoder import Classifier, Encoder
 from imgsearch.images import open_rgb
 from imgsearch.vectors import Embeddings, normalize
-from imgsearch.vocabulary import SCENES, THINGS, VOCABULARY, Term, read_vocabulary
+from imgsearch.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
 
 TERMS = read_vocabulary(VOCABULARY.read_text("utf-8"))
 
@@ -37,6 +37,22 @@ class FakeEncoder:
     def _embed(self, texts: Sequence[str]) -> Embeddings:
         seeds = [zlib.crc32(text.encode()) for text in texts]
         return normalize([np.random.default_rng(seed).standard_normal(self.dim) for seed in seeds])
+
+
+class Voter(FakeEncoder):
+    """Every picture and text is one and the same direction, so that only the votes tell; eight classes are no thing."""
+
+    classes = [("great grey owl", "owl", "animal"), ("black vulture", "animal"), *[("gizmo", "thingummy")] * 8]
+
+    def __init__(self, owl: float, vulture: float) -> None:
+        super().__init__("all alike")
+        self.probabilities = [owl, vulture, *[(1 - owl - vulture) / 8] * 8]
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        return self._embed(["all alike"] * len(texts))
+
+    def class_probabilities(self, rows: Embeddings) -> Embeddings:
+        return np.tile(np.array(self.probabilities, np.float32), (len(rows), 1))
 
 
 class Silent(FakeEncoder):
@@ -101,7 +117,7 @@ def test_articles(term: Term, phrase: str) -> None:
 
 
 def test_what_a_picture_plainly_is_comes_first_with_its_kinds() -> None:
-    encoder = FakeEncoder("owl", "a photo of an owl")
+    encoder = FakeEncoder("a photo of an owl")
     describer = Describer(encoder, None)
     tags = describer.object_tags(encoder.encode_images([scene()]), 4)[0]
     assert {tag.tag for tag in tags} == {"owl", "bird of prey", "bird", "animal"}
@@ -110,7 +126,7 @@ def test_what_a_picture_plainly_is_comes_first_with_its_kinds() -> None:
 
 
 def test_two_equal_candidates_give_their_kind_and_a_doubt() -> None:
-    encoder = FakeEncoder("rose", "a photo of a rose", "tulip", "a photo of a tulip")
+    encoder = FakeEncoder("a photo of a rose", "a photo of a tulip")
     caption = Describer(encoder, None).describe(cut_out("red")).caption
     assert caption.startswith("This looks like a flower, possibly a ")
     assert caption.endswith(", on a plain white background; mostly red.")
@@ -122,11 +138,54 @@ def test_a_picture_near_no_term_is_said_to_show_nothing_in_particular() -> None:
 
 
 def test_a_scene_is_named_but_not_behind_a_cut_out() -> None:
-    describer = Describer(FakeEncoder("on a beach", "a photo, on a beach"), None)
+    describer = Describer(FakeEncoder("a photo, on a beach"), None)
     shown = describer.describe(scene())
     assert shown.caption.endswith(", on a beach; mostly blue and green.")
     assert ("on a beach", "places") in [(tag.tag, tag.group) for tag in shown.tags]
     assert "beach" not in describer.describe(cut_out("red")).caption
+
+
+@pytest.mark.parametrize(
+    ("chain", "term"),
+    [
+        (("great grey owl", "bird of prey", "bird", "animal"), "owl"),
+        (("ram (adult male sheep)", "sheep", "animal"), "ram"),
+        (("cardboard box / carton", "container"), "box"),
+        (("bell or wind chime", "percussion instrument"), "bell"),
+        (("Arctic fox", "fox", "animal"), "arctic fox"),
+        (("tench", "cyprinid", "fish", "vertebrate", "animal"), "fish"),
+        (("construction crane", "lifting device", "device"), None),
+        (("sea cucumber", "echinoderm", "invertebrate", "animal"), "invertebrate"),
+        (("Boxer", "working dog", "dog", "animal"), "dog"),
+        (("plectrum",), None),
+    ],
+)
+def test_a_class_is_the_narrowest_thing_on_its_chain(chain: tuple[str, ...], term: str | None) -> None:
+    (match,) = match_classes([chain], [term for term in TERMS if term.group in THINGS])
+    assert (match.text if match else None) == term
+
+
+def test_classes_vote_for_things_and_their_kinds() -> None:
+    """Where every thing is as near as the next, n things have 1 / n each, and the votes make the difference."""
+    voter = Voter(0.5, 0.3)
+    assert isinstance(voter, Classifier)
+    assert not isinstance(FakeEncoder(), Classifier)
+    describer = Describer(voter, None)
+    scores = {tag.tag: tag.score for tag in describer.object_tags(voter.encode_images([scene()]), 10_000)[0]}
+    one = (1 - VOTE_SHARE) / len(scores)
+    in_bird_of_prey = 1 + sum(term.kind == "bird of prey" for term in TERMS)
+    assert scores["hammer"] == pytest.approx(one)
+    assert scores["owl"] == pytest.approx(one + VOTE_SHARE * 0.5)
+    assert scores["vulture"] == pytest.approx(one + VOTE_SHARE * 0.3)
+    assert scores["bird of prey"] == pytest.approx(in_bird_of_prey * one + VOTE_SHARE * 0.8)
+    widest = [scores[term.text] for term in TERMS if term.group in THINGS and not term.kind]
+    assert sum(widest) == pytest.approx(1 - VOTE_SHARE * 0.2, abs=1e-4)  # what the gizmos have is lost
+
+
+def test_strong_votes_are_possible_and_equal_ones_say_nothing() -> None:
+    assert Describer(Voter(0.98, 0.01), None).describe(cut_out("red")).caption.startswith("Possibly an owl, on")
+    assert Describer(Voter(0.1, 0.1), None).describe(cut_out("red")).caption.startswith("No single object")
+    assert VOTE_SHARE < SURE_BY_VOTES < SURE  # votes alone never make sure
 
 
 def test_the_vocabulary_is_embedded_once_and_kept(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgsearch.encoder import Encoder
+from imgsearch.encoder import Classifier, Encoder
 from imgsearch.starter import LABELS, NUM_FEATURES, MiniLm, embed_labels
 from imgsearch.vectors import check_unit, normalize
 
@@ -52,6 +52,19 @@ def test_the_packaged_classifier_names_what_it_sees(encoder: Encoder, examples) 
     for file, name in (("skimage/coffee.jpg", "espresso"), ("wallpapers/two_dogs.jpg", "Cocker Spaniel")):
         row = encoder.encode_images([Image.open(examples / file).convert("RGB")])[0, NUM_FEATURES:]
         assert name in names[int(np.argmax(labels @ row))]
+
+
+def test_rows_alone_tell_the_class(encoder: Encoder, pictures: list[Image.Image], examples) -> None:  # noqa: ANN001
+    assert isinstance(encoder, Classifier)
+    assert len(encoder.classes) == 1000
+    assert encoder.classes[24][:2] == ["great grey owl", "owl"]
+    rows = encoder.encode_images([Image.open(examples / "skimage/coffee.jpg").convert("RGB"), *pictures])
+    probabilities = encoder.class_probabilities(rows)
+    assert (probabilities.shape, probabilities.dtype) == ((len(rows), 1000), np.float32)
+    assert probabilities.sum(1) == pytest.approx(1, abs=1e-5)
+    assert encoder.classes[int(probabilities[0].argmax())][0] == "espresso"
+    assert 0.5 < probabilities[0].max() < 0.99
+    assert encoder.class_probabilities(rows[:0]).shape == (0, 1000)
 
 
 def test_the_shipped_labels_are_those_of_the_facts() -> None:
