@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgsearch.config import FlagParser, Settings, reach_self_directly
 from imgsearch.engine import Engine
-from imgsearch.errors import ImgsearchError
+from imgsearch.errors import ImgsearchError, SettingsError
 from imgsearch.manifest import read_manifest
 
 if TYPE_CHECKING:  # Gradio takes seconds to import: after the flags are read
@@ -44,28 +44,33 @@ def build_app(engine: Engine) -> gr.Blocks:
 
 
 def serve(app: gr.Blocks, settings: Settings) -> None:
-    """Serve the page in the background and return once it answers."""
+    """Serve the page in the background and return once it answers. Raises SettingsError where the port is taken."""
     import gradio as gr
 
     from imgsearch.tabs.words import i18n
 
-    app.launch(
-        server_name=settings.host,
-        server_port=settings.port,
-        share=settings.share,
-        prevent_thread_lock=True,
-        i18n=i18n(),
-        theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
-        css_paths=STYLE,
-        max_file_size=MAX_FILE_SIZE,
-        footer_links=["api", "settings"],
-        enable_monitoring=False,
-        run_history=False,
-        show_error=False,
-        ssr_mode=False,
-        mcp_server=False,
-        pwa=False,
-    )
+    app.queue(api_open=False)  # no way around the queues
+    try:
+        app.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            share=settings.share,
+            prevent_thread_lock=True,
+            i18n=i18n(),
+            theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+            css_paths=STYLE,
+            max_file_size=MAX_FILE_SIZE,
+            footer_links=["api", "settings"],
+            enable_monitoring=False,
+            run_history=False,
+            show_error=False,
+            ssr_mode=False,
+            mcp_server=False,
+            pwa=False,
+        )
+    except OSError:
+        place = f"{settings.host or '127.0.0.1'}:{settings.port or 'any port'}"
+        raise SettingsError(f"{place} cannot be listened on. Give another --port or --host.") from None
 
 
 def load(engine: Engine) -> None:
@@ -79,23 +84,21 @@ def main() -> int:
     """Start the app and serve until interrupted. Returns 2 after one line on stderr where a setting is wrong."""
     parser = FlagParser(prog="app.py", description="Describe images, find similar ones, search by text.")
     parser.add_settings("index", "host", "port", "share", "encoder", "captioner")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
     try:
         settings = Settings.read(vars(parser.parse_args()))
         engine = Engine(settings.index, settings.encoder, settings.captioner)
         read_manifest(settings.index)
+        reach_self_directly()
+        app = build_app(engine)
+        serve(app, settings)
+        threading.Thread(target=load, args=(engine,), daemon=True).start()
+        app.block_thread()
     except ImgsearchError as error:
         print(f"imgsearch: {error}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
-    reach_self_directly()
-    app = build_app(engine)
-    try:
-        serve(app, settings)
-    except OSError as error:
-        print(f"imgsearch: {error} Give another --port or --host.", file=sys.stderr)
-        return 2
-    threading.Thread(target=load, args=(engine,), daemon=True).start()
-    app.block_thread()
+    except KeyboardInterrupt:
+        pass
     return 0
 
 

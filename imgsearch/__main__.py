@@ -89,7 +89,7 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> None:
         return
     print(f"{report.num_items} pictures indexed into {arguments.out} in {report.seconds:.1f} s.")
     for skip in report.skipped:
-        print(f"Not indexed: {skip.picture}: {skip.reason}")
+        print(_plain(f"Not indexed: {skip.picture}: {skip.reason}"))
 
 
 def _search(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -135,8 +135,13 @@ def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
 def _bench(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.bench import bench
 
+    figures = []
     for figure in bench(settings):
-        print(json.dumps(figure.to_json()) if arguments.json else figure)
+        figures.append(figure.to_json())
+        if not arguments.json:
+            print(figure, flush=True)
+    if arguments.json:
+        _print_json({"figures": figures})
 
 
 def _print_answer(answer: Answer, arguments: argparse.Namespace) -> None:
@@ -144,7 +149,12 @@ def _print_answer(answer: Answer, arguments: argparse.Namespace) -> None:
         _print_json(answer.to_json())
         return
     for hit in answer.hits:
-        print(f"{hit.rank:4}  {hit.score:.3f}  {hit.item.id}  {hit.item.caption}")
+        print(_plain(f"{hit.rank:4}  {hit.score:.3f}  {hit.item.id}  {hit.item.caption}"))
+
+
+def _plain(text: str) -> str:
+    """One line without control characters: captions and names may be anyone's."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Speed and memory, as ratios against a peer or a limit measured in the same run."""
+"""Speed and memory, as ratios against a peer or a limit measured in the same run. Reads memory from Linux's /proc."""
 
 import signal
 import socket
@@ -102,7 +102,8 @@ def _seconds_to_load() -> float:
 
 @contextmanager
 def _app(settings: Settings) -> Iterator[tuple[str, "subprocess.Popen[bytes]", float]]:
-    with _serving(["app.py", "--index", str(settings.index.absolute()), "--port"]) as served:
+    models = ["--encoder", settings.encoder, "--captioner", settings.captioner]
+    with _serving(["app.py", "--index", str(settings.index.absolute()), *models, "--port"]) as served:
         yield served
 
 

@@ -40,12 +40,12 @@ class Settings:
     def read(cls, flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> "Settings":
         """Settings from `flags` (None: not given), else from `environ`, else the defaults.
 
-        Raises SettingsError for an unknown `IMGSEARCH_` variable or an impossible value.
+        An empty variable is not set. Raises SettingsError for an unknown `IMGSEARCH_` variable or an impossible value.
         """
         names = [field.name for field in fields(cls)]
         values: dict[str, Any] = {}
         for variable, text in environ.items():
-            if not variable.startswith(PREFIX):
+            if not variable.startswith(PREFIX) or not text:
                 continue
             name = variable.removeprefix(PREFIX).lower()
             if name not in names:
@@ -60,9 +60,10 @@ def _parse(variable: str, name: str, text: str) -> Any:
     if name == "index":
         return Path(text)
     if name == "port":
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-            raise SettingsError(f"{variable} is {text!r}. Give a port number from 1 to 65535.")
-        return int(text)
+        try:
+            return port_number(text)
+        except argparse.ArgumentTypeError as error:
+            raise SettingsError(f"{variable}: {error}.") from None
     if name == "share":
         if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
             raise SettingsError(f"{variable} is {text!r}. Give 1 or 0.")
@@ -70,10 +71,17 @@ def _parse(variable: str, name: str, text: str) -> Any:
     return text
 
 
+def port_number(text: str) -> int:
+    """The port that `text` gives. Raises argparse.ArgumentTypeError, with a message for the user."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number from 1 to 65535")
+    return int(text)
+
+
 FLAGS: dict[str, dict[str, Any]] = {
     "index": {"type": Path, "metavar": "BUNDLE", "help": "the bundle to search (default: indexes/starter)"},
     "host": {"help": "address to listen on (default: 127.0.0.1)"},
-    "port": {"type": int, "help": "port to listen on (default: 7860, or the next free one)"},
+    "port": {"type": port_number, "help": "port to listen on (default: 7860, or the next free one)"},
     "share": {"action": "store_true", "default": None, "help": "open a temporary public link"},
     "encoder": {"help": "auto or starter (default: auto)"},
     "captioner": {"help": "auto or starter (default: auto)"},

@@ -98,6 +98,8 @@ class Engine:
         text = text.strip()
         if not text:
             raise InputError("The query is empty. Type what to look for.")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError("The query is not valid Unicode. Type it again.")
         if len(text) > MAX_TEXT:
             raise InputError(f"The query has {len(text):,} characters, at most {MAX_TEXT} are read. Shorten it.")
         index = self.index

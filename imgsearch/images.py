@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ ImageSource: TypeAlias = bytes | Path | Image.Image
 
 MAX_PIXELS = 80_000_000
 THUMBNAIL_SIDE = 320
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our cap is lower, and an error
+warnings.filterwarnings("ignore", module="PIL")  # what matters is raised, our pixel cap among it
 # What Pillow decodes by itself: nothing that starts another program (EPS) or is a document (PDF).
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
@@ -40,8 +41,12 @@ def open_rgb(source: ImageSource, name: str = "The picture") -> Image.Image:
         raise _too_large(name) from None
     except UnidentifiedImageError:
         raise PictureError(f"{name} is not a picture that can be read. Use a JPEG, PNG, WebP, GIF or AVIF.") from None
+    except OSError as error:
+        if error.errno is None:  # Pillow's own
+            raise _damaged(name) from error
+        raise PictureError(f"{name} cannot be read: {error.strerror}. Check the path.") from error
     except Exception as error:  # on damaged bytes Pillow's readers raise almost anything
-        raise PictureError(f"{name} is damaged or incomplete. Save it again, or use another one.") from error
+        raise _damaged(name) from error
 
 
 def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
@@ -62,13 +67,20 @@ def _too_large(name: str) -> PictureError:
     return PictureError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first.")
 
 
+def _damaged(name: str) -> PictureError:
+    return PictureError(f"{name} is damaged or incomplete. Save it again, or use another one.")
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    with suppress(Exception):  # on broken EXIF data; the picture itself is whole
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         image = _to_8_bit(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        image = Image.new("RGB", rgba.size, "white")
+        image.paste(rgba, mask=rgba)
     return image.convert("RGB")
 
 

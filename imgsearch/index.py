@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch.errors import BundleError, InputError
-from imgsearch.manifest import FILE_NAME, Manifest, digest_file, read_manifest
+from imgsearch.manifest import FILE_NAME, Manifest, digest_file, is_bundle, read_manifest
 from imgsearch.records import Hit, Item
 from imgsearch.vectors import Embeddings, check_unit
 
@@ -84,7 +84,7 @@ class Index:
             raise InputError(f"The collection has no picture {id!r}.")
         return self.item(row)
 
-    def search(self, query: Embeddings, k: int, *, exclude_ids: Collection[str] = ()) -> list[Hit]:
+    def search(self, query: Embeddings, k: int) -> list[Hit]:
         """The k items of largest inner product with `query`, float32 (1, dim) of unit length, best first.
 
         Fewer where the index holds fewer. Score = inner product. Raises ValueError where k < 1 or the
@@ -92,28 +92,25 @@ class Index:
         """
         if k < 1:
             raise ValueError(f"k is {k}, it must be at least 1")
-        wanted = min(k + len(exclude_ids), len(self))
-        scores, rows = self._vectors.search(check_unit(query, self.dim), wanted)
-        hits: list[Hit] = []
-        for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True):
-            item = self.item(row)
-            if item.id not in exclude_ids and len(hits) < k:
-                hits.append(Hit(len(hits) + 1, item, score))
-        return hits
+        scores, rows = self._vectors.search(check_unit(query, self.dim), min(k, len(self)))
+        found = zip(rows[0].tolist(), scores[0].tolist(), strict=True)
+        return [Hit(rank, self.item(row), score) for rank, (row, score) in enumerate(found, start=1)]
 
     def save(self, bundle: Path) -> None:
         """Write the bundle: into a temporary sibling first, which then takes its place.
 
-        An older bundle there is replaced; anything else is left alone (InputError).
+        An older bundle there is replaced; anything else is left alone. Raises InputError where it cannot be written.
         """
         check_target(bundle)
-        bundle = bundle.absolute()
-        sibling = bundle.with_name(f".{bundle.name}.{os.getpid()}.new")
+        target = bundle.resolve()
+        sibling = target.with_name(f".{target.name}.{os.getpid()}.new")
         shutil.rmtree(sibling, ignore_errors=True)
-        sibling.mkdir(parents=True)
         try:
-            self._write(sibling, bundle)
-            _replace(sibling, bundle)
+            sibling.mkdir()
+            self._write(sibling, target)
+            _replace(sibling, target)
+        except (OSError, RuntimeError) as error:  # FAISS raises the latter
+            raise _cannot_write(bundle, error) from error
         finally:
             shutil.rmtree(sibling, ignore_errors=True)
 
@@ -126,7 +123,7 @@ class Index:
             precision="float32",
             dim=self.dim,
             num_items=len(self),
-            source=Path(os.path.relpath(self.source.absolute(), bundle)).as_posix(),
+            source=Path(os.path.relpath(self.source.resolve(), bundle)).as_posix(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             files={name: digest_file(folder / name) for name in (VECTORS, ITEMS)},
         )
@@ -152,9 +149,19 @@ class Index:
 
 
 def check_target(bundle: Path) -> None:
-    """Raise InputError where a bundle saved at that path would take the place of something else."""
-    if bundle.exists() and not (bundle / FILE_NAME).is_file() and (not bundle.is_dir() or any(bundle.iterdir())):
+    """Raise InputError where a bundle cannot be saved at that path, or would take the place of something else."""
+    try:
+        bundle.resolve().parent.mkdir(parents=True, exist_ok=True)
+        is_free = not bundle.exists() or (bundle.is_dir() and not any(bundle.iterdir()))
+    except (OSError, RuntimeError) as error:
+        raise _cannot_write(bundle, error) from error
+    if not is_free and not is_bundle(bundle):
         raise InputError(f"{bundle} exists and is not a bundle. Give another path.")
+
+
+def _cannot_write(bundle: Path, error: Exception) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return InputError(f"{bundle} cannot be written: {reason}. Give another path, or make room.")
 
 
 def _sync(path: Path) -> None:
@@ -168,10 +175,15 @@ def _sync(path: Path) -> None:
 
 
 def _replace(sibling: Path, bundle: Path) -> None:
-    """Put `sibling` in the place of `bundle`; the old one is moved aside first, so one of the two is always whole."""
+    """Put `sibling` in the place of `bundle`; the old one is moved aside first, and back if that fails."""
     old = bundle.with_name(f".{bundle.name}.{os.getpid()}.old")
     if bundle.exists():
         bundle.rename(old)
-    sibling.rename(bundle)
+    try:
+        sibling.rename(bundle)
+    except OSError:
+        if old.exists():
+            old.rename(bundle)
+        raise
     shutil.rmtree(old, ignore_errors=True)
     _sync(bundle.parent)

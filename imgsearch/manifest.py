@@ -78,6 +78,15 @@ def read_manifest(bundle: Path) -> Manifest:
     return manifest
 
 
+def is_bundle(folder: Path) -> bool:
+    """Whether `folder` holds the files of a bundle and nothing else; they may be damaged, the manifest may not."""
+    try:
+        manifest = Manifest.from_text((folder / FILE_NAME).read_bytes().decode())
+        return {path.name for path in folder.iterdir()} <= {FILE_NAME, *manifest.files}
+    except (BundleError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def digest_file(path: Path) -> FileDigest:
     """Size and SHA-256 of a file's bytes."""
     with path.open("rb") as file:

@@ -59,9 +59,7 @@ def lemma(words: str) -> str | None:
     graph = _graph()
     start, space, last = words.lower().rpartition(" ")
     singulars = [last, graph.irregular.get(last, "")]
-    singulars += [
-        last.removesuffix(end) + new for end, new in (("s", ""), ("es", ""), ("ies", "y")) if last.endswith(end)
-    ]
+    singulars += [last.removesuffix(end) + new for end, new in PLURALS if last.endswith(end)]
     for singular in filter(None, singulars):
         for spelling in (start + space + singular, (start + space + singular).replace("-", " ")):
             if spelling in graph.senses:

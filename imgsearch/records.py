@@ -64,7 +64,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Tag:
-    """A word of the vocabulary with its score: the share of its group's confidence it holds, 0..1."""
+    """A word of the vocabulary with its score, 0..1.
+
+    A thing's is its share of the evidence for all things (a kind's holds its members'), a scene's its share of its
+    group, a colour's its share of the pixels that count.
+    """
 
     tag: str
     score: float
@@ -73,7 +77,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class Description:
-    """One sentence about a picture, its tags (best first) and the seconds it took."""
+    """One sentence about a picture, its tags (things, scenes, colours; each best first) and the seconds it took."""
 
     caption: str
     tags: list[Tag]

@@ -108,17 +108,51 @@ def test_an_example_picture_is_one_click(visit: Open) -> None:
     expect(page.locator("#sentence")).to_be_hidden()
 
 
+def test_the_last_of_two_quick_queries_is_answered(visit: Open) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Search by text").click()
+    query = page.locator("#query textarea")
+    for text in ("a planet", "mountains", "a tennis ball"):
+        query.fill(text)
+        query.press("Enter")
+    first = page.locator("#search_gallery button.thumbnail-item").first
+    expect(first).to_contain_text("ball", timeout=30_000)
+    page.get_by_role("tab", name="Describe").click()
+    examples = page.locator("#describe_picture_examples button")
+    for number in (0, 1, 2):
+        examples.nth(number).click()
+    expect(page.locator("#sentence textarea")).to_have_value(re.compile("espresso"), timeout=30_000)
+
+
+def test_k_by_the_keyboard(visit: Open) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Search by text").click()
+    page.get_by_role("button", name="a planet").click()
+    hits = page.locator("#search_gallery button.thumbnail-item")
+    expect(hits).to_have_count(12, timeout=30_000)
+    slider = page.locator("#search_k input[type=range]")
+    for _ in range(3):
+        slider.press("ArrowRight")
+    expect(hits).to_have_count(15, timeout=30_000)
+
+
 def test_bad_input_is_a_message_and_the_page_goes_on(visit: Open, tmp_path: Path, examples: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes((examples / "skimage" / "coffee.jpg").read_bytes()[:2000])
     page = visit()
     upload(page, "describe", tmp_path / "broken.jpg")
     expect(page.get_by_test_id("toast-text")).to_contain_text("broken.jpg is damaged", timeout=30_000)
+    expect(page.locator("#sentence")).to_be_hidden()
     page.get_by_test_id("toast-close").click()
     page.get_by_role("tab", name="Search by text").click()
     page.locator("#query textarea").press("Enter")
     expect(page.get_by_test_id("toast-text")).to_contain_text("empty", timeout=30_000)
     page.get_by_role("button", name="a dog").click()
-    expect(page.locator("#search_gallery button.thumbnail-item")).to_have_count(12, timeout=30_000)
+    hits = page.locator("#search_gallery button.thumbnail-item")
+    expect(hits).to_have_count(12, timeout=30_000)
+    page.locator("#query textarea").fill("")
+    page.locator("#query textarea").press("Enter")
+    expect(page.get_by_test_id("toast-text").last).to_contain_text("empty", timeout=30_000)
+    expect(hits).to_have_count(12)  # nothing is lost
 
 
 def test_french_dark_and_narrow(visit: Open, tmp_path: Path) -> None:

@@ -55,6 +55,14 @@ def test_describe(examples: Path) -> None:
     assert plain.stdout.splitlines()[0] == description["caption"]
 
 
+def test_captions_cannot_write_on_the_terminal(folder: Path, tmp_path: Path) -> None:
+    text = (folder / "metadata.csv").read_text("utf-8").replace("a cup of coffee", '"a cup\nof \x1b[31mcoffee"')
+    (folder / "metadata.csv").write_text(text, "utf-8")
+    assert run("build", folder, "--out", tmp_path / "bundle").returncode == 0
+    done = run("search", "coffee", "--index", tmp_path / "bundle", "-k", "6")
+    assert len(done.stdout.splitlines()) == 6 and "\x1b" not in done.stdout
+
+
 def test_the_progress_bar_goes_to_stderr(folder: Path, tmp_path: Path) -> None:
     done = run("build", folder, "--out", tmp_path / "bundle", "--limit", "3")
     assert "3 pictures indexed" in done.stdout and "3/3" in done.stderr
@@ -74,6 +82,9 @@ def test_the_progress_bar_goes_to_stderr(folder: Path, tmp_path: Path) -> None:
         (["similar", "README.md"], "not a picture"),
         (["build", "nowhere", "--out", "out"], "not a folder"),
         (["build", "tests", "--out", "tests"], "not a bundle"),
+        (["build", "examples", "--out", "app.py/bundle"], "cannot be written"),
+        (["search", "dog \udcff"], "Unicode"),
+        (["similar", "tests"], "cannot be read"),
         (["build", "examples", "--out", "out", "--limit", "0"], "at least 1"),
         (["info", "--index", "tests"], "no bundle"),
         (["dance"], "dance"),
@@ -101,6 +112,7 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
     assert done.returncode == 2 and "elsewhere" in done.stderr
     done = run("info", "--index", "indexes/starter", IMGSEARCH_INDEX=str(tmp_path / "elsewhere"))
     assert done.returncode == 0
+    assert run("info", IMGSEARCH_INDEX="", IMGSEARCH_PORT="").returncode == 0
     for name, value in (("IMGSEARCH_PROT", "1"), ("IMGSEARCH_PORT", "many"), ("IMGSEARCH_SHARE", "perhaps")):
         done = run("info", **{name: value})
         assert done.returncode == 2 and name in done.stderr and len(done.stderr.splitlines()) == 1

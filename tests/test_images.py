@@ -43,6 +43,10 @@ def test_applies_the_exif_rotation(photo: Image.Image) -> None:
     assert np.array_equal(np.asarray(decoded), np.asarray(photo))
 
 
+def test_broken_exif_does_not_lose_the_picture(photo: Image.Image) -> None:
+    assert np.array_equal(np.asarray(open_rgb(encoded(photo, "PNG", exif=b"nonsense"))), np.asarray(photo))
+
+
 def test_puts_transparency_on_white() -> None:
     clear = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
     clear.putpixel((1, 0), (255, 0, 0, 255))

@@ -43,12 +43,6 @@ def test_k_is_held_to_the_collection() -> None:
         index.search(rows[:1], 0)
 
 
-def test_excluded_ids_make_room_for_others() -> None:
-    rows = make_rows(5)
-    hits = make_index(rows).search(rows[:1], 3, exclude_ids=["0.jpg"])
-    assert len(hits) == 3 and "0.jpg" not in [hit.item.id for hit in hits]
-
-
 def test_wrong_dimension_names_both() -> None:
     with pytest.raises(ValueError, match=r"\(1, 8\).*32"):
         make_index(make_rows(3)).search(make_rows(1, dim=8), 1)
@@ -78,9 +72,22 @@ def test_save_replaces_a_bundle_and_nothing_else(tmp_path: Path) -> None:
     precious = tmp_path / "photos"
     precious.mkdir()
     (precious / "a.jpg").write_bytes(b"mine")
-    with pytest.raises(InputError, match="not a bundle"):
-        make_index(make_rows(3)).save(precious)
-    assert [path.name for path in precious.iterdir()] == ["a.jpg"]
+    for manifest in (None, b"{}", (tmp_path / "bundle" / "manifest.json").read_bytes()):
+        if manifest:
+            (precious / "manifest.json").write_bytes(manifest)
+        with pytest.raises(InputError, match="not a bundle"):
+            make_index(make_rows(3)).save(precious)
+        assert (precious / "a.jpg").read_bytes() == b"mine"
+
+
+def test_save_follows_a_link_and_says_what_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    make_index(make_rows(3)).save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and len(Index.load(tmp_path / "real")) == 3
+    (tmp_path / "file").write_text("x")
+    for target in (tmp_path / "file" / "bundle", Path("/proc/bundle")):
+        with pytest.raises(InputError, match="cannot be written"):
+            make_index(make_rows(3)).save(target)
 
 
 def test_one_flipped_byte_in_any_file_is_found(copy_bundle: Callable[[], Path]) -> None:

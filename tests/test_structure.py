@@ -43,8 +43,9 @@ def imports_of(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{path.name} has a relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 
 
@@ -61,6 +62,7 @@ def test_imports_go_down(path: Path) -> None:
     level = next(i for i, layer in enumerate(LAYERS) if module in layer)
     allowed = set().union(*LAYERS[:level], {module} if module == "tabs" else set())
     imported = {name.split(".")[1] for name in imports_of(path) if name.startswith("imgsearch.")}
+    imported &= {module_of(path) for path in FILES}  # less the names that modules define
     assert imported <= allowed
 
 

@@ -1,5 +1,7 @@
 """Describe: a picture in; a sentence, tags as bars and the seconds out."""
 
+from typing import Any
+
 import gradio as gr
 
 from imgsearch.engine import Engine
@@ -24,15 +26,15 @@ def draw(engine: Engine, t: gr.I18n) -> None:
         description = engine.describe(path, path.name)
         return description.caption, {tag.tag: tag.score for tag in description.tags}, f"{description.seconds:.2f} s"
 
-    outputs = [sentence, tags, note]
-    uploaded = picture.upload(guarded(describe), picture, outputs, api_name="describe", **CAPTIONS)
-    chosen = examples.load_input_event.then(guarded(describe), picture, outputs, api_visibility="private", **CAPTIONS)
+    def hide() -> tuple[Any, Any]:
+        return gr.Column(visible=False), t("describe_hint")
+
+    run: dict[str, Any] = {"fn": guarded(describe), "inputs": picture, "outputs": [sentence, tags, note], **CAPTIONS}
+    run["show_progress_on"] = note
+    uploaded = picture.upload(**run, api_name="describe")
+    chosen = examples.load_input_event.then(**run, api_visibility="private")
+    quick: dict[str, Any] = {"queue": False, "api_visibility": "private"}
     for answered in (uploaded, chosen):
-        answered.success(lambda: gr.Column(visible=True), None, answer, queue=False, api_visibility="private")
-    picture.clear(
-        lambda: (gr.Column(visible=False), t("describe_hint")),
-        None,
-        [answer, note],
-        queue=False,
-        api_visibility="private",
-    )
+        answered.success(lambda: gr.Column(visible=True), None, answer, **quick)
+        answered.failure(hide, None, [answer, note], **quick)
+    picture.clear(hide, None, [answer, note], cancels=[uploaded, chosen], **quick)

@@ -12,9 +12,10 @@ from imgsearch.tabs.words import word
 
 log = logging.getLogger(__name__)
 
-# One query and one caption at a time, each in its own queue: a long caption never blocks a search.
-SEARCHES: dict[str, Any] = {"concurrency_id": "searches", "concurrency_limit": 1}
-CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 1}
+# One query and one caption at a time, each in its own queue: a long caption never blocks a search. What a visitor asks
+# while an answer is on its way waits for it; of several such questions the last one counts.
+SEARCHES: dict[str, Any] = {"concurrency_id": "searches", "concurrency_limit": 1, "trigger_mode": "always_last"}
+CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 1, "trigger_mode": "always_last"}
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """The hits of a query, as both search tabs show them: a gallery, and the hit that was clicked."""
 
+import hashlib
 import html
 import tempfile
 from collections.abc import Callable
@@ -11,9 +12,22 @@ import gradio as gr
 from imgsearch.engine import Engine
 from imgsearch.records import Answer, Item
 from imgsearch.tabs.handlers import SEARCHES, guarded
-from imgsearch.tabs.words import language_of, word
+from imgsearch.tabs.words import language_of, num_pictures, word
 
 MAX_HITS = 50
+
+
+class NumHits(gr.Slider):
+    """The choice of k. An API call may ask for more than the slider reaches: it gets all the slider gives."""
+
+    is_template = True  # the browser draws it as the stock component
+
+    def preprocess(self, payload: Any) -> int:
+        """k as a whole number of at most MAX_HITS."""
+        try:
+            return min(int(payload), MAX_HITS)
+        except (TypeError, ValueError, OverflowError):
+            raise gr.Error(word("bad_k", None), print_exception=False) from None
 
 
 class Results:
@@ -27,7 +41,7 @@ class Results:
 
     def draw_num_hits(self) -> gr.Slider:
         """Draw the choice of k."""
-        return gr.Slider(1, MAX_HITS, 12, step=1, label=self._t("num_hits"), elem_id=f"{self._name}_k")
+        return NumHits(1, MAX_HITS, 12, step=1, precision=0, label=self._t("num_hits"), elem_id=f"{self._name}_k")
 
     def draw(self) -> None:
         """Draw the gallery, hidden until there are hits, and above it the hit that is clicked, with its row's data."""
@@ -66,23 +80,23 @@ class Results:
             api_visibility="private",
             show_progress="hidden",
             scroll_to_output=True,
+            **SEARCHES,
         )
 
     def connect(self, handler: Callable[..., Any], inputs: list[Any], *triggers: Any, api_name: str = "") -> None:
         """Run `handler`, which returns what `show` or `clear` do, on each trigger; the first one is the API's."""
         for trigger in triggers:
             api = {"api_name": api_name} if api_name and trigger is triggers[0] else {"api_visibility": "private"}
-            answered = trigger(guarded(handler), inputs, self.outputs, **api, **SEARCHES)
+            answered = trigger(guarded(handler), inputs, self.outputs, show_progress_on=self._note, **api, **SEARCHES)
             answered.success(_reveal, self._ids, [self._gallery, self._hit], queue=False, api_visibility="private")
 
     def show(self, answer: Answer, request: gr.Request) -> tuple[Any, ...]:
         """What `outputs` become: thumbnails with captions and scores, a line of figures, the answer as JSON."""
         language = language_of(request)
         thumbnails = [
-            (self._file(hit.item.sha256, hit.item.thumbnail), f"{hit.score:.2f} · {_caption(hit.item, language)}")
-            for hit in answer.hits
+            (self._file(hit.item.thumbnail), f"{hit.score:.2f} · {_caption(hit.item, language)}") for hit in answer.hits
         ]
-        note = f"{len(answer.hits)} {word('pictures', request)} · {answer.seconds:.2f} s"
+        note = f"{num_pictures(len(answer.hits), request)} · {answer.seconds:.2f} s"
         return thumbnails, note, answer.to_json(), [hit.item.id for hit in answer.hits]
 
     def clear(self) -> tuple[Any, ...]:
@@ -93,11 +107,10 @@ class Results:
         if not isinstance(event.index, int) or not 0 <= event.index < len(ids):
             raise gr.Error(word("no_such_hit", request), print_exception=False)
         item = self._engine.index.find(ids[event.index])
-        large = self._file(f"{item.sha256}-large", self._engine.large_picture(item.id))
-        return gr.Row(visible=True), large, _table(item)
+        return gr.Row(visible=True), self._file(self._engine.large_picture(item.id)), _table(item)
 
-    def _file(self, name: str, webp: bytes) -> str:
-        path = Path(self._folder.name) / f"{name}.webp"
+    def _file(self, webp: bytes) -> str:
+        path = Path(self._folder.name) / f"{hashlib.sha256(webp).hexdigest()}.webp"
         if not path.exists():
             path.write_bytes(webp)
         return str(path)
@@ -118,6 +131,6 @@ def _caption(item: Item, language: str) -> str:
 
 def _table(item: Item) -> str:
     """The item's row as HTML; everything in it is text, never markup."""
-    fields = {"id": item.id, "caption": item.caption, **item.columns}
-    rows = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in fields.items() if text)
+    fields = [("id", item.id), ("caption", item.caption), *item.columns.items()]
+    rows = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in fields if text)
     return f'<dl class="row-data">{"".join(rows)}</dl>'

@@ -41,12 +41,12 @@ def draw(engine: Engine, t: gr.I18n) -> None:
         with gr.Column(scale=5, min_width=300):
             results.draw()
 
-    def search(text: str, k: int, request: gr.Request) -> tuple[Any, ...]:
-        return results.show(engine.search(text, k), request)
+    def search(text: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
+        return results.show(engine.search(text or "", k), request)
 
-    def search_again(text: str, k: int, request: gr.Request) -> tuple[Any, ...]:
-        return search(text, k, request) if text.strip() else results.clear()
+    def search_again(text: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
+        return search(text, k, request) if (text or "").strip() else results.clear()
 
     inputs = [query, num_hits]
     results.connect(search, inputs, query.submit, examples.load_input_event.then, api_name="search")
-    results.connect(search_again, inputs, num_hits.release)
+    results.connect(search_again, inputs, num_hits.change)

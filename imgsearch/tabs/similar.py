@@ -29,4 +29,4 @@ def draw(engine: Engine, t: gr.I18n) -> None:
 
     inputs = [picture, num_hits]
     results.connect(similar, inputs, picture.upload, examples.load_input_event.then, api_name="similar")
-    results.connect(similar_again, inputs, num_hits.release, picture.clear)
+    results.connect(similar_again, inputs, num_hits.change, picture.clear)

@@ -16,7 +16,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "captioner": ("Descriptions", "Descriptions"),
     "from_vectors": ("from the encoder's vectors", "d'après les vecteurs de l'encodeur"),
     "collection": ("Collection", "Collection"),
-    "pictures": ("pictures", "images"),
+    "picture_count": ("1 picture", "1 image"),
+    "pictures_count": ("{} pictures", "{} images"),
     "describe_tab": ("Describe", "Décrire"),
     "similar_tab": ("Find similar", "Semblables"),
     "search_tab": ("Search by text", "Par texte"),
@@ -51,6 +52,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "hit": ("Selected picture", "Image choisie"),
     "description": ("Description", "Description"),
     "tags": ("Tags", "Mots-clés"),
+    "bad_k": ("The number of pictures is not a number. Give one from 1.", "Le nombre d'images n'est pas un nombre."),
     "no_picture": ("There is no picture. Add one first.", "Il n'y a pas d'image. Ajoutez-en une d'abord."),
     "no_such_hit": ("That picture is no longer shown. Search again.", "Cette image n'est plus affichée. Recommencez."),
     "not_an_upload": (
@@ -81,3 +83,8 @@ def language_of(request: gr.Request | None) -> str:
 def word(key: str, request: gr.Request | None) -> str:
     """A word in the visitor's language, for what the browser does not translate: messages and captions."""
     return WORDS[key][LANGUAGES.index(language_of(request))]
+
+
+def num_pictures(count: int, request: gr.Request | None) -> str:
+    """ "12 pictures", in the visitor's language."""
+    return word("picture_count" if count == 1 else "pictures_count", request).format(count)
