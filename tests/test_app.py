@@ -44,8 +44,11 @@ def test_similar(client: Client, examples: Path) -> None:
 
 
 def test_describe(client: Client, examples: Path) -> None:
-    sentence, tags, _ = client.predict(handle_file(examples / "skimage" / "coffee.jpg"), api_name="/describe")
-    assert sentence.endswith(".") and tags["confidences"]
+    picture = handle_file(examples / "skimage" / "coffee.jpg")
+    sentence, tags, note, colours = client.predict(picture, api_name="/describe")
+    assert "espresso" in sentence and note.endswith(" s")
+    assert "espresso" in {bar["label"] for bar in tags["confidences"]}
+    assert "brown" in {bar["label"] for bar in colours["confidences"]}
 
 
 def test_bad_input_is_a_message_and_the_app_goes_on(client: Client, tmp_path: Path) -> None:

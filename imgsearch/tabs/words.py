@@ -51,6 +51,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "close": ("Close", "Fermer"),
     "hit": ("Selected picture", "Image choisie"),
     "description": ("Description", "Description"),
+    "colours": ("Colours", "Couleurs"),
     "tags": ("Tags", "Mots-clés"),
     "bad_k": ("The number of pictures is not a number. Give one from 1.", "Le nombre d'images n'est pas un nombre."),
     "no_picture": ("There is no picture. Add one first.", "Il n'y a pas d'image. Ajoutez-en une d'abord."),
