@@ -92,7 +92,7 @@ def main() -> int:
         reach_self_directly()
         app = build_app(engine)
         serve(app, settings)
-        threading.Thread(target=load, args=(engine,), daemon=True).start()
+        threading.Thread(target=load, args=(engine,)).start()  # no daemon: torch aborts if it is cut short
         app.block_thread()
     except ImgsearchError as error:
         print(f"imgsearch: {error}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,7 +17,10 @@ PREFIX = "IMGSEARCH_"
 def cache_folder() -> Path:
     """The user's cache folder for this app (XDG Base Directory Specification); it may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "imgsearch"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "imgsearch"
+    except RuntimeError:  # a user without a home
+        return Path(tempfile.gettempdir()) / "imgsearch"
 
 
 def reach_self_directly() -> None:

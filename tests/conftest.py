@@ -90,12 +90,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_app(*flags: str, **environ: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """`python app.py` on a free port, up to its first answer; its address and process."""
+def running_app(*flags: str, cwd: Path = ROOT, **environ: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """`python app.py` in `cwd` on a free port, up to its first answer; its address and process."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     command = [sys.executable, "app.py", "--port", str(port), *flags]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environ)
+    process = subprocess.Popen(command, cwd=cwd, env=os.environ | environ)
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:

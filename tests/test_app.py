@@ -159,6 +159,14 @@ def test_a_signal_during_the_start_ends_it_quietly() -> None:
     assert "Traceback" not in process.communicate(timeout=20)[1]
 
 
+@pytest.mark.parametrize("wait_s", [0.0, 2.0, 4.0])
+def test_a_signal_while_the_models_load_ends_it_cleanly(wait_s: float, tmp_path: Path) -> None:
+    with running_app(XDG_CACHE_HOME=str(tmp_path)) as (_, process):
+        time.sleep(wait_s)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_app(number: signal.Signals, tmp_path: Path) -> None:
     with running_app(TMPDIR=str(tmp_path)) as (url, process):

@@ -4,12 +4,10 @@ import re
 import shlex
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import START_TIMEOUT_S, free_port
+from conftest import running_app
 
 from imgsearch.config import ROOT, Settings
 
@@ -43,26 +41,11 @@ def test_every_command_runs(command: str, checkout: Path) -> None:
         if "bench" in arguments:
             arguments = ["-m", "imgsearch", "bench", "--help"]  # itself takes minutes
         if "app.py" in arguments:
-            check_served([sys.executable, *arguments, "--port", str(port := free_port())], port, checkout)
+            with running_app(*arguments[1:], cwd=checkout) as (_, process):
+                assert process.poll() is None
         else:
             done = subprocess.run([sys.executable, *arguments], cwd=checkout, capture_output=True, timeout=120)
             assert done.returncode == 0 and done.stdout, done.stderr
-
-
-def check_served(command: list[str], port: int, folder: Path) -> None:
-    process = subprocess.Popen(command, cwd=folder)
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).status == 200
-                return
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.1)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
 
 
 def test_the_file_map_names_every_module() -> None:
