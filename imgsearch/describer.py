@@ -167,7 +167,8 @@ def sentence(subject: str, scenes: list[str], colours: Colours) -> str:
         lead = subject if subject.startswith("possibly") else f"this looks like {subject}"
     else:
         lead = "no single object stands out"
-    text = ", ".join([lead, *scenes])
+    named = subject.rpartition(" ")[2] or lead
+    text = ", ".join([lead, *(scene for scene in scenes if named not in scene)])  # no "mountain, in the mountains"
     if colours.ground:
         text += f"{',' if subject else ''} on a plain {colours.ground} background"
     names = list(colours.shares)

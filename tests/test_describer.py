@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from imgsearch.colours import read_colours
-from imgsearch.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer
+from imgsearch.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer, sentence
 from imgsearch.encoder import Classifier, Encoder
 from imgsearch.images import open_rgb
 from imgsearch.vectors import Embeddings, normalize
@@ -275,3 +275,10 @@ def test_scores_are_shares(encoder: Encoder, own_cache: Path, examples: Path) ->
     assert all(0 <= tag.score <= 1 for tag in description.tags)
     things = [tag.score for tag in description.tags if tag.group in THINGS]
     assert len(things) == 5 and things == sorted(things, reverse=True)
+
+
+def test_a_scene_does_not_say_the_subject_again() -> None:
+    colours = read_colours(scene())
+    said = sentence("a mountain", ["in the mountains", "at night"], colours)
+    assert said.startswith("This looks like a mountain, at night;")
+    assert sentence("", ["in the mountains"], colours).startswith("No single object stands out, in the mountains;")
