@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # Gradio takes seconds to import: after the flags are read
 STYLE = Path(__file__).parent / "imgsearch" / "tabs" / "style.css"
 CACHE_CHECK_S, CACHE_AGE_S = 3600, 86400  # uploads older than a day are deleted, looked for each hour
 MAX_FILE_SIZE = "20mb"
+NO_LINK = "A public link could not be opened: is there internet? The local app goes on."
 
 
 def build_app(engine: Engine) -> gr.Blocks:
@@ -56,6 +57,7 @@ def serve(app: gr.Blocks, settings: Settings) -> None:
             server_port=settings.port,
             share=settings.share,
             prevent_thread_lock=True,
+            quiet=True,
             i18n=i18n(),
             theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
             css_paths=STYLE,
@@ -92,6 +94,9 @@ def main() -> int:
         reach_self_directly()
         app = build_app(engine)
         serve(app, settings)
+        print(f"imgsearch is on {app.local_url}", flush=True)
+        if settings.share:
+            print(f"and for everyone, for a week, on {app.share_url}" if app.share_url else NO_LINK, flush=True)
         threading.Thread(target=load, args=(engine,)).start()  # no daemon: torch aborts if it is cut short
         app.block_thread()
     except ImgsearchError as error:
