@@ -105,7 +105,7 @@ def write_credits(photos: list[Photo]) -> None:
         "# Credits",
         "",
         "The photos of this folder, scaled to at most 512 pixels and put on white where they were transparent.",
-        f"`stamps/`: {STAMPS_CREDIT}; {STAMPS_LICENCE}; from Debian's `tuxpaint-stamps-default`.",
+        f"`stamps/`: {STAMPS_CREDIT}; {STAMPS_LICENCE} (`GPL-2.txt`); from Debian's `tuxpaint-stamps-default`.",
         "`skimage/`: from the scikit-image package. `wallpapers/`: from Debian's `lomiri-wallpapers-16.04`.",
         "",
         "| photo | credit | licence |",
@@ -132,6 +132,7 @@ def main() -> None:
         writer.writerow(Photo._fields[1:])
         writer.writerows(photo[1:] for photo in photos)
     write_credits(photos)
+    shutil.copy("/usr/share/common-licenses/GPL-2", EXAMPLES / "GPL-2.txt")
 
 
 if __name__ == "__main__":

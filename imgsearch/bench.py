@@ -17,6 +17,7 @@ from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT, Settings
 from imgsearch.engine import Engine
+from imgsearch.manifest import read_manifest
 
 NUM_RUNS = 5  # of each side, alternating; medians are compared
 NUM_SEARCHES = 50
@@ -49,7 +50,11 @@ class Figure:
 
 
 def bench(settings: Settings) -> Iterator[Figure]:
-    """Measure the app over the bundle of `settings`: its start, its first answer, a search, its memory."""
+    """Measure the app over the bundle of `settings`: its start, its first answer, a search, its memory.
+
+    Raises BundleError where the bundle cannot be opened.
+    """
+    read_manifest(settings.index)
     pages: list[float] = []
     hellos: list[float] = []
     answers: list[float] = []

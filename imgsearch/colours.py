@@ -58,7 +58,8 @@ def read_colours(image: Image.Image) -> Colours:
     return Colours(
         shares={name: share for name, share in shares.items() if share >= MIN_SHARE},
         ground=str(_names(median[None])[0]) if is_plain else None,
-        is_grey=not is_plain and bool(np.mean(np.ptp(subject, axis=-1) <= MAX_TINT) > 0.98),
+        is_grey=not is_plain
+        and bool(np.ptp(subject) > GROUND_TOLERANCE and np.mean(np.ptp(subject, axis=-1) <= MAX_TINT) > 0.98),
     )
 
 

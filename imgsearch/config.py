@@ -18,7 +18,7 @@ def cache_folder() -> Path:
     """The user's cache folder for this app (XDG Base Directory Specification); it may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(base) if base else Path.home() / ".cache") / "imgsearch"
+        return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "imgsearch"
     except RuntimeError:  # a user without a home
         return Path(tempfile.gettempdir()) / "imgsearch"
 

@@ -1,9 +1,9 @@
 """Describing a picture from its vector: the terms of a vocabulary that an encoder places near it."""
 
 import hashlib
+import re
 import tempfile
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from imgsearch.records import Description, Tag
 from imgsearch.vectors import Embeddings, check_unit
 from imgsearch.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
 
-NUM_TAGS = 5
+NUM_TAGS = 5  # of things, in a description
 NONE = -1  # the row of no thing
 
 # Set by reading the starter model's sentences on the example photos.
@@ -71,7 +71,6 @@ class Describer:
 
     def describe(self, image: Image.Image) -> Description:
         """One plain sentence about an upright RGB picture, and its tags: things, scenes, colours."""
-        start = time.perf_counter()
         vectors = self._encoder.encode_images([image])
         scores = self._scores(vectors)
         shares = self._shares(scores, self._votes(vectors))[0]
@@ -82,7 +81,7 @@ class Describer:
         tags = self._best(shares, NUM_TAGS)
         tags += [Tag(term.text, share, term.group) for term, share in scenes.items()]
         tags += [Tag(name, share, "colours") for name, share in colours.shares.items()]
-        return Description(caption, tags, time.perf_counter() - start)
+        return Description(caption, tags)
 
     def _scores(self, vectors: Embeddings) -> Scores:
         """(n, terms), things before scenes: cosines, standardised by the mean and deviation of the things'."""
@@ -167,8 +166,9 @@ def sentence(subject: str, scenes: list[str], colours: Colours) -> str:
         lead = subject if subject.startswith("possibly") else f"this looks like {subject}"
     else:
         lead = "no single object stands out"
-    named = subject.rpartition(" ")[2] or lead
-    text = ", ".join([lead, *(scene for scene in scenes if named not in scene)])  # no "mountain, in the mountains"
+    named = [word for word in re.findall(r"\w+", subject) if len(word) > 2]
+    said = [scene for scene in scenes if not any(re.search(rf"\b{word}s?\b", scene) for word in named)]
+    text = ", ".join([lead, *said])  # no "mountain, in the mountains"
     if colours.ground:
         text += f"{',' if subject else ''} on a plain {colours.ground} background"
     names = list(colours.shares)

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.describer import Describer
+from imgsearch.describer import NUM_TAGS, Describer
 from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError
 from imgsearch.index import Index
 from imgsearch.nouns import caption_noun, lemma, names
-from imgsearch.records import Item
+from imgsearch.records import Item, Tag
 from imgsearch.vectors import Embeddings
 
 CHUNK = 256  # queries ranked at a time
 NUM_SIMILAR = 5
-NUM_TAGS = 5
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,17 @@ def similar_precision(items: list[Item], rows: Embeddings) -> float | None:
 
 
 def describe_hit(items: list[Item], rows: Embeddings, describer: Describer) -> float | None:
-    """Share of the items whose caption has a noun that have it, or a close hypernym, among their best object tags."""
-    nouns = {row: noun for row, item in enumerate(items) if (noun := caption_noun(item.caption))}
-    if not nouns:
+    """Share of the captioned items with their caption's noun, or a close hypernym of it, among their best object tags.
+
+    A caption without a noun is a miss. None where no item has a caption.
+    """
+    captioned = [row for row, item in enumerate(items) if item.caption]
+    if not captioned:
         return None
-    tags = describer.object_tags(rows[list(nouns)], NUM_TAGS)
-    hits = [
-        any((lemma(tag.tag) or tag.tag) in names(noun) for tag in item_tags)
-        for noun, item_tags in zip(nouns.values(), tags, strict=True)
-    ]
-    return float(np.mean(hits))
+    tags = describer.object_tags(rows[captioned], NUM_TAGS)
+    nouns = [caption_noun(items[row].caption) for row in captioned]
+    return float(np.mean([_is_named(noun, item_tags) for noun, item_tags in zip(nouns, tags, strict=True)]))
+
+
+def _is_named(noun: str | None, tags: list[Tag]) -> bool:
+    return noun is not None and any((lemma(tag.tag) or tag.tag) in names(noun) for tag in tags)

@@ -9,7 +9,7 @@ VOCABULARY = Path(__file__).parent / "facts" / "vocabulary.txt"
 THINGS = ("animals", "plants", "food", "people", "objects")  # groups of nouns
 SCENES = ("places", "activities", "weather", "time of day", "style")  # groups of phrases
 
-SOUNDS_LIKE_YOU = ("eu", "uk", "uni", "Uni")
+SOUNDS_LIKE_YOU = ("eu", "ew", "uk", "uni")
 SILENT_H = ("hour",)
 
 
@@ -64,12 +64,23 @@ def read_vocabulary(text: str) -> list[Term]:
 def match_classes(classes: Sequence[Sequence[str]], things: Sequence[Term]) -> list[Term | None]:
     """The narrowest thing that each class is, by its name or the last words of it, else by its nearest hypernym.
 
-    A class is its name and its hypernyms, nearest first. One of animals is matched with animals only, and no other
-    with any: a construction crane is no crane, a sea cucumber no cucumber.
+    A class is its name and its hypernyms, nearest first. Words alone would mislead: a construction crane is no crane, a
+    lady's slipper no slipper, a Petri dish no dish.
     """
-    found = {(term.text.casefold(), term.group == "animals"): term for term in things}
-    keys = [[(spelling, chain[-1] == "animal") for spelling in _spellings(chain)] for chain in classes]
-    return [next((found[key] for key in chain if key in found), None) for chain in keys]
+    found = {term.text.casefold(): term for term in things}
+    spellings = ([found[word] for word in _spellings(chain) if word in found] for chain in classes)
+    return [
+        next((term for term in terms if _fits(term, chain)), None)
+        for terms, chain in zip(spellings, classes, strict=True)
+    ]
+
+
+def _fits(term: Term, chain: Sequence[str]) -> bool:
+    if "animal" in chain or term.group == "animals":
+        return "animal" in chain and term.group == "animals"
+    if "plant" in chain:
+        return term.group in ("plants", "food")
+    return term.group != "food" or "food" in chain
 
 
 def _spellings(chain: Sequence[str]) -> Iterator[str]:

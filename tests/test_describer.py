@@ -281,4 +281,7 @@ def test_a_scene_does_not_say_the_subject_again() -> None:
     colours = read_colours(scene())
     said = sentence("a mountain", ["in the mountains", "at night"], colours)
     assert said.startswith("This looks like a mountain, at night;")
+    assert sentence("ice", ["in an office"], colours).startswith("This looks like ice, in an office;")
+    said = sentence("a mountain, possibly a volcano", ["in the mountains"], colours)
+    assert said.startswith("This looks like a mountain, possibly a volcano;")
     assert sentence("", ["in the mountains"], colours).startswith("No single object stands out, in the mountains;")

@@ -75,4 +75,4 @@ def test_similar_floor(stamps: tuple[list[Item], Embeddings]) -> None:
 
 def test_describe_floor(stamps: tuple[list[Item], Embeddings], engine: Engine) -> None:
     hit = describe_hit(*stamps, engine.describer)
-    assert hit is not None and hit >= 0.579
+    assert hit is not None and hit >= 0.556

@@ -45,7 +45,6 @@ WORDS: dict[str, tuple[str, ...]] = {
         "The starter model understands English.",
         "Le modèle de départ ne comprend que l'anglais.",
     ),
-    "search_button": ("Search", "Chercher"),
     "num_hits": ("Number of pictures", "Nombre d'images"),
     "hits": ("Hits", "Résultats"),
     "close": ("Close", "Fermer"),
