@@ -31,7 +31,8 @@ def open_rgb(source: ImageSource, name: str = "The picture") -> Image.Image:
         return _to_rgb(source)
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            _check_pixels(image.width * image.height, name)
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(name)
             return _to_rgb(image)
     except PictureError:
         raise
@@ -56,11 +57,6 @@ def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=80)
     return buffer.getvalue()
-
-
-def _check_pixels(num_pixels: int, name: str) -> None:
-    if num_pixels > MAX_PIXELS:
-        raise _too_large(name)
 
 
 def _too_large(name: str) -> PictureError:

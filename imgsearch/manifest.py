@@ -44,16 +44,21 @@ class Manifest:
     def from_text(cls, text: str) -> "Manifest":
         """Raises ValueError where `text` is not what `to_text` wrote, to the letter; BundleError for a newer format."""
         fields = json.loads(text)
-        version = fields.get("format_version") if isinstance(fields, dict) else None
+        if not isinstance(fields, dict):
+            raise ValueError("not a manifest")
+        version = fields.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise BundleError(
                 f"it has format {version}, this imgsearch reads up to {FORMAT_VERSION}. Update imgsearch."
             )
-        digest = fields.pop("digest")
+        digest = fields.pop("digest", None)
         if digest != _digest(fields) or text != _render(fields | {"digest": digest}):
             raise ValueError("the digest does not match")
-        files = {name: FileDigest(**entry) for name, entry in fields.pop("files").items()}
-        return cls(**fields, files=files)
+        try:
+            files = {name: FileDigest(**entry) for name, entry in fields.pop("files").items()}
+            return cls(**fields, files=files)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("the fields are not those of a manifest") from error
 
 
 def read_manifest(bundle: Path) -> Manifest:
@@ -64,10 +69,10 @@ def read_manifest(bundle: Path) -> Manifest:
     if not (bundle / FILE_NAME).is_file():
         raise BundleError(f"There is no bundle at {bundle}. Build one: python -m imgsearch build FOLDER --out {bundle}")
     try:
-        manifest = Manifest.from_text((bundle / FILE_NAME).read_bytes().decode())
+        manifest = _parse(bundle)
     except BundleError as error:
         raise BundleError(f"The bundle {bundle} cannot be opened: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(bundle, FILE_NAME) from error
     for name, digest in manifest.files.items():
         path = bundle / name
@@ -81,9 +86,8 @@ def read_manifest(bundle: Path) -> Manifest:
 def is_bundle(folder: Path) -> bool:
     """Whether `folder` holds the files of a bundle and nothing else; they may be damaged, the manifest may not."""
     try:
-        manifest = Manifest.from_text((folder / FILE_NAME).read_bytes().decode())
-        return {path.name for path in folder.iterdir()} <= {FILE_NAME, *manifest.files}
-    except (BundleError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {path.name for path in folder.iterdir()} <= {FILE_NAME, *_parse(folder).files}
+    except (BundleError, OSError, ValueError):
         return False
 
 
@@ -92,6 +96,10 @@ def digest_file(path: Path) -> FileDigest:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return FileDigest(path.stat().st_size, sha256)
+
+
+def _parse(bundle: Path) -> Manifest:
+    return Manifest.from_text((bundle / FILE_NAME).read_bytes().decode())
 
 
 def _damaged(bundle: Path, name: str) -> BundleError:

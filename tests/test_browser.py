@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from imgsearch.images import open_rgb
 
@@ -38,6 +38,20 @@ def upload(page: Page, tab: str, picture: Path) -> None:
     page.locator(f"#{tab}_picture input[type=file]").set_input_files(picture)
 
 
+def hits_of(page: Page, tab: str) -> Locator:
+    return page.locator(f"#{tab}_gallery button.thumbnail-item")
+
+
+def search_for_a_planet(visit: Open) -> tuple[Page, Locator]:
+    """A page with the twelve hits of an example query."""
+    page = visit()
+    page.get_by_role("tab", name="Search by text").click()
+    page.get_by_role("button", name="a planet").click()
+    hits = hits_of(page, "search")
+    expect(hits).to_have_count(12, timeout=30_000)
+    return page, hits
+
+
 def not_blank(page: Page, path: Path) -> None:
     """A screenshot with many colours, no wider than the window."""
     page.screenshot(path=path, full_page=True, animations="disabled")
@@ -59,7 +73,7 @@ def test_similar_on_upload_then_click_a_hit(visit: Open, examples: Path, tmp_pat
     page = visit()
     page.get_by_role("tab", name="Find similar").click()
     upload(page, "similar", examples / "skimage" / "coffee.jpg")
-    hits = page.locator("#similar_gallery button.thumbnail-item")
+    hits = hits_of(page, "similar")
     expect(hits).to_have_count(12, timeout=30_000)
     expect(hits.first).to_contain_text("1.00")
     hits.first.click()
@@ -79,7 +93,7 @@ def test_search_by_enter_and_by_example(visit: Open, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Search by text").click()
     page.locator("#query textarea").fill("a tennis ball")
     page.locator("#query textarea").press("Enter")
-    hits = page.locator("#search_gallery button.thumbnail-item")
+    hits = hits_of(page, "search")
     expect(hits).to_have_count(12, timeout=30_000)
     expect(hits.first).to_contain_text("ball")
     not_blank(page, tmp_path / "search.png")
@@ -89,11 +103,7 @@ def test_search_by_enter_and_by_example(visit: Open, tmp_path: Path) -> None:
 
 
 def test_k_runs_the_query_again(visit: Open) -> None:
-    page = visit()
-    page.get_by_role("tab", name="Search by text").click()
-    page.get_by_role("button", name="a planet").click()
-    hits = page.locator("#search_gallery button.thumbnail-item")
-    expect(hits).to_have_count(12, timeout=30_000)
+    page, hits = search_for_a_planet(visit)
     slider = page.locator("#search_k input[type=number]")
     slider.fill("3")
     slider.press("Tab")
@@ -115,7 +125,7 @@ def test_the_last_of_two_quick_queries_is_answered(visit: Open) -> None:
     for text in ("a planet", "mountains", "a tennis ball"):
         query.fill(text)
         query.press("Enter")
-    first = page.locator("#search_gallery button.thumbnail-item").first
+    first = hits_of(page, "search").first
     expect(first).to_contain_text("ball", timeout=30_000)
     page.get_by_role("tab", name="Describe").click()
     examples = page.locator("#describe_picture_examples button")
@@ -125,11 +135,7 @@ def test_the_last_of_two_quick_queries_is_answered(visit: Open) -> None:
 
 
 def test_k_by_the_keyboard(visit: Open) -> None:
-    page = visit()
-    page.get_by_role("tab", name="Search by text").click()
-    page.get_by_role("button", name="a planet").click()
-    hits = page.locator("#search_gallery button.thumbnail-item")
-    expect(hits).to_have_count(12, timeout=30_000)
+    page, hits = search_for_a_planet(visit)
     slider = page.locator("#search_k input[type=range]")
     for _ in range(3):
         slider.press("ArrowRight")
@@ -147,7 +153,7 @@ def test_bad_input_is_a_message_and_the_page_goes_on(visit: Open, tmp_path: Path
     page.locator("#query textarea").press("Enter")
     expect(page.get_by_test_id("toast-text")).to_contain_text("empty", timeout=30_000)
     page.get_by_role("button", name="a dog").click()
-    hits = page.locator("#search_gallery button.thumbnail-item")
+    hits = hits_of(page, "search")
     expect(hits).to_have_count(12, timeout=30_000)
     page.locator("#query textarea").fill("")
     page.locator("#query textarea").press("Enter")
@@ -160,7 +166,7 @@ def test_french_dark_and_narrow(visit: Open, tmp_path: Path) -> None:
     expect(page.locator("html")).to_have_attribute("lang", re.compile("^fr"))
     page.get_by_role("tab", name="Par texte").click()
     page.get_by_role("button", name="a dog").click()
-    hits = page.locator("#search_gallery button.thumbnail-item")
+    hits = hits_of(page, "search")
     expect(hits).to_have_count(12, timeout=30_000)
     expect(hits.first).to_contain_text("chien")
     not_blank(page, tmp_path / "french.png")

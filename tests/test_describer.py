@@ -254,6 +254,7 @@ def test_black_and_white_is_said_of_photos() -> None:
     ramp = Image.linear_gradient("L").convert("RGB")
     assert read_colours(ramp).is_grey
     assert not read_colours(scene()).is_grey
+    assert not read_colours(Image.new("RGB", (60, 40), "black")).is_grey  # one tone is a colour
 
 
 @pytest.mark.parametrize(
