@@ -5,14 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgsearch.config import FlagParser, Settings, reach_self_directly
 from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError, SettingsError
-from imgsearch.manifest import read_manifest
 
 if TYPE_CHECKING:  # Gradio takes seconds to import: after the flags are read
     import gradio as gr
@@ -36,11 +34,14 @@ def build_app(engine: Engine) -> gr.Blocks:
     with app:
         gr.HTML("<h1>imgsearch</h1>", padding=False, elem_id="header")
         gr.Markdown(t("tagline"), elem_id="tagline")
-        banner.draw(engine, app)
+        models = banner.draw(engine, app)
         with gr.Tabs(overflow_behavior="wrap"):
-            for name, tab in (("describe", describe), ("similar", similar), ("search", search)):
-                with gr.Tab(t(f"{name}_tab"), id=name, elem_id=f"{name}_tab"):
-                    tab.draw(engine, t)
+            with gr.Tab(t("describe_tab"), id="describe", elem_id="describe_tab"):
+                describe.draw(engine, t, models)
+            with gr.Tab(t("similar_tab"), id="similar", elem_id="similar_tab"):
+                similar.draw(engine, t)
+            with gr.Tab(t("search_tab"), id="search", elem_id="search_tab"):
+                search.draw(engine, t, models)
     return app
 
 
@@ -75,29 +76,22 @@ def serve(app: gr.Blocks, settings: Settings) -> None:
         raise SettingsError(f"{place} cannot be listened on. Give another --port or --host.") from None
 
 
-def load(engine: Engine) -> None:
-    """Load all models ahead of the first query. What cannot be loaded, the banner and the queries report."""
-    with suppress(ImgsearchError):
-        len(engine.index)
-    engine.describer.warm()
-
-
 def main() -> int:
     """Start the app and serve until interrupted. Returns 2 after one line on stderr where a setting is wrong."""
     parser = FlagParser(prog="app.py", description="Describe images, find similar ones, search by text.")
-    parser.add_settings("index", "host", "port", "share", "encoder", "captioner")
+    parser.add_settings("index", "host", "port", "share", "encoder", "captioner", "precision")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
     try:
         settings = Settings.read(vars(parser.parse_args()))
-        engine = Engine(settings.index, settings.encoder, settings.captioner)
-        read_manifest(settings.index)
+        engine = Engine(settings.index, settings.encoder, settings.captioner, settings.precision, behind=True)
+        engine.check()
         reach_self_directly()
         app = build_app(engine)
         serve(app, settings)
         print(f"imgsearch is on {app.local_url}", flush=True)
         if settings.share:
             print(f"and for everyone, for a week, on {app.share_url}" if app.share_url else NO_LINK, flush=True)
-        threading.Thread(target=load, args=(engine,)).start()  # no daemon: torch aborts if it is cut short
+        threading.Thread(target=engine.complete).start()  # no daemon: torch aborts if it is cut short
         app.block_thread()
     except ImgsearchError as error:
         print(f"imgsearch: {error}", file=sys.stderr)

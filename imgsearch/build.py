@@ -47,7 +47,14 @@ def build_index(
     if not items:
         raise InputError(f"{folder.path} holds no picture that can be read ({len(skipped)} files skipped).")
     rows = np.concatenate(batches)
-    Index.from_rows(rows, items, encoder=encoder.model_id, source=folder.path).save(bundle)
+    Index.from_rows(
+        rows,
+        items,
+        encoder=encoder.model_id,
+        revision=encoder.revision,
+        precision=encoder.precision,
+        source=folder.path,
+    ).save(bundle)
     return BuildReport(len(items), skipped, time.perf_counter() - start)
 
 

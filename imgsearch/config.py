@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from imgsearch.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parent.parent
+STARTER_BUNDLE = ROOT / "indexes" / "starter"
 PREFIX = "IMGSEARCH_"
 
 
@@ -33,12 +34,13 @@ def reach_self_directly() -> None:
 class Settings:
     """What the app is started with."""
 
-    index: Path = ROOT / "indexes" / "starter"
+    index: Path = STARTER_BUNDLE
     host: str | None = None  # None: 127.0.0.1, or what the hosting platform sets
     port: int | None = None  # None: 7860, or the next free one
     share: bool = False
     encoder: str = "auto"
     captioner: str = "auto"
+    precision: str = "auto"
 
     @classmethod
     def read(cls, flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -87,8 +89,9 @@ FLAGS: dict[str, dict[str, Any]] = {
     "host": {"help": "address to listen on (default: 127.0.0.1)"},
     "port": {"type": port_number, "help": "port to listen on (default: 7860, or the next free one)"},
     "share": {"action": "store_true", "default": None, "help": "open a temporary public link"},
-    "encoder": {"help": "auto or starter (default: auto)"},
-    "captioner": {"help": "auto or starter (default: auto)"},
+    "encoder": {"help": "auto, starter, a preset or a model of open_clip (default: auto)"},
+    "captioner": {"help": "auto, starter, a preset or a model of the hub (default: auto)"},
+    "precision": {"help": "auto, float32 or bfloat16, for models of the hub (default: auto)"},
 }
 
 

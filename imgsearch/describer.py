@@ -2,9 +2,7 @@
 
 import hashlib
 import re
-import tempfile
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ from PIL import Image
 from imgsearch.colours import Colours, read_colours
 from imgsearch.encoder import Classifier, Encoder
 from imgsearch.records import Description, Tag
-from imgsearch.vectors import Embeddings, check_unit
+from imgsearch.vectors import Embeddings, check_unit, load_rows, save_rows
 from imgsearch.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
 
 NUM_TAGS = 5  # of things, in a description
@@ -150,13 +148,14 @@ class Describer:
         with self._lock:
             if self._embeddings is None:
                 prompts = [term.prompt for term in self._things + self._scenes]
-                key = hashlib.sha256("\n".join([self._encoder.model_id, *prompts]).encode()).hexdigest()
+                identity = self._encoder.model_id, self._encoder.revision, self._encoder.precision
+                key = hashlib.sha256("\n".join([*identity, *prompts]).encode()).hexdigest()
                 file = self._cache / f"vocabulary-{key[:16]}.npy" if self._cache else None
-                self._embeddings = _load(file, (len(prompts), self._encoder.dim)) if file else None
+                self._embeddings = load_rows(file, (len(prompts), self._encoder.dim)) if file else None
                 if self._embeddings is None:
                     self._embeddings = self._encoder.encode_texts(prompts)
                     if file:
-                        _save(file, self._embeddings)
+                        save_rows(file, self._embeddings)
             return self._embeddings
 
 
@@ -183,24 +182,3 @@ def _softmax(scores: Scores) -> Scores:
     powers = np.exp(SHARPNESS * (scores - scores.max(1, keepdims=True)))
     shares: Scores = powers / powers.sum(1, keepdims=True)
     return shares
-
-
-def _load(file: Path, shape: tuple[int, int]) -> Embeddings | None:
-    try:
-        with file.open("rb") as stream:
-            embeddings: Embeddings = np.lib.format.read_array(stream, allow_pickle=False)
-        return check_unit(embeddings, shape[1]) if embeddings.shape == shape else None
-    except (OSError, ValueError, MemoryError):
-        return None
-
-
-def _save(file: Path, embeddings: Embeddings) -> None:
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as part:
-            try:
-                np.save(part, embeddings)
-                part.close()
-                Path(part.name).replace(file)
-            except OSError:
-                Path(part.name).unlink(missing_ok=True)

@@ -2,97 +2,175 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgsearch.config import cache_folder
+from imgsearch.captioner import Captioner, Detail
 from imgsearch.describer import Describer
 from imgsearch.encoder import Encoder
-from imgsearch.errors import BundleError, InputError, PictureError
+from imgsearch.errors import ImgsearchError, InputError, PictureError
 from imgsearch.images import ImageSource, open_rgb, to_webp
-from imgsearch.models import check_spec, load_encoder
-from imgsearch.records import Answer, Description
+from imgsearch.lineup import Lineup, Loader
+from imgsearch.records import Answer, Description, Status
 
-if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the page is served
+if TYPE_CHECKING:
     from imgsearch.index import Index
 
 MAX_TEXT = 500  # characters: what the smallest text model reads whole (512 tokens)
 LARGE_SIDE = 1600  # pixels: the longest side of a picture shown large
+FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
+log = logging.getLogger(__name__)
 
 
 class Engine:
-    """Safe to call from several threads. Encoder and bundle are loaded once, by the first call that needs them."""
+    """Safe to call from several threads. Models and bundle are loaded once, by the first call that needs them.
 
-    def __init__(self, bundle: Path, encoder: str = "auto", captioner: str = "auto") -> None:
-        """Raises SettingsError for an unknown encoder or captioner."""
-        check_spec("encoder", encoder)
-        check_spec("captioner", captioner)
+    With `behind`, nothing is fetched by such a call: the starter model answers until `complete`, which is to run in a
+    thread of its own, has put the models that were asked for in its place.
+    """
+
+    def __init__(
+        self,
+        bundle: Path,
+        encoder: str = "auto",
+        captioner: str = "auto",
+        precision: str = "auto",
+        *,
+        behind: bool = False,
+    ) -> None:
+        """Raises SettingsError for an unknown encoder, captioner or precision."""
         self.bundle = bundle
-        self._encoder_spec = encoder
+        self._behind = behind
+        self._loader = Loader(bundle, encoder, captioner, precision, behind=behind)
         self._lock = threading.RLock()
-        self._encoder: Encoder | None = None
-        self._describer: Describer | None = None
-        self._index: Index | None = None
+        self._lineup: Lineup | None = None
+        self._captioner: Captioner | ImgsearchError | None = None
+        self._has_captioner = False  # loaded, or known not to be had
+        self._is_complete = False
+
+    def check(self) -> None:
+        """Raise ImgsearchError, within seconds, where the bundle or a model that is asked for cannot be had."""
+        self._loader.check()
+
+    def complete(self) -> None:
+        """Put everything that was asked for in place, one after the other. What cannot be had, `status` tells."""
+        try:
+            lineup = self._current
+            lineup.describer.warm()
+            self._lineup = self._loader.better(lineup)
+            self._captioner = self._loader.captioner()
+        except ImgsearchError as error:
+            self._loader.problems.append(str(error))
+        except Exception:
+            log.exception("a model cannot be loaded")
+            self._loader.problems.append(FAILED)
+        self._has_captioner = self._is_complete = True
+
+    @property
+    def status(self) -> Status:
+        """What answers now and what is under way; never waits."""
+        lineup, captioner = self._lineup, self._captioner
+        index = lineup.index if lineup else None
+        return Status(
+            encoder=lineup.encoder.model_id if lineup else "",
+            captioner="" if captioner is None or isinstance(captioner, ImgsearchError) else captioner.model_id,
+            takes_questions=False if captioner is None or isinstance(captioner, ImgsearchError) else captioner.is_chat,
+            num_items=None if index is None or isinstance(index, ImgsearchError) else len(index),
+            problems=[
+                *dict.fromkeys([*([str(index)] if isinstance(index, ImgsearchError) else []), *self._loader.problems])
+            ],
+            progress=self._loader.progress,
+            is_complete=self._is_complete,
+        )
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder; the first call loads it."""
-        with self._lock:
-            if self._encoder is None:
-                self._encoder = load_encoder(self._encoder_spec)
-            return self._encoder
+        """The encoder that answers now."""
+        return self._current.encoder
 
     @property
     def describer(self) -> Describer:
-        """The describer over the encoder."""
-        with self._lock:
-            if self._describer is None:
-                self._describer = Describer(self.encoder, cache_folder())
-            return self._describer
+        """The describer over that encoder."""
+        return self._current.describer
 
     @property
     def index(self) -> Index:
-        """The opened bundle. Raises BundleError where it cannot be opened, or another encoder made it."""
-        with self._lock:
-            if self._index is None:
-                from imgsearch.index import Index
+        """The opened bundle. Raises BundleError where it cannot be opened, ModelError without its encoder."""
+        return _index_of(self._current)
 
-                index = Index.load(self.bundle)
-                if index.encoder != self.encoder.model_id:
-                    raise BundleError(
-                        f"The bundle {self.bundle} was made by the encoder {index.encoder}, but the one loaded is "
-                        f"{self.encoder.model_id}. Build it again."
-                    )
-                self._index = index
-            return self._index
+    @property
+    def captioner(self) -> Captioner | None:
+        """The captioner; None for the describer's sentences. Raises ModelError where the one asked for is not there."""
+        if not self._has_captioner and not self._behind:
+            with self._lock:
+                if not self._has_captioner:
+                    self._captioner = self._loader.captioner()
+                    self._has_captioner = True
+        if isinstance(self._captioner, ImgsearchError):
+            raise self._captioner
+        return self._captioner
+
+    @property
+    def _current(self) -> Lineup:
+        with self._lock:
+            if self._lineup is None:
+                self._lineup = self._loader.first()
+            return self._lineup
 
     def describe(self, image: ImageSource, name: str = "The picture") -> Description:
-        """Describe a picture, which messages call `name`. Raises PictureError."""
+        """Describe a picture, which messages call `name`. Raises PictureError, ModelError."""
+        *_, description = self.describe_growing(image, name)
+        return description
+
+    def describe_growing(
+        self,
+        image: ImageSource,
+        name: str = "The picture",
+        *,
+        detail: Detail = "short",
+        question: str = "",
+        language: str = "en",
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Description]:
+        """The description so far: its tags at once, then its caption word by word until it is whole or `stop` says so.
+
+        `detail`, `question` and `language` are for a captioner that takes them. Raises PictureError, InputError,
+        ModelError.
+        """
         rgb = open_rgb(image, name)
-        describer = self.describer
+        captioner, describer = self.captioner, self.describer
         start = time.perf_counter()
-        return replace(describer.describe(rgb), seconds=time.perf_counter() - start)
+        description = describer.describe(rgb)
+        if captioner is None:
+            yield replace(description, seconds=time.perf_counter() - start)
+            return
+        texts = captioner.describe(rgb, detail=detail, question=question, language=language, stop=stop)
+        yield replace(description, caption="", seconds=time.perf_counter() - start)
+        for text in texts:
+            yield replace(description, caption=text, seconds=time.perf_counter() - start)
 
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> Answer:
         """The k items (all, where there are fewer) most like a picture; score = cosine of the embeddings.
 
-        Raises PictureError, InputError for k < 1, BundleError.
+        Raises PictureError, InputError for k < 1, BundleError, ModelError.
         """
         _check_k(k)
         rgb = open_rgb(image, name)
-        index = self.index
+        lineup = self._current
+        index = _index_of(lineup)
         start = time.perf_counter()
-        hits = index.search(self.encoder.encode_images([rgb]), k)
+        hits = index.search(lineup.encoder.encode_images([rgb]), k)
         return Answer(name, hits, time.perf_counter() - start)
 
     def search(self, text: str, k: int = 12) -> Answer:
         """The k items (all, where there are fewer) that fit a text best; score = cosine of text and picture.
 
-        Raises InputError for a text that is empty or over MAX_TEXT characters and for k < 1, BundleError.
+        Raises InputError for a text that is empty or over MAX_TEXT characters and for k < 1, BundleError, ModelError.
         """
         _check_k(k)
         text = text.strip()
@@ -102,27 +180,31 @@ class Engine:
             raise InputError("The query is not valid Unicode. Type it again.")
         if len(text) > MAX_TEXT:
             raise InputError(f"The query has {len(text):,} characters, at most {MAX_TEXT} are read. Shorten it.")
-        index = self.index
+        lineup = self._current
+        index, encoder = _index_of(lineup), lineup.encoder
         start = time.perf_counter()
-        hits = index.search(self.encoder.encode_texts([text]), k)
-        hits = [replace(hit, score=hit.score * self.encoder.text_scale) for hit in hits]
-        return Answer(text, hits, time.perf_counter() - start)
+        hits = index.search(encoder.encode_texts([text]), k)
+        hits = [replace(hit, score=hit.score * encoder.text_scale) for hit in hits]
+        return Answer(text, hits, time.perf_counter() - start, encoder.cut(text))
 
     def large_picture(self, id: str) -> bytes:
         """An item's picture as WebP of at most LARGE_SIDE pixels; its thumbnail where the file is gone or changed.
 
         Raises InputError for an unknown id, BundleError.
         """
-        item = self.index.find(id)
-        path = self.index.source / item.id
+        index = self.index
+        item = index.find(id)
+        data = index.original(item)
         try:
-            data = path.read_bytes() if path.is_file() else b""
-            # The digest holds a bundle to the pictures it was built from: it cannot name another file.
-            if hashlib.sha256(data).hexdigest() == item.sha256:
-                return to_webp(open_rgb(data), LARGE_SIDE)
-        except (OSError, PictureError):
-            pass
-        return item.thumbnail
+            return to_webp(open_rgb(data), LARGE_SIDE) if data else item.thumbnail
+        except PictureError:
+            return item.thumbnail
+
+
+def _index_of(lineup: Lineup) -> Index:
+    if isinstance(lineup.index, ImgsearchError):
+        raise lineup.index
+    return lineup.index
 
 
 def _check_k(k: int) -> None:

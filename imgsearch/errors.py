@@ -4,7 +4,8 @@ ImgsearchError
 ├── InputError          what the user gave cannot be used
 │   ├── PictureError    not a picture, damaged, too large
 │   └── SettingsError   an unknown or impossible setting
-└── BundleError         a bundle that cannot be opened
+├── BundleError         a bundle that cannot be opened
+└── ModelError          a model that cannot be had or loaded
 """
 
 
@@ -26,3 +27,7 @@ class SettingsError(InputError):
 
 class BundleError(ImgsearchError):
     """A bundle that is missing, damaged, of a newer format, or made by another encoder."""
+
+
+class ModelError(ImgsearchError):
+    """A model whose files cannot be fetched, are damaged, or are of a kind that cannot be loaded."""

@@ -1,5 +1,6 @@
 """`Index`: exact inner-product search over unit vectors, and the items they belong to. Saved as a bundle."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -36,16 +37,36 @@ class Index:
     Vectors are kept in half precision (FAISS ScalarQuantizer QT_fp16): exact search, scores within 1e-3.
     """
 
-    def __init__(self, vectors: faiss.Index, table: pa.Table, *, encoder: str, source: Path) -> None:
+    def __init__(
+        self,
+        vectors: faiss.Index,
+        table: pa.Table,
+        *,
+        encoder: str,
+        source: Path,
+        revision: str = "",
+        precision: str = "float32",
+    ) -> None:
         if vectors.ntotal != table.num_rows:
             raise ValueError(f"{vectors.ntotal} vectors, but {table.num_rows} items")
         self._vectors = vectors
         self._table = table
         self.encoder = encoder  # model_id of the encoder that made the vectors
+        self.revision = revision  # the commit of its weights
+        self.precision = precision  # of its forward pass
         self.source = source  # the folder the pictures came from
 
     @classmethod
-    def from_rows(cls, rows: Embeddings, items: Sequence[Item], *, encoder: str, source: Path) -> "Index":
+    def from_rows(
+        cls,
+        rows: Embeddings,
+        items: Sequence[Item],
+        *,
+        encoder: str,
+        source: Path,
+        revision: str = "",
+        precision: str = "float32",
+    ) -> "Index":
         """An index of `rows`, float32 (n, dim) of unit length, where rows[i] belongs to items[i]."""
         vectors = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
         vectors.add(check_unit(rows, rows.shape[1]))
@@ -57,7 +78,8 @@ class Index:
             [item.thumbnail for item in items],
         ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-        return cls(vectors, pa.Table.from_arrays(arrays, schema=SCHEMA), encoder=encoder, source=source)
+        table = pa.Table.from_arrays(arrays, schema=SCHEMA)
+        return cls(vectors, table, encoder=encoder, source=source, revision=revision, precision=precision)
 
     def __len__(self) -> int:
         return int(self._vectors.ntotal)
@@ -83,6 +105,15 @@ class Index:
         if row < 0:
             raise InputError(f"The collection has no picture {id!r}.")
         return self.item(row)
+
+    def original(self, item: Item) -> bytes | None:
+        """The bytes of an item's picture, as they were indexed; None where the file is gone or changed."""
+        try:
+            data = (self.source / item.id).read_bytes()
+        except OSError:
+            return None
+        # The digest holds a bundle to the pictures it was built from: it cannot name another file.
+        return data if hashlib.sha256(data).hexdigest() == item.sha256 else None
 
     def search(self, query: Embeddings, k: int) -> list[Hit]:
         """The k items of largest inner product with `query`, float32 (1, dim) of unit length, best first.
@@ -120,7 +151,8 @@ class Index:
             writer.write_table(self._table)
         manifest = Manifest(
             encoder=self.encoder,
-            precision="float32",
+            revision=self.revision,
+            precision=self.precision,
             dim=self.dim,
             num_items=len(self),
             source=Path(os.path.relpath(self.source.resolve(), bundle)).as_posix(),
@@ -143,7 +175,14 @@ class Index:
             table = pa.ipc.open_file(pa.memory_map(str(bundle / ITEMS))).read_all()
             if (vectors.d, vectors.ntotal) != (manifest.dim, manifest.num_items) or table.schema != SCHEMA:
                 raise ValueError("the files do not fit the manifest")
-            return cls(vectors, table, encoder=manifest.encoder, source=bundle / manifest.source)
+            return cls(
+                vectors,
+                table,
+                encoder=manifest.encoder,
+                source=bundle / manifest.source,
+                revision=manifest.revision,
+                precision=manifest.precision,
+            )
         except (RuntimeError, OSError, ValueError, pa.ArrowInvalid) as error:
             raise BundleError(f"The bundle {bundle} cannot be opened: {error}. Build it again.") from error
 

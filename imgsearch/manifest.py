@@ -9,7 +9,7 @@ from typing import Any
 
 from imgsearch.errors import BundleError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no revision
 FILE_NAME = "manifest.json"
 MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
 
@@ -33,6 +33,7 @@ class Manifest:
     source: str  # the folder the pictures came from, relative to the bundle
     created: str  # ISO 8601, UTC
     files: Mapping[str, FileDigest]  # every other file of the bundle
+    revision: str = ""  # the commit of the encoder's weights
     format_version: int = FORMAT_VERSION
 
     def to_text(self) -> str:

@@ -53,11 +53,13 @@ class Answer:
     query: str
     hits: list[Hit]
     seconds: float
+    cut: str = ""  # the end of a text that the model did not read
 
     def to_json(self) -> dict[str, Any]:
         return {
             "query": self.query,
             "seconds": round(self.seconds, 4),
+            "cut": self.cut,
             "hits": [hit.to_json() for hit in self.hits],
         }
 
@@ -97,3 +99,26 @@ class BuildReport:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"seconds": round(self.seconds, 2)}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a step is: "fetch" counts the bytes of a model's files, "encode" the pictures of a collection."""
+
+    step: str
+    model_id: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """What answers now."""
+
+    encoder: str  # model_id; "" while the first one loads
+    captioner: str  # model_id; "" for the describer's sentences
+    takes_questions: bool  # whether the captioner does
+    num_items: int | None  # of the collection; None where it cannot be searched
+    problems: list[str]  # what was wanted and is not there, in sentences
+    progress: Progress | None  # of what is under way
+    is_complete: bool  # nothing more will change

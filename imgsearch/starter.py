@@ -52,6 +52,8 @@ class StarterEncoder:
     """
 
     model_id = "starter/efficientnet-lite0+minilm-l6-v2"
+    revision = ""
+    precision = "float32"
     dim = NUM_FEATURES + NUM_SEMANTIC
     text_scale = 1 / sqrt(SEMANTIC_SHARE)
 
@@ -80,6 +82,10 @@ class StarterEncoder:
         if texts:
             rows[:, NUM_FEATURES:] = self._text_model.embed(texts)
         return rows
+
+    def cut(self, text: str) -> str:
+        """What is beyond MAX_TOKENS of a text: nothing, in a query."""
+        return ""
 
     def class_probabilities(self, rows: Embeddings) -> Embeddings:
         """The probabilities of the 1,000 classes for (n, dim) image rows: float32 (n, 1000), rows that sum to 1.

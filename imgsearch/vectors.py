@@ -1,5 +1,8 @@
 """Embeddings: float32 arrays whose rows are unit vectors."""
 
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -32,3 +35,26 @@ def check_unit(rows: Embeddings, dim: int) -> Embeddings:
     if not np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=UNIT_TOLERANCE):
         raise ValueError("the embeddings have rows that are not of unit length")
     return rows
+
+
+def load_rows(file: Path, shape: tuple[int, int]) -> Embeddings | None:
+    """The rows that `save_rows` wrote; None where there are none of that shape."""
+    try:
+        with file.open("rb") as stream:
+            rows: Embeddings = np.lib.format.read_array(stream, allow_pickle=False)
+        return check_unit(rows, shape[1]) if rows.shape == shape else None
+    except (OSError, ValueError, MemoryError):
+        return None
+
+
+def save_rows(file: Path, rows: Embeddings) -> None:
+    """Keep rows in a file, which is whole or not there; a place that cannot be written to is done without."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as part:
+            try:
+                np.save(part, rows)
+                part.close()
+                Path(part.name).replace(file)
+            except OSError:
+                Path(part.name).unlink(missing_ok=True)

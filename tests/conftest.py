@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from loopback_hub import LoopbackHub
 from PIL import Image
 
 from imgsearch.config import ROOT
@@ -23,14 +25,52 @@ BROWSER = os.environ.get("TEST_BROWSER") or shutil.which("chromium") or shutil.w
 START_TIMEOUT_S = 60
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Nothing of the user's own cache takes part in a test."""
-    folder = tmp_path_factory.mktemp("cache")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("XDG_CACHE_HOME", str(folder))
-    yield folder
-    patch.undo()
+HUB = LoopbackHub()
+CACHE = Path(tempfile.mkdtemp(prefix="imgsearch-tests-"))
+
+
+def pytest_configure() -> None:
+    """Nothing of the user's own cache takes part in a test, and the hub is ours: its client reads this at import."""
+    HUB.__enter__()
+    os.environ |= {"HF_ENDPOINT": HUB.url, "HF_HOME": str(CACHE / "huggingface"), "XDG_CACHE_HOME": str(CACHE)}
+
+
+def pytest_unconfigure() -> None:
+    HUB.__exit__(None, None, None)
+    shutil.rmtree(CACHE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def own_cache() -> Path:
+    """The cache folder of the tests."""
+    return CACHE / "imgsearch"
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder for one test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "imgsearch"
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    """The hub that the clients ask; what a test adds or breaks is gone after it."""
+    yield HUB
+    HUB.fault = None
+    HUB.repos.clear()
+    HUB.requests.clear()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny checkpoints: clip, siglip, blip, internvl."""
+    from tiny_models import save_tiny_blip, save_tiny_clip, save_tiny_internvl, save_tiny_siglip
+
+    folder = tmp_path_factory.mktemp("tiny")
+    for save in (save_tiny_clip, save_tiny_siglip, save_tiny_blip, save_tiny_internvl):
+        save(folder / save.__name__.removeprefix("save_tiny_"))
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +153,7 @@ def running_app(*flags: str, cwd: Path = ROOT, **environ: str) -> Iterator[tuple
 
 
 @pytest.fixture(scope="session")
-def app_url(own_cache: Path) -> Iterator[str]:
+def app_url() -> Iterator[str]:
     with running_app() as (url, _):
         yield url
 

@@ -1,43 +1,62 @@
-"""The line under the title: which models answer, and for which collection."""
+"""The lines under the title: which models answer for which collection, what is under way, and what is missing."""
 
 import html
-import logging
-from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 
 from imgsearch.engine import Engine
-from imgsearch.errors import ImgsearchError
-from imgsearch.tabs.words import num_pictures, word
+from imgsearch.records import Progress, Status
+from imgsearch.tabs.handlers import QUIET
+from imgsearch.tabs.words import language_of, num_pictures, word
 
-log = logging.getLogger(__name__)
+POLL_S = 1.0  # between two looks at the engine, as long as something is under way
 
 
-def draw(engine: Engine, app: gr.Blocks) -> None:
-    """Draw the banner; each visit sees it loading until the models and the bundle are there."""
+def draw(engine: Engine, app: gr.Blocks) -> gr.State:
+    """Draw the banner, which follows the engine. Returns the models that the page knows of.
+
+    They are the encoder's id, the captioner's ("" for the describer) and whether it takes questions; the change of
+    this state is the event on which a tab adapts to them.
+    """
     banner = gr.HTML(padding=False, elem_id="banner")
+    timer = gr.Timer(POLL_S)
+    shown = gr.State()
 
-    def show(request: gr.Request) -> Iterator[str]:
-        yield f"<p>{word('loading', request)}</p>"
-        try:
-            facts = _facts(engine, request)
-        except Exception:  # a model that cannot be loaded
-            log.exception("the models cannot be loaded")
-            yield f"<p>{word('failed', request)}</p>"
-            return
-        chips = (f"<li>{html.escape(name)} <b>{html.escape(fact)}</b></li>" for name, fact in facts.items())
-        yield f"<ul>{''.join(chips)}</ul>"
+    def show(request: gr.Request) -> tuple[str, Any, tuple[str, str, bool]]:
+        status = engine.status
+        models = (status.encoder, status.captioner, status.takes_questions)
+        return _render(engine, status, request), gr.Timer(active=not status.is_complete), models
 
-    app.load(show, None, banner, api_visibility="private", show_progress="hidden", concurrency_limit=None)
+    # In the queue: outside of it, a state's change event does not reach the page.
+    waits: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
+    gr.on([app.load, timer.tick], show, None, [banner, timer, shown], **waits)
+    return shown
 
 
-def _facts(engine: Engine, request: gr.Request) -> dict[str, str]:
-    try:
-        collection = f"{engine.bundle.name}, {num_pictures(len(engine.index), request)}"
-    except ImgsearchError as error:
-        collection = str(error)
-    return {
-        word("encoder", request): engine.encoder.model_id,
-        word("captioner", request): word("from_vectors", request),
-        word("collection", request): collection,
+def _render(engine: Engine, status: Status, request: gr.Request) -> str:
+    if not status.encoder:
+        return _lines("p", [word("failed" if status.is_complete else "loading", request)])
+    facts = {
+        word("encoder", request): status.encoder,
+        word("captioner", request): status.captioner or word("from_vectors", request),
+        word("collection", request): engine.bundle.name,
     }
+    if status.num_items is not None:
+        facts[word("collection", request)] += f", {num_pictures(status.num_items, request)}"
+    chips = (f"<li>{html.escape(name)} <b>{html.escape(fact)}</b></li>" for name, fact in facts.items())
+    under_way = [_progress(status.progress, request)] if status.progress else []
+    return f"<ul>{''.join(chips)}</ul>{_lines('p', under_way)}{_lines('p class=problem', status.problems)}"
+
+
+def _lines(tag: str, texts: list[str]) -> str:
+    return "".join(f"<{tag}>{html.escape(text)}</p>" for text in texts)
+
+
+def _progress(progress: Progress, request: gr.Request) -> str:
+    """ "Fetching X: 340 of 1,540 MB.", in the visitor's language."""
+    unit = 1_000_000 if progress.step == "fetch" else 1
+    done, total = (f"{number / unit:,.0f}" for number in (progress.done, progress.total))
+    if language_of(request) == "fr":
+        done, total = done.replace(",", "\u202f"), total.replace(",", "\u202f")
+    return word(f"under_way_{progress.step}", request).format(progress.model_id, done, total)

@@ -1,8 +1,10 @@
 """How a tab's functions are called: their queue, and their errors as messages."""
 
 import functools
+import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -16,6 +18,7 @@ log = logging.getLogger(__name__)
 # while an answer is on its way waits for it; of several such questions the last one counts.
 SEARCHES: dict[str, Any] = {"concurrency_id": "searches", "concurrency_limit": 1, "trigger_mode": "always_last"}
 CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 1, "trigger_mode": "always_last"}
+QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,15 +26,26 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(handler)  # keeps the signature, by which Gradio passes requests and events
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        try:
+        with _shown(handler.__name__, args):
             return handler(*args, **kwargs)
-        except gr.Error:
-            raise
-        except ImgsearchError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        except Exception:
-            log.exception("%s failed", handler.__name__)
-            request = next((a for a in (*args, *kwargs.values()) if isinstance(a, gr.Request)), None)
-            raise gr.Error(word("failed", request), print_exception=False) from None
 
-    return wrapper
+    @functools.wraps(handler)
+    def growing(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        with _shown(handler.__name__, args):
+            yield from handler(*args, **kwargs)
+
+    return growing if inspect.isgeneratorfunction(handler) else wrapper
+
+
+@contextmanager
+def _shown(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except ImgsearchError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    except Exception:
+        log.exception("%s failed", name)
+        request = next((argument for argument in arguments if isinstance(argument, gr.Request)), None)
+        raise gr.Error(word("failed", request), print_exception=False) from None

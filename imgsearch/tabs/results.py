@@ -97,6 +97,8 @@ class Results:
             (self._file(hit.item.thumbnail), f"{hit.score:.2f} · {_caption(hit.item, language)}") for hit in answer.hits
         ]
         note = f"{num_pictures(len(answer.hits), request)} · {answer.seconds:.2f} s"
+        if answer.cut:
+            note += f" · {word('query_cut', request).format(answer.cut)}"
         return thumbnails, note, answer.to_json(), [hit.item.id for hit in answer.hits]
 
     def clear(self) -> tuple[Any, ...]:

@@ -5,6 +5,8 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
+from imgsearch.models import PRESETS, STARTER_ID
+from imgsearch.tabs.handlers import QUIET
 from imgsearch.tabs.results import Results
 
 EXAMPLES = (
@@ -17,7 +19,7 @@ EXAMPLES = (
 )
 
 
-def draw(engine: Engine, t: gr.I18n) -> None:
+def draw(engine: Engine, t: gr.I18n, models: gr.State) -> None:
     """Draw the tab's content in the current layout."""
     results = Results(engine, "search", t)
     with gr.Row():
@@ -47,6 +49,15 @@ def draw(engine: Engine, t: gr.I18n) -> None:
     def search_again(text: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
         return search(text, k, request) if (text or "").strip() else results.clear()
 
+    models.change(lambda shown: gr.Textbox(info=t(_info(shown[0]))), models, query, **QUIET)
     inputs = [query, num_hits]
     results.connect(search, inputs, query.submit, examples.load_input_event.then, api_name="search")
     results.connect(search_again, inputs, num_hits.change)
+
+
+def _info(encoder: str) -> str:
+    """The key of the words that tell which languages an encoder understands."""
+    if encoder in ("", STARTER_ID):
+        return "query_info"
+    languages = next((preset.languages for preset in PRESETS if preset.model_id == encoder), None)
+    return {None: "query_info_other", "English": "query_info_english"}.get(languages, "query_info_many")

@@ -1,0 +1,65 @@
+"""A bundle, opened for the encoder that is to search it."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from imgsearch.config import STARTER_BUNDLE, cache_folder
+from imgsearch.encoder import Encoder
+from imgsearch.errors import BundleError
+from imgsearch.images import open_rgb
+from imgsearch.index import Index
+from imgsearch.manifest import FILE_NAME
+from imgsearch.records import Item
+from imgsearch.vectors import Embeddings, load_rows, save_rows
+
+BATCH_SIZE = 8  # pictures decoded and encoded at a time
+
+
+def is_starter_collection(bundle: Path) -> bool:
+    """Whether this is the collection that comes with the app: the only one to have vectors of any encoder."""
+    return bundle.resolve() == STARTER_BUNDLE.resolve()
+
+
+def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, int], None]) -> Index:
+    """Open a bundle that `encoder` made; the starter collection with its vectors by any encoder.
+
+    Those are made on first use, which calls `on_progress` with the numbers of pictures done and of all, and kept in
+    the user's cache folder. Raises BundleError where another encoder made the bundle.
+    """
+    index = Index.load(bundle)
+    if (index.encoder, index.revision) == (encoder.model_id, encoder.revision):
+        return index
+    if not is_starter_collection(bundle):
+        made, loaded = f"{index.encoder} {index.revision}".strip(), f"{encoder.model_id} {encoder.revision}".strip()
+        raise BundleError(
+            f"The bundle {bundle} was made by the encoder {made}, but the one loaded is {loaded}. Build it again."
+        )
+    card = [(bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision]
+    key = hashlib.sha256("\n".join(card).encode()).hexdigest()
+    file = cache_folder() / f"vectors-{key[:16]}.npy"
+    rows = load_rows(file, (len(index), encoder.dim))
+    items = [index.item(row) for row in range(len(index))]
+    if rows is None:
+        rows = _encode(index, items, encoder, on_progress)
+        save_rows(file, rows)
+    return Index.from_rows(
+        rows,
+        items,
+        encoder=encoder.model_id,
+        revision=encoder.revision,
+        precision=encoder.precision,
+        source=index.source,
+    )
+
+
+def _encode(index: Index, items: list[Item], encoder: Encoder, on_progress: Callable[[int, int], None]) -> Embeddings:
+    """(len(items), dim): the rows of the items' pictures; of their thumbnails, where a picture is gone."""
+    batches = []
+    for start in range(0, len(items), BATCH_SIZE):
+        on_progress(start, len(items))
+        batch = items[start : start + BATCH_SIZE]
+        batches.append(encoder.encode_images([open_rgb(index.original(item) or item.thumbnail) for item in batch]))
+    return np.concatenate(batches)

@@ -1,0 +1,37 @@
+"""Where the hub's models run, and in which precision."""
+
+from imgsearch.errors import SettingsError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def choose_device() -> str:
+    """ "cuda", "mps" or "cpu", whichever is there first."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """What "auto" stands for on a device: bfloat16 where the hardware multiplies it, else float32.
+
+    Any other precision stays as it is.
+    """
+    import torch
+
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu.get_capabilities()
+        is_fast = device == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return "bfloat16" if is_fast else "float32"
+
+
+def check_precision(precision: str) -> None:
+    """Raise SettingsError for an unknown precision."""
+    if precision not in PRECISIONS:
+        raise SettingsError(f"There is no precision {precision!r}. Use one of: {', '.join(PRECISIONS)}.")

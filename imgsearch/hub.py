@@ -1,0 +1,194 @@
+"""Model files from the Hugging Face hub: asked for, fetched, checked. The only home of its client."""
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from filelock import FileLock, Timeout
+from huggingface_hub import HfApi, get_cached_repo_tree, hf_hub_url, snapshot_download
+from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
+from huggingface_hub.file_download import http_get
+from huggingface_hub.hf_api import ModelInfo, RepoSibling
+from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils.tqdm import tqdm
+
+from imgsearch.config import cache_folder
+from imgsearch.errors import ModelError, SettingsError
+
+PROBE_S = 3.0  # the client's own timeout does not hold for a slow name server or a hub that accepts and hangs
+
+Choose: TypeAlias = Callable[[Collection[str]], list[str]]
+"""Of a repository's file names those that are needed. Raises ModelError where they are not all there."""
+OnProgress: TypeAlias = Callable[[int, int], None]
+"""Called with the bytes that are here and the bytes expected."""
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A model repository at a revision: a branch, a tag or a commit."""
+
+    id: str  # ORG/NAME
+    revision: str = "main"
+
+    @classmethod
+    def parse(cls, text: str) -> "Repo":
+        """From `ORG/NAME` or `ORG/NAME@REV`. Raises SettingsError."""
+        id, at, revision = text.partition("@")
+        if id.count("/") != 1 or not all(id.split("/")) or (at and not revision):
+            raise SettingsError(f"{text!r} is not the name of a model on the hub. Give ORG/NAME or ORG/NAME@REVISION.")
+        return cls(id, revision or "main")
+
+    def __str__(self) -> str:
+        return self.id if self.revision == "main" else f"{self.id}@{self.revision}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The needed files of a repository at one commit, complete."""
+
+    folder: Path
+    commit: str
+
+
+def cached(repo: Repo, choose: Choose) -> Snapshot | None:
+    """What was fetched before, by this app or into the client's own cache, without any request; None if incomplete."""
+    with suppress(OSError, UnicodeDecodeError, ValueError):
+        commit, *names = _record(repo).read_text("utf-8").splitlines()
+        folder = _store(repo) / commit
+        if all((folder / name).is_file() for name in names):
+            return Snapshot(folder, commit)
+    try:
+        names = choose([file.path for file in get_cached_repo_tree(repo.id, revision=repo.revision)])
+        folder = Path(snapshot_download(repo.id, revision=repo.revision, allow_patterns=names, local_files_only=True))
+    except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError, HFValidationError, ModelError, OSError):
+        return None
+    return Snapshot(folder, folder.name)
+
+
+def probe(repo: Repo) -> ModelInfo:
+    """Ask the hub for the repository's commit and files: one request, PROBE_S at most. Raises ModelError."""
+    answers: queue.SimpleQueue[ModelInfo | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            info = HfApi().model_info(repo.id, revision=repo.revision, timeout=PROBE_S, files_metadata=True)
+            answers.put(info)
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()  # it may hang for longer than anybody waits
+    try:
+        answer = answers.get(timeout=PROBE_S)
+    except queue.Empty:
+        raise ModelError(f"{repo} cannot be had: the hub did not answer within {PROBE_S:.0f} s.") from None
+    if isinstance(answer, Exception):
+        raise _cannot_be_had(repo, answer) from answer
+    return answer
+
+
+def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
+    """The cached files, else those of the hub: the commit is resolved, its files are fetched, their digests compared.
+
+    A file that was broken off, in whatever process, goes on where it ended. Raises ModelError.
+    """
+    found = cached(repo, choose)
+    if found:
+        return found
+    info = probe(repo)
+    files = {file.rfilename: file for file in info.siblings or []}
+    needed = sorted((files[name] for name in choose(files)), key=lambda file: file.size or 0)
+    folder = _store(repo) / str(info.sha)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock"), timeout=0):
+            done, total = 0, sum(file.size or 0 for file in needed)
+            for file in needed:
+                if not (folder / file.rfilename).is_file():
+                    _fetch_file(repo, file, folder, lambda here, before=done: on_progress(before + here, total))
+                done += file.size or 0
+        _record(repo).write_text("\n".join([str(info.sha), *(file.rfilename for file in needed)]), "utf-8")
+    except Exception as error:
+        raise _cannot_be_had(repo, error) from error
+    return Snapshot(folder, str(info.sha))
+
+
+def _fetch_file(repo: Repo, file: RepoSibling, folder: Path, on_bytes: Callable[[int], None]) -> None:
+    """Put one file into `folder`: it gets its name once its digest is the one the hub states."""
+
+    class Bar(tqdm):
+        """The client's own progress bar for the console, that also reports."""
+
+        def update(self, n: float | None = 1) -> Any:
+            shown = super().update(n)
+            on_bytes(int(self.n))
+            return shown
+
+    part = folder / f"{file.rfilename}.part"
+    with part.open("ab") as stream:
+        http_get(
+            hf_hub_url(repo.id, file.rfilename, revision=folder.name),
+            stream,
+            resume_size=stream.tell(),
+            headers=build_hf_headers() | {"Accept-Encoding": "identity"},  # bytes as they are stored
+            expected_size=file.size,
+            displayed_filename=f"{repo.id}: {file.rfilename}",
+            tqdm_class=Bar,
+        )
+    if not _is_whole(part, file):
+        part.unlink()
+        raise ModelError(f"{repo} cannot be had: {file.rfilename} arrived damaged. Start again to fetch it again.")
+    part.replace(folder / file.rfilename)
+
+
+def _is_whole(path: Path, file: RepoSibling) -> bool:
+    """Whether the bytes are those the hub has: by SHA-256 of a large file, by git's object id of a small one."""
+    with path.open("rb") as stream:
+        if file.lfs:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == file.lfs.sha256
+        data = stream.read()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == file.blob_id
+
+
+def _store(repo: Repo) -> Path:
+    return cache_folder() / "hub" / repo.id.replace("/", "--")
+
+
+def _record(repo: Repo) -> Path:
+    """What was fetched for a revision: the commit, then the names of its files."""
+    return _store(repo) / f"{repo.revision.replace('/', '--')}.txt"
+
+
+def _cannot_be_had(repo: Repo, error: Exception) -> ModelError:
+    return error if isinstance(error, ModelError) else ModelError(f"{repo} cannot be had: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong and what to do, in words."""
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set and its files are not all here. Unset it once to fetch them."
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        return _REASONS.get(error.response.status_code, f"the hub answers {error.response.status_code}. Try later.")
+    if isinstance(error, Timeout):
+        return "another process is fetching it. Wait until it is done, then start again."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({error.filename or 'while fetching'}). Make room, or set HF_HOME to another folder."
+    return f"the connection to the hub failed ({type(error).__name__}). Check the network and start again."
+
+
+_REASONS = {
+    401: "the hub knows no such model, or does not show it to you (401). Check the name, or log in: hf auth login",
+    403: "the hub does not show it to you (403). Ask for access on its page, and log in: hf auth login",
+    404: "the hub knows no such model or revision (404). Check the name.",
+    429: "the hub has had too many requests (429). Try again in a few minutes.",
+}

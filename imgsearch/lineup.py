@@ -1,0 +1,155 @@
+"""Which models answer: those asked for where they can be had, the starter until then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgsearch.captioner import Captioner
+from imgsearch.config import cache_folder
+from imgsearch.describer import Describer
+from imgsearch.device import check_precision
+from imgsearch.encoder import Encoder
+from imgsearch.errors import BundleError, ImgsearchError, ModelError
+from imgsearch.manifest import read_manifest
+from imgsearch.models import (
+    STARTER,
+    STARTER_ID,
+    Kind,
+    Name,
+    check_hub,
+    is_at_hand,
+    load_captioner,
+    load_encoder,
+    resolve,
+)
+from imgsearch.records import Progress
+
+if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the page is served
+    from imgsearch.index import Index
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """An encoder with all that speaks its vectors: taken whole by a query, replaced whole between two."""
+
+    encoder: Encoder
+    describer: Describer
+    index: Index | ImgsearchError  # or why there is none
+
+
+class Loader:
+    """Decides and loads. `behind`: what must be fetched first is left to `better` and `captioner`."""
+
+    def __init__(self, bundle: Path, encoder: str, captioner: str, precision: str, *, behind: bool) -> None:
+        """Raises SettingsError for an unknown encoder, captioner or precision."""
+        check_precision(precision)
+        resolve("encoder", encoder)
+        self._captioner = resolve("captioner", captioner)
+        self._bundle = bundle
+        self._specs: dict[Kind, str] = {"encoder": encoder, "captioner": captioner}
+        self._precision = precision
+        self._behind = behind
+        self.progress: Progress | None = None  # of what is under way
+        self.problems: list[str] = []  # why a model that was wanted is not there
+
+    def check(self) -> None:
+        """Raise ImgsearchError where the bundle cannot be opened, or a model that was asked for cannot be had."""
+        wanted: dict[Kind, Name] = {"encoder": self._wanted(), "captioner": self._captioner}
+        for kind, name in wanted.items():
+            if self._specs[kind] != "auto":
+                check_hub(kind, name)
+
+    def first(self) -> Lineup:
+        """What answers first. Raises ModelError where the user asked for a model that cannot be had."""
+        try:
+            name = self._wanted()
+        except BundleError as error:
+            return self._starter(error)
+        if name.model_id == STARTER_ID:
+            return self._starter(None)
+        must = self._specs["encoder"] != "auto" or not self._starter_may_stand_in()
+        if is_at_hand("encoder", name) or (must and not self._behind):
+            try:
+                return self._load(name)
+            except ModelError as error:
+                if self._specs["encoder"] != "auto":
+                    raise
+                self.problems.append(str(error))
+        if self._starter_may_stand_in():
+            return self._starter(None)
+        return self._starter(ModelError(f"This collection needs the encoder {name}. It is being fetched."))
+
+    def better(self, lineup: Lineup) -> Lineup:
+        """The line-up asked for, where it is another one and can be had; else `lineup`, with the problem told."""
+        try:
+            name = self._wanted()
+            if name.model_id in (STARTER_ID, lineup.encoder.model_id):
+                return lineup
+            loaded = self._load(name)
+            loaded.describer.warm()
+            return loaded
+        except ImgsearchError as error:
+            self.problems.append(str(error))
+            is_free = self._specs["encoder"] == "auto" and self._starter_may_stand_in()
+            return lineup if is_free else Lineup(lineup.encoder, lineup.describer, error)
+        finally:
+            self.progress = None
+
+    def captioner(self) -> Captioner | ImgsearchError | None:
+        """The captioner; None for the describer's sentences; the error where one was asked for and cannot be had."""
+        is_free = self._specs["captioner"] == "auto"
+        if is_free and not self._behind and not is_at_hand("captioner", self._captioner):
+            return None
+        try:
+            return load_captioner(str(self._captioner), self._precision, self._report("fetch", self._captioner))
+        except ImgsearchError as error:
+            self.problems.append(str(error))
+            return None if is_free else error
+        finally:
+            self.progress = None
+
+    def _wanted(self) -> Name:
+        """The encoder to search with. Raises BundleError where the user asked for another one than the bundle's."""
+        manifest = read_manifest(self._bundle)
+        own = Name(manifest.encoder, manifest.revision)
+        asked = resolve("encoder", self._specs["encoder"])
+        if self._starter_may_stand_in():
+            return asked
+        if self._specs["encoder"] == "auto":
+            return own
+        if asked.model_id != own.model_id or (asked.revision and asked.revision != own.revision):
+            raise BundleError(
+                f"The bundle {self._bundle} was made by the encoder {own}, but {asked} is asked for. "
+                "Leave out --encoder, or build it again."
+            )
+        return own
+
+    def _starter_may_stand_in(self) -> bool:
+        from imgsearch.collection import is_starter_collection
+
+        return is_starter_collection(self._bundle)
+
+    def _starter(self, error: ImgsearchError | None) -> Lineup:
+        encoder = load_encoder(STARTER)
+        return Lineup(encoder, Describer(encoder, cache_folder()), error or self._open(encoder))
+
+    def _load(self, name: Name) -> Lineup:
+        encoder = load_encoder(str(name), self._precision, self._report("fetch", name))
+        return Lineup(encoder, Describer(encoder, cache_folder()), self._open(encoder))
+
+    def _open(self, encoder: Encoder) -> Index | ImgsearchError:
+        from imgsearch.collection import open_collection
+
+        try:
+            return open_collection(self._bundle, encoder, self._report("encode", Name(encoder.model_id)))
+        except ImgsearchError as error:
+            return error
+
+    def _report(self, step: str, name: Name) -> Callable[[int, int], None]:
+        def report(done: int, total: int) -> None:
+            self.progress = Progress(step, str(name), done, total)
+
+        return report
