@@ -14,6 +14,7 @@ from imgsearch.config import FlagParser, Settings
 from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.manifest import read_manifest
+from imgsearch.models import STARTER_ID, load_encoder
 from imgsearch.records import Answer
 
 Command = Callable[[argparse.Namespace, Settings], None]
@@ -39,7 +40,7 @@ def _parser() -> FlagParser:
     def add(run: Command, name: str, help: str, *settings: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help)
         command.set_defaults(run=run)
-        command.add_settings(*settings, "encoder", "captioner")
+        command.add_settings(*settings, "encoder", "captioner", "precision")
         command.add_argument("--json", action="store_true", help="print JSON")
         return command
 
@@ -57,6 +58,9 @@ def _parser() -> FlagParser:
     command.add_argument("-k", type=int, default=12, help="number of hits (default: 12)")
     command = add(_describe, "describe", "describe a picture")
     command.add_argument("image", type=Path, metavar="IMAGE")
+    command.add_argument("--detail", choices=("short", "detailed"), default="short", help="(default: short)")
+    command.add_argument("--question", default="", help="ask this instead, of a captioner that answers")
+    command.add_argument("--language", choices=("en", "fr"), default="en", help="of its text (default: en)")
     add(_info, "info", "show what a bundle holds", "index")
     add(_eval, "eval", "measure how well a bundle answers its own captions", "index")
     add(_bench, "bench", "measure speed and memory, as ratios in one run", "index")
@@ -64,7 +68,7 @@ def _parser() -> FlagParser:
 
 
 def _engine(settings: Settings) -> Engine:
-    return Engine(settings.index, settings.encoder, settings.captioner)
+    return Engine(settings.index, settings.encoder, settings.captioner, settings.precision)
 
 
 def _build(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -80,14 +84,16 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> None:
         bar.total = total
         bar.update(done - bar.n)
 
-    report = build_index(
-        folder, arguments.out, _engine(settings).encoder, limit=arguments.limit, on_progress=on_progress
-    )
+    encoder = load_encoder(settings.encoder, settings.precision)
+    if settings.encoder == "auto" and encoder.model_id == STARTER_ID:
+        print("The starter model is used: no better encoder is at hand, and the hub gives none.", file=sys.stderr)
+    report = build_index(folder, arguments.out, encoder, limit=arguments.limit, on_progress=on_progress)
     bar.close()
     if arguments.json:
         _print_json(report.to_json())
         return
-    print(f"{report.num_items} pictures indexed into {arguments.out} in {report.seconds:.1f} s.")
+    where = f"into {arguments.out} by {encoder.model_id}"
+    print(f"{report.num_items} pictures indexed {where} in {report.seconds:.1f} s.")
     for skip in report.skipped:
         print(_plain(f"Not indexed: {skip.picture}: {skip.reason}"))
 
@@ -102,7 +108,13 @@ def _similar(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
-    description = _engine(settings).describe(arguments.image, str(arguments.image))
+    *_, description = _engine(settings).describe_growing(
+        arguments.image,
+        str(arguments.image),
+        detail="question" if arguments.question else arguments.detail,
+        question=arguments.question,
+        language=arguments.language,
+    )
     if arguments.json:
         _print_json(description.to_json())
         return
@@ -148,6 +160,8 @@ def _print_answer(answer: Answer, arguments: argparse.Namespace) -> None:
     if arguments.json:
         _print_json(answer.to_json())
         return
+    if answer.cut:
+        print(_plain(f"The model did not read the end: {answer.cut}"), file=sys.stderr)
     for hit in answer.hits:
         print(_plain(f"{hit.rank:4}  {hit.score:.3f}  {hit.item.id}  {hit.item.caption}"))
 

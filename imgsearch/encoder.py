@@ -32,7 +32,7 @@ class Encoder(Protocol):
 
     @property
     def revision(self) -> str:
-        """The commit of its weights on the hub; "" where they come with a package or from a folder."""
+        """The commit of its weights on the hub, or their SHA-256 in a folder; "" where they come with a package."""
         ...
 
     @property

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -115,7 +116,7 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
             done, total = 0, sum(file.size or 0 for file in needed)
             for file in needed:
                 if not (folder / file.rfilename).is_file():
-                    _fetch_file(repo, file, folder, lambda here, before=done: on_progress(before + here, total))
+                    _fetch_file(repo, file, folder, partial(_add, on_progress, done, total))
                 done += file.size or 0
         _record(repo).write_text("\n".join([str(info.sha), *(file.rfilename for file in needed)]), "utf-8")
     except Exception as error:
@@ -149,6 +150,10 @@ def _fetch_file(repo: Repo, file: RepoSibling, folder: Path, on_bytes: Callable[
         part.unlink()
         raise ModelError(f"{repo} cannot be had: {file.rfilename} arrived damaged. Start again to fetch it again.")
     part.replace(folder / file.rfilename)
+
+
+def _add(on_progress: OnProgress, before: int, total: int, here: int) -> None:
+    on_progress(before + here, total)
 
 
 def _is_whole(path: Path, file: RepoSibling) -> bool:

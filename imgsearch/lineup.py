@@ -63,24 +63,24 @@ class Loader:
                 check_hub(kind, name)
 
     def first(self) -> Lineup:
-        """What answers first. Raises ModelError where the user asked for a model that cannot be had."""
+        """What answers first. Raises ImgsearchError where the user asked for a model that cannot be had."""
+        is_asked = self._specs["encoder"] != "auto"
         try:
             name = self._wanted()
+            if name.model_id == STARTER_ID:
+                return self._starter()
+            may_wait = self._behind or (self._starter_may_stand_in() and not is_asked)
+            if is_at_hand("encoder", name) or not may_wait:
+                return self._load(name)
         except BundleError as error:
             return self._starter(error)
-        if name.model_id == STARTER_ID:
-            return self._starter(None)
-        must = self._specs["encoder"] != "auto" or not self._starter_may_stand_in()
-        if is_at_hand("encoder", name) or (must and not self._behind):
-            try:
-                return self._load(name)
-            except ModelError as error:
-                if self._specs["encoder"] != "auto":
-                    raise
-                self.problems.append(str(error))
+        except ImgsearchError as error:
+            if is_asked and not self._behind:
+                raise
+            return self._starter(error if is_asked else self._missing(error))
         if self._starter_may_stand_in():
-            return self._starter(None)
-        return self._starter(ModelError(f"This collection needs the encoder {name}. It is being fetched."))
+            return self._starter()
+        return self._starter(ModelError(f"The encoder of this collection, {name}, is being fetched. Wait a little."))
 
     def better(self, lineup: Lineup) -> Lineup:
         """The line-up asked for, where it is another one and can be had; else `lineup`, with the problem told."""
@@ -92,9 +92,8 @@ class Loader:
             loaded.describer.warm()
             return loaded
         except ImgsearchError as error:
-            self.problems.append(str(error))
-            is_free = self._specs["encoder"] == "auto" and self._starter_may_stand_in()
-            return lineup if is_free else Lineup(lineup.encoder, lineup.describer, error)
+            problem = error if self._specs["encoder"] != "auto" else self._missing(error)
+            return Lineup(lineup.encoder, lineup.describer, problem) if problem else lineup
         finally:
             self.progress = None
 
@@ -104,7 +103,7 @@ class Loader:
         if is_free and not self._behind and not is_at_hand("captioner", self._captioner):
             return None
         try:
-            return load_captioner(str(self._captioner), self._precision, self._report("fetch", self._captioner))
+            return load_captioner(self._captioner, self._precision, self._report("fetch", self._captioner))
         except ImgsearchError as error:
             self.problems.append(str(error))
             return None if is_free else error
@@ -132,12 +131,19 @@ class Loader:
 
         return is_starter_collection(self._bundle)
 
-    def _starter(self, error: ImgsearchError | None) -> Lineup:
+    def _missing(self, error: ImgsearchError) -> ImgsearchError | None:
+        """Tell why the encoder is not there. Returns why there is no index; None where the starter stands in."""
+        if self._starter_may_stand_in():
+            self.problems.append(str(error))
+            return None
+        return ModelError(f"This collection cannot be searched: {error}")
+
+    def _starter(self, error: ImgsearchError | None = None) -> Lineup:
         encoder = load_encoder(STARTER)
         return Lineup(encoder, Describer(encoder, cache_folder()), error or self._open(encoder))
 
     def _load(self, name: Name) -> Lineup:
-        encoder = load_encoder(str(name), self._precision, self._report("fetch", name))
+        encoder = load_encoder(name, self._precision, self._report("fetch", name))
         return Lineup(encoder, Describer(encoder, cache_folder()), self._open(encoder))
 
     def _open(self, encoder: Encoder) -> Index | ImgsearchError:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from imgsearch.captioner import Captioner, HubCaptioner, choose_files
-from imgsearch.encoder import LOCAL, ClipEncoder, ClipSpec, Encoder
+from imgsearch.encoder import LOCAL, WEIGHTS, ClipEncoder, ClipSpec, Encoder
 from imgsearch.errors import ModelError, SettingsError
+from imgsearch.manifest import digest_file
 
 if TYPE_CHECKING:
     from imgsearch.hub import Choose, Repo, Snapshot
@@ -157,18 +158,18 @@ def check_hub(kind: Kind, name: Name) -> None:
             choose([file.rfilename for file in probe(repo).siblings or []])
 
 
-def load_encoder(spec: str, precision: str = "auto", on_progress: OnProgress = lambda done, total: None) -> Encoder:
+def load_encoder(spec: str | Name, precision: str = "auto", on_progress: OnProgress = lambda done, total: None) -> Encoder:
     """Load the encoder that `spec` names, from the cache or the hub; "auto" is the starter where neither has it.
 
     Takes seconds, and minutes where it is fetched. Raises SettingsError for an unknown spec, ModelError.
     """
-    name = resolve("encoder", spec)
+    name = spec if isinstance(spec, Name) else resolve("encoder", spec)
     if name.model_id != STARTER_ID:
         try:
             snapshots = _fetch("encoder", name, on_progress)
             folders = {repo: snapshot.folder for repo, snapshot in snapshots.items()}
             parts = _clip_spec(name.model_id)
-            revision = snapshots[parts.weights].commit if parts.weights else ""
+            revision = snapshots[parts.weights].commit if parts.weights else _digest(name.model_id)
             return ClipEncoder(parts, folders, revision=revision, precision=precision)
         except ModelError:
             if spec != "auto":
@@ -179,14 +180,14 @@ def load_encoder(spec: str, precision: str = "auto", on_progress: OnProgress = l
 
 
 def load_captioner(
-    spec: str, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
+    spec: str | Name, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
 ) -> Captioner | None:
     """Load the captioner that `spec` names, from the cache or the hub.
 
     None for "starter", and for "auto" where neither has it: descriptions come from the encoder's vectors then. Raises
     SettingsError for an unknown spec, ModelError.
     """
-    name = resolve("captioner", spec)
+    name = spec if isinstance(spec, Name) else resolve("captioner", spec)
     if name.model_id == STARTER_ID:
         return None
     try:
@@ -217,6 +218,12 @@ def _needs(kind: Kind, name: Name) -> "list[tuple[Repo, Choose]]":
     parts = _clip_spec(name.model_id)
     revisions = {parts.weights: name.revision}
     return [(Repo(repo, revisions.get(repo) or "main"), partial(parts.choose, repo)) for repo in parts.repos]
+
+
+def _digest(model_id: str) -> str:
+    """The SHA-256 of the weights in a folder: what stands for their commit."""
+    folder = Path(model_id.removeprefix(LOCAL))
+    return next((digest_file(folder / name).sha256 for name in WEIGHTS if (folder / name).is_file()), "")
 
 
 def _clip_spec(model_id: str) -> ClipSpec:

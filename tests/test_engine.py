@@ -12,7 +12,7 @@ from imgsearch.build import build_index
 from imgsearch.dataset import Folder
 from imgsearch.encoder import Encoder
 from imgsearch.engine import Engine
-from imgsearch.errors import BundleError, InputError, PictureError, SettingsError
+from imgsearch.errors import InputError, ModelError, PictureError, SettingsError
 from imgsearch.images import open_rgb
 from imgsearch.index import Index
 from imgsearch.manifest import read_manifest
@@ -85,12 +85,12 @@ def test_a_changed_file_is_not_shown_as_the_item(folder: Path, tmp_path: Path, e
     assert shown == Index.load(tmp_path / "bundle").find("coffee.jpg").thumbnail
 
 
-def test_a_bundle_of_another_encoder_names_both(starter_bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_without_its_encoder_says_why_and_describes(starter_bundle: Path, tmp_path: Path) -> None:
     index = Index.load(starter_bundle)
     items = [index.item(row) for row in range(3)]
     Index.from_rows(index.rows[:3], items, encoder="ViT-B-32/openai", source=tmp_path).save(tmp_path / "bundle")
     engine = Engine(tmp_path / "bundle")
-    with pytest.raises(BundleError, match=r"ViT-B-32/openai.*starter/"):
+    with pytest.raises(ModelError, match=r"ViT-B-32/openai.*Use ViT-B-32-quickgelu/openai"):
         engine.search("a dog")
     assert engine.describe(Image.new("RGB", (32, 32), "red")).caption
 

@@ -12,9 +12,10 @@ from imgsearch.config import ROOT
 # Each may import from the lines above it only, and never from its own line.
 LAYERS = [
     {"errors", "records", "vectors"},
-    {"images", "config", "manifest", "nouns", "colours", "vocabulary"},
-    {"encoder", "starter", "index", "dataset"},
-    {"models", "describer"},
+    {"images", "config", "manifest", "nouns", "colours", "vocabulary", "device"},
+    {"encoder", "starter", "captioner", "index", "dataset", "hub"},
+    {"models", "describer", "collection"},
+    {"lineup"},
     {"build", "engine", "evaluate"},
     {"tabs", "bench"},
     {"__main__"},
@@ -23,9 +24,11 @@ LAYERS = [
 HOMES = {
     "faiss": {"index"},
     "pyarrow": {"index"},
-    "torch": {"starter"},
+    "torch": {"starter", "encoder", "captioner", "device"},
     "timm": {"starter"},
-    "transformers": {"starter"},
+    "transformers": {"starter", "captioner"},
+    "open_clip": {"encoder"},
+    "huggingface_hub": {"hub"},
     "gradio": {"tabs", "app"},
     "tqdm": {"__main__"},
     "argparse": {"config", "__main__"},

@@ -1,0 +1,208 @@
+"""Which models answer: at hand, from the hub, or the starter until then. Real clients, real HTTP, tiny checkpoints."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from loopback_hub import Corrupt, Hang, LoopbackHub, Slow, Status
+from PIL import Image
+
+from imgsearch.build import build_index
+from imgsearch.dataset import Folder
+from imgsearch.engine import Engine
+from imgsearch.errors import BundleError, ModelError
+from imgsearch.models import STARTER_ID, load_encoder
+
+SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
+SIGLIP_ID = "ViT-B-32-SigLIP2-256/webli"
+
+
+@pytest.fixture
+def full_hub(hub: LoopbackHub, tiny: Path, empty_cache: Path) -> LoopbackHub:
+    """A hub with tiny models in the place of the two that `auto` wants, and an empty cache."""
+    hub.add(SIGLIP, tiny / "siglip")
+    hub.add(BLIP, tiny / "blip")
+    hub.add("tiny/clip", tiny / "clip")
+    return hub
+
+
+@pytest.fixture
+def foreign(full_hub: LoopbackHub, folder: Path, tmp_path: Path) -> Path:
+    """A bundle that the tiny CLIP of the hub has made."""
+    build_index(Folder(folder), tmp_path / "foreign", load_encoder("hf-hub:tiny/clip"))
+    return tmp_path / "foreign"
+
+
+def empty(cache: Path) -> None:
+    """Forget what was fetched."""
+    for path in sorted(cache.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_auto_answers_at_once_and_swaps_behind(full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image) -> None:
+    engine = Engine(starter_bundle, behind=True)
+    assert not engine.status.encoder
+    assert engine.search("a dog").hits
+    assert engine.status.encoder == STARTER_ID and not engine.status.is_complete
+    assert full_hub.requests == []
+    engine.complete()
+    status = engine.status
+    assert (status.encoder, status.captioner, status.problems) == (SIGLIP_ID, BLIP, [])
+    assert status.is_complete and status.num_items == 228 and status.progress is None
+    assert engine.index.revision == engine.encoder.revision == full_hub.commit(SIGLIP)
+    assert engine.similar(photo).hits[0].item.id == "skimage/chelsea.jpg"
+    assert engine.describe(photo).tags
+
+
+def test_the_next_start_needs_no_hub(full_hub: LoopbackHub, starter_bundle: Path) -> None:
+    Engine(starter_bundle, behind=True).complete()
+    full_hub.fault = Hang()
+    full_hub.requests.clear()
+    engine = Engine(starter_bundle, behind=True)
+    engine.search("a dog")
+    assert engine.status.encoder == SIGLIP_ID  # the starter is not even loaded
+    engine.complete()
+    assert engine.status.captioner == BLIP and engine.status.problems == []
+    assert full_hub.requests == []
+
+
+def test_queries_are_answered_while_encoder_and_vectors_are_swapped(
+    full_hub: LoopbackHub, starter_bundle: Path
+) -> None:
+    engine = Engine(starter_bundle, "hf-hub:tiny/clip", behind=True)
+    seen = {engine.search("a dog", 1).hits[0].item.id}
+    thread = threading.Thread(target=engine.complete)
+    thread.start()
+    encoders = set()
+    while thread.is_alive():
+        encoders.add(engine.status.encoder)
+        seen.add(engine.search("a dog", 1).hits[0].item.id)  # rows and query of two encoders would raise
+    thread.join()
+    assert engine.status.encoder == "hf-hub:tiny/clip"
+    assert STARTER_ID in encoders and len(seen) >= 1
+
+
+def test_progress_is_told(full_hub: LoopbackHub, starter_bundle: Path) -> None:
+    engine = Engine(starter_bundle, "hf-hub:tiny/clip", "starter", behind=True)
+    engine.search("a dog")
+    full_hub.fault = Slow(0.02)
+    thread = threading.Thread(target=engine.complete)
+    thread.start()
+    steps = {}
+    while thread.is_alive():
+        if progress := engine.status.progress:
+            steps[progress.step] = progress
+        time.sleep(0.005)
+    assert set(steps) == {"fetch", "encode"}
+    assert steps["fetch"].model_id == "hf-hub:tiny/clip" and steps["fetch"].total > 6_000_000
+    assert steps["encode"].total == 228
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(Status(401), "401"), (Status(500), "500"), (Hang(), "within 3 s"), (Corrupt(), "damaged"), (None, "404")],
+)
+def test_with_auto_a_faulty_hub_leaves_the_starter_and_a_reason(
+    full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image, fault: object, reason: str
+) -> None:
+    full_hub.fault = fault
+    if fault is None:
+        full_hub.repos.clear()
+    engine = Engine(starter_bundle, behind=True)
+    engine.complete()
+    status = engine.status
+    assert (status.encoder, status.captioner) == (STARTER_ID, "")
+    assert [SIGLIP in status.problems[0], BLIP in status.problems[1]] == [True, True]
+    assert all(reason in problem for problem in status.problems)
+    assert engine.search("a dog").hits and engine.describe(photo).caption
+
+
+def test_asked_models_that_cannot_be_had_are_errors(full_hub: LoopbackHub, starter_bundle: Path) -> None:
+    full_hub.fault = Status(500)
+    for models in ({"encoder": "siglip2"}, {"captioner": "blip"}):
+        with pytest.raises(ModelError, match="the hub answers 500"):
+            Engine(starter_bundle, **models, behind=True).check()
+    with pytest.raises(ModelError, match="the hub answers 500"):
+        Engine(starter_bundle, "siglip2").search("a dog")
+    with pytest.raises(ModelError, match="the hub answers 500"):
+        Engine(starter_bundle, captioner="blip").describe(Image.new("RGB", (32, 32)))
+
+
+def test_an_asked_model_that_breaks_off_is_told_by_its_tab(
+    full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image
+) -> None:
+    engine = Engine(starter_bundle, "siglip2", "blip", behind=True)
+    engine.check()
+    full_hub.fault = Corrupt()
+    engine.complete()
+    with pytest.raises(ModelError, match=rf"{SIGLIP}.*damaged"):
+        engine.search("a dog")
+    with pytest.raises(ModelError, match=rf"{BLIP}.*damaged"):
+        engine.describe(photo)
+    assert len(engine.status.problems) == 2
+
+
+def test_a_bundle_brings_its_own_encoder(foreign: Path, photo: Image.Image) -> None:
+    engine = Engine(foreign)
+    assert engine.similar(photo, 3).hits and engine.encoder.model_id == "hf-hub:tiny/clip"
+
+
+def test_a_bundle_is_searched_with_the_commit_that_made_it(
+    full_hub: LoopbackHub, foreign: Path, tiny: Path, tmp_path: Path, empty_cache: Path
+) -> None:
+    made_by = full_hub.commit("tiny/clip")
+    full_hub.add("tiny/clip", tiny / "siglip")
+    empty(empty_cache)
+    assert Engine(foreign).encoder.revision == made_by != full_hub.commit("tiny/clip")
+
+
+def test_a_bundle_whose_encoder_cannot_be_had_still_describes(
+    full_hub: LoopbackHub, foreign: Path, empty_cache: Path, photo: Image.Image
+) -> None:
+    empty(empty_cache)
+    full_hub.fault = Status(500)
+    engine = Engine(foreign, behind=True)
+    with pytest.raises(ModelError, match="tiny/clip.* is being fetched"):
+        engine.search("a dog")
+    engine.complete()
+    for query in (lambda: engine.search("a dog"), lambda: engine.similar(photo)):
+        with pytest.raises(ModelError, match="cannot be searched: tiny/clip.*the hub answers 500"):
+            query()
+    assert engine.describe(photo).caption
+    assert "tiny/clip" in engine.status.problems[0] and engine.status.num_items is None
+
+
+def test_another_encoder_for_a_bundle_is_an_error_that_names_both(foreign: Path) -> None:
+    engine = Engine(foreign, "starter", behind=True)
+    with pytest.raises(BundleError, match=r"hf-hub:tiny/clip@.*but starter/"):
+        engine.check()
+    with pytest.raises(BundleError, match=r"hf-hub:tiny/clip@.*but starter/"):
+        engine.search("a dog")
+
+
+def test_weights_that_changed_in_their_folder_are_noticed(folder: Path, tiny: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(tiny / "clip", tmp_path / "model"))
+    build_index(Folder(folder), tmp_path / "bundle", load_encoder(f"local-dir:{model}"))
+    assert Engine(tmp_path / "bundle").search("a dog").hits
+    weights = model / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(BundleError, match="was made by the encoder"):
+        Engine(tmp_path / "bundle").search("a dog")
+
+
+def test_a_caption_grows_beside_the_tags(full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image) -> None:
+    engine = Engine(starter_bundle, "starter", "blip")
+    descriptions = list(engine.describe_growing(photo))
+    assert len(descriptions) > 2 and descriptions[0].caption == ""
+    assert all(description.tags == descriptions[0].tags for description in descriptions)
+    assert descriptions[-1].caption.startswith(descriptions[1].caption)
+    assert engine.describe(photo).caption == descriptions[-1].caption
+
+
+def test_a_long_text_is_cut_and_told(full_hub: LoopbackHub, starter_bundle: Path) -> None:
+    text = "a dog that runs on a long beach in the evening with people " * 3
+    assert Engine(starter_bundle, "starter").search(text, 1).cut == ""
+    cut = Engine(starter_bundle, "hf-hub:tiny/clip").search(text, 1).cut
+    assert cut and text.strip().endswith(cut)
