@@ -63,7 +63,7 @@ def _parser() -> FlagParser:
     command.add_argument("--language", choices=("en", "fr"), default="en", help="of its text (default: en)")
     add(_info, "info", "show what a bundle holds", "index")
     add(_eval, "eval", "measure how well a bundle answers its own captions", "index")
-    add(_bench, "bench", "measure speed and memory, as ratios in one run", "index")
+    add(_bench, "bench", "measure speed and memory, as ratios in one run")
     return parser
 
 
@@ -74,6 +74,7 @@ def _engine(settings: Settings) -> Engine:
 def _build(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.build import build_index
     from imgsearch.dataset import Folder
+    from imgsearch.index import check_target
 
     if arguments.limit is not None and arguments.limit < 1:
         raise InputError(f"--limit is {arguments.limit}. Give at least 1.")
@@ -84,11 +85,12 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> None:
         bar.total = total
         bar.update(done - bar.n)
 
+    check_target(arguments.out)  # before a model is fetched
     encoder = load_encoder(settings.encoder, settings.precision)
-    if settings.encoder == "auto" and encoder.model_id == STARTER_ID:
-        print("The starter model is used: no better encoder is at hand, and the hub gives none.", file=sys.stderr)
     report = build_index(folder, arguments.out, encoder, limit=arguments.limit, on_progress=on_progress)
     bar.close()
+    if settings.encoder == "auto" and encoder.model_id == STARTER_ID:
+        print("The starter model was used: no better encoder is at hand, and the hub gave none.", file=sys.stderr)
     if arguments.json:
         _print_json(report.to_json())
         return
@@ -148,7 +150,7 @@ def _bench(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.bench import bench
 
     figures = []
-    for figure in bench(settings):
+    for figure in bench():
         figures.append(figure.to_json())
         if not arguments.json:
             print(figure, flush=True)

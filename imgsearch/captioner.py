@@ -100,16 +100,16 @@ class HubCaptioner:
             raise InputError(f"{self.model_id} answers no questions. Start with --captioner internvl to ask some.")
         if detail == "question" and not 0 < len(question.strip()) <= MAX_QUESTION:
             raise InputError(f"Ask a question of at most {MAX_QUESTION} characters.")
-        inputs = self._inputs(image, detail, question.strip(), language)
+        inputs = self.read(image, detail, question.strip(), language)
         options = {
             "max_new_tokens": MAX_TOKENS[detail] if self.is_chat else MAX_CAPTION_TOKENS,
             "num_beams": NUM_BEAMS if detail == "detailed" and not self.is_chat else 1,
             "do_sample": False,
         }
-        return without_loops(self._generate(inputs, options, stop))
+        return without_loops(self.write(inputs, options, stop))
 
-    def _inputs(self, image: Image.Image, detail: Detail, question: str, language: str) -> Any:
-        """What the model reads, on its device."""
+    def read(self, image: Image.Image, detail: Detail = "short", question: str = "", language: str = "en") -> Any:
+        """What the model takes in, on its device."""
         if self.is_chat:
             # Tiles bring details and cost thirteen times the tokens.
             has_tiles = hasattr(self._processor.image_processor, "crop_to_patches")
@@ -128,8 +128,8 @@ class HubCaptioner:
             inputs = self._processor(images=image, return_tensors="pt")
         return inputs.to(self._device, dtype=self._model.dtype)
 
-    def _generate(self, inputs: Any, options: dict[str, Any], stop: Callable[[], bool]) -> Iterator[str]:
-        """Run `generate` in a thread of its own and decode what it has written after each token."""
+    def write(self, inputs: Any, options: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
+        """The text so far after each token of the library's `generate`, which runs in a thread of its own."""
         import torch
 
         texts: SimpleQueue[str | Exception | None] = SimpleQueue()

@@ -158,7 +158,9 @@ def check_hub(kind: Kind, name: Name) -> None:
             choose([file.rfilename for file in probe(repo).siblings or []])
 
 
-def load_encoder(spec: str | Name, precision: str = "auto", on_progress: OnProgress = lambda done, total: None) -> Encoder:
+def load_encoder(
+    spec: str | Name, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
+) -> Encoder:
     """Load the encoder that `spec` names, from the cache or the hub; "auto" is the starter where neither has it.
 
     Takes seconds, and minutes where it is fetched. Raises SettingsError for an unknown spec, ModelError.

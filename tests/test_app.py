@@ -121,7 +121,7 @@ def test_a_bundle_that_cannot_be_used_leaves_describe(
     foreign.save(tmp_path / "foreign")
     with running_app("--index", str(tmp_path / "foreign")) as (url, process):
         client = Client(url, verbose=False)
-        with pytest.raises(AppError, match=r"ViT-B-32/openai.*starter/"):
+        with pytest.raises(AppError, match="cannot be searched: ViT-B-32/openai"):
             client.predict("a dog", 3, api_name="/search")
         assert client.predict(handle_file(examples / "skimage" / "coffee.jpg"), api_name="/describe")[0]
         assert process.poll() is None

@@ -87,7 +87,6 @@ def test_the_progress_bar_goes_to_stderr(folder: Path, tmp_path: Path) -> None:
         (["similar", "tests"], "cannot be read"),
         (["build", "examples", "--out", "out", "--limit", "0"], "at least 1"),
         (["info", "--index", "tests"], "no bundle"),
-        (["bench", "--index", "nowhere"], "no bundle"),
         (["dance"], "dance"),
         ([], "COMMAND"),
     ],

@@ -95,6 +95,7 @@ def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
         elem_id="detail",
     )
     question = gr.Textbox(
+        value="",
         label=t("question"),
         placeholder=t("question_placeholder"),
         max_length=MAX_QUESTION,

@@ -1,0 +1,150 @@
+"""The app with models of the hub: started by its command line, used in a real browser."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import HUB, free_port, running_app
+from gradio_client import Client, handle_file
+from loopback_hub import LoopbackHub, Slow, Status
+from playwright.sync_api import BrowserContext, Page, expect
+
+from imgsearch.config import ROOT
+
+SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
+SIGLIP_ID = "ViT-B-32-SigLIP2-256/webli"
+LONG_QUERY = "a dog that runs on a very long beach in the evening with many people and their umbrellas"
+
+
+@pytest.fixture(scope="module")
+def chat_url(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app with an encoder and a chat captioner of the hub, all in place."""
+    HUB.add("tiny/clip", tiny / "clip")
+    HUB.add("tiny/internvl", tiny / "internvl")
+    cache = str(tmp_path_factory.mktemp("cache"))
+    with running_app("--encoder", "hf-hub:tiny/clip", "--captioner", "tiny/internvl", XDG_CACHE_HOME=cache) as (url, _):
+        wait_for_captions(Client(url, verbose=False))
+        yield url
+
+
+def wait_for_captions(client: Client) -> None:
+    """Until the captioner answers and no longer the describer."""
+    deadline = time.monotonic() + 120
+    while "background" in client.predict(picture("stamps/food-fruit-lemon.jpg"), api_name="/describe")[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def long_answer(client: Client) -> tuple[str, str]:
+    """A question that the tiny model answers at length, and the answer."""
+    for number in range(30):
+        question = f"What is number {number}?"
+        answer = client.predict(picture("skimage/coffee.jpg"), "short", question, "en", api_name="/describe")[0]
+        if len(answer) > 150:
+            return question, answer
+    raise AssertionError("no question has a long answer")
+
+
+def picture(name: str) -> object:
+    return handle_file(ROOT / "examples" / name)
+
+
+@pytest.fixture
+def visit(new_context: Callable[..., BrowserContext]) -> Iterator[Callable[..., Page]]:
+    errors: list[str] = []
+
+    def visit(url: str, locale: str = "en-US") -> Page:
+        page = new_context(viewport={"width": 1400, "height": 900}, locale=locale).new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        return page
+
+    yield visit
+    assert not errors
+
+
+def test_auto_fetches_behind_the_page_and_swaps(
+    visit: Callable[..., Page], hub: LoopbackHub, tiny: Path, tmp_path: Path
+) -> None:
+    hub.add(SIGLIP, tiny / "siglip")
+    hub.add(BLIP, tiny / "blip")
+    hub.fault = Slow(2)
+    with running_app(XDG_CACHE_HOME=str(tmp_path)) as (url, _):
+        page = visit(url)
+        banner = page.locator("#banner")
+        expect(banner).to_contain_text(re.compile(r"is being fetched: \d+ of 0 MB"), timeout=60_000)
+        expect(banner).to_contain_text("starter/")
+        expect(page.locator("#detail")).to_have_count(0)
+        hub.fault = None
+        expect(banner).to_contain_text(SIGLIP_ID, timeout=120_000)
+        expect(banner).to_contain_text(BLIP, timeout=60_000)
+        expect(banner).to_contain_text("228 pictures")
+        expect(page.locator("#detail")).to_be_visible()  # nobody had to reload the page
+        page.locator("#describe_picture input[type=file]").set_input_files(ROOT / "examples/skimage/coffee.jpg")
+        sentence = page.locator("#sentence textarea")
+        expect(sentence).to_have_value(re.compile(r"^\w+( \w+)+$"), timeout=30_000)  # no full stop: a caption
+        short = sentence.input_value()
+        page.get_by_role("radio", name="In detail").check()
+        expect(sentence).not_to_have_value(short, timeout=30_000)
+        client = Client(url, verbose=False)
+        assert client.predict("a dog", 3, api_name="/search")[2]["hits"]
+        assert client.predict(picture("skimage/coffee.jpg"), 1, api_name="/similar")[2]["hits"][0]["score"] > 0.99
+
+
+def test_each_tab_answers_with_models_of_the_hub(chat_url: str) -> None:
+    client = Client(chat_url, verbose=False)
+    coffee = picture("skimage/coffee.jpg")
+    caption, tags, note, colours = client.predict(coffee, api_name="/describe")
+    assert caption and tags["confidences"] and note.endswith(" s") and colours["confidences"]
+    assert client.predict(coffee, "detailed", "", "en", api_name="/describe")[0] != caption
+    assert client.predict(coffee, "short", "What is it?", "fr", api_name="/describe")[0] != caption
+    assert client.predict(coffee, "short", "", "en", api_name="/describe")[0] == caption
+    answer = client.predict(LONG_QUERY, 3, api_name="/search")
+    assert answer[2]["cut"] and answer[2]["cut"] in answer[1]
+    assert client.predict(coffee, 1, api_name="/similar")[2]["hits"][0]["id"] == "skimage/coffee.jpg"
+
+
+def test_a_question_is_answered_and_can_be_stopped(visit: Callable[..., Page], chat_url: str) -> None:
+    question, whole = long_answer(Client(chat_url, verbose=False))
+    page = visit(chat_url)
+    expect(page.locator("#question")).to_be_visible(timeout=30_000)
+    page.locator("#describe_picture input[type=file]").set_input_files(ROOT / "examples/skimage/coffee.jpg")
+    sentence = page.locator("#sentence textarea")
+    expect(sentence).not_to_have_value("", timeout=30_000)
+    expect(page.locator("#stop")).to_have_count(0)
+    page.locator("#question textarea").fill(question)
+    page.locator("#question textarea").press("Enter")
+    page.locator("#stop").click(timeout=10_000)
+    expect(page.locator("#stop")).to_have_count(0)
+    stopped = sentence.input_value()
+    time.sleep(1.5)
+    assert sentence.input_value() == stopped
+    assert len(stopped) < len(whole)
+
+
+def test_a_french_visitor_is_answered_in_french(visit: Callable[..., Page], chat_url: str) -> None:
+    page = visit(chat_url, "fr-FR")
+    expect(page.locator("#language")).to_contain_text("Répondre en", timeout=30_000)
+    expect(page.get_by_role("radio", name="Français")).to_be_checked()
+
+
+def test_without_a_network_the_starter_answers_and_says_why(visit: Callable[..., Page], tmp_path: Path) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with running_app(XDG_CACHE_HOME=str(tmp_path), HF_ENDPOINT=nowhere) as (url, _):
+        page = visit(url, "fr-FR")
+        expect(page.locator("#banner .problem").first).to_contain_text("connection to the hub failed", timeout=60_000)
+        assert Client(url, verbose=False).predict("a dog", 1, api_name="/search")[2]["hits"]
+
+
+@pytest.mark.parametrize("flags", [["--encoder", "siglip2"], ["--captioner", "blip"]])
+def test_an_asked_model_that_cannot_be_had_ends_the_start_with_one_line(hub: LoopbackHub, flags: list[str]) -> None:
+    hub.fault = Status(429)
+    command = [sys.executable, "app.py", "--port", str(free_port()), *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=os.environ)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("imgsearch: ") and "429" in done.stderr.splitlines()[-1]
