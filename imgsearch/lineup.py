@@ -69,7 +69,9 @@ class Loader:
             name = self._wanted()
             if name.model_id == STARTER_ID:
                 return self._starter()
-            may_wait = self._behind or (self._starter_may_stand_in() and not is_asked)
+            if self._behind and self._is_starter_collection():
+                return self._starter()  # at once
+            may_wait = self._behind or (self._is_starter_collection() and not is_asked)
             if is_at_hand("encoder", name) or not may_wait:
                 return self._load(name)
         except BundleError as error:
@@ -78,7 +80,7 @@ class Loader:
             if is_asked and not self._behind:
                 raise
             return self._starter(error if is_asked else self._missing(error))
-        if self._starter_may_stand_in():
+        if self._is_starter_collection():
             return self._starter()
         return self._starter(ModelError(f"The encoder of this collection, {name}, is being fetched. Wait a little."))
 
@@ -102,6 +104,7 @@ class Loader:
         is_free = self._specs["captioner"] == "auto"
         if is_free and not self._behind and not is_at_hand("captioner", self._captioner):
             return None
+        self.progress = Progress("load", str(self._captioner), 0, 0)
         try:
             return load_captioner(self._captioner, self._precision, self._report("fetch", self._captioner))
         except ImgsearchError as error:
@@ -115,7 +118,7 @@ class Loader:
         manifest = read_manifest(self._bundle)
         own = Name(manifest.encoder, manifest.revision)
         asked = resolve("encoder", self._specs["encoder"])
-        if self._starter_may_stand_in():
+        if self._is_starter_collection():
             return asked
         if self._specs["encoder"] == "auto":
             return own
@@ -126,14 +129,14 @@ class Loader:
             )
         return own
 
-    def _starter_may_stand_in(self) -> bool:
+    def _is_starter_collection(self) -> bool:
         from imgsearch.collection import is_starter_collection
 
         return is_starter_collection(self._bundle)
 
     def _missing(self, error: ImgsearchError) -> ImgsearchError | None:
         """Tell why the encoder is not there. Returns why there is no index; None where the starter stands in."""
-        if self._starter_may_stand_in():
+        if self._is_starter_collection():
             self.problems.append(str(error))
             return None
         return ModelError(f"This collection cannot be searched: {error}")
@@ -143,6 +146,7 @@ class Loader:
         return Lineup(encoder, Describer(encoder, cache_folder()), error or self._open(encoder))
 
     def _load(self, name: Name) -> Lineup:
+        self.progress = Progress("load", str(name), 0, 0)
         encoder = load_encoder(name, self._precision, self._report("fetch", name))
         return Lineup(encoder, Describer(encoder, cache_folder()), self._open(encoder))
 

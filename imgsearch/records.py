@@ -103,7 +103,10 @@ class BuildReport:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a step is: "fetch" counts the bytes of a model's files, "encode" the pictures of a collection."""
+    """How far a step is: "fetch" counts the bytes of a model's files, "encode" the pictures of a collection.
+
+    "load" counts nothing.
+    """
 
     step: str
     model_id: str

@@ -110,6 +110,7 @@ def test_a_branch_is_not_followed_once_it_is_here_and_a_commit_is_pinned(hub: Lo
     assert get().name == commit
     old = get(Repo(REPO.id, first.name))
     assert old == first and (old / SMALL).read_text() == '{"a": 1}'
+    assert "tiny/model@v9 cannot be had" in failure(Repo(REPO.id, "v9"))
 
 
 def test_what_is_here_for_one_use_is_completed_for_another(model: Path) -> None:
@@ -180,8 +181,10 @@ fetch(Repo("tiny/model"), partial(choose_files, "tiny/model"), lambda done, tota
     hub.fault, size = None, part.stat().st_size
     hub.requests.clear()
     assert 0 < size < (model / LARGE).stat().st_size
-    assert_whole(get(), model)
+    seen: list[int] = []
+    assert_whole(fetch(REPO, CHOOSE, lambda done, total: seen.append(done)).folder, model)
     assert [request.range for request in hub.requests] == ["", f"bytes={size}-"]
+    assert seen[0] > size and seen[-1] == sum((model / name).stat().st_size for name in (SMALL, LARGE))
 
 
 @pytest.mark.parametrize("size", [5 * CHUNK + 99, 6 * CHUNK])

@@ -62,10 +62,11 @@ def test_the_next_start_needs_no_hub(full_hub: LoopbackHub, starter_bundle: Path
     full_hub.requests.clear()
     engine = Engine(starter_bundle, behind=True)
     engine.search("a dog")
-    assert engine.status.encoder == SIGLIP_ID  # the starter is not even loaded
+    assert engine.status.encoder == STARTER_ID
     engine.complete()
-    assert engine.status.captioner == BLIP and engine.status.problems == []
+    assert (engine.status.encoder, engine.status.captioner, engine.status.problems) == (SIGLIP_ID, BLIP, [])
     assert full_hub.requests == []
+    assert Engine(starter_bundle).encoder.model_id == SIGLIP_ID  # on the command line there is nothing to wait for
 
 
 def test_queries_are_answered_while_encoder_and_vectors_are_swapped(
@@ -95,7 +96,7 @@ def test_progress_is_told(full_hub: LoopbackHub, starter_bundle: Path) -> None:
         if progress := engine.status.progress:
             steps[progress.step] = progress
         time.sleep(0.005)
-    assert set(steps) == {"fetch", "encode"}
+    assert set(steps) == {"load", "fetch", "encode"}
     assert steps["fetch"].model_id == "hf-hub:tiny/clip" and steps["fetch"].total > 6_000_000
     assert steps["encode"].total == 228
 

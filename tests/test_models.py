@@ -117,6 +117,21 @@ def test_models_load_from_the_hub_and_then_without_it(
     assert not hub.requests
 
 
+def test_a_pinned_commit_is_the_one_that_loads(
+    hub: LoopbackHub, tiny: Path, tmp_path: Path, empty_cache: Path, photo: Image.Image
+) -> None:
+    for load, kind in ((load_encoder, "clip"), (load_captioner, "blip")):
+        folder = Path(shutil.copytree(tiny / kind, tmp_path / kind))
+        repo, commit = f"tiny/{kind}", hub.add(f"tiny/{kind}", folder)
+        (folder / "model.safetensors").write_bytes(b"")
+        (folder / "open_clip_model.safetensors").write_bytes(b"")
+        assert hub.add(repo, folder) != commit
+        prefix = "hf-hub:" if kind == "clip" else ""
+        assert load(f"{prefix}{repo}@{commit}").model_id == f"{prefix}{repo}"
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            load(f"{prefix}{repo}")
+
+
 @pytest.mark.parametrize("fault", [Status(500), Corrupt()], ids=repr)
 def test_auto_falls_back_and_a_name_does_not(hub: LoopbackHub, tiny: Path, empty_cache: Path, fault: Any) -> None:
     hub.add("timm/ViT-B-32-SigLIP2-256", tiny / "siglip")

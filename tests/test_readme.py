@@ -10,6 +10,7 @@ import pytest
 from conftest import running_app
 
 from imgsearch.config import ROOT, Settings
+from imgsearch.models import PRESETS
 
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
@@ -68,3 +69,16 @@ def test_every_setting_is_explained() -> None:
 def test_the_pictures_of_the_readme_exist() -> None:
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / target).is_file(), target
+
+
+def test_every_preset_is_in_the_table() -> None:
+    for preset in PRESETS:
+        facts = [
+            f"`{preset.name}`",
+            f"`{preset.model_id}`",
+            preset.size,
+            preset.licence,
+            preset.languages,
+            preset.quality,
+        ]
+        assert f"| {' | '.join(facts)} |" in README

@@ -16,6 +16,10 @@ WORDS: dict[str, tuple[str, ...]] = {
         "{} is being fetched: {} of {} MB. Until it is here, the starter model answers.",
         "{} est en cours de téléchargement : {} sur {} Mo. D'ici là, le modèle de départ répond.",
     ),
+    "under_way_load": (
+        "{} is being loaded. Until it is, the starter model answers.",
+        "{} est en cours de chargement. D'ici là, le modèle de départ répond.",
+    ),
     "under_way_encode": (
         "The collection is being prepared for {}: {} of {} pictures.",
         "La collection est en préparation pour {} : {} images sur {}.",
