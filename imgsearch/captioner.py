@@ -1,7 +1,8 @@
 """The seam between the engine and any model that writes a caption; and transformers' image-to-text models behind it."""
 
+import string
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol, TypeAlias
@@ -9,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from PIL import Image
 
 from imgsearch.device import choose_device, choose_precision
-from imgsearch.errors import InputError, ModelError
+from imgsearch.errors import InputError, ModelError, not_loaded
 
 Detail: TypeAlias = Literal["short", "detailed", "question"]
 DETAILS: tuple[Detail, ...] = ("short", "detailed", "question")
@@ -25,7 +26,6 @@ PROMPTS: dict[tuple[Detail, str], str] = {
     ("question", "en"): "{} Answer in English.",
     ("question", "fr"): "{} Réponds en français.",
 }
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 LONGEST_LOOP = 40  # words: a longer phrase that is repeated is not looked for
 
 
@@ -77,13 +77,14 @@ class HubCaptioner:
         files: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             self._processor = AutoProcessor.from_pretrained(folder, **files)
-            model = AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=self.precision, weights_only=True, **files
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                folder, dtype=self.precision, weights_only=True, output_loading_info=True, **files
             )
+            if report["missing_keys"]:  # which the library makes up
+                raise ModelError(f"{len(report['missing_keys'])} of its weights are missing")
             self._model = model.to(self._device).eval()
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{model_id} cannot be loaded: {reason}") from error
+            raise not_loaded(model_id, error) from error
         self.is_chat = bool(getattr(self._processor, "chat_template", None))
 
     def describe(
@@ -111,6 +112,8 @@ class HubCaptioner:
     def read(self, image: Image.Image, detail: Detail = "short", question: str = "", language: str = "en") -> Any:
         """What the model takes in, on its device."""
         if self.is_chat:
+            for token in self._processor.tokenizer.get_added_vocab():  # a question must not end the user's turn
+                question = question.replace(token, " ")
             # Tiles bring details and cost thirteen times the tokens.
             has_tiles = hasattr(self._processor.image_processor, "crop_to_patches")
             tiles = {"crop_to_patches": detail == "detailed" and self._device == "cuda"} if has_tiles else {}
@@ -170,20 +173,30 @@ class HubCaptioner:
 def without_loops(texts: Iterator[str]) -> Iterator[str]:
     """The growing texts less any phrase that is said over and over; with it, the text ends.
 
-    Words that may be the start of a loop are held back until it is clear that they are not.
+    Words that may be the start of a loop are held back until it is clear that they are not, and the last word, which
+    may be going on, until the next one or the end. Punctuation does not tell two words apart.
     """
-    shown = words = ""
-    for text in texts:
-        words = text
-        count, is_loop = repeated_words(text.split())
-        safe = text.rsplit(maxsplit=count)[0] if count and count < len(text.split()) else "" if count else text
+    shown, num_read, count, is_loop = "", 0, 0, False
+    for text, is_whole in _with_end(texts):
+        words = [word.strip(string.punctuation) or word for word in text.split()]
+        while num_read < len(words) - (not is_whole) and not is_loop:
+            num_read += 1
+            count, is_loop = repeated_words(words[:num_read])
+        num_safe = num_read if is_whole and not is_loop else num_read - count
+        safe = text.rsplit(maxsplit=len(words) - num_safe)[0] if num_safe else ""
         if len(safe) > len(shown):
             shown = safe
             yield shown
         if is_loop:
             return
-    if words != shown:
-        yield words
+
+
+def _with_end(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    """Each text, and the last one again; whether it is whole."""
+    text = ""
+    for text in texts:
+        yield text, False
+    yield text, True
 
 
 def repeated_words(words: list[str]) -> tuple[int, bool]:
@@ -200,20 +213,3 @@ def repeated_words(words: list[str]) -> tuple[int, bool]:
             return count, True
         longest = max(longest, count)
     return longest, False
-
-
-def choose_files(repo: str, names: Collection[str]) -> list[str]:
-    """The files that a captioner needs, by the names of a repository. Raises ModelError where there are no weights."""
-    chosen = [
-        name for name in names if "/" not in name and name.endswith((".json", ".jinja")) and ".index." not in name
-    ]
-    if "tokenizer.json" not in names:
-        chosen += [name for name in names if name in ("vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")]
-    for weights in WEIGHTS:
-        stem, _, suffix = weights.rpartition(".")
-        shards = [name for name in names if name.startswith(f"{stem}-") and name.endswith(f".{suffix}")]
-        if weights in names:
-            return [*chosen, weights]
-        if shards and f"{weights}.index.json" in names:
-            return [*chosen, f"{weights}.index.json", *shards]
-    raise ModelError(f"{repo} holds no weights for transformers ({WEIGHTS[0]}). Choose another model.")

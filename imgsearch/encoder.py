@@ -1,5 +1,6 @@
 """The seam between the engine and any model that maps images and texts to one vector space; and CLIP behind it."""
 
+import threading
 import warnings
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
@@ -10,16 +11,15 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
+from imgsearch.checkpoints import CONFIG, clip_weights, tokenizer_files
 from imgsearch.device import choose_device, choose_precision
-from imgsearch.errors import ModelError, SettingsError
+from imgsearch.errors import ModelError, SettingsError, not_loaded
+from imgsearch.images import within_ratio
 from imgsearch.vectors import Embeddings, normalize
 
 BATCH_SIZE = 32  # pictures or texts in one forward pass
 LOCAL, HUB = "local-dir:", "hf-hub:"  # open_clip's own prefixes
-CONFIG = "open_clip_config.json"
-WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json")
-VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+SAFE = {"trust_remote_code": False, "local_files_only": True}  # of a tokenizer, whatever the settings beside it say
 
 
 class Encoder(Protocol):
@@ -120,11 +120,10 @@ class ClipSpec:
         """The files needed of a repository, by the names it has. Raises ModelError where there are no weights."""
         chosen: list[str] = []
         if repo == self.weights:
-            chosen += [_weights(self.file, names, repo)]
+            chosen += [clip_weights(repo, names, self.file)]
             chosen += [name for name in names if name == CONFIG]
         if repo == self.tokenizer or self.model_id.startswith(HUB):
-            wanted = TOKENIZER if "tokenizer.json" in names else TOKENIZER + VOCABULARIES
-            chosen += [name for name in names if name in wanted]
+            chosen += tokenizer_files(names)
         if repo in (self.tokenizer, self.text_config):
             chosen += [name for name in names if name == "config.json"]
         return list(dict.fromkeys(chosen))
@@ -138,6 +137,7 @@ class ClipEncoder:
     def __init__(self, spec: ClipSpec, folders: Mapping[str, Path], *, revision: str = "", precision: str = "auto"):
         """Load from `folders`, which hold the files of the spec's repositories. Raises ModelError."""
         self.model_id = spec.model_id
+        self._tokenizing = threading.Lock()  # transformers' tokenizers keep the length they are asked for
         self.revision = revision
         self._device = choose_device()
         self.precision = choose_precision(precision, self._device)
@@ -148,7 +148,7 @@ class ClipEncoder:
             self._model.eval()
             self.dim = len(self.encode_texts([""])[0])
         except Exception as error:
-            raise ModelError(f"{self.model_id} cannot be loaded: {_first_line(error)}") from error
+            raise not_loaded(self.model_id, error) from error
 
     def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
         """Embed upright RGB images: float32 (n, dim), unit rows."""
@@ -157,27 +157,32 @@ class ClipEncoder:
         dtype = getattr(torch, self.precision)
 
         def encode(batch: Sequence[Image.Image]) -> Any:
-            pixels = torch.stack([self._transform(image) for image in batch])  # (n, 3, side, side)
+            pixels = torch.stack([self._transform(within_ratio(image)) for image in batch])  # (n, 3, side, side)
             return self._model.encode_image(pixels.to(self._device, dtype))
 
         return self._encode(images, encode)
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts: float32 (n, dim), unit rows. What is beyond the model's context is cut."""
-        return self._encode(texts, lambda batch: self._model.encode_text(self._tokenizer(batch).to(self._device)))
+        return self._encode(texts, lambda batch: self._model.encode_text(self._tokens(batch).to(self._device)))
 
     def cut(self, text: str) -> str:
         """The words at the end of a text that are beyond the model's context; "" where it reads all."""
         words = text.split()
         size = self._tokenizer.context_length
         room = size + len(text.encode()) + 8  # no text has more tokens than bytes, but for a few at its ends
-        empty = self._tokenizer([""], context_length=room)[0, size:]
+        empty = self._tokens([""], room)[0]
 
         def is_cut(count: int) -> bool:
-            tokens = self._tokenizer([" ".join(words[:count])], context_length=room)[0, size:]
-            return bool((tokens != empty).any())
+            tokens = self._tokens([" ".join(words[:count])], room)[0]
+            return bool((tokens[size:] != empty[size:]).any() and (tokens[:-size] != empty[:-size]).any())
 
         return " ".join(words[bisect_left(range(1, len(words) + 1), True, key=is_cut) :])
+
+    def _tokens(self, texts: Sequence[str], size: int | None = None) -> Any:
+        """(n, size): the tokens of texts; of the model's own context where no size is given."""
+        with self._tokenizing:
+            return self._tokenizer(list(texts), context_length=size)
 
     def _encode(self, inputs: Sequence[Any], encode: Any) -> Embeddings:
         import torch
@@ -190,25 +195,42 @@ class ClipEncoder:
 
 def _load(spec: ClipSpec, folders: Mapping[str, Path], precision: str, device: str) -> tuple[Any, Any, Any]:
     """Model, transform and tokenizer, from files on disk only."""
+    options = {"precision": {"float32": "fp32", "bfloat16": "pure_bf16"}[precision], "device": device}
+    folder = folders.get(spec.weights) or Path(spec.model_id.removeprefix(LOCAL))
+    if spec.model_id.startswith((LOCAL, HUB)) or ((folder / CONFIG).is_file() and not spec.text_config):
+        return _load_folder(folder, options)
+    return _load_known(spec, folders, options)
+
+
+def _load_folder(folder: Path, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """As the configuration in the folder says, which may be anyone's."""
     import open_clip
 
-    options = {"precision": {"float32": "fp32", "bfloat16": "pure_bf16"}[precision], "device": device}
-    folder = folders[spec.weights] if spec.weights else Path(spec.model_id.removeprefix(LOCAL))
+    name = f"{LOCAL}{folder}"
+    clip_weights(str(folder), [path.name for path in folder.iterdir()])
+    config = open_clip.get_model_config(name)
+    text, image = config["text_cfg"], config["vision_cfg"]
+    tower = text.get("hf_model_name") or (":" in image.get("timm_model_name", "") and image["timm_model_name"])
+    if tower:  # it would be asked of the hub
+        raise ModelError(f"its tower {tower} is not in its folder")
+    safe = SAFE if text.get("hf_tokenizer_name") else {}
+    return *open_clip.create_model_from_pretrained(name, **options), open_clip.get_tokenizer(name, **safe)
+
+
+def _load_known(spec: ClipSpec, folders: Mapping[str, Path], options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """As open_clip's own configuration of that name says."""
+    import open_clip
+
     name, _, tag = spec.model_id.rpartition("/")
-    if not spec.text_config and (folder / CONFIG).is_file() or spec.model_id.startswith((LOCAL, HUB)):
-        name = f"{LOCAL}{folder}"
-        tower = open_clip.get_model_config(name)["text_cfg"].get("hf_model_name")
-        if tower:
-            raise ModelError(f"its text tower {tower} is not beside it. Use open_clip's MODEL/PRETRAINED name.")
-        return *open_clip.create_model_from_pretrained(name, **options), open_clip.get_tokenizer(name)
     known = open_clip.get_pretrained_cfg(name, tag)
     text = open_clip.get_model_config(name)["text_cfg"]
     if spec.text_config:
         text |= {"hf_model_name": str(folders[spec.text_config]), "hf_model_pretrained": False}
         options["text_cfg"] = text
+    folder = folders[spec.weights]
     loaded = open_clip.create_model_from_pretrained(
         name,
-        pretrained=str(folder / _weights(spec.file, [path.name for path in folder.iterdir()], spec.weights)),
+        pretrained=str(folder / clip_weights(spec.weights, [path.name for path in folder.iterdir()], spec.file)),
         image_mean=known.get("mean"),
         image_std=known.get("std"),
         image_interpolation=known.get("interpolation"),
@@ -221,18 +243,9 @@ def _load(spec: ClipSpec, folders: Mapping[str, Path], precision: str, device: s
         str(folders[spec.tokenizer]),
         context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
         tokenizer_mode=text.get("tokenizer_mode"),
-        **text.get("tokenizer_kwargs", {}),
+        **text.get("tokenizer_kwargs", {}) | SAFE,
     )
     return *loaded, tokenizer
-
-
-def _weights(file: str, names: Collection[str], repo: str) -> str:
-    """The name of the weights: safetensors where there are some."""
-    wanted = (str(Path(file).with_suffix(".safetensors")), file) if file else WEIGHTS
-    found = [name for name in wanted if name in names]
-    if not found:
-        raise ModelError(f"{repo} holds no weights for open_clip ({wanted[0]}). Choose another model.")
-    return found[0]
 
 
 def _check_gelu(model_id: str, config: Mapping[str, Any], pretrained: Mapping[str, Any]) -> None:
@@ -241,7 +254,3 @@ def _check_gelu(model_id: str, config: Mapping[str, Any], pretrained: Mapping[st
         name, _, tag = model_id.rpartition("/")
         other = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
         raise SettingsError(f"{model_id} was trained with another activation than {name} has. Use {other}/{tag}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -31,3 +31,13 @@ class BundleError(ImgsearchError):
 
 class ModelError(ImgsearchError):
     """A model whose files cannot be fetched, are damaged, or are of a kind that cannot be loaded."""
+
+
+def not_loaded(model_id: str, error: Exception) -> ModelError:
+    """What the user is told where a library could not load a model."""
+    reason = (
+        str(error) if isinstance(error, ModelError) else f"its files are damaged or of another kind ({error!r:.80})"
+    )
+    return ModelError(
+        f"{model_id} cannot be loaded: {reason.rstrip('.')}. Choose another model, or put its files right."
+    )

@@ -64,15 +64,15 @@ class Snapshot:
 
 def cached(repo: Repo, choose: Choose) -> Snapshot | None:
     """What was fetched before, by this app or into the client's own cache, without any request; None if incomplete."""
-    with suppress(OSError, UnicodeDecodeError, ValueError):
+    with suppress(OSError, ValueError, ModelError):
         commit, *names = _record(repo).read_text("utf-8").splitlines()
         folder = _store(repo) / commit
-        if all((folder / name).is_file() for name in names):
+        if all((folder / name).is_file() for name in choose(names)):
             return Snapshot(folder, commit)
     try:
         names = choose([file.path for file in get_cached_repo_tree(repo.id, revision=repo.revision)])
         folder = Path(snapshot_download(repo.id, revision=repo.revision, allow_patterns=names, local_files_only=True))
-    except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError, HFValidationError, ModelError, OSError):
+    except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError, ModelError, OSError, ValueError):
         return None
     return Snapshot(folder, folder.name)
 
@@ -83,7 +83,7 @@ def probe(repo: Repo) -> ModelInfo:
 
     def ask() -> None:
         try:
-            info = HfApi().model_info(repo.id, revision=repo.revision, timeout=PROBE_S, files_metadata=True)
+            info = HfApi().model_info(repo.id, revision=repo.revision, timeout=2 * PROBE_S, files_metadata=True)
             answers.put(info)
         except Exception as error:
             answers.put(error)
@@ -118,7 +118,7 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
                 if not (folder / file.rfilename).is_file():
                     _fetch_file(repo, file, folder, partial(_add, on_progress, done, total))
                 done += file.size or 0
-        _record(repo).write_text("\n".join([str(info.sha), *(file.rfilename for file in needed)]), "utf-8")
+        _record(repo).write_text("\n".join([str(info.sha), *files]), "utf-8")
     except Exception as error:
         raise _cannot_be_had(repo, error) from error
     return Snapshot(folder, str(info.sha))
@@ -127,20 +127,27 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
 def _fetch_file(repo: Repo, file: RepoSibling, folder: Path, on_bytes: Callable[[int], None]) -> None:
     """Put one file into `folder`: it gets its name once its digest is the one the hub states."""
 
+    part = folder / f"{file.rfilename}.part"
+    resumed = part.stat().st_size if part.exists() else 0
+    if resumed > (file.size or 0):
+        part.unlink()
+        resumed = 0
+
     class Bar(tqdm):
         """The client's own progress bar for the console, that also reports."""
 
-        def update(self, n: float | None = 1) -> Any:
-            shown = super().update(n)
-            on_bytes(int(self.n))
-            return shown
+        here: int | None = None  # `n` stands still where the bar is not shown
 
-    part = folder / f"{file.rfilename}.part"
+        def update(self, n: float | None = 1) -> Any:
+            self.here = int(self.n if self.here is None else self.here) + int(n or 0)
+            on_bytes(self.here)
+            return super().update(n)
+
     with part.open("ab") as stream:
         http_get(
             hf_hub_url(repo.id, file.rfilename, revision=folder.name),
             stream,
-            resume_size=stream.tell(),
+            resume_size=resumed,
             headers=build_hf_headers() | {"Accept-Encoding": "identity"},  # bytes as they are stored
             expected_size=file.size,
             displayed_filename=f"{repo.id}: {file.rfilename}",
@@ -170,7 +177,7 @@ def _store(repo: Repo) -> Path:
 
 
 def _record(repo: Repo) -> Path:
-    """What was fetched for a revision: the commit, then the names of its files."""
+    """What was fetched for a revision: the commit, then the names of all files that it has on the hub."""
     return _store(repo) / f"{repo.revision.replace('/', '--')}.txt"
 
 
@@ -180,6 +187,8 @@ def _cannot_be_had(repo: Repo, error: Exception) -> ModelError:
 
 def _reason(error: Exception) -> str:
     """What went wrong and what to do, in words."""
+    if isinstance(error, HFValidationError):
+        return "the hub has no model of such a name. Check the name."
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set and its files are not all here. Unset it once to fetch them."
     if isinstance(error, HfHubHTTPError) and error.response is not None:
@@ -187,7 +196,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, Timeout):
         return "another process is fetching it. Wait until it is done, then start again."
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} ({error.filename or 'while fetching'}). Make room, or set HF_HOME to another folder."
+        place = error.filename or "while fetching"
+        return f"{error.strerror} ({place}). Make room, or set XDG_CACHE_HOME to another folder."
     return f"the connection to the hub failed ({type(error).__name__}). Check the network and start again."
 
 

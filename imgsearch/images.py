@@ -16,6 +16,7 @@ ImageSource: TypeAlias = bytes | Path | Image.Image
 
 MAX_PIXELS = 80_000_000
 THUMBNAIL_SIDE = 320
+LONGEST_RATIO = 100  # of a picture's sides
 warnings.filterwarnings("ignore", module="PIL")  # what matters is raised, our pixel cap among it
 # What Pillow decodes by itself: nothing that starts another program (EPS) or is a document (PDF).
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -57,6 +58,16 @@ def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=80)
     return buffer.getvalue()
+
+
+def within_ratio(image: Image.Image) -> Image.Image:
+    """The middle of a picture whose sides are further apart than LONGEST_RATIO, any other picture as it is.
+
+    Scaled by its shorter side, as CLIP does, such a strip becomes gigabytes.
+    """
+    width, height = (min(side, LONGEST_RATIO * min(image.size)) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image if (width, height) == image.size else image.crop((left, top, left + width, top + height))
 
 
 def _too_large(name: str) -> PictureError:

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from imgsearch.captioner import Captioner, HubCaptioner, choose_files
-from imgsearch.encoder import LOCAL, WEIGHTS, ClipEncoder, ClipSpec, Encoder
+from imgsearch.captioner import Captioner, HubCaptioner
+from imgsearch.checkpoints import CLIP_WEIGHTS, captioner_files
+from imgsearch.encoder import LOCAL, ClipEncoder, ClipSpec, Encoder
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.manifest import digest_file
 
@@ -128,8 +129,8 @@ def resolve(kind: Kind, spec: str) -> Name:
     spec = next(iter(presets)) if spec == "auto" else spec
     if spec in (STARTER, STARTER_ID):
         return Name(STARTER_ID)
-    if spec.startswith(LOCAL) or (kind == "captioner" and Path(spec).is_dir()):
-        folder = Path(spec.removeprefix(LOCAL))
+    if spec.startswith(LOCAL) or (kind == "captioner" and spec and spec not in presets and Path(spec).is_dir()):
+        folder = Path(spec.removeprefix(LOCAL)).expanduser()
         if not folder.is_dir():
             raise SettingsError(f"There is no folder {folder}. Give --{kind} the folder of a model.")
         return Name(f"{LOCAL}{folder.resolve()}")
@@ -216,7 +217,7 @@ def _needs(kind: Kind, name: Name) -> "list[tuple[Repo, Choose]]":
     if name.model_id == STARTER_ID or name.model_id.startswith(LOCAL):
         return []
     if kind == "captioner":
-        return [(Repo.parse(str(name)), partial(choose_files, name.model_id))]
+        return [(Repo.parse(str(name)), partial(captioner_files, name.model_id))]
     parts = _clip_spec(name.model_id)
     revisions = {parts.weights: name.revision}
     return [(Repo(repo, revisions.get(repo) or "main"), partial(parts.choose, repo)) for repo in parts.repos]
@@ -225,7 +226,7 @@ def _needs(kind: Kind, name: Name) -> "list[tuple[Repo, Choose]]":
 def _digest(model_id: str) -> str:
     """The SHA-256 of the weights in a folder: what stands for their commit."""
     folder = Path(model_id.removeprefix(LOCAL))
-    return next((digest_file(folder / name).sha256 for name in WEIGHTS if (folder / name).is_file()), "")
+    return next((digest_file(folder / name).sha256 for name in CLIP_WEIGHTS if (folder / name).is_file()), "")
 
 
 def _clip_spec(model_id: str) -> ClipSpec:

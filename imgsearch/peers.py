@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from imgsearch.captioner import HubCaptioner
+from imgsearch.checkpoints import CLIP_WEIGHTS, CONFIG
 from imgsearch.config import ROOT
-from imgsearch.encoder import CONFIG, LOCAL, WEIGHTS, ClipEncoder, ClipSpec
+from imgsearch.encoder import LOCAL, ClipEncoder, ClipSpec
 from imgsearch.images import open_rgb
 
 CLIP = "ViT-B-32"  # of the architectures that need no tokenizer from the hub
@@ -34,14 +35,19 @@ def make_clip(folder: Path) -> dict[str, Any]:
     model = open_clip.create_model(CLIP, load_weights=False)
     config = {"model_cfg": open_clip.get_model_config(CLIP), "preprocess_cfg": model.visual.preprocess_cfg}
     (folder / CONFIG).write_text(json.dumps(config), "utf-8")
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / WEIGHTS[0])
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / CLIP_WEIGHTS[0])
     return {}
 
 
 def make_blip(folder: Path) -> dict[str, Any]:
     """Write a checkpoint of BLIP-base, with a vocabulary of made-up words."""
-    from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
-    from transformers import BlipProcessor
+    from transformers import (
+        BertTokenizerFast,
+        BlipConfig,
+        BlipForConditionalGeneration,
+        BlipImageProcessor,
+        BlipProcessor,
+    )
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = [*special, *(f"word{number}" for number in range(NUM_WORDS - len(special)))]

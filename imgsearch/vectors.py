@@ -43,7 +43,7 @@ def load_rows(file: Path, shape: tuple[int, int]) -> Embeddings | None:
         with file.open("rb") as stream:
             rows: Embeddings = np.lib.format.read_array(stream, allow_pickle=False)
         return check_unit(rows, shape[1]) if rows.shape == shape else None
-    except (OSError, ValueError, MemoryError):
+    except Exception:  # on a damaged header NumPy raises almost anything
         return None
 
 

@@ -18,13 +18,13 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.utils import _detect_agent
 from loopback_hub import Corrupt, Cut, Hang, LoopbackHub, Slow, Status
 
-from imgsearch.captioner import choose_files
+from imgsearch.checkpoints import captioner_files
 from imgsearch.config import ROOT
 from imgsearch.errors import ImgsearchError, ModelError, SettingsError
 from imgsearch.hub import Repo, cached, fetch
 
 REPO = Repo("tiny/model")
-CHOOSE = partial(choose_files, REPO.id)
+CHOOSE = partial(captioner_files, REPO.id)
 SMALL, LARGE, CHUNK = "config.json", "model.safetensors", 1 << 16
 
 
@@ -166,10 +166,10 @@ def test_a_killed_download_goes_on_where_it_ended(hub: LoopbackHub, model: Path,
     code = f"""
 from functools import partial
 from huggingface_hub import constants
-from imgsearch.captioner import choose_files
+from imgsearch.checkpoints import captioner_files
 from imgsearch.hub import Repo, fetch
 constants.DOWNLOAD_CHUNK_SIZE = {CHUNK}
-fetch(Repo("tiny/model"), partial(choose_files, "tiny/model"), lambda done, total: None)
+fetch(Repo("tiny/model"), partial(captioner_files, "tiny/model"), lambda done, total: None)
 """
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
     part = empty_cache / "hub" / "tiny--model" / hub.commit(REPO.id) / f"{LARGE}.part"

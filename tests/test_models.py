@@ -14,7 +14,7 @@ from loopback_hub import Corrupt, Hang, LoopbackHub, Status
 from PIL import Image
 from test_hub import sentence
 
-from imgsearch.captioner import choose_files
+from imgsearch.checkpoints import captioner_files
 from imgsearch.encoder import ClipSpec
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.models import PRESETS, STARTER_ID, Kind, Name, _clip_spec, load_captioner, load_encoder, resolve
@@ -87,12 +87,15 @@ def test_the_files_of_an_encoder() -> None:
 def test_the_files_of_a_captioner() -> None:
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     index, names = "model.safetensors.index.json", ["config.json", "chat_template.jinja", "tokenizer.json", "vocab.txt"]
-    assert choose_files("a/b", [*names, "model.safetensors", "pytorch_model.bin"]) == [*names[:3], "model.safetensors"]
-    assert choose_files("a/b", [*names, index, *shards, "pytorch_model.bin"]) == [*names[:3], index, *shards]
-    assert choose_files("a/b", ["vocab.txt", "pytorch_model.bin"]) == ["vocab.txt", "pytorch_model.bin"]
+    assert captioner_files("a/b", [*names, "model.safetensors", "pytorch_model.bin"]) == [
+        *names[:3],
+        "model.safetensors",
+    ]
+    assert captioner_files("a/b", [*names, index, *shards, "pytorch_model.bin"]) == [*names[:3], index, *shards]
+    assert captioner_files("a/b", ["vocab.txt", "pytorch_model.bin"]) == ["vocab.txt", "pytorch_model.bin"]
     for weights in ([], shards, [index], ["onnx/model.safetensors"]):
         with pytest.raises(ModelError, match="a/b holds no weights"):
-            choose_files("a/b", [*names, *weights])
+            captioner_files("a/b", [*names, *weights])
 
 
 def test_models_load_from_the_hub_and_then_without_it(

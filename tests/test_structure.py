@@ -12,7 +12,7 @@ from imgsearch.config import ROOT
 # Each may import from the lines above it only, and never from its own line.
 LAYERS = [
     {"errors", "records", "vectors"},
-    {"images", "config", "manifest", "nouns", "colours", "vocabulary", "device"},
+    {"images", "config", "manifest", "nouns", "colours", "vocabulary", "device", "checkpoints"},
     {"encoder", "starter", "captioner", "index", "dataset", "hub"},
     {"models", "describer", "collection"},
     {"lineup"},
