@@ -3,6 +3,8 @@
 import string
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol, TypeAlias
@@ -85,6 +87,7 @@ class HubCaptioner:
             self._model = model.to(self._device).eval()
         except Exception as error:
             raise not_loaded(model_id, error) from error
+        self._writer = ThreadPoolExecutor(1, "captioner")  # always the same: a new thread starts torch's anew, 0.2 s
         self.is_chat = bool(getattr(self._processor, "chat_template", None))
 
     def describe(
@@ -101,13 +104,13 @@ class HubCaptioner:
             raise InputError(f"{self.model_id} answers no questions. Start with --captioner internvl to ask some.")
         if detail == "question" and not 0 < len(question.strip()) <= MAX_QUESTION:
             raise InputError(f"Ask a question of at most {MAX_QUESTION} characters.")
-        inputs = self.read(image, detail, question.strip(), language)
+        read = partial(self.read, image, detail, question.strip(), language)
         options = {
             "max_new_tokens": MAX_TOKENS[detail] if self.is_chat else MAX_CAPTION_TOKENS,
             "num_beams": NUM_BEAMS if detail == "detailed" and not self.is_chat else 1,
             "do_sample": False,
         }
-        return without_loops(self.write(inputs, options, stop))
+        return without_loops(self.write(read, options, stop))
 
     def read(self, image: Image.Image, detail: Detail = "short", question: str = "", language: str = "en") -> Any:
         """What the model takes in, on its device."""
@@ -131,8 +134,10 @@ class HubCaptioner:
             inputs = self._processor(images=image, return_tensors="pt")
         return inputs.to(self._device, dtype=self._model.dtype)
 
-    def write(self, inputs: Any, options: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
-        """The text so far after each token of the library's `generate`, which runs in a thread of its own."""
+    def write(
+        self, read: Callable[[], Any], options: dict[str, Any], stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[str]:
+        """The text so far after each token of the library's `generate`, about what `read` gives; one text at a time."""
         import torch
 
         texts: SimpleQueue[str | Exception | None] = SimpleQueue()
@@ -144,19 +149,21 @@ class HubCaptioner:
             start = start or ids.shape[1] - 1
             if options["num_beams"] == 1:
                 texts.put(self._decode(ids[0, start:]))
-            return torch.full((len(ids),), is_left.is_set() or stop(), device=ids.device)
+            return torch.full((len(ids),), is_over(), device=ids.device)
+
+        def is_over() -> bool:
+            return is_left.is_set() or stop() or not threading.main_thread().is_alive()
 
         def run() -> None:
             try:
                 with torch.inference_mode():
-                    ids = self._model.generate(**inputs, **options, stopping_criteria=[after_token])
+                    ids = self._model.generate(**read(), **options, stopping_criteria=[after_token])
                 texts.put(self._decode(ids[0, start:]))
                 texts.put(None)
             except Exception as error:
                 texts.put(error)
 
-        thread = threading.Thread(target=run)
-        thread.start()
+        writing = self._writer.submit(run)
         try:
             while (text := texts.get()) is not None:
                 if isinstance(text, Exception):
@@ -164,7 +171,7 @@ class HubCaptioner:
                 yield text
         finally:  # whoever listens may have gone
             is_left.set()
-            thread.join()
+            wait([writing])
 
     def _decode(self, ids: Any) -> str:
         return str(self._processor.decode(ids, skip_special_tokens=True)).replace("\ufffd", "").strip()

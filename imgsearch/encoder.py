@@ -3,23 +3,20 @@
 import threading
 import warnings
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
 
-from imgsearch.checkpoints import CONFIG, clip_weights, tokenizer_files
+from imgsearch.clip import ClipSpec, load_clip
 from imgsearch.device import choose_device, choose_precision
-from imgsearch.errors import ModelError, SettingsError, not_loaded
+from imgsearch.errors import not_loaded
 from imgsearch.images import within_ratio
 from imgsearch.vectors import Embeddings, normalize
 
 BATCH_SIZE = 32  # pictures or texts in one forward pass
-LOCAL, HUB = "local-dir:", "hf-hub:"  # open_clip's own prefixes
-SAFE = {"trust_remote_code": False, "local_files_only": True}  # of a tokenizer, whatever the settings beside it say
 
 
 class Encoder(Protocol):
@@ -81,54 +78,6 @@ class Classifier(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ClipSpec:
-    """What one open_clip model is made of. The names are of repositories on the hub, "" for none."""
-
-    model_id: str  # MODEL/PRETRAINED, hf-hub:ORG/NAME or local-dir:PATH
-    weights: str
-    file: str = ""  # of the weights; "" for the usual names
-    tokenizer: str = ""
-    text_config: str = ""  # of a text tower out of transformers
-
-    @classmethod
-    def parse(cls, model_id: str) -> "ClipSpec":
-        """Raises SettingsError where open_clip has no such model. Imports open_clip: seconds."""
-        if model_id.startswith((LOCAL, HUB)):
-            return cls(model_id, model_id.removeprefix(HUB) if model_id.startswith(HUB) else "")
-        import open_clip
-
-        name, _, tag = model_id.rpartition("/")
-        location = open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "")
-        config = open_clip.get_model_config(name)
-        if not location or not config:
-            tags = open_clip.list_pretrained_tags_by_model(name)
-            known = f"{name} has {', '.join(tags)}" if tags else "open_clip's documentation lists them"
-            raise SettingsError(f"open_clip has no pretrained model {model_id!r}: {known}.")
-        _check_gelu(model_id, config, open_clip.get_pretrained_cfg(name, tag))
-        organisation, repo, file = location.split("/")
-        text = config["text_cfg"]
-        tokenizer, tower = text.get("hf_tokenizer_name", ""), text.get("hf_model_name", "")
-        return cls(model_id, f"{organisation}/{repo}", file, tokenizer, tower)
-
-    @property
-    def repos(self) -> list[str]:
-        """The repositories to fetch, the weights' first."""
-        return list(dict.fromkeys(filter(None, (self.weights, self.tokenizer, self.text_config))))
-
-    def choose(self, repo: str, names: Collection[str]) -> list[str]:
-        """The files needed of a repository, by the names it has. Raises ModelError where there are no weights."""
-        chosen: list[str] = []
-        if repo == self.weights:
-            chosen += [clip_weights(repo, names, self.file)]
-            chosen += [name for name in names if name == CONFIG]
-        if repo == self.tokenizer or self.model_id.startswith(HUB):
-            chosen += tokenizer_files(names)
-        if repo in (self.tokenizer, self.text_config):
-            chosen += [name for name in names if name == "config.json"]
-        return list(dict.fromkeys(chosen))
-
-
 class ClipEncoder:
     """An `Encoder` over open_clip: CLIP, SigLIP and their kin."""
 
@@ -144,8 +93,10 @@ class ClipEncoder:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._model, self._transform, self._tokenizer = _load(spec, folders, self.precision, self._device)
+                self._model, self._transform, self._tokenizer = load_clip(spec, folders, self._device)
             self._model.eval()
+            if self.precision == "bfloat16":
+                _multiply_in_bfloat16(self._model)
             self.dim = len(self.encode_texts([""])[0])
         except Exception as error:
             raise not_loaded(self.model_id, error) from error
@@ -154,11 +105,9 @@ class ClipEncoder:
         """Embed upright RGB images: float32 (n, dim), unit rows."""
         import torch
 
-        dtype = getattr(torch, self.precision)
-
         def encode(batch: Sequence[Image.Image]) -> Any:
             pixels = torch.stack([self._transform(within_ratio(image)) for image in batch])  # (n, 3, side, side)
-            return self._model.encode_image(pixels.to(self._device, dtype))
+            return self._model.encode_image(pixels.to(self._device))
 
         return self._encode(images, encode)
 
@@ -188,69 +137,19 @@ class ClipEncoder:
         import torch
 
         batches = [inputs[start : start + BATCH_SIZE] for start in range(0, len(inputs), BATCH_SIZE)]
-        with torch.inference_mode():
+        is_half = self.precision == "bfloat16"
+        with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=is_half):
             rows = [encode(batch).float().cpu().numpy() for batch in batches]
         return normalize(np.concatenate(rows)) if rows else np.zeros((0, self.dim), np.float32)
 
 
-def _load(spec: ClipSpec, folders: Mapping[str, Path], precision: str, device: str) -> tuple[Any, Any, Any]:
-    """Model, transform and tokenizer, from files on disk only."""
-    options = {"precision": {"float32": "fp32", "bfloat16": "pure_bf16"}[precision], "device": device}
-    folder = folders.get(spec.weights) or Path(spec.model_id.removeprefix(LOCAL))
-    if spec.model_id.startswith((LOCAL, HUB)) or ((folder / CONFIG).is_file() and not spec.text_config):
-        return _load_folder(folder, options)
-    return _load_known(spec, folders, options)
+def _multiply_in_bfloat16(model: Any) -> None:
+    """Convert once what autocast would convert in every pass; what the blocks add up in a picture stays float32."""
+    from torch import bfloat16, nn
 
-
-def _load_folder(folder: Path, options: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """As the configuration in the folder says, which may be anyone's."""
-    import open_clip
-
-    name = f"{LOCAL}{folder}"
-    clip_weights(str(folder), [path.name for path in folder.iterdir()])
-    config = open_clip.get_model_config(name)
-    text, image = config["text_cfg"], config["vision_cfg"]
-    tower = text.get("hf_model_name") or (":" in image.get("timm_model_name", "") and image["timm_model_name"])
-    if tower:  # it would be asked of the hub
-        raise ModelError(f"its tower {tower} is not in its folder")
-    safe = SAFE if text.get("hf_tokenizer_name") else {}
-    return *open_clip.create_model_from_pretrained(name, **options), open_clip.get_tokenizer(name, **safe)
-
-
-def _load_known(spec: ClipSpec, folders: Mapping[str, Path], options: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """As open_clip's own configuration of that name says."""
-    import open_clip
-
-    name, _, tag = spec.model_id.rpartition("/")
-    known = open_clip.get_pretrained_cfg(name, tag)
-    text = open_clip.get_model_config(name)["text_cfg"]
-    if spec.text_config:
-        text |= {"hf_model_name": str(folders[spec.text_config]), "hf_model_pretrained": False}
-        options["text_cfg"] = text
-    folder = folders[spec.weights]
-    loaded = open_clip.create_model_from_pretrained(
-        name,
-        pretrained=str(folder / clip_weights(spec.weights, [path.name for path in folder.iterdir()], spec.file)),
-        image_mean=known.get("mean"),
-        image_std=known.get("std"),
-        image_interpolation=known.get("interpolation"),
-        image_resize_mode=known.get("resize_mode"),
-        **options,
-    )
-    if not spec.tokenizer:
-        return *loaded, open_clip.get_tokenizer(name)
-    tokenizer = open_clip.tokenizer.HFTokenizer(
-        str(folders[spec.tokenizer]),
-        context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
-        tokenizer_mode=text.get("tokenizer_mode"),
-        **text.get("tokenizer_kwargs", {}) | SAFE,
-    )
-    return *loaded, tokenizer
-
-
-def _check_gelu(model_id: str, config: Mapping[str, Any], pretrained: Mapping[str, Any]) -> None:
-    """open_clip only warns where weights trained with one activation would be run with another."""
-    if config.get("quick_gelu", False) != pretrained.get("quick_gelu", False):
-        name, _, tag = model_id.rpartition("/")
-        other = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
-        raise SettingsError(f"{model_id} was trained with another activation than {name} has. Use {other}/{tag}.")
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.MultiheadAttention, nn.Embedding)):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(bfloat16)
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _, inputs, output: output.float())

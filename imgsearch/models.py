@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from imgsearch.captioner import Captioner, HubCaptioner
 from imgsearch.checkpoints import CLIP_WEIGHTS, captioner_files
-from imgsearch.encoder import LOCAL, ClipEncoder, ClipSpec, Encoder
+from imgsearch.clip import LOCAL, ClipSpec
+from imgsearch.encoder import ClipEncoder, Encoder
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.manifest import digest_file
 

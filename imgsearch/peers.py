@@ -9,20 +9,25 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imgsearch.captioner import HubCaptioner
 from imgsearch.checkpoints import CLIP_WEIGHTS, CONFIG
+from imgsearch.clip import LOCAL, ClipSpec
 from imgsearch.config import ROOT
-from imgsearch.encoder import LOCAL, ClipEncoder, ClipSpec
+from imgsearch.encoder import ClipEncoder
 from imgsearch.images import open_rgb
 
 CLIP = "ViT-B-32"  # of the architectures that need no tokenizer from the hub
 NUM_PICTURES = 32
 NUM_CAPTIONS = 4
 NUM_TOKENS = 20
+CAPTION = {"max_new_tokens": NUM_TOKENS, "min_new_tokens": NUM_TOKENS, "num_beams": 1, "do_sample": False}
 NUM_RUNS = 3  # of each side, alternating; medians are compared
 NUM_WORDS = 30_524  # in BLIP's vocabulary
 
@@ -30,8 +35,10 @@ NUM_WORDS = 30_524  # in BLIP's vocabulary
 def make_clip(folder: Path) -> dict[str, Any]:
     """Write a checkpoint of open_clip."""
     import open_clip
+    import torch
     from safetensors.torch import save_file
 
+    torch.manual_seed(0)
     model = open_clip.create_model(CLIP, load_weights=False)
     config = {"model_cfg": open_clip.get_model_config(CLIP), "preprocess_cfg": model.visual.preprocess_cfg}
     (folder / CONFIG).write_text(json.dumps(config), "utf-8")
@@ -77,26 +84,38 @@ def encode_images(folder: Path) -> dict[str, Any]:
     return _compare(plain, lambda: encoder.encode_images(pictures)) | {"precision": encoder.precision}
 
 
-def write_captions(folder: Path) -> dict[str, Any]:
-    """Seconds for NUM_CAPTIONS greedy ones of NUM_TOKENS: by a plain float32 `generate`, and by ours; equal words."""
+def overlap(folder: Path) -> dict[str, Any]:
+    """The mean share of equal pictures among the ten nearest of each example photo: ours against float32."""
+    spec = ClipSpec.parse(f"{LOCAL}{folder}")
+    pictures = [open_rgb(path) for path in sorted((ROOT / "examples").glob("*/*.jpg"))]
+    ours, exact = (
+        ClipEncoder(spec, {}, precision=precision).encode_images(pictures) for precision in ("auto", "float32")
+    )
+    nearest = [np.argsort(-(rows @ rows.T), axis=1)[:, :10] for rows in (ours, exact)]
+    shares = [len({*one} & {*other}) / 10 for one, other in zip(*nearest, strict=True)]
+    return {"overlap": float(np.mean(shares))}
+
+
+def caption_plainly(folder: Path) -> dict[str, Any]:
+    """NUM_CAPTIONS greedy captions of NUM_TOKENS by a plain float32 `generate`, and the seconds they take."""
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    pictures = _pictures(NUM_CAPTIONS)
     processor = AutoProcessor.from_pretrained(folder)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+
+    def write(picture: Any) -> str:
+        ids = model.generate(**processor(images=picture, return_tensors="pt"), **CAPTION)
+        return str(processor.decode(ids[0], skip_special_tokens=True)).strip()
+
+    return _captions(write)
+
+
+def caption(folder: Path) -> dict[str, Any]:
+    """The same by our captioner: in a process of its own too, as torch is slower once two threads have used it."""
     captioner = HubCaptioner("blip", folder)
-    options = {"max_new_tokens": NUM_TOKENS, "min_new_tokens": NUM_TOKENS, "num_beams": 1, "do_sample": False}
-
-    def plain() -> list[str]:
-        ids = [model.generate(**processor(images=picture, return_tensors="pt"), **options) for picture in pictures]
-        return [processor.decode(caption[0], skip_special_tokens=True).strip() for caption in ids]
-
-    def ours() -> list[str]:
-        return [list(captioner.write(captioner.read(picture), options))[-1] for picture in pictures]
-
-    equal = sum(one == other for one, other in zip(plain(), ours(), strict=True))
-    return _compare(plain, ours) | {"precision": captioner.precision, "equal": equal / len(pictures)}
+    texts = _captions(lambda picture: list(captioner.write(partial(captioner.read, picture), CAPTION))[-1])
+    return texts | {"precision": captioner.precision}
 
 
 def load_clip(folder: Path) -> dict[str, Any]:
@@ -115,6 +134,14 @@ def load_blip(folder: Path) -> dict[str, Any]:
 
 def _pictures(count: int) -> list[Any]:
     return [open_rgb(path) for path in islice(sorted((ROOT / "examples" / "stamps").glob("*.jpg")), count)]
+
+
+def _captions(write: Callable[[Any], str]) -> dict[str, Any]:
+    pictures = _pictures(NUM_CAPTIONS)
+    write(pictures[0])
+    start = time.perf_counter()
+    texts = [write(picture) for picture in pictures]
+    return {"texts": texts, "seconds": time.perf_counter() - start}
 
 
 def _compare(plain: Callable[[], Any], ours: Callable[[], Any]) -> dict[str, float]:
@@ -143,7 +170,7 @@ def _high_water() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
-MEASURES = (make_clip, make_blip, encode_images, write_captions, load_clip, load_blip)
+MEASURES = (make_clip, make_blip, encode_images, overlap, caption_plainly, caption, load_clip, load_blip)
 
 if __name__ == "__main__":
     print(json.dumps({measure.__name__: measure for measure in MEASURES}[sys.argv[1]](Path(sys.argv[2]))))

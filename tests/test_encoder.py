@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from imgsearch.build import build_index
+from imgsearch.clip import ClipSpec
 from imgsearch.collection import open_collection
 from imgsearch.dataset import Folder
 from imgsearch.device import PRECISIONS, check_precision, choose_device, choose_precision
-from imgsearch.encoder import Classifier, ClipEncoder, ClipSpec, Encoder
+from imgsearch.encoder import Classifier, ClipEncoder, Encoder
 from imgsearch.errors import BundleError, ModelError, SettingsError
 from imgsearch.images import open_rgb
 from imgsearch.index import Index
@@ -103,7 +104,7 @@ def test_a_row_does_not_depend_on_the_number_of_inputs(each: Encoder, pictures: 
 
 
 def test_any_shape_of_picture_encodes(each: Encoder) -> None:
-    shapes = [(1, 1), (1, 900), (900, 1), (3, 2), (5000, 40)]
+    shapes = [(1, 1), (1, 900), (900, 1), (3, 2), (5000, 40), (1, 20_000)]
     check_unit(each.encode_images([Image.new("RGB", shape, "navy") for shape in shapes]), each.dim)
 
 
@@ -199,7 +200,7 @@ def test_bfloat16_finds_what_float32_finds(
     check_unit(rows, half.dim)
     assert (rows * full).sum(1).min() > 0.999
     pairs = list(zip(top_ten(rows), top_ten(full), strict=True))
-    assert np.mean([len({*ours} & {*theirs}) / 10 for ours, theirs in pairs]) >= 0.975
+    assert np.mean([len({*ours} & {*theirs}) / 10 for ours, theirs in pairs]) >= 0.985
     scores = full @ full.T
     tenth = [scores[row, theirs].min() for row, (_, theirs) in enumerate(pairs)]
     good = [np.mean(scores[row, ours] >= tenth[row] - 0.002) for row, (ours, _) in enumerate(pairs)]

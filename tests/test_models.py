@@ -15,7 +15,7 @@ from PIL import Image
 from test_hub import sentence
 
 from imgsearch.checkpoints import captioner_files
-from imgsearch.encoder import ClipSpec
+from imgsearch.clip import ClipSpec
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.models import PRESETS, STARTER_ID, Kind, Name, _clip_spec, load_captioner, load_encoder, resolve
 

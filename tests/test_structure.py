@@ -13,6 +13,7 @@ from imgsearch.config import ROOT
 LAYERS = [
     {"errors", "records", "vectors"},
     {"images", "config", "manifest", "nouns", "colours", "vocabulary", "device", "checkpoints"},
+    {"clip"},
     {"encoder", "starter", "captioner", "index", "dataset", "hub"},
     {"models", "describer", "collection"},
     {"lineup"},
@@ -27,7 +28,7 @@ HOMES = {
     "torch": {"starter", "encoder", "captioner", "device", "peers"},
     "timm": {"starter"},
     "transformers": {"starter", "captioner", "peers"},
-    "open_clip": {"encoder", "peers"},
+    "open_clip": {"clip", "peers"},
     "huggingface_hub": {"hub"},
     "gradio": {"tabs", "app"},
     "tqdm": {"__main__"},
