@@ -3,6 +3,7 @@
 import hashlib
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from imgsearch.records import Description, Tag
 from imgsearch.vectors import Embeddings, check_unit, load_rows, save_rows
 from imgsearch.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
 
+CHUNK = 256  # words embedded between two reports of progress
 NUM_TAGS = 5  # of things, in a description
 NONE = -1  # the row of no thing
 
@@ -55,9 +57,9 @@ class Describer:
         votes = self._count(np.full((1, len(matches)), 1 / len(matches), np.float32)) if matches else None
         self._equal = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # where all are equal
 
-    def warm(self) -> None:
-        """Embed the vocabulary ahead of the first use."""
-        self._vocabulary()
+    def warm(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Embed the vocabulary ahead of the first use; `on_progress` is called with the words done and of all."""
+        self._vocabulary(on_progress)
 
     def object_tags(self, vectors: Embeddings, count: int) -> list[list[Tag]]:
         """The `count` things that stand out most in each of (n, dim) image vectors, best first.
@@ -143,7 +145,7 @@ class Describer:
                 found[self._scenes[rows[best]]] = float(shares[best])
         return found
 
-    def _vocabulary(self) -> Embeddings:
+    def _vocabulary(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embeddings:
         """(terms, dim), things before scenes: the embedding of each term's prompt."""
         with self._lock:
             if self._embeddings is None:
@@ -153,7 +155,11 @@ class Describer:
                 file = self._cache / f"vocabulary-{key[:16]}.npy" if self._cache else None
                 self._embeddings = load_rows(file, (len(prompts), self._encoder.dim)) if file else None
                 if self._embeddings is None:
-                    self._embeddings = self._encoder.encode_texts(prompts)
+                    chunks = []
+                    for start in range(0, len(prompts), CHUNK):
+                        on_progress(start, len(prompts))
+                        chunks.append(self._encoder.encode_texts(prompts[start : start + CHUNK]))
+                    self._embeddings = np.concatenate(chunks)
                     if file:
                         save_rows(file, self._embeddings)
             return self._embeddings

@@ -60,9 +60,8 @@ class Engine:
     def complete(self) -> None:
         """Put everything that was asked for in place, one after the other. What cannot be had, `status` tells."""
         try:
-            lineup = self._current
-            lineup.describer.warm()
-            self._lineup = self._loader.better(lineup)
+            self._current.describer.warm()
+            self._lineup = self._loader.better(self._current)
             self._captioner = self._loader.captioner()
         except ImgsearchError as error:
             self._loader.problems.append(str(error))

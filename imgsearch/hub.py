@@ -1,14 +1,16 @@
 """Model files from the Hugging Face hub: asked for, fetched, checked. The only home of its client."""
 
 import hashlib
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, get_cached_repo_tree, hf_hub_url, snapshot_download
@@ -27,8 +29,10 @@ from huggingface_hub.utils.tqdm import tqdm
 from imgsearch.config import cache_folder
 from imgsearch.errors import ModelError, SettingsError
 
+WAIT_S = 0.01  # between two looks for an answer
 PROBE_S = 3.0  # the client's own timeout does not hold for a slow name server or a hub that accepts and hangs
 
+T = TypeVar("T")
 Choose: TypeAlias = Callable[[Collection[str]], list[str]]
 """Of a repository's file names those that are needed. Raises ModelError where they are not all there."""
 OnProgress: TypeAlias = Callable[[int, int], None]
@@ -79,23 +83,11 @@ def cached(repo: Repo, choose: Choose) -> Snapshot | None:
 
 def probe(repo: Repo) -> ModelInfo:
     """Ask the hub for the repository's commit and files: one request, PROBE_S at most. Raises ModelError."""
-    answers: queue.SimpleQueue[ModelInfo | Exception] = queue.SimpleQueue()
 
-    def ask() -> None:
-        try:
-            info = HfApi().model_info(repo.id, revision=repo.revision, timeout=2 * PROBE_S, files_metadata=True)
-            answers.put(info)
-        except Exception as error:
-            answers.put(error)
+    def ask() -> ModelInfo:
+        return HfApi().model_info(repo.id, revision=repo.revision, timeout=2 * PROBE_S, files_metadata=True)
 
-    threading.Thread(target=ask, daemon=True).start()  # it may hang for longer than anybody waits
-    try:
-        answer = answers.get(timeout=PROBE_S)
-    except queue.Empty:
-        raise ModelError(f"{repo} cannot be had: the hub did not answer within {PROBE_S:.0f} s.") from None
-    if isinstance(answer, Exception):
-        raise _cannot_be_had(repo, answer) from answer
-    return answer
+    return _aside(repo, ask, PROBE_S)
 
 
 def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
@@ -110,7 +102,8 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
     files = {file.rfilename: file for file in info.siblings or []}
     needed = sorted((files[name] for name in choose(files)), key=lambda file: file.size or 0)
     folder = _store(repo) / str(info.sha)
-    try:
+
+    def fetch_all() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock"), timeout=0):
             done, total = 0, sum(file.size or 0 for file in needed)
@@ -119,9 +112,36 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
                     _fetch_file(repo, file, folder, partial(_add, on_progress, done, total))
                 done += file.size or 0
         _record(repo).write_text("\n".join([str(info.sha), *files]), "utf-8")
-    except Exception as error:
-        raise _cannot_be_had(repo, error) from error
+
+    _aside(repo, fetch_all, math.inf)
     return Snapshot(folder, str(info.sha))
+
+
+def _aside(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
+    """What `work` returns, done in a thread that is left alone after `timeout_s`, or when the program ends.
+
+    Raises ModelError with the reason for any error.
+    """
+    answers: queue.SimpleQueue[tuple[T, None] | tuple[None, Exception]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((work(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    deadline = time.monotonic() + timeout_s
+    while answers.empty():
+        if time.monotonic() >= deadline:
+            raise ModelError(f"{repo} cannot be had: the hub did not answer within {timeout_s:.0f} s.")
+        if not threading.main_thread().is_alive():
+            raise ModelError(f"{repo} cannot be had: the program ends.")
+        time.sleep(WAIT_S)
+    answer, error = answers.get()
+    if error:
+        raise _cannot_be_had(repo, error) from error
+    return cast(T, answer)
 
 
 def _fetch_file(repo: Repo, file: RepoSibling, folder: Path, on_bytes: Callable[[int], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ class Loader:
             if name.model_id in (STARTER_ID, lineup.encoder.model_id):
                 return lineup
             loaded = self._load(name)
-            loaded.describer.warm()
+            loaded.describer.warm(self._report("read", name))
             return loaded
         except ImgsearchError as error:
             problem = error if self._specs["encoder"] != "auto" else self._missing(error)
@@ -160,6 +161,8 @@ class Loader:
 
     def _report(self, step: str, name: Name) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:
+            if not threading.main_thread().is_alive():
+                raise ModelError("The program ends.")  # a thread at work would keep it
             self.progress = Progress(step, str(name), done, total)
 
         return report

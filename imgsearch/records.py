@@ -103,9 +103,8 @@ class BuildReport:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a step is: "fetch" counts the bytes of a model's files, "encode" the pictures of a collection.
-
-    "load" counts nothing.
+    """How far a step is: "fetch" counts the bytes of a model's files, "encode" the pictures of a collection,
+    "read" the words of the vocabulary; "load" counts nothing.
     """
 
     step: str

@@ -56,10 +56,10 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def hub() -> Iterator[LoopbackHub]:
     """The hub that the clients ask; what a test adds or breaks is gone after it."""
+    HUB.requests.clear()  # of apps that ran before
     yield HUB
     HUB.fault = None
     HUB.repos.clear()
-    HUB.requests.clear()
 
 
 @pytest.fixture(scope="session")

@@ -151,6 +151,18 @@ def test_a_french_visitor_is_answered_in_french(visit: Callable[..., Page], chat
     expect(page.get_by_role("radio", name="Français")).to_be_checked()
 
 
+def test_the_app_ends_while_it_fetches(hub: LoopbackHub, tiny: Path, tmp_path: Path) -> None:
+    hub.add(SIGLIP, tiny / "siglip")
+    hub.fault = Slow(60)
+    with running_app(XDG_CACHE_HOME=str(tmp_path)) as (_, process):
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.rglob("*.part")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(timeout=15) == 0
+
+
 def test_without_a_network_the_starter_answers_and_says_why(visit: Callable[..., Page], tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     with running_app(XDG_CACHE_HOME=str(tmp_path), HF_ENDPOINT=nowhere) as (url, _):

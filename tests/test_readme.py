@@ -67,7 +67,7 @@ def test_every_setting_is_explained() -> None:
 
 
 def test_the_pictures_of_the_readme_exist() -> None:
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", README):
         assert (ROOT / target).is_file(), target
 
 

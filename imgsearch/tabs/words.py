@@ -20,6 +20,10 @@ WORDS: dict[str, tuple[str, ...]] = {
         "{} is being loaded. Until it is, the starter model answers.",
         "{} est en cours de chargement. D'ici là, le modèle de départ répond.",
     ),
+    "under_way_read": (
+        "{} reads the vocabulary: {} of {} words.",
+        "{} lit le vocabulaire : {} mots sur {}.",
+    ),
     "under_way_encode": (
         "The collection is being prepared for {}: {} of {} pictures.",
         "La collection est en préparation pour {} : {} images sur {}.",
