@@ -81,6 +81,7 @@ def main() -> int:
     parser = FlagParser(prog="app.py", description="Describe images, find similar ones, search by text.")
     parser.add_settings("index", "host", "port", "share", "encoder", "captioner", "precision")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
+    engine = None
     try:
         settings = Settings.read(vars(parser.parse_args()))
         engine = Engine(settings.index, settings.encoder, settings.captioner, settings.precision, behind=True)
@@ -98,6 +99,9 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         pass
+    finally:
+        if engine:
+            engine.close()
     return 0
 
 

@@ -14,7 +14,7 @@ from imgsearch.config import FlagParser, Settings
 from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.manifest import read_manifest
-from imgsearch.models import STARTER_ID, load_encoder
+from imgsearch.models import load_encoder
 from imgsearch.records import Answer
 
 Command = Callable[[argparse.Namespace, Settings], None]
@@ -40,29 +40,30 @@ def _parser() -> FlagParser:
     def add(run: Command, name: str, help: str, *settings: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help)
         command.set_defaults(run=run)
-        command.add_settings(*settings, "encoder", "captioner", "precision")
+        command.add_settings(*settings)
         command.add_argument("--json", action="store_true", help="print JSON")
         return command
 
-    command = add(_build, "build", "index a folder of pictures into a bundle")
+    encoder = ("encoder", "precision")
+    command = add(_build, "build", "index a folder of pictures into a bundle", *encoder)
     command.add_argument(
         "source", type=Path, metavar="SOURCE", help="a folder of pictures, with or without metadata.csv"
     )
     command.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
     command.add_argument("--limit", type=int, metavar="N", help="index at most N pictures")
-    command = add(_search, "search", "search by text", "index")
+    command = add(_search, "search", "search by text", "index", *encoder)
     command.add_argument("text", metavar="TEXT")
     command.add_argument("-k", type=int, default=12, help="number of hits (default: 12)")
-    command = add(_similar, "similar", "find similar pictures", "index")
+    command = add(_similar, "similar", "find similar pictures", "index", *encoder)
     command.add_argument("image", type=Path, metavar="IMAGE")
     command.add_argument("-k", type=int, default=12, help="number of hits (default: 12)")
-    command = add(_describe, "describe", "describe a picture")
+    command = add(_describe, "describe", "describe a picture", *encoder, "captioner")
     command.add_argument("image", type=Path, metavar="IMAGE")
     command.add_argument("--detail", choices=("short", "detailed"), default="short", help="(default: short)")
     command.add_argument("--question", default="", help="ask this instead, of a captioner that answers")
     command.add_argument("--language", choices=("en", "fr"), default="en", help="of its text (default: en)")
     add(_info, "info", "show what a bundle holds", "index")
-    add(_eval, "eval", "measure how well a bundle answers its own captions", "index")
+    add(_eval, "eval", "measure how well a bundle answers its own captions", "index", *encoder)
     add(_bench, "bench", "measure speed and memory, as ratios in one run")
     return parser
 
@@ -89,8 +90,6 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> None:
     encoder = load_encoder(settings.encoder, settings.precision)
     report = build_index(folder, arguments.out, encoder, limit=arguments.limit, on_progress=on_progress)
     bar.close()
-    if settings.encoder == "auto" and encoder.model_id == STARTER_ID:
-        print("The starter model was used: no better encoder is at hand, and the hub gave none.", file=sys.stderr)
     if arguments.json:
         _print_json(report.to_json())
         return
@@ -101,26 +100,29 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _search(arguments: argparse.Namespace, settings: Settings) -> None:
-    _print_answer(_engine(settings).search(arguments.text, arguments.k), arguments)
+    engine = _engine(settings)
+    _print_answer(engine.search(arguments.text, arguments.k), engine, arguments)
 
 
 def _similar(arguments: argparse.Namespace, settings: Settings) -> None:
-    name = str(arguments.image)
-    _print_answer(_engine(settings).similar(arguments.image, arguments.k, name), arguments)
+    engine = _engine(settings)
+    _print_answer(engine.similar(arguments.image, arguments.k, str(arguments.image)), engine, arguments)
 
 
 def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
-    *_, description = _engine(settings).describe_growing(
+    engine = _engine(settings)
+    *_, description = engine.describe_growing(
         arguments.image,
         str(arguments.image),
         detail="question" if arguments.question else arguments.detail,
         question=arguments.question,
         language=arguments.language,
     )
+    _tell_problems(engine)
     if arguments.json:
         _print_json(description.to_json())
         return
-    print(description.caption)
+    print(_plain(description.caption))
     for tag in description.tags:
         print(f"{tag.score:6.2f}  {tag.tag}")
 
@@ -158,7 +160,14 @@ def _bench(arguments: argparse.Namespace, settings: Settings) -> None:
         _print_json({"figures": figures})
 
 
-def _print_answer(answer: Answer, arguments: argparse.Namespace) -> None:
+def _tell_problems(engine: Engine) -> None:
+    """What was wanted and is not there, on stderr."""
+    for problem in engine.status.problems:
+        print(f"imgsearch: {problem}", file=sys.stderr)
+
+
+def _print_answer(answer: Answer, engine: Engine, arguments: argparse.Namespace) -> None:
+    _tell_problems(engine)
     if arguments.json:
         _print_json(answer.to_json())
         return

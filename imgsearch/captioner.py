@@ -15,7 +15,6 @@ from imgsearch.device import choose_device, choose_precision
 from imgsearch.errors import InputError, ModelError, not_loaded
 
 Detail: TypeAlias = Literal["short", "detailed", "question"]
-DETAILS: tuple[Detail, ...] = ("short", "detailed", "question")
 MAX_TOKENS: dict[Detail, int] = {"short": 40, "detailed": 256, "question": 256}
 MAX_CAPTION_TOKENS = 64  # of a model that is not told what to write
 NUM_BEAMS = 3  # of a detailed caption by a model that is not told what to write
@@ -149,10 +148,7 @@ class HubCaptioner:
             start = start or ids.shape[1] - 1
             if options["num_beams"] == 1:
                 texts.put(self._decode(ids[0, start:]))
-            return torch.full((len(ids),), is_over(), device=ids.device)
-
-        def is_over() -> bool:
-            return is_left.is_set() or stop() or not threading.main_thread().is_alive()
+            return torch.full((len(ids),), is_left.is_set() or stop(), device=ids.device)
 
         def run() -> None:
             try:
@@ -171,7 +167,8 @@ class HubCaptioner:
                 yield text
         finally:  # whoever listens may have gone
             is_left.set()
-            wait([writing])
+            if not writing.cancel():
+                wait([writing])
 
     def _decode(self, ids: Any) -> str:
         return str(self._processor.decode(ids, skip_special_tokens=True)).replace("\ufffd", "").strip()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imgsearch.config import STARTER_BUNDLE, cache_folder
+from imgsearch.config import cache_folder, is_starter_collection
 from imgsearch.encoder import Encoder
 from imgsearch.errors import BundleError
 from imgsearch.images import open_rgb
@@ -16,11 +16,6 @@ from imgsearch.records import Item
 from imgsearch.vectors import Embeddings, load_rows, save_rows
 
 BATCH_SIZE = 8  # pictures decoded and encoded at a time
-
-
-def is_starter_collection(bundle: Path) -> bool:
-    """Whether this is the collection that comes with the app: the only one to have vectors of any encoder."""
-    return bundle.resolve() == STARTER_BUNDLE.resolve()
 
 
 def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, int], None]) -> Index:

@@ -24,6 +24,11 @@ def cache_folder() -> Path:
         return Path(tempfile.gettempdir()) / "imgsearch"
 
 
+def is_starter_collection(bundle: Path) -> bool:
+    """Whether this is the collection that comes with the app: the only one to have vectors of any encoder."""
+    return bundle.resolve() == STARTER_BUNDLE.resolve()
+
+
 def reach_self_directly() -> None:
     """Keep requests to this machine away from any proxy of the environment: Gradio checks its own page by one."""
     for name in ("NO_PROXY", "no_proxy"):

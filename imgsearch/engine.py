@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from imgsearch.captioner import Captioner, Detail
 from imgsearch.describer import Describer
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 500  # characters: what the smallest text model reads whole (512 tokens)
 LARGE_SIDE = 1600  # pixels: the longest side of a picture shown large
-FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Engine:
@@ -52,6 +52,7 @@ class Engine:
         self._captioner: Captioner | ImgsearchError | None = None
         self._has_captioner = False  # loaded, or known not to be had
         self._is_complete = False
+        self._is_closing = threading.Event()
 
     def check(self) -> None:
         """Raise ImgsearchError, within seconds, where the bundle or a model that is asked for cannot be had."""
@@ -61,14 +62,24 @@ class Engine:
         """Put everything that was asked for in place, one after the other. What cannot be had, `status` tells."""
         try:
             self._current.describer.warm()
-            self._lineup = self._loader.better(self._current)
-            self._captioner = self._loader.captioner()
-        except ImgsearchError as error:
-            self._loader.problems.append(str(error))
         except Exception:
-            log.exception("a model cannot be loaded")
-            self._loader.problems.append(FAILED)
+            log.exception("the first model cannot be loaded")
+        try:
+            self._lineup = self._loader.better(self._current)
+        except Exception:
+            log.exception("the encoder cannot be loaded")
+            lineup = self._lineup
+            self._lineup = replace(lineup, index=self._loader.failed("encoder", lineup.index)) if lineup else None
+        try:
+            self._captioner = None if self._is_closing.is_set() else self._loader.captioner()
+        except Exception:
+            log.exception("the captioner cannot be loaded")
+            self._captioner = self._loader.failed("captioner", None)
         self._has_captioner = self._is_complete = True
+
+    def close(self) -> None:
+        """Let what is under way end soon."""
+        self._is_closing.set()
 
     @property
     def status(self) -> Status:
@@ -100,7 +111,7 @@ class Engine:
     @property
     def index(self) -> Index:
         """The opened bundle. Raises BundleError where it cannot be opened, ModelError without its encoder."""
-        return _index_of(self._current)
+        return _there(self._current.index)
 
     @property
     def captioner(self) -> Captioner | None:
@@ -110,9 +121,7 @@ class Engine:
                 if not self._has_captioner:
                     self._captioner = self._loader.captioner()
                     self._has_captioner = True
-        if isinstance(self._captioner, ImgsearchError):
-            raise self._captioner
-        return self._captioner
+        return _there(self._captioner)
 
     @property
     def _current(self) -> Lineup:
@@ -143,12 +152,20 @@ class Engine:
         """
         rgb = open_rgb(image, name)
         captioner, describer = self.captioner, self.describer
+        if captioner is None and detail == "question":
+            raise InputError("Only a chat captioner answers questions. Start with --captioner internvl to ask some.")
         start = time.perf_counter()
         description = describer.describe(rgb)
         if captioner is None:
             yield replace(description, seconds=time.perf_counter() - start)
             return
-        texts = captioner.describe(rgb, detail=detail, question=question, language=language, stop=stop)
+        texts = captioner.describe(
+            rgb,
+            detail=detail,
+            question=question,
+            language=language,
+            stop=lambda: stop() or self._is_closing.is_set(),
+        )
         yield replace(description, caption="", seconds=time.perf_counter() - start)
         for text in texts:
             yield replace(description, caption=text, seconds=time.perf_counter() - start)
@@ -159,9 +176,9 @@ class Engine:
         Raises PictureError, InputError for k < 1, BundleError, ModelError.
         """
         _check_k(k)
-        rgb = open_rgb(image, name)
         lineup = self._current
-        index = _index_of(lineup)
+        index = _there(lineup.index)
+        rgb = open_rgb(image, name)
         start = time.perf_counter()
         hits = index.search(lineup.encoder.encode_images([rgb]), k)
         return Answer(name, hits, time.perf_counter() - start)
@@ -180,7 +197,7 @@ class Engine:
         if len(text) > MAX_TEXT:
             raise InputError(f"The query has {len(text):,} characters, at most {MAX_TEXT} are read. Shorten it.")
         lineup = self._current
-        index, encoder = _index_of(lineup), lineup.encoder
+        index, encoder = _there(lineup.index), lineup.encoder
         start = time.perf_counter()
         hits = index.search(encoder.encode_texts([text]), k)
         hits = [replace(hit, score=hit.score * encoder.text_scale) for hit in hits]
@@ -200,10 +217,11 @@ class Engine:
             return item.thumbnail
 
 
-def _index_of(lineup: Lineup) -> Index:
-    if isinstance(lineup.index, ImgsearchError):
-        raise lineup.index
-    return lineup.index
+def _there(part: T | ImgsearchError) -> T:
+    """The part, or its error raised anew: one that is raised again and again keeps the frames of each time."""
+    if isinstance(part, ImgsearchError):
+        raise type(part)(*part.args)
+    return part
 
 
 def _check_k(k: int) -> None:

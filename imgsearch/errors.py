@@ -35,6 +35,8 @@ class ModelError(ImgsearchError):
 
 def not_loaded(model_id: str, error: Exception) -> ModelError:
     """What the user is told where a library could not load a model."""
+    if isinstance(error, MemoryError) or "out of memory" in str(error):
+        return ModelError(f"{model_id} cannot be loaded: there is not enough memory. Choose a smaller model.")
     reason = (
         str(error) if isinstance(error, ModelError) else f"its files are damaged or of another kind ({error!r:.80})"
     )

@@ -23,8 +23,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import ModelInfo, RepoSibling
-from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils.tqdm import tqdm
+from huggingface_hub.utils import build_hf_headers, tqdm  # type: ignore[attr-defined]
 
 from imgsearch.config import cache_folder
 from imgsearch.errors import ModelError, SettingsError
@@ -111,7 +110,8 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
                 if not (folder / file.rfilename).is_file():
                     _fetch_file(repo, file, folder, partial(_add, on_progress, done, total))
                 done += file.size or 0
-        _record(repo).write_text("\n".join([str(info.sha), *files]), "utf-8")
+        for revision in (repo.revision, str(info.sha)):  # a bundle asks for the commit
+            _record(Repo(repo.id, revision)).write_text("\n".join([str(info.sha), *files]), "utf-8")
 
     _aside(repo, fetch_all, math.inf)
     return Snapshot(folder, str(info.sha))
@@ -122,12 +122,12 @@ def _aside(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
 
     Raises ModelError with the reason for any error.
     """
-    answers: queue.SimpleQueue[tuple[T, None] | tuple[None, Exception]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
             answers.put((work(), None))
-        except Exception as error:
+        except BaseException as error:
             answers.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
@@ -139,8 +139,10 @@ def _aside(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
             raise ModelError(f"{repo} cannot be had: the program ends.")
         time.sleep(WAIT_S)
     answer, error = answers.get()
+    if isinstance(error, ModelError):
+        raise error
     if error:
-        raise _cannot_be_had(repo, error) from error
+        raise ModelError(f"{repo} cannot be had: {_reason(error)}") from error
     return cast(T, answer)
 
 
@@ -201,11 +203,7 @@ def _record(repo: Repo) -> Path:
     return _store(repo) / f"{repo.revision.replace('/', '--')}.txt"
 
 
-def _cannot_be_had(repo: Repo, error: Exception) -> ModelError:
-    return error if isinstance(error, ModelError) else ModelError(f"{repo} cannot be had: {_reason(error)}")
-
-
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """What went wrong and what to do, in words."""
     if isinstance(error, HFValidationError):
         return "the hub has no model of such a name. Check the name."

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from imgsearch.captioner import Captioner
-from imgsearch.config import cache_folder
+from imgsearch.config import cache_folder, is_starter_collection
 from imgsearch.describer import Describer
 from imgsearch.device import check_precision
 from imgsearch.encoder import Encoder
@@ -30,6 +30,9 @@ from imgsearch.records import Progress
 
 if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the page is served
     from imgsearch.index import Index
+
+T = TypeVar("T")
+FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ class Loader:
             name = self._wanted()
             if name.model_id == STARTER_ID:
                 return self._starter()
-            if self._behind and self._is_starter_collection():
+            if self._behind and is_starter_collection(self._bundle):
                 return self._starter()  # at once
-            may_wait = self._behind or (self._is_starter_collection() and not is_asked)
+            may_wait = self._behind or (is_starter_collection(self._bundle) and not is_asked)
             if is_at_hand("encoder", name) or not may_wait:
                 return self._load(name)
         except BundleError as error:
@@ -81,7 +84,7 @@ class Loader:
             if is_asked and not self._behind:
                 raise
             return self._starter(error if is_asked else self._missing(error))
-        if self._is_starter_collection():
+        if is_starter_collection(self._bundle):
             return self._starter()
         return self._starter(ModelError(f"The encoder of this collection, {name}, is being fetched. Wait a little."))
 
@@ -114,12 +117,19 @@ class Loader:
         finally:
             self.progress = None
 
+    def failed(self, kind: Kind, part: T) -> T | ImgsearchError:
+        """What takes the place of `part` after an unexpected error: itself, unless a model was asked for."""
+        self.progress = None
+        self.problems.append(FAILED)
+        is_free = self._specs[kind] == "auto" and (kind == "captioner" or is_starter_collection(self._bundle))
+        return part if is_free else ModelError(FAILED)
+
     def _wanted(self) -> Name:
         """The encoder to search with. Raises BundleError where the user asked for another one than the bundle's."""
         manifest = read_manifest(self._bundle)
         own = Name(manifest.encoder, manifest.revision)
         asked = resolve("encoder", self._specs["encoder"])
-        if self._is_starter_collection():
+        if is_starter_collection(self._bundle):
             return asked
         if self._specs["encoder"] == "auto":
             return own
@@ -130,14 +140,9 @@ class Loader:
             )
         return own
 
-    def _is_starter_collection(self) -> bool:
-        from imgsearch.collection import is_starter_collection
-
-        return is_starter_collection(self._bundle)
-
     def _missing(self, error: ImgsearchError) -> ImgsearchError | None:
         """Tell why the encoder is not there. Returns why there is no index; None where the starter stands in."""
-        if self._is_starter_collection():
+        if is_starter_collection(self._bundle):
             self.problems.append(str(error))
             return None
         return ModelError(f"This collection cannot be searched: {error}")
@@ -148,8 +153,11 @@ class Loader:
 
     def _load(self, name: Name) -> Lineup:
         self.progress = Progress("load", str(name), 0, 0)
-        encoder = load_encoder(name, self._precision, self._report("fetch", name))
-        return Lineup(encoder, Describer(encoder, cache_folder()), self._open(encoder))
+        try:
+            encoder = load_encoder(name, self._precision, self._report("fetch", name))
+            return Lineup(encoder, Describer(encoder, cache_folder()), self._open(encoder))
+        finally:
+            self.progress = None
 
     def _open(self, encoder: Encoder) -> Index | ImgsearchError:
         from imgsearch.collection import open_collection

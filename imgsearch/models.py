@@ -1,5 +1,6 @@
 """Which model answers: a spec from the user to a loaded model."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from imgsearch.captioner import Captioner, HubCaptioner
 from imgsearch.checkpoints import CLIP_WEIGHTS, captioner_files
 from imgsearch.clip import LOCAL, ClipSpec
+from imgsearch.device import check_precision
 from imgsearch.encoder import ClipEncoder, Encoder
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.manifest import digest_file
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["encoder", "captioner"]
 OnProgress: TypeAlias = Callable[[int, int], None]
+log = logging.getLogger(__name__)
 STARTER = "starter"
 STARTER_ID = "starter/efficientnet-lite0+minilm-l6-v2"
 
@@ -106,7 +109,7 @@ PRESETS = (  # the first of each kind is what "auto" wants
         "OpenGVLab/InternVL3-1B-hf",
         "OpenGVLab/InternVL3-1B-hf",
         "1.9 GB",
-        "see its page",
+        "MIT, Apache-2.0",
         "many, French too",
         "-",
     ),
@@ -167,6 +170,7 @@ def load_encoder(
 
     Takes seconds, and minutes where it is fetched. Raises SettingsError for an unknown spec, ModelError.
     """
+    check_precision(precision)
     name = spec if isinstance(spec, Name) else resolve("encoder", spec)
     if name.model_id != STARTER_ID:
         try:
@@ -175,9 +179,10 @@ def load_encoder(
             parts = _clip_spec(name.model_id)
             revision = snapshots[parts.weights].commit if parts.weights else _digest(name.model_id)
             return ClipEncoder(parts, folders, revision=revision, precision=precision)
-        except ModelError:
+        except ModelError as error:
             if spec != "auto":
                 raise
+            log.warning("%s The starter model is used.", error)
     from imgsearch.starter import StarterEncoder  # imports torch
 
     return StarterEncoder()
@@ -191,6 +196,7 @@ def load_captioner(
     None for "starter", and for "auto" where neither has it: descriptions come from the encoder's vectors then. Raises
     SettingsError for an unknown spec, ModelError.
     """
+    check_precision(precision)
     name = spec if isinstance(spec, Name) else resolve("captioner", spec)
     if name.model_id == STARTER_ID:
         return None
@@ -198,9 +204,10 @@ def load_captioner(
         snapshots = list(_fetch("captioner", name, on_progress).values())
         folder = snapshots[0].folder if snapshots else Path(name.model_id.removeprefix(LOCAL))
         return HubCaptioner(name.model_id, folder, precision=precision)
-    except ModelError:
+    except ModelError as error:
         if spec != "auto":
             raise
+        log.warning("%s Descriptions are made from vectors.", error)
         return None
 
 

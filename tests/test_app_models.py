@@ -137,6 +137,12 @@ def test_a_long_caption_can_be_stopped(visit: Callable[..., Page], chat_url: str
     expect(sentence).not_to_have_value("", timeout=30_000)
     expect(stop).to_have_count(0)
     page.get_by_role("radio", name="In detail").check()
+    expect(stop).to_be_visible()
+    page.get_by_role("radio", name="Français").check()  # stops the one that is under way
+    time.sleep(0.3)
+    expect(stop).to_be_visible(timeout=1000)
+    expect(stop).to_have_count(0, timeout=30_000)
+    page.get_by_role("radio", name="English").check()
     stop.click(timeout=10_000)
     expect(stop).to_have_count(0)
     stopped = sentence.input_value()
@@ -159,6 +165,17 @@ def test_the_app_ends_while_it_fetches(hub: LoopbackHub, tiny: Path, tmp_path: P
         while not list(tmp_path.rglob("*.part")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        process.terminate()
+        assert process.wait(timeout=15) == 0
+
+
+def test_the_app_ends_while_it_writes(tiny: Path, tmp_path: Path) -> None:
+    model = talkative(tiny / "internvl", tmp_path / "talkative")
+    with running_app("--encoder", "starter", "--captioner", str(model)) as (url, process):
+        client = Client(url, verbose=False)
+        wait_for_captions(client)
+        client.submit(picture("skimage/coffee.jpg"), "detailed", "", "en", api_name="/describe")
+        time.sleep(0.5)
         process.terminate()
         assert process.wait(timeout=15) == 0
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import pytest
 import torch
@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from imgsearch.captioner import (
-    DETAILS,
     LONGEST_LOOP,
     MAX_CAPTION_TOKENS,
     MAX_QUESTION,
@@ -43,6 +42,8 @@ PICTURES = (
     "wallpapers/two_dogs.jpg",
     "stamps/food-fruit-lemon.jpg",  # the tiny BLIP goes on to the last token, and says "woman" three times
 )
+
+DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 @pytest.fixture(scope="session")

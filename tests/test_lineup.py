@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from loopback_hub import Corrupt, Hang, LoopbackHub, Slow, Status
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from imgsearch.build import build_index
 from imgsearch.dataset import Folder
 from imgsearch.engine import Engine
-from imgsearch.errors import BundleError, ModelError
+from imgsearch.errors import BundleError, InputError, ModelError, SettingsError
+from imgsearch.lineup import FAILED
 from imgsearch.models import STARTER_ID, load_encoder
 
 SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
@@ -148,6 +150,53 @@ def test_an_asked_model_that_breaks_off_is_told_by_its_tab(
 def test_a_bundle_brings_its_own_encoder(foreign: Path, photo: Image.Image) -> None:
     engine = Engine(foreign)
     assert engine.similar(photo, 3).hits and engine.encoder.model_id == "hf-hub:tiny/clip"
+
+
+def test_what_built_a_bundle_opens_it_without_a_hub(full_hub: LoopbackHub, foreign: Path) -> None:
+    full_hub.fault = Hang()
+    full_hub.requests.clear()
+    for encoder in ("auto", "hf-hub:tiny/clip"):
+        engine = Engine(foreign, encoder, behind=True)
+        engine.check()
+        assert engine.search("a dog").hits
+    assert full_hub.requests == []
+
+
+def test_a_refusal_keeps_nothing_of_the_query(full_hub: LoopbackHub, foreign: Path, photo: Image.Image) -> None:
+    engine = Engine(foreign, "starter")
+    refusals = []
+    for _ in range(2):
+        with pytest.raises(BundleError) as refusal:
+            engine.similar(photo)
+        refusals.append(refusal.value)
+    assert refusals[0] is not refusals[1]  # one error raised again and again holds the frames of each time
+
+
+def test_an_unexpected_error_is_told_and_the_rest_goes_on(
+    full_hub: LoopbackHub, tiny: Path, tmp_path: Path, starter_bundle: Path, photo: Image.Image
+) -> None:
+    """Weights that encode texts and turn pictures into no numbers."""
+    broken = Path(shutil.copytree(tiny / "clip", tmp_path / "broken"))
+    tensors = load_file(broken / "open_clip_model.safetensors")
+    tensors["visual.proj"] *= float("nan")
+    save_file(tensors, broken / "open_clip_model.safetensors")
+    engine = Engine(starter_bundle, f"local-dir:{broken}", behind=True)
+    engine.complete()
+    assert engine.status.problems == [FAILED] and engine.status.captioner == BLIP and engine.status.progress is None
+    with pytest.raises(ModelError, match="unexpected"):
+        engine.search("a dog")
+    assert engine.describe(photo).caption
+
+
+def test_a_question_needs_a_captioner(starter_bundle: Path, photo: Image.Image) -> None:
+    with pytest.raises(InputError, match="--captioner internvl"):
+        list(Engine(starter_bundle, "starter", "starter").describe_growing(photo, detail="question", question="What?"))
+
+
+def test_precisions_have_names(starter_bundle: Path) -> None:
+    for load in (lambda: load_encoder("starter", "double"), lambda: Engine(starter_bundle, precision="double")):
+        with pytest.raises(SettingsError, match="auto, float32, bfloat16"):
+            load()
 
 
 def test_a_bundle_is_searched_with_the_commit_that_made_it(

@@ -30,6 +30,7 @@ HOMES = {
     "transformers": {"starter", "captioner", "peers"},
     "open_clip": {"clip", "peers"},
     "huggingface_hub": {"hub"},
+    "filelock": {"hub"},
     "gradio": {"tabs", "app"},
     "tqdm": {"__main__"},
     "argparse": {"config", "__main__"},

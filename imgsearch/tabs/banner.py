@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from imgsearch.clip import LOCAL
 from imgsearch.engine import Engine
 from imgsearch.records import Progress, Status
 from imgsearch.tabs.handlers import QUIET
@@ -38,8 +39,8 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     if not status.encoder:
         return _lines("p", [word("failed" if status.is_complete else "loading", request)])
     facts = {
-        word("encoder", request): status.encoder,
-        word("captioner", request): status.captioner or word("from_vectors", request),
+        word("encoder", request): _shown(status.encoder),
+        word("captioner", request): _shown(status.captioner) or word("from_vectors", request),
         word("collection", request): engine.bundle.name,
     }
     if status.num_items is not None:
@@ -59,4 +60,9 @@ def _progress(progress: Progress, request: gr.Request) -> str:
     done, total = (f"{number / unit:,.0f}" for number in (progress.done, progress.total))
     if language_of(request) == "fr":
         done, total = done.replace(",", "\u202f"), total.replace(",", "\u202f")
-    return word(f"under_way_{progress.step}", request).format(progress.model_id, done, total)
+    return word(f"under_way_{progress.step}", request).format(_shown(progress.model_id), done, total)
+
+
+def _shown(model_id: str) -> str:
+    """A model's name for visitors, whom the folders of the server do not concern."""
+    return model_id.rpartition("/")[2] if model_id.startswith(LOCAL) else model_id

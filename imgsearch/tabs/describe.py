@@ -22,67 +22,16 @@ def draw(engine: Engine, t: gr.I18n, models: gr.State) -> None:
         with gr.Column(scale=2, min_width=300):
             picture = draw_upload("describe", t)
             examples = draw_examples(picture, t)
-            options = _draw_options(t)
+            detail, question, language = options = _draw_options(t)
         with gr.Column(scale=3, min_width=300):
-            with gr.Column(visible=False) as answer:
-                sentence = gr.Textbox(label=t("description"), lines=2, buttons=["copy"], elem_id="sentence")
-                stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
-                tags = gr.Label(label=t("tags"), show_heading=False, elem_id="tags")
-                colours = gr.Label(label=t("colours"), show_heading=False, elem_id="colours")
-            note = gr.Markdown(t("describe_hint"), elem_classes="note", elem_id="describe_note")
-    running = Running()
-
-    def describe(
-        image: str | None, detail: Detail, question: str | None, language: str, request: gr.Request
-    ) -> Iterator[tuple[str, Bars, str, Bars]]:
-        path = picture_path(image, request)
-        wish: Detail = "question" if question else detail
-        with running.as_latest(request) as is_stopped:
-            for description in engine.describe_growing(
-                path, path.name, detail=wish, question=question or "", language=language, stop=is_stopped
-            ):
-                bars, colour_bars = (
-                    {tag.tag: tag.score for tag in description.tags if (tag.group == "colours") == is_colour}
-                    for is_colour in (False, True)
-                )
-                yield description.caption, bars, f"{description.seconds:.2f} s", colour_bars
-
-    def describe_again(
-        image: str | None, detail: Detail, question: str | None, language: str, request: gr.Request
-    ) -> Iterator[Any]:
-        if image is None:  # another detail was chosen before any picture
-            yield (gr.skip(),) * 4
-        else:
-            yield from describe(image, detail, question, language, request)
-
-    def begin(image: str | None, request: gr.Request) -> tuple[Any, Any]:
-        running.stop(request)
-        return gr.Column(visible=image is not None), gr.Button(visible=bool(engine.status.captioner))
-
-    def clear(request: gr.Request) -> tuple[Any, Any]:
-        running.stop(request)
-        return gr.Column(visible=False), t("describe_hint")
-
+            answer = Answer(engine, t)
     inputs = [picture, *options]
-    detail, question, language = options
-    described: list[Any] = []
-    for trigger, handler in (
-        (picture.upload, describe),
-        (examples.load_input_event.then, describe),
-        (question.submit, describe_again),
-        (detail.change, describe_again),
-        (language.change, describe_again),
-    ):
-        api = {"api_name": "describe"} if not described else {"api_visibility": "private"}
-        run = trigger(begin, picture, [answer, stop], **QUIET).then(
-            guarded(handler), inputs, [sentence, tags, note, colours], show_progress_on=note, **api, **CAPTIONS
-        )
-        run.then(lambda: gr.Button(visible=False), None, stop, **QUIET)
-        run.failure(clear, None, [answer, note], **QUIET)
-        described.append(run)
-    picture.clear(clear, None, [answer, note], cancels=described, **QUIET)
-    stop.click(running.stop, None, None, **QUIET)
-    models.change(_offer, models, list(options), **QUIET)
+    models.change(_offer, models, [*options], **QUIET)
+    answer.connect(picture.upload, inputs, api_name="describe")
+    answer.connect(examples.load_input_event.then, inputs)
+    for trigger in (question.submit, detail.change, language.change):
+        answer.connect(trigger, inputs)
+    picture.clear(answer.clear, None, [answer.column, answer.note], cancels=answer.events, **QUIET)
 
 
 def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
@@ -118,25 +67,104 @@ def _offer(models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, Any
     )
 
 
+class Answer:
+    """The components that show a description, and what fills them."""
+
+    def __init__(self, engine: Engine, t: gr.I18n) -> None:
+        """Draw them in the current layout, hidden until there is a picture."""
+        self._engine = engine
+        self._t = t
+        self._running = Running()
+        self.events: list[Any] = []
+        with gr.Column(visible=False) as self.column:
+            sentence = gr.Textbox(label=t("description"), lines=2, buttons=["copy"], elem_id="sentence")
+            self._stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
+            tags = gr.Label(label=t("tags"), show_heading=False, elem_id="tags")
+            colours = gr.Label(label=t("colours"), show_heading=False, elem_id="colours")
+        self.note = gr.Markdown(t("describe_hint"), elem_classes="note", elem_id="describe_note")
+        self._outputs = [sentence, tags, self.note, colours]
+        self._stop.click(self._running.stop, None, None, **QUIET)
+
+    def connect(self, trigger: Callable[..., Any], inputs: list[Any], api_name: str = "") -> None:
+        """Describe on `trigger`; where it has an `api_name`, a picture is a must."""
+        api = {"api_name": api_name} if api_name else {"api_visibility": "private"}
+        handler = self._describe if api_name else self._describe_again
+        event = trigger(self._begin, inputs[0], [self.column, self._stop], **QUIET).then(
+            guarded(handler), inputs, self._outputs, show_progress_on=self.note, **api, **CAPTIONS
+        )
+        event.then(self._end, None, self._stop, **QUIET)
+        event.failure(self.clear, None, [self.column, self.note], **QUIET)
+        self.events.append(event)
+
+    def clear(self, request: gr.Request) -> tuple[Any, Any]:
+        """The answer as it was before any picture."""
+        self._running.stop(request)
+        return gr.Column(visible=False), self._t("describe_hint")
+
+    def _begin(self, image: str | None, request: gr.Request) -> tuple[Any, Any]:
+        self._running.begin(request)
+        return gr.Column(visible=image is not None), gr.Button(visible=bool(self._engine.status.captioner))
+
+    def _end(self, request: gr.Request) -> Any:
+        return gr.Button(visible=self._running.is_under_way(request))
+
+    def _describe(
+        self, image: str | None, detail: Detail, question: str | None, language: str, request: gr.Request
+    ) -> Iterator[tuple[str, Bars, str, Bars]]:
+        path = picture_path(image, request)
+        wish: Detail = "question" if question else detail
+        with self._running.as_latest(request) as is_stopped:
+            for description in self._engine.describe_growing(
+                path, path.name, detail=wish, question=question or "", language=language, stop=is_stopped
+            ):
+                bars, colour_bars = (
+                    {tag.tag: tag.score for tag in description.tags if (tag.group == "colours") == is_colour}
+                    for is_colour in (False, True)
+                )
+                yield description.caption, bars, f"{description.seconds:.2f} s", colour_bars
+
+    def _describe_again(
+        self, image: str | None, detail: Detail, question: str | None, language: str, request: gr.Request
+    ) -> Iterator[Any]:
+        if image is None:  # another detail was chosen before any picture
+            self._running.stop(request)
+            yield (gr.skip(),) * len(self._outputs)
+        else:
+            yield from self._describe(image, detail, question, language, request)
+
+
 class Running:
-    """The description under way of each visitor, who may stop it."""
+    """The description of each visitor that is under way or waits for its turn, which the visitor may stop."""
 
     def __init__(self) -> None:
         self._stopped: dict[str, threading.Event] = {}
 
+    def begin(self, request: gr.Request) -> None:
+        """Another one is wanted: the one before it is stopped."""
+        self.stop(request)
+        self._stopped[_session(request)] = threading.Event()
+
     @contextmanager
     def as_latest(self, request: gr.Request) -> Iterator[Callable[[], bool]]:
         """Whether the visitor has stopped it, asked for as long as it runs."""
-        event = threading.Event()
-        session = request.session_hash or str(id(event))
-        self._stopped[session] = event
+        event = self._stopped.setdefault(_session(request), threading.Event())
         try:
             yield event.is_set
         finally:
-            self._stopped.pop(session, None)
+            if self._stopped.get(_session(request)) is event:
+                del self._stopped[_session(request)]
 
     def stop(self, request: gr.Request) -> None:
         """Stop what is under way for this visitor, if anything is."""
-        event = self._stopped.get(request.session_hash or "")
+        event = self._stopped.get(_session(request))
         if event:
             event.set()
+
+    def is_under_way(self, request: gr.Request) -> bool:
+        """Whether there is something to stop."""
+        event = self._stopped.get(_session(request))
+        return event is not None and not event.is_set()
+
+
+def _session(request: gr.Request) -> str:
+    return request.session_hash or ""

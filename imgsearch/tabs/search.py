@@ -49,7 +49,12 @@ def draw(engine: Engine, t: gr.I18n, models: gr.State) -> None:
     def search_again(text: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
         return search(text, k, request) if (text or "").strip() else results.clear()
 
-    models.change(lambda shown: gr.Textbox(info=t(_info(shown[0]))), models, query, **QUIET)
+    def adapt(shown: tuple[str, str, bool]) -> Any:
+        info = _info(shown[0])
+        placeholder = "query_placeholder_many" if info == "query_info_many" else "query_placeholder"
+        return gr.Textbox(info=t(info), placeholder=t(placeholder))
+
+    models.change(adapt, models, query, **QUIET)
     inputs = [query, num_hits]
     results.connect(search, inputs, query.submit, examples.load_input_event.then, api_name="search")
     results.connect(search_again, inputs, num_hits.change)

@@ -13,12 +13,12 @@ WORDS: dict[str, tuple[str, ...]] = {
         "Chargement des modèles : la première réponse va les attendre.",
     ),
     "under_way_fetch": (
-        "{} is being fetched: {} of {} MB. Until it is here, the starter model answers.",
-        "{} est en cours de téléchargement : {} sur {} Mo. D'ici là, le modèle de départ répond.",
+        "{} is being fetched: {} of {} MB. It takes over when it is here.",
+        "{} est en cours de téléchargement : {} sur {} Mo. Il prendra alors le relais.",
     ),
     "under_way_load": (
-        "{} is being loaded. Until it is, the starter model answers.",
-        "{} est en cours de chargement. D'ici là, le modèle de départ répond.",
+        "{} is being loaded.",
+        "{} est en cours de chargement.",
     ),
     "under_way_read": (
         "{} reads the vocabulary: {} of {} words.",
@@ -56,6 +56,10 @@ WORDS: dict[str, tuple[str, ...]] = {
     "query_placeholder": (
         "a red fruit, an animal with horns, something to drink from…",
         "en anglais : a red fruit, an animal with horns…",
+    ),
+    "query_placeholder_many": (
+        "a red fruit, an animal with horns, something to drink from…",
+        "un fruit rouge, un animal à cornes, de quoi boire…",
     ),
     "query_info": (
         "The starter model understands English.",
