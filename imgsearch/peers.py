@@ -28,6 +28,7 @@ NUM_PICTURES = 32
 NUM_CAPTIONS = 4
 NUM_TOKENS = 20
 CAPTION = {"max_new_tokens": NUM_TOKENS, "min_new_tokens": NUM_TOKENS, "num_beams": 1, "do_sample": False}
+SEED = 0
 NUM_RUNS = 3  # of each side, alternating; medians are compared
 NUM_WORDS = 30_524  # in BLIP's vocabulary
 
@@ -38,7 +39,7 @@ def make_clip(folder: Path) -> dict[str, Any]:
     import torch
     from safetensors.torch import save_file
 
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
     model = open_clip.create_model(CLIP, load_weights=False)
     config = {"model_cfg": open_clip.get_model_config(CLIP), "preprocess_cfg": model.visual.preprocess_cfg}
     (folder / CONFIG).write_text(json.dumps(config), "utf-8")
@@ -48,6 +49,7 @@ def make_clip(folder: Path) -> dict[str, Any]:
 
 def make_blip(folder: Path) -> dict[str, Any]:
     """Write a checkpoint of BLIP-base, with a vocabulary of made-up words."""
+    import torch
     from transformers import (
         BertTokenizerFast,
         BlipConfig,
@@ -60,6 +62,7 @@ def make_blip(folder: Path) -> dict[str, Any]:
     words = [*special, *(f"word{number}" for number in range(NUM_WORDS - len(special)))]
     tokenizer = BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
     config = BlipConfig(text_config={"bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0})
+    torch.manual_seed(SEED)
     BlipForConditionalGeneration(config).save_pretrained(folder)
     BlipProcessor(BlipImageProcessor(), tokenizer).save_pretrained(folder)
     return {}
