@@ -65,7 +65,8 @@ class Engine:
         except Exception:
             log.exception("the first model cannot be loaded")
         try:
-            self._lineup = self._loader.better(self._current)
+            if not self._is_closing.is_set():
+                self._lineup = self._loader.better(self._current)
         except Exception:
             log.exception("the encoder cannot be loaded")
             lineup = self._lineup

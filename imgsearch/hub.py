@@ -23,7 +23,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import ModelInfo, RepoSibling
-from huggingface_hub.utils import build_hf_headers, tqdm  # type: ignore[attr-defined]
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+from tqdm import tqdm
 
 from imgsearch.config import cache_folder
 from imgsearch.errors import ModelError, SettingsError
@@ -155,15 +156,16 @@ def _fetch_file(repo: Repo, file: RepoSibling, folder: Path, on_bytes: Callable[
         part.unlink()
         resumed = 0
 
-    class Bar(tqdm):
-        """The client's own progress bar for the console, that also reports."""
+    class Bar(tqdm):  # type: ignore[misc]
+        """A progress bar for the console that also reports; the client's own is switched off with transformers'."""
 
-        here: int | None = None  # `n` stands still where the bar is not shown
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options, delay=0.5)
 
         def update(self, n: float | None = 1) -> Any:
-            self.here = int(self.n if self.here is None else self.here) + int(n or 0)
-            on_bytes(self.here)
-            return super().update(n)
+            shown = super().update(n)
+            on_bytes(int(self.n))
+            return shown
 
     with part.open("ab") as stream:
         http_get(

@@ -17,6 +17,7 @@ from filelock import FileLock
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.utils import _detect_agent
 from loopback_hub import Corrupt, Cut, Hang, LoopbackHub, Slow, Status
+from transformers.utils import logging
 
 from imgsearch.checkpoints import captioner_files
 from imgsearch.config import ROOT
@@ -90,14 +91,18 @@ def test_only_what_is_needed_is_fetched_and_once(hub: LoopbackHub, model: Path) 
     assert not hub.requests
 
 
-@pytest.mark.parametrize("is_silent", [False, True])
-def test_progress_grows_to_the_total(model: Path, is_silent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no bar is shown too: without a terminal, or once transformers has switched bars off."""
-    monkeypatch.setenv("TQDM_POSITION", "0" if is_silent else "-1")  # to show a bar without a terminal
+def test_progress_grows_to_the_total(
+    hub: LoopbackHub, model: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the console too, though transformers has switched the client's own bars off."""
+    logging.disable_progress_bar()
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 5)
+    hub.fault = Slow(0.2)
     seen: list[tuple[int, int]] = []
     fetch(REPO, CHOOSE, lambda done, total: seen.append((done, total)))
     total = sum((model / name).stat().st_size for name in (SMALL, LARGE))
     assert seen == sorted(seen) and seen[-1] == (total, total) and len(set(seen)) >= 6
+    assert f"{REPO.id}: {LARGE}" in capfd.readouterr().err
 
 
 def test_a_branch_is_not_followed_once_it_is_here_and_a_commit_is_pinned(hub: LoopbackHub, model: Path) -> None:

@@ -32,7 +32,7 @@ HOMES = {
     "huggingface_hub": {"hub"},
     "filelock": {"hub"},
     "gradio": {"tabs", "app"},
-    "tqdm": {"__main__"},
+    "tqdm": {"__main__", "hub"},
     "argparse": {"config", "__main__"},
 }
 FILES = [*sorted((ROOT / "imgsearch").rglob("*.py")), ROOT / "app.py"]
