@@ -408,7 +408,7 @@ def test_pictures_that_are_gone_are_read_from_their_thumbnails(
     copy_bundle: Callable[[], Path], clips: dict[str, ClipEncoder], empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = copy_bundle()
-    monkeypatch.setattr("imgsearch.collection.STARTER_BUNDLE", bundle)
+    monkeypatch.setattr("imgsearch.config.STARTER_BUNDLE", bundle)
     index = open_collection(bundle, clips["siglip"], lambda done, total: None)
     items = [index.item(row) for row in range(5)]
     assert {index.original(item) for item in items} == {None}
