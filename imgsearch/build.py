@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from imgsearch.collection import index_of
 from imgsearch.dataset import Folder
 from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError, PictureError
 from imgsearch.images import open_rgb, to_webp
-from imgsearch.index import Index, check_target
+from imgsearch.index import check_target
 from imgsearch.records import BuildReport, Item, Skip
 from imgsearch.vectors import Embeddings
 
@@ -47,14 +48,7 @@ def build_index(
     if not items:
         raise InputError(f"{folder.path} holds no picture that can be read ({len(skipped)} files skipped).")
     rows = np.concatenate(batches)
-    Index.from_rows(
-        rows,
-        items,
-        encoder=encoder.model_id,
-        revision=encoder.revision,
-        precision=encoder.precision,
-        source=folder.path,
-    ).save(bundle)
+    index_of(rows, items, encoder, folder.path).save(bundle)
     return BuildReport(len(items), skipped, time.perf_counter() - start)
 
 

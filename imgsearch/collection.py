@@ -1,6 +1,5 @@
 """A bundle, opened for the encoder that is to search it."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from imgsearch.images import open_rgb
 from imgsearch.index import Index
 from imgsearch.manifest import FILE_NAME
 from imgsearch.records import Item
-from imgsearch.vectors import Embeddings, load_rows, save_rows
+from imgsearch.vectors import Embeddings, load_rows, rows_file, save_rows
 
 BATCH_SIZE = 8  # pictures decoded and encoded at a time
 
@@ -32,21 +31,25 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
         raise BundleError(
             f"The bundle {bundle} was made by the encoder {made}, but the one loaded is {loaded}. Build it again."
         )
-    card = [(bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision]
-    key = hashlib.sha256("\n".join(card).encode()).hexdigest()
-    file = cache_folder() / f"vectors-{key[:16]}.npy"
+    card = (bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision
+    file = rows_file(cache_folder(), "vectors", *card)
     rows = load_rows(file, (len(index), encoder.dim))
     items = [index.item(row) for row in range(len(index))]
     if rows is None:
         rows = _encode(index, items, encoder, on_progress)
         save_rows(file, rows)
+    return index_of(rows, items, encoder, index.source)
+
+
+def index_of(rows: Embeddings, items: list[Item], encoder: Encoder, source: Path) -> Index:
+    """The index of `rows`, float32 (n, dim) of unit length, that `encoder` made of the items' pictures."""
     return Index.from_rows(
         rows,
         items,
         encoder=encoder.model_id,
         revision=encoder.revision,
         precision=encoder.precision,
-        source=index.source,
+        source=source,
     )
 
 

@@ -1,6 +1,5 @@
 """Describing a picture from its vector: the terms of a vocabulary that an encoder places near it."""
 
-import hashlib
 import re
 import threading
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from PIL import Image
 from imgsearch.colours import Colours, read_colours
 from imgsearch.encoder import Classifier, Encoder
 from imgsearch.records import Description, Tag
-from imgsearch.vectors import Embeddings, check_unit, load_rows, save_rows
+from imgsearch.vectors import Embeddings, check_unit, load_rows, rows_file, save_rows
 from imgsearch.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
 
 CHUNK = 256  # words embedded between two reports of progress
@@ -151,8 +150,7 @@ class Describer:
             if self._embeddings is None:
                 prompts = [term.prompt for term in self._things + self._scenes]
                 identity = self._encoder.model_id, self._encoder.revision, self._encoder.precision
-                key = hashlib.sha256("\n".join([*identity, *prompts]).encode()).hexdigest()
-                file = self._cache / f"vocabulary-{key[:16]}.npy" if self._cache else None
+                file = rows_file(self._cache, "vocabulary", *identity, *prompts) if self._cache else None
                 self._embeddings = load_rows(file, (len(prompts), self._encoder.dim)) if file else None
                 if self._embeddings is None:
                     chunks = []

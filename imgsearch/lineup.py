@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -61,7 +62,7 @@ class Loader:
 
     def check(self) -> None:
         """Raise ImgsearchError where the bundle cannot be opened, or a model that was asked for cannot be had."""
-        wanted: dict[Kind, Name] = {"encoder": self._wanted(), "captioner": self._captioner}
+        wanted: dict[Kind, Name] = {"encoder": self._wanted, "captioner": self._captioner}
         for kind, name in wanted.items():
             if self._specs[kind] != "auto":
                 check_hub(kind, name)
@@ -70,7 +71,7 @@ class Loader:
         """What answers first. Raises ImgsearchError where the user asked for a model that cannot be had."""
         is_asked = self._specs["encoder"] != "auto"
         try:
-            name = self._wanted()
+            name = self._wanted
             if name.model_id == STARTER_ID:
                 return self._starter()
             if self._behind and is_starter_collection(self._bundle):
@@ -91,7 +92,7 @@ class Loader:
     def better(self, lineup: Lineup) -> Lineup:
         """The line-up asked for, where it is another one and can be had; else `lineup`, with the problem told."""
         try:
-            name = self._wanted()
+            name = self._wanted
             if name.model_id in (STARTER_ID, lineup.encoder.model_id):
                 return lineup
             loaded = self._load(name)
@@ -124,6 +125,7 @@ class Loader:
         is_free = self._specs[kind] == "auto" and (kind == "captioner" or is_starter_collection(self._bundle))
         return part if is_free else ModelError(FAILED)
 
+    @cached_property  # the manifest's files are hashed once
     def _wanted(self) -> Name:
         """The encoder to search with. Raises BundleError where the user asked for another one than the bundle's."""
         manifest = read_manifest(self._bundle)

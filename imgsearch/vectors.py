@@ -1,5 +1,6 @@
 """Embeddings: float32 arrays whose rows are unit vectors."""
 
+import hashlib
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,12 @@ def check_unit(rows: Embeddings, dim: int) -> Embeddings:
     if not np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=UNIT_TOLERANCE):
         raise ValueError("the embeddings have rows that are not of unit length")
     return rows
+
+
+def rows_file(folder: Path, name: str, *card: str) -> Path:
+    """Where rows are kept that follow from all that stands on `card`."""
+    key = hashlib.sha256("\n".join(card).encode()).hexdigest()
+    return folder / f"{name}-{key[:16]}.npy"
 
 
 def load_rows(file: Path, shape: tuple[int, int]) -> Embeddings | None:
