@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imgsearch.build import build_index
     from imgsearch.captioner import Captioner
-    from imgsearch.dataset import Folder
+    from imgsearch.curate import export_parquet, merge, remove
+    from imgsearch.dataset import DatasetOptions, open_source
     from imgsearch.describer import Describer
     from imgsearch.encoder import Encoder
     from imgsearch.engine import Engine
     from imgsearch.errors import BundleError, ImgsearchError, InputError, ModelError, PictureError, SettingsError
     from imgsearch.evaluate import evaluate
+    from imgsearch.folder import Folder
     from imgsearch.images import open_rgb
     from imgsearch.index import Index
     from imgsearch.models import load_captioner, load_encoder
+    from imgsearch.stream import BuildOptions
 
 __all__ = [
+    "BuildOptions",
     "BundleError",
     "Captioner",
+    "DatasetOptions",
     "Describer",
     "Encoder",
     "Engine",
@@ -34,15 +39,23 @@ __all__ = [
     "SettingsError",
     "build_index",
     "evaluate",
+    "export_parquet",
     "load_captioner",
     "load_encoder",
+    "merge",
     "open_rgb",
+    "open_source",
+    "remove",
 ]
 
 _HOMES = {
     "build_index": "build",
     "Captioner": "captioner",
-    "Folder": "dataset",
+    "export_parquet": "curate",
+    "merge": "curate",
+    "remove": "curate",
+    "DatasetOptions": "dataset",
+    "open_source": "dataset",
     "Describer": "describer",
     "Encoder": "encoder",
     "Engine": "engine",
@@ -53,10 +66,12 @@ _HOMES = {
     "PictureError": "errors",
     "SettingsError": "errors",
     "evaluate": "evaluate",
+    "Folder": "folder",
     "open_rgb": "images",
     "Index": "index",
     "load_captioner": "models",
     "load_encoder": "models",
+    "BuildOptions": "stream",
 }
 
 

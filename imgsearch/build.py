@@ -1,67 +1,205 @@
-"""A stream of pictures into a bundle."""
+"""A stream of pictures into a bundle, in shards that outlive the process."""
 
 import hashlib
+import json
+import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from itertools import islice
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain, compress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from imgsearch.collection import index_of
-from imgsearch.dataset import Folder
-from imgsearch.encoder import Encoder
-from imgsearch.errors import InputError, PictureError
-from imgsearch.images import open_rgb, to_webp
-from imgsearch.index import check_target
+from imgsearch.bundle import check_target, writing
+from imgsearch.collection import card_of
+from imgsearch.encoder import BATCH_SIZE, Encoder, Prepared
+from imgsearch.errors import InputError
+from imgsearch.index import Index, Piece, write
+from imgsearch.known import Known, changes, hash_texts, is_first_of_equals
+from imgsearch.manifest import FILE_NAME, FORMAT_VERSION, MADE_BY, Card, read_manifest
+from imgsearch.pipeline import Pipeline, Result
 from imgsearch.records import BuildReport, Item, Skip
+from imgsearch.shards import Shards
+from imgsearch.stream import BuildOptions, Mark, Source, marked, num_current, num_expected
 from imgsearch.vectors import Embeddings
 
-BATCH_SIZE = 8  # pictures encoded at a time: larger batches are no faster on a CPU and cost memory
+OnProgress = Callable[[int, int | None], None]
 
 
 def build_index(
-    folder: Folder,
+    source: Source,
     bundle: Path,
     encoder: Encoder,
-    *,
-    limit: int | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    options: BuildOptions = BuildOptions(),
+    on_progress: OnProgress = lambda done, total: None,
 ) -> BuildReport:
-    """Index the pictures of a folder, at most `limit` of them, and save the bundle.
+    """Index the pictures of a source and save the bundle.
 
-    `on_progress` is called with the numbers of pictures indexed and expected. Raises InputError where no
-    picture can be read or `bundle` is something else than a bundle; then nothing is written.
+    Killed at any moment, the next call with the same arguments goes on after the last finished shard. `on_progress` is
+    called with the numbers of entries done and expected. Raises InputError where no picture can be read, `bundle` is
+    something else than a bundle or is being written, and for the first skip where `options.strict`.
     """
-    start = time.perf_counter()
     check_target(bundle)
-    skipped = list(folder.skips)
-    pictures = islice(_decode(folder, skipped), limit)
-    expected = min(len(folder), limit or len(folder))
-    items: list[Item] = []
-    batches: list[Embeddings] = []
-    while batch := list(islice(pictures, BATCH_SIZE)):
-        batches.append(encoder.encode_images([image for _, image in batch]))
-        items += [item for item, _ in batch]
-        on_progress(len(items), expected)
-    if not items:
-        raise InputError(f"{folder.path} holds no picture that can be read ({len(skipped)} files skipped).")
-    rows = np.concatenate(batches)
-    index_of(rows, items, encoder, folder.path).save(bundle)
-    return BuildReport(len(items), skipped, time.perf_counter() - start)
+    card = _card(source, encoder, options)
+    with writing(bundle) as work:
+        old = bundle if options.update and (bundle / FILE_NAME).exists() else None
+        if old:
+            _check_same(old, card)
+        shards = Shards(work / _key(card, source, options))
+        others = shards.keep(num_current(shards.marks, source, options))
+        known = Known([*([old] if old else []), *others])
+        _fill(shards, source, encoder, options, card, known, on_progress)
+        report = _merge(shards, source, bundle, work, card, old)
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+    return report
 
 
-def _decode(folder: Folder, skipped: list[Skip]) -> Iterator[tuple[Item, Image.Image]]:
-    """The pictures that decode, as items with their images; the others are added to `skipped`."""
-    for entry in folder:
-        if isinstance(entry, Skip):
-            skipped.append(entry)
-            continue
-        try:
-            image = open_rgb(entry.data, "It")
-        except PictureError as error:
-            skipped.append(Skip(entry.id, str(error)))
-            continue
-        sha256 = hashlib.sha256(entry.data).hexdigest()
-        yield Item(entry.id, entry.caption, entry.columns, sha256, to_webp(image)), image
+def _card(source: Source, encoder: Encoder, options: BuildOptions) -> Card:
+    number, count = options.part
+    return card_of(
+        encoder,
+        vectors=options.vectors,
+        thumbnails=options.thumbnails,
+        source=source.name,
+        source_revision=source.revision,
+        split=source.split,
+        licence=source.licence,
+        part=f"{number}/{count}" if count > 1 else "",
+    )
+
+
+def _key(card: Card, source: Source, options: BuildOptions) -> str:
+    """Of all that shards must have in common to be parts of one bundle."""
+    facts = [FORMAT_VERSION, card.card(), dict(source.options), options.limit, options.shard_size]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_same(bundle: Path, card: Card) -> None:
+    """Raise InputError where the bundle's vectors and thumbnails are not of the kind that this card promises."""
+    old = read_manifest(bundle)
+    for name in (*MADE_BY, "thumbnails"):
+        had, wanted = getattr(old, name), getattr(card, name)
+        if had != wanted and (had or name != "preprocess"):  # format 2 did not name it
+            raise InputError(
+                f"{bundle} cannot be updated: it was built with {name} {had}, now it is {wanted}. "
+                "Give the options it was built with, or build it anew without --update."
+            )
+
+
+def _fill(
+    shards: Shards,
+    source: Source,
+    encoder: Encoder,
+    options: BuildOptions,
+    card: Card,
+    known: Known,
+    on_progress: OnProgress,
+) -> None:
+    """Make the shards that are missing."""
+    if options.strict and source.skips:
+        raise _not_strict(source.skips[0])
+    part, count = options.part
+    num_shards = len(shards.marks)
+    start = ((num_shards - 1) * count + part) * options.shard_size if num_shards else 0
+    entries = marked(source, options, start, shards.marks[-1].state if num_shards else "")
+    done, expected = sum(mark.num_entries for mark in shards.marks), num_expected(source, options)
+    shard = _Shard(encoder, card)
+    with closing(Pipeline(encoder, known, thumbnails=options.thumbnails).run(entries)) as results:
+        for result in results:
+            if isinstance(result, Mark):
+                shard.save(shards, result)
+                shard = _Shard(encoder, card)
+                continue
+            if options.strict and isinstance(result.outcome, Skip):
+                raise _not_strict(result.outcome)
+            shard.add(result)
+            done += 1
+            on_progress(done, expected)
+
+
+def _not_strict(skip: Skip) -> InputError:
+    return InputError(f"{skip.picture} cannot be indexed: {skip.reason}. Take it away, or leave out --strict.")
+
+
+class _Shard:
+    """The entries of a shard so far; pictures wait for each other until they fill a batch of the model."""
+
+    def __init__(self, encoder: Encoder, card: Card) -> None:
+        self._encoder = encoder
+        self._card = card
+        self._items: list[Item] = []
+        self._rows: dict[int, Embeddings] = {}
+        self._waiting: dict[int, Prepared] = {}
+        self._skipped: list[Skip] = []
+        self._num_encoded = 0
+        self._stages: dict[str, float] = defaultdict(float)
+        self._start = time.perf_counter()
+
+    def add(self, result: Result) -> None:
+        for stage, seconds in result.seconds.items():
+            self._stages[stage] += seconds
+        if isinstance(result.outcome, Skip):
+            self._skipped.append(result.outcome)
+            return
+        if result.row is not None:
+            self._rows[len(self._items)] = result.row
+        elif result.prepared is not None:
+            self._waiting[len(self._items)] = result.prepared
+        self._items.append(result.outcome)
+        if len(self._waiting) == BATCH_SIZE:
+            self._encode()
+
+    def save(self, shards: Shards, mark: Mark) -> None:
+        if self._waiting:
+            self._encode()
+        start = time.perf_counter()
+        rows = np.array([self._rows[number] for number in range(len(self._items))], np.float32)
+        path = shards.write(Index.from_rows(rows.reshape(-1, self._encoder.dim), self._items, self._card))
+        end = time.perf_counter()
+        self._stages["write"] = end - start
+        report = BuildReport(
+            len(self._items), self._num_encoded, 0, self._skipped, end - self._start, dict(self._stages)
+        )
+        shards.finish(path, mark, report)
+
+    def _encode(self) -> None:
+        start = time.perf_counter()
+        rows = self._encoder.encode_prepared(list(self._waiting.values()))
+        self._rows |= dict(zip(self._waiting, rows, strict=True))
+        self._num_encoded += len(rows)
+        self._waiting.clear()
+        self._stages["encode"] += time.perf_counter() - start
+
+
+def _merge(shards: Shards, source: Source, bundle: Path, work: Path, card: Card, old: Path | None) -> BuildReport:
+    """Put the shards together: of entries of one id the first. Raises InputError where there is no item."""
+    report = sum(shards.reports(), BuildReport(skipped=source.skips))
+    hashed = [(hash_texts(index.column("id")), hash_texts(index.column("sha256"))) for index in shards.indexes()]
+    ids = np.concatenate([hash_texts([]), *(pair[0] for pair in hashed)])
+    contents = np.concatenate([hash_texts([]), *(pair[1] for pair in hashed)])
+    if not len(ids):
+        raise InputError(f"{source.name} holds no picture that can be read ({len(report.skipped)} files skipped).")
+    is_first = is_first_of_equals(ids)
+    again = [] if is_first.all() else compress(chain.from_iterable(i.column("id") for i in shards.indexes()), ~is_first)
+    report = replace(
+        report,
+        num_items=int(is_first.sum()),
+        num_duplicates=int(np.sum(~is_first_of_equals(contents[is_first]))),
+        skipped=report.skipped + [Skip(id, "a second picture of this id; the first one counts") for id in again],
+        changes=changes(Index.load(old), ids[is_first], contents[is_first]) if old else {},
+    )
+
+    def pieces() -> Iterator[Piece]:
+        start = 0
+        for index in shards.indexes():
+            for piece in index.pieces():
+                yield piece.filter(is_first[start : start + len(piece.rows)])
+                start += len(piece.rows)
+
+    write(bundle, work, pieces(), card, report)
+    return report

@@ -118,3 +118,16 @@ def _load_known(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tup
         **text.get("tokenizer_kwargs", {}) | SAFE,
     )
     return *loaded, tokenizer
+
+
+def split_transform(transform: Any) -> tuple[Any, Any]:
+    """Of a picture's transform what scales and crops an image, and what normalizes pixels, (n, 3, h, w) in 0..1.
+
+    Raises ValueError for a transform that is not made of these two with the conversion to a tensor between them.
+    """
+    from torchvision.transforms import Compose, Normalize, ToTensor
+
+    *steps, to_tensor, normalize = transform.transforms
+    if not isinstance(to_tensor, ToTensor) or not isinstance(normalize, Normalize):
+        raise ValueError(f"an unknown transform: {transform}")
+    return Compose(steps), normalize

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from imgsearch.config import cache_folder, is_starter_collection
 from imgsearch.encoder import Encoder
 from imgsearch.errors import BundleError
 from imgsearch.images import open_rgb
 from imgsearch.index import Index
-from imgsearch.manifest import FILE_NAME
+from imgsearch.manifest import FILE_NAME, Card
 from imgsearch.records import Item
 from imgsearch.vectors import Embeddings, load_rows, rows_file, save_rows
 
@@ -24,10 +26,13 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
     the user's cache folder. Raises BundleError where another encoder made the bundle.
     """
     index = Index.load(bundle)
-    if (index.encoder, index.revision) == (encoder.model_id, encoder.revision):
+    if (index.card.encoder, index.card.revision) == (encoder.model_id, encoder.revision):
         return index
     if not is_starter_collection(bundle):
-        made, loaded = f"{index.encoder} {index.revision}".strip(), f"{encoder.model_id} {encoder.revision}".strip()
+        made, loaded = (
+            f"{index.card.encoder} {index.card.revision}".strip(),
+            f"{encoder.model_id} {encoder.revision}".strip(),
+        )
         raise BundleError(
             f"The bundle {bundle} was made by the encoder {made}, but the one loaded is {loaded}. Build it again."
         )
@@ -38,18 +43,17 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
     if rows is None:
         rows = _encode(index, items, encoder, on_progress)
         save_rows(file, rows)
-    return index_of(rows, items, encoder, index.source)
+    return Index.from_rows(rows, items, card_of(encoder, source=index.card.source))
 
 
-def index_of(rows: Embeddings, items: list[Item], encoder: Encoder, source: Path) -> Index:
-    """The index of `rows`, float32 (n, dim) of unit length, that `encoder` made of the items' pictures."""
-    return Index.from_rows(
-        rows,
-        items,
+def card_of(encoder: Encoder, **fields: Any) -> Card:
+    """The card of what this encoder makes; `fields` are the others of it."""
+    return Card(
         encoder=encoder.model_id,
         revision=encoder.revision,
         precision=encoder.precision,
-        source=source,
+        preprocess=encoder.preprocess,
+        **fields,
     )
 
 
@@ -59,5 +63,9 @@ def _encode(index: Index, items: list[Item], encoder: Encoder, on_progress: Call
     for start in range(0, len(items), BATCH_SIZE):
         on_progress(start, len(items))
         batch = items[start : start + BATCH_SIZE]
-        batches.append(encoder.encode_images([open_rgb(index.original(item) or item.thumbnail) for item in batch]))
+        batches.append(encoder.encode_images([_open(index, item, encoder) for item in batch]))
     return np.concatenate(batches)
+
+
+def _open(index: Index, item: Item, encoder: Encoder) -> Image.Image:
+    return open_rgb(index.original(item) or item.thumbnail, side=encoder.image_side)

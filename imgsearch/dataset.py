@@ -1,128 +1,250 @@
-"""Where pictures come from: a stream of undecoded `Picture`, and of `Skip` for all that is left out."""
+"""A Hugging Face dataset, of the hub or of local files, as undecoded pictures. The only home of `datasets`."""
 
-import csv
-import posixpath
+import hashlib
+import json
+import os
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from imgsearch.errors import InputError
-from imgsearch.manifest import is_bundle
+import datasets
+from datasets.data_files import DataFilesDict, DataFilesList
+from datasets.exceptions import DatasetNotFoundError
+from datasets.packaged_modules.arrow.arrow import Arrow
+from datasets.packaged_modules.parquet.parquet import Parquet
+from datasets.packaged_modules.webdataset.webdataset import WebDataset
+
+from imgsearch.columns import find_columns
+from imgsearch.errors import ImgsearchError, InputError
+from imgsearch.folder import Folder
+from imgsearch.hub import Repo, probe, reason
 from imgsearch.records import Picture, Skip
 
-METADATA = "metadata.csv"
-MAX_PICTURE_BYTES = 256 * 2**20
-Row = dict[str, str]
+BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".tar": WebDataset}
+KINDS = "a .parquet, .arrow or .tar file"
+SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
+HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
+BATCH_SIZE = 16  # rows of a table that are in memory at once
+READ_RETRIES = 4  # a connection that is gone is given up after about two minutes, not nine
+
+datasets.disable_progress_bars()
+datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else each loading, of local files too, asks a server
+datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = READ_RETRIES
+
+Table: TypeAlias = "datasets.Dataset | datasets.IterableDataset"
 
 
-class Folder:
-    """A folder of pictures, walked with its subfolders in the order of their paths.
+@dataclass(frozen=True)
+class DatasetOptions:
+    """Which part of a dataset is read, and what its columns mean. Each is named like its flag."""
 
-    A `metadata.csv` (columns `file_name`, `caption` and any others) describes the files beside and below it.
-    Which file is a picture is decided by decoding it, not by its name. Hidden files, links that lead out
-    of the folder and rows without a file stand in `skips`: nothing is lost unreported.
-    """
+    config: str = ""
+    split: str = ""
+    revision: str = ""
+    image_column: str = ""  # "": the only one that holds pictures
+    caption_column: str | None = None  # None: the only one that holds text; "": none
+    columns: tuple[str, ...] = ()  # kept as text
+    id_column: str = ""  # "": SPLIT/row number
+    streaming: bool = False
 
-    def __init__(self, path: Path) -> None:
-        """Raises InputError where `path` is not a folder or a metadata.csv cannot be read."""
-        if not path.is_dir():
-            raise InputError(f"{path} is not a folder. Give a folder of pictures.")
-        if not _is_utf8(str(path.resolve())):
-            raise InputError(f"The path of {path.name!r} is not UTF-8. Rename the folder.")
-        self.path = path
-        self.skips: list[Skip] = []  # what is left out before any file is read
-        self._root = path.resolve()
-        self._files: list[Path] = []
-        self._rows: dict[str, Row] = {}
-        self._walk(path)
-        unmatched = self._rows.keys() - {self._id(file) for file in self._files}
-        self.skips += [Skip(id, f"listed in {METADATA}, but there is no such file") for id in sorted(unmatched)]
 
-    def __len__(self) -> int:
-        """Number of files to read; some may turn out not to be pictures."""
-        return len(self._files)
+@dataclass(frozen=True)
+class Origin:
+    """What a manifest says of a dataset."""
 
-    def __iter__(self) -> Iterator[Picture | Skip]:
-        """Each file as a `Picture`, or as a `Skip` where it cannot be read."""
-        return map(self._read, self._files)
+    name: str  # hf://datasets/ORG/NAME, or a path
+    revision: str  # the commit; of local files a digest of their names, sizes and times
+    split: str = "train"
+    licence: str = ""
+    config: str = ""
 
-    def _id(self, path: Path) -> str:
-        return path.relative_to(self.path).as_posix()
 
-    def _walk(self, folder: Path) -> None:
-        try:
-            paths = sorted(folder.iterdir())
-        except OSError as error:
-            self._skip(folder, f"cannot be read: {error.strerror}")
-            return
-        for path in paths:
-            if reason := self._reason_to_skip(path):
-                self._skip(path, reason)
-            elif path.is_dir():
-                self._walk(path)
-            elif path.name == METADATA:
-                self._read_metadata(path)
-            else:
-                self._files.append(path)
+class Dataset:
+    """The rows of one split."""
 
-    def _reason_to_skip(self, path: Path) -> str:
-        """Why a path is left out before it is read; "" for no reason."""
-        if path.name.startswith("."):
-            return "hidden"
-        if not _is_utf8(path.name):
-            return "its name is not UTF-8"
-        if path.is_symlink():
+    is_lazy = False  # what comes has its bytes in memory
+
+    def __init__(self, table: Table, origin: Origin, options: DatasetOptions) -> None:
+        """Raises InputError where a column is not there, or could be any of several."""
+        self.name, self.revision, self.split, self.licence = origin.name, origin.revision, origin.split, origin.licence
+        self.skips: list[Skip] = []
+        self._is_streamed = isinstance(table, datasets.IterableDataset)
+        with _told(self.name):
+            table = table._resolve_features() if self._is_streamed else table
+        asked = (options.image_column, options.caption_column, options.columns, options.id_column)
+        self._columns = find_columns(self.name, table.features or {}, *asked)
+        self.options = {"config": origin.config} | self._columns.to_json()
+        self._stored = self._columns.stored()
+        self._table = table.select_columns(list(self._stored))
+        splits = table.info.splits or {}
+        known = splits[self.split].num_examples if self.split in splits else None
+        self.num_entries: int | None = known if self._is_streamed else len(table)
+        self._stream: Any = None
+        self._started = ""  # the state that reading was given
+
+    def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
+        """The entries from number `start` on; `state` is what `state()` gave after as many. Raises InputError."""
+        self._stream, self._started = None, state
+        return self._entries(start, self._stream_rows(start, state) if self._is_streamed else self._table_rows(start))
+
+    def _entries(self, number: int, rows: Iterator[dict[str, Any]]) -> Iterator[Picture | Skip]:
+        while True:
             try:
-                target = path.resolve(strict=True)
-            except (OSError, RuntimeError):
-                return "a link to nowhere"
-            if target.is_dir() or not target.is_relative_to(self._root):
-                return "a link to a folder or out of the folder"
-        if path.is_dir():
-            return "a bundle" if is_bundle(path) else ""
-        return "" if path.is_file() else "not a regular file"
+                row = next(rows)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise InputError(
+                    f"Reading {self.name} broke off after {number} entries: {_reason(error)} "
+                    "Start again: it goes on from the last finished shard."
+                ) from error
+            yield self._columns.entry(f"{self.split}/{number}", row)
+            number += 1
 
-    def _skip(self, path: Path, reason: str) -> None:
-        self.skips.append(Skip(self._id(path).encode(errors="backslashreplace").decode(), reason))
+    def state(self) -> str:
+        """Where reading stands, for `read`; "" where the number of entries is enough."""
+        return json.dumps(self._stream.state_dict()) if self._stream else self._started
 
-    def _read_metadata(self, path: Path) -> None:
+    def _stream_rows(self, start: int, state: str) -> Iterator[dict[str, Any]]:
+        stream = self._table.cast(self._stored)
+        if state:
+            stream.load_state_dict(json.loads(state))
+        for row in islice(stream, 0 if state else start, None):
+            self._stream = stream
+            yield row
+
+    def _table_rows(self, start: int) -> Iterator[dict[str, Any]]:
+        if start >= len(self._table):
+            return
+        rest = self._table.skip(start).with_format("arrow")  # as it is, nothing decoded
+        for table in rest.iter(BATCH_SIZE):
+            yield from table.cast(self._stored.arrow_schema).to_pylist()
+
+
+def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
+    """The pictures that `spec` names: a folder, local data files, a folder of save_to_disk, ORG/NAME on the hub.
+
+    Raises InputError where it names nothing, cannot be read, or leaves a choice that only the user can make.
+    """
+    path = Path(spec)
+    if not path.exists():
+        if HUB_NAME.fullmatch(spec):
+            return _open_hub(spec, options)
+        raise InputError(f"{spec} is not a folder. Give a folder of pictures, {KINDS}, or ORG/NAME of the hub.")
+    saved = any((path / name).is_file() for name in SAVED)
+    files = [path] if path.is_file() else [] if saved else _data_files(path)
+    if not saved and not files:
+        _refuse(spec, "a folder of pictures", options, [field.name for field in fields(options)])
+        return Folder(path)
+    kinds = sorted({file.suffix.lower() for file in files})
+    if len(kinds) > 1:
+        raise InputError(f"{spec} holds files of several kinds ({', '.join(kinds)}). Put them into a folder each.")
+    if not saved and kinds[0] not in BUILDERS:
+        raise InputError(f"{spec} is not a folder, nor {KINDS}. Give one of these, or ORG/NAME of the hub.")
+    _refuse(spec, "local", options, ["config", "revision"])
+    root = path if path.is_dir() else path.parent
+    digest = _digest(root, sorted(file for file in path.rglob("*") if file.is_file()) if saved else files)
+    with _told(spec):
+        tables = _load_saved(path) if saved else _load_files(files, BUILDERS[kinds[0]], digest)
+        split = _choose(spec, "split", list(tables), options.split)
+    return Dataset(tables[split], Origin(str(path.resolve()), digest, split), options)
+
+
+def _refuse(spec: str, what: str, options: DatasetOptions, names: list[str]) -> None:
+    for name in names:
+        if getattr(options, name) != getattr(DatasetOptions, name):
+            flag = "--" + name.replace("_", "-")
+            raise InputError(f"{flag} does not go with {spec}: it is {what}. Leave {flag} out.")
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """The files of a folder where all that are seen are data files; else none."""
+    files = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(parent, name) for name in names if not name.startswith(".") and name != "README.md"):
+            if path.suffix.lower() not in BUILDERS:
+                return []
+            files.append(path)
+    return sorted(files)
+
+
+def _digest(root: Path, files: list[Path]) -> str:
+    facts = [(path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _load_saved(folder: Path) -> dict[str, Table]:
+    saved = datasets.load_from_disk(str(folder), keep_in_memory=False)
+    return dict(saved) if isinstance(saved, dict) else {str(saved.split or "train"): saved}
+
+
+def _load_files(files: list[Path], builder: Any, digest: str) -> dict[str, Table]:
+    paths = DataFilesList([str(path.resolve()) for path in files], [(digest,)])  # not as patterns: [ ] are letters
+    stream = builder(data_files=DataFilesDict(train=paths)).as_streaming_dataset(split="train")
+    return {"train": stream.reshard()}  # Parquet by row groups: else a file of any size is read ahead into memory
+
+
+def _open_hub(spec: str, options: DatasetOptions) -> Dataset:
+    commit, licence = options.revision, ""
+    if not datasets.config.HF_HUB_OFFLINE:
+        info: Any = probe(Repo(spec, options.revision or "main", "dataset"))
+        licence = str((info.card_data or {}).get("license") or "")
+        commit = info.sha
+    with _told(spec):
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                header, *rows = list(csv.reader(file)) or [[]]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path} cannot be read: {error}. Save it as CSV in UTF-8.") from error
-        names = [name.strip() for name in header]
-        if "file_name" not in names:
-            raise InputError(f"{path} has no column file_name. Add one with the pictures' paths beside it.")
-        if len(set(names)) < len(names):
-            raise InputError(f"{path} has two columns of the same name. Rename one.")
-        for number, cells in enumerate(rows, start=2):
-            if cells:
-                self._add_row(path, number, dict(zip(names, cells, strict=False)), len(cells) > len(names))
-
-    def _add_row(self, metadata: Path, number: int, row: Row, is_cut: bool) -> None:
-        where = f"{self._id(metadata)}, row {number}"
-        name = row.pop("file_name", "")
-        id = posixpath.normpath(posixpath.join(metadata.parent.relative_to(self.path).as_posix(), name))
-        if is_cut:
-            self.skips.append(Skip(where, "more cells than the header; the rest of it is left out"))
-        if not name:
-            self.skips.append(Skip(where, "no file_name"))
-        elif id in self._rows:
-            self.skips.append(Skip(where, f"a second row for {id}; the first one counts"))
+            builder = datasets.load_dataset_builder(spec, options.config or None, revision=commit or None)
+        except ValueError:
+            _choose(spec, "config", datasets.get_dataset_config_names(spec, revision=commit or None), options.config)
+            raise
+    if commit and builder.hash != commit:  # where the hub fails, `datasets` takes whatever it has in its cache
+        raise InputError(f"{spec} at {commit} cannot be had, only a cached copy of another commit. Try again later.")
+    if builder.name == "imagefolder":
+        fetching = f"hf download {spec} --repo-type dataset --local-dir FOLDER"
+        raise InputError(f"{spec} holds loose picture files. Fetch them: {fetching}, then give FOLDER.")
+    splits = [str(name) for name in builder.config.data_files or builder.info.splits or ()]
+    split = _choose(spec, "split", splits, options.split)
+    with _told(spec):
+        # In a table, a tar's picture whose name is also that of a file here would become a mere path.
+        if options.streaming or builder.name == "webdataset":
+            table = builder.as_streaming_dataset(split=split)
         else:
-            self._rows[id] = {column: text for column, text in row.items() if column}
-
-    def _read(self, file: Path) -> Picture | Skip:
-        id = self._id(file)
-        try:
-            if file.stat().st_size > MAX_PICTURE_BYTES:
-                return Skip(id, f"larger than {MAX_PICTURE_BYTES // 2**20} MB")
-            data = file.read_bytes()
-        except OSError as error:
-            return Skip(id, f"cannot be read: {error.strerror}")
-        columns = dict(self._rows.get(id, {}))
-        return Picture(id, data, columns.pop("caption", ""), columns)
+            builder.download_and_prepare(verification_mode="no_checks")  # of the card's numbers, which may be old
+            table = builder.as_dataset(split=split)
+    origin = Origin(f"hf://datasets/{spec}", builder.hash, split, licence, builder.config.name)
+    return Dataset(table, origin, options)
 
 
-def _is_utf8(name: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in name)  # how Python spells other bytes
+def _choose(name: str, what: str, names: list[str], wanted: str) -> str:
+    """The wanted one of the names, or the only one there is. Raises InputError."""
+    if wanted in names or (not wanted and len(names) == 1):
+        return wanted or names[0]
+    problem = f"has no {what} {wanted!r}" if wanted else f"has several {what}s"
+    raise InputError(f"{name} {problem}. Choose with --{what} one of: {', '.join(names)}.")
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Raises InputError with the reason for any error."""
+    try:
+        yield
+    except ImgsearchError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name} cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, DatasetNotFoundError):  # it was there a moment before
+        return "the hub does not show it to you. Ask for access on its page, and log in: hf auth login."
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, OSError) or type(cause).__module__.split(".")[0] in ("httpx", "huggingface_hub"):
+            return reason(cause, "dataset").rstrip(".") + "."
+        error, cause = cause, cause.__cause__
+    return f"its files are damaged or of another kind ({' '.join(str(error).split())[:120]})."

@@ -1,22 +1,26 @@
 """The seam between the engine and any model that maps images and texts to one vector space; and CLIP behind it."""
 
+import json
 import threading
 import warnings
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from imgsearch.clip import ClipSpec, load_clip
+from imgsearch.clip import ClipSpec, load_clip, split_transform
 from imgsearch.device import choose_device, choose_precision
 from imgsearch.errors import not_loaded
 from imgsearch.images import within_ratio
 from imgsearch.vectors import Embeddings, normalize
 
 BATCH_SIZE = 32  # pictures or texts in one forward pass
+Prepared: TypeAlias = npt.NDArray[Any]
+"""What an encoder takes of one image; its own affair."""
 
 
 class Encoder(Protocol):
@@ -49,6 +53,24 @@ class Encoder(Protocol):
         1.0 where texts and images share all dimensions; more where an image row keeps part of its
         length in dimensions of its own.
         """
+        ...
+
+    @property
+    def preprocess(self) -> str:
+        """What it does to a picture before the model sees it, in words or JSON; stored in every manifest."""
+        ...
+
+    @property
+    def image_side(self) -> int:
+        """Pixels of the square that the model sees."""
+        ...
+
+    def prepare(self, image: Image.Image) -> Prepared:
+        """What the model takes of an upright RGB image: the part of the work that other threads can do ahead."""
+        ...
+
+    def encode_prepared(self, prepared: Sequence[Prepared]) -> Embeddings:
+        """Embed what `prepare` gave: float32 (n, dim), unit rows; row i is prepared[i]. n may be 0."""
         ...
 
     def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
@@ -93,23 +115,35 @@ class ClipEncoder:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._model, self._transform, self._tokenizer = load_clip(spec, folders, self._device)
+                self._model, transform, self._tokenizer = load_clip(spec, folders, self._device)
             self._model.eval()
+            self._scale, self._normalize = split_transform(transform)
+            facts = self._model.visual.preprocess_cfg
+            self.preprocess = json.dumps(facts, sort_keys=True)
+            self.image_side = int(np.max(facts["size"]))
             if self.precision == "bfloat16":
                 _multiply_in_bfloat16(self._model)
             self.dim = len(self.encode_texts([""])[0])
         except Exception as error:
             raise not_loaded(self.model_id, error) from error
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
-        """Embed upright RGB images: float32 (n, dim), unit rows."""
+    def prepare(self, image: Image.Image) -> Prepared:
+        """The image scaled and cropped, uint8 (side, side, 3)."""
+        return np.asarray(self._scale(within_ratio(image)))
+
+    def encode_prepared(self, prepared: Sequence[Prepared]) -> Embeddings:
+        """Embed what `prepare` gave: float32 (n, dim), unit rows."""
         import torch
 
-        def encode(batch: Sequence[Image.Image]) -> Any:
-            pixels = torch.stack([self._transform(within_ratio(image)) for image in batch])  # (n, 3, side, side)
-            return self._model.encode_image(pixels.to(self._device))
+        def encode(batch: Sequence[Prepared]) -> Any:
+            pixels = torch.from_numpy(np.stack(batch)).to(self._device)  # (n, side, side, 3)
+            return self._model.encode_image(self._normalize(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255)))
 
-        return self._encode(images, encode)
+        return self._encode(prepared, encode)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
+        """Embed upright RGB images: float32 (n, dim), unit rows."""
+        return self.encode_prepared([self.prepare(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts: float32 (n, dim), unit rows. What is beyond the model's context is cut."""

@@ -179,7 +179,7 @@ class Engine:
         _check_k(k)
         lineup = self._current
         index = _there(lineup.index)
-        rgb = open_rgb(image, name)
+        rgb = open_rgb(image, name, side=lineup.encoder.image_side)  # as the build decodes
         start = time.perf_counter()
         hits = index.search(lineup.encoder.encode_images([rgb]), k)
         return Answer(name, hits, time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Model files from the Hugging Face hub: asked for, fetched, checked. The only home of its client."""
+"""The Hugging Face hub: what it has, asked; a model's files, fetched and checked. The only home of its client."""
 
 import hashlib
 import math
@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, get_cached_repo_tree, hf_hub_url, snapshot_download
@@ -22,16 +22,17 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 from huggingface_hub.file_download import http_get
-from huggingface_hub.hf_api import ModelInfo, RepoSibling
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoSibling
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from tqdm import tqdm
 
 from imgsearch.config import cache_folder
-from imgsearch.errors import ModelError, SettingsError
+from imgsearch.errors import ImgsearchError, InputError, ModelError, SettingsError
 
 WAIT_S = 0.01  # between two looks for an answer
 PROBE_S = 3.0  # the client's own timeout does not hold for a slow name server or a hub that accepts and hangs
 
+Kind: TypeAlias = Literal["model", "dataset"]
 T = TypeVar("T")
 Choose: TypeAlias = Callable[[Collection[str]], list[str]]
 """Of a repository's file names those that are needed. Raises ModelError where they are not all there."""
@@ -41,10 +42,11 @@ OnProgress: TypeAlias = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Repo:
-    """A model repository at a revision: a branch, a tag or a commit."""
+    """A repository at a revision: a branch, a tag or a commit."""
 
     id: str  # ORG/NAME
     revision: str = "main"
+    kind: Kind = "model"
 
     @classmethod
     def parse(cls, text: str) -> "Repo":
@@ -81,11 +83,16 @@ def cached(repo: Repo, choose: Choose) -> Snapshot | None:
     return Snapshot(folder, folder.name)
 
 
-def probe(repo: Repo) -> ModelInfo:
-    """Ask the hub for the repository's commit and files: one request, PROBE_S at most. Raises ModelError."""
+def probe(repo: Repo) -> ModelInfo | DatasetInfo:
+    """Ask the hub for the repository's commit and files: one request, PROBE_S at most.
 
-    def ask() -> ModelInfo:
-        return HfApi().model_info(repo.id, revision=repo.revision, timeout=2 * PROBE_S, files_metadata=True)
+    Raises ModelError, for a dataset InputError.
+    """
+
+    def ask() -> ModelInfo | DatasetInfo:
+        api = HfApi()
+        ask_info = api.model_info if repo.kind == "model" else api.dataset_info
+        return ask_info(repo.id, revision=repo.revision, timeout=2 * PROBE_S, files_metadata=repo.kind == "model")
 
     return _aside(repo, ask, PROBE_S)
 
@@ -121,7 +128,7 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
 def _aside(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
     """What `work` returns, done in a thread that is left alone after `timeout_s`, or when the program ends.
 
-    Raises ModelError with the reason for any error.
+    Raises ModelError, for a dataset InputError, with the reason for any error.
     """
     answers: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
 
@@ -135,16 +142,20 @@ def _aside(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
     deadline = time.monotonic() + timeout_s
     while answers.empty():
         if time.monotonic() >= deadline:
-            raise ModelError(f"{repo} cannot be had: the hub did not answer within {timeout_s:.0f} s.")
+            raise _not_had(repo, f"the hub did not answer within {timeout_s:.0f} s.")
         if not threading.main_thread().is_alive():
-            raise ModelError(f"{repo} cannot be had: the program ends.")
+            raise _not_had(repo, "the program ends.")
         time.sleep(WAIT_S)
     answer, error = answers.get()
     if isinstance(error, ModelError):
         raise error
     if error:
-        raise ModelError(f"{repo} cannot be had: {_reason(error)}") from error
+        raise _not_had(repo, reason(error, repo.kind)) from error
     return cast(T, answer)
+
+
+def _not_had(repo: Repo, why: str) -> ImgsearchError:
+    return (ModelError if repo.kind == "model" else InputError)(f"{repo} cannot be had: {why}")
 
 
 def _fetch_file(repo: Repo, file: RepoSibling, folder: Path, on_bytes: Callable[[int], None]) -> None:
@@ -205,25 +216,27 @@ def _record(repo: Repo) -> Path:
     return _store(repo) / f"{repo.revision.replace('/', '--')}.txt"
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong and what to do, in words."""
+def reason(error: BaseException, kind: Kind) -> str:
+    """What went wrong between here and the hub and what to do, in words."""
     if isinstance(error, HFValidationError):
-        return "the hub has no model of such a name. Check the name."
+        return f"the hub has no {kind} of such a name. Check the name."
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set and its files are not all here. Unset it once to fetch them."
     if isinstance(error, HfHubHTTPError) and error.response is not None:
-        return _REASONS.get(error.response.status_code, f"the hub answers {error.response.status_code}. Try later.")
+        code = error.response.status_code
+        return _REASONS.get(code, f"the hub answers {code}. Try later.").replace("MODEL", kind)
     if isinstance(error, Timeout):
         return "another process is fetching it. Wait until it is done, then start again."
     if isinstance(error, OSError) and error.strerror:
         place = error.filename or "while fetching"
-        return f"{error.strerror} ({place}). Make room, or set XDG_CACHE_HOME to another folder."
+        variable = "XDG_CACHE_HOME" if kind == "model" else "HF_HOME"
+        return f"{error.strerror} ({place}). Make room, or set {variable} to another folder."
     return f"the connection to the hub failed ({type(error).__name__}). Check the network and start again."
 
 
 _REASONS = {
-    401: "the hub knows no such model, or does not show it to you (401). Check the name, or log in: hf auth login",
+    401: "the hub knows no such MODEL, or does not show it to you (401). Check the name, or log in: hf auth login",
     403: "the hub does not show it to you (403). Ask for access on its page, and log in: hf auth login",
-    404: "the hub knows no such model or revision (404). Check the name.",
+    404: "the hub knows no such MODEL or revision (404). Check the name.",
     429: "the hub has had too many requests (429). Try again in a few minutes.",
 }

@@ -17,16 +17,18 @@ ImageSource: TypeAlias = bytes | Path | Image.Image
 MAX_PIXELS = 80_000_000
 THUMBNAIL_SIDE = 320
 LONGEST_RATIO = 100  # of a picture's sides
+DRAFT_RATIO = 1.4  # at least, of what a JPEG is decoded to over what a model sees: below it scaling shows
 warnings.filterwarnings("ignore", module="PIL")  # what matters is raised, our pixel cap among it
 # What Pillow decodes by itself: nothing that starts another program (EPS) or is a document (PDF).
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
-def open_rgb(source: ImageSource, name: str = "The picture") -> Image.Image:
+def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None = None) -> Image.Image:
     """Decode to an upright 8-bit RGB image: EXIF rotation applied, transparency on white, first frame.
 
-    `name` stands for the picture in messages. Raises PictureError, before decoding where the header
-    announces more than MAX_PIXELS.
+    `name` stands for the picture in messages. With `side`, the pixels of the square that a model sees, a JPEG much
+    larger than that is decoded at a half, a quarter or an eighth of its size, which takes half the time and less.
+    Raises PictureError, before decoding where the header announces more than MAX_PIXELS.
     """
     if isinstance(source, Image.Image):
         return _to_rgb(source)
@@ -34,6 +36,8 @@ def open_rgb(source: ImageSource, name: str = "The picture") -> Image.Image:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name)
+            if side:
+                _draft(image, side)
             return _to_rgb(image)
     except PictureError:
         raise
@@ -56,7 +60,7 @@ def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
     small = image.copy()
     small.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=80)
+    small.save(buffer, "WEBP", quality=80, method=0)  # the fastest: a tenth larger, in a third of the time
     return buffer.getvalue()
 
 
@@ -68,6 +72,12 @@ def within_ratio(image: Image.Image) -> Image.Image:
     width, height = (min(side, LONGEST_RATIO * min(image.size)) for side in image.size)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image if (width, height) == image.size else image.crop((left, top, left + width, top + height))
+
+
+def _draft(image: Image.Image, side: int) -> None:
+    """Have a JPEG decoded so small that its shorter side is still enough for a model and its longer for a thumbnail."""
+    least = max(THUMBNAIL_SIDE, round(DRAFT_RATIO * side))
+    image.draft(None, (least, least))
 
 
 def _too_large(name: str) -> PictureError:

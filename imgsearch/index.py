@@ -4,22 +4,28 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import accumulate, chain
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgsearch.bundle import install, writing
 from imgsearch.errors import BundleError, InputError
-from imgsearch.manifest import FILE_NAME, Manifest, digest_file, is_bundle, read_manifest
-from imgsearch.records import Hit, Item
+from imgsearch.manifest import Card, Manifest, check_digests, named_files, read_manifest
+from imgsearch.records import BuildReport, Hit, Item
 from imgsearch.vectors import Embeddings, check_unit
 
-VECTORS = "vectors.faiss"
-ITEMS = "items.arrow"
+HUB = "hf://"
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -27,48 +33,42 @@ SCHEMA = pa.schema(
         ("columns", pa.string()),  # a JSON object of texts
         ("sha256", pa.string()),
         ("thumbnail", pa.binary()),
+        ("stamp", pa.string()),  # since format 3
     ]
 )
+LIBRARIES = ("torch", "open_clip_torch", "transformers", "timm", "faiss-cpu", "pyarrow", "pillow", "numpy", "datasets")
+
+
+class Piece(NamedTuple):
+    """Some rows of an index, with their items."""
+
+    rows: Embeddings
+    batch: pa.RecordBatch
+
+    def filter(self, mask: npt.NDArray[np.bool_]) -> "Piece":
+        """The rows where `mask`, (n,), is true."""
+        return self if mask.all() else Piece(self.rows[mask], self.batch.filter(pa.array(mask)))
 
 
 class Index:
     """Immutable: row i of the vectors is item i.
 
-    Vectors are kept in half precision (FAISS ScalarQuantizer QT_fp16): exact search, scores within 1e-3.
+    Vectors are kept in half precision (FAISS ScalarQuantizer QT_fp16: scores within 1e-3) or in float32; the search
+    is exact.
     """
 
-    def __init__(
-        self,
-        vectors: faiss.Index,
-        table: pa.Table,
-        *,
-        encoder: str,
-        source: Path,
-        revision: str = "",
-        precision: str = "float32",
-    ) -> None:
-        if vectors.ntotal != table.num_rows:
-            raise ValueError(f"{vectors.ntotal} vectors, but {table.num_rows} items")
+    def __init__(self, vectors: faiss.Index, batches: Sequence[pa.RecordBatch], card: Card) -> None:
+        self._starts = [0, *accumulate(batch.num_rows for batch in batches)]
+        if vectors.ntotal != self._starts[-1]:
+            raise ValueError(f"{vectors.ntotal} vectors, but {self._starts[-1]} items")
         self._vectors = vectors
-        self._table = table
-        self.encoder = encoder  # model_id of the encoder that made the vectors
-        self.revision = revision  # the commit of its weights
-        self.precision = precision  # of its forward pass
-        self.source = source  # the folder the pictures came from
+        self._batches = batches
+        self.card = card
 
     @classmethod
-    def from_rows(
-        cls,
-        rows: Embeddings,
-        items: Sequence[Item],
-        *,
-        encoder: str,
-        source: Path,
-        revision: str = "",
-        precision: str = "float32",
-    ) -> "Index":
+    def from_rows(cls, rows: Embeddings, items: Sequence[Item], card: Card) -> "Index":
         """An index of `rows`, float32 (n, dim) of unit length, where rows[i] belongs to items[i]."""
-        vectors = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        vectors = _empty(rows.shape[1], card.vectors)
         vectors.add(check_unit(rows, rows.shape[1]))
         columns = [
             [item.id for item in items],
@@ -76,10 +76,10 @@ class Index:
             [json.dumps(dict(item.columns), ensure_ascii=False) for item in items],
             [item.sha256 for item in items],
             [item.thumbnail for item in items],
+            [item.stamp for item in items],
         ]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-        table = pa.Table.from_arrays(arrays, schema=SCHEMA)
-        return cls(vectors, table, encoder=encoder, source=source, revision=revision, precision=precision)
+        arrays = [pa.array(column, entry.type) for column, entry in zip(columns, SCHEMA, strict=True)]
+        return cls(vectors, [pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)], card)
 
     def __len__(self) -> int:
         return int(self._vectors.ntotal)
@@ -92,25 +92,35 @@ class Index:
     @property
     def rows(self) -> Embeddings:
         """All embeddings as stored, float32 (len, dim); unit rows to 1e-3."""
-        return np.asarray(self._vectors.reconstruct_n(0, len(self)), dtype=np.float32)
+        return self._rows(0, len(self))
+
+    def row(self, row: int) -> Embeddings:
+        """One embedding as stored, float32 (dim,)."""
+        return self._rows(row, 1).ravel()
 
     def item(self, row: int) -> Item:
         """The item at a row (0 <= row < len)."""
-        fields = self._table.slice(row, 1).to_pylist()[0]
+        number = bisect_right(self._starts, row) - 1
+        fields = self._batches[number].slice(row - self._starts[number], 1).to_pylist()[0]
         return Item(**fields | {"columns": json.loads(fields["columns"])})
 
     def find(self, id: str) -> Item:
         """The item of that id. Raises InputError where there is none."""
-        row = pc.index(self._table["id"], id).as_py()
-        if row < 0:
-            raise InputError(f"The collection has no picture {id!r}.")
-        return self.item(row)
+        for start, batch in zip(self._starts, self._batches, strict=False):
+            row = pc.index(batch["id"], id).as_py()
+            if row >= 0:
+                return self.item(start + row)
+        raise InputError(f"The collection has no picture {id!r}.")
 
     def original(self, item: Item) -> bytes | None:
-        """The bytes of an item's picture, as they were indexed; None where the file is gone or changed."""
+        """The bytes of an item's picture, as they were indexed; None where there is no such file, or it is changed."""
+        source = Path(self.card.source)
+        path = source / item.id
         try:
-            data = (self.source / item.id).read_bytes()
-        except OSError:
+            if not path.resolve().is_relative_to(source.resolve()) or not path.is_file():
+                return None
+            data = path.read_bytes()
+        except (OSError, ValueError):
             return None
         # The digest holds a bundle to the pictures it was built from: it cannot name another file.
         return data if hashlib.sha256(data).hexdigest() == item.sha256 else None
@@ -127,102 +137,108 @@ class Index:
         found = zip(rows[0].tolist(), scores[0].tolist(), strict=True)
         return [Hit(rank, self.item(row), score) for rank, (row, score) in enumerate(found, start=1)]
 
-    def save(self, bundle: Path) -> None:
-        """Write the bundle: into a temporary sibling first, which then takes its place.
+    def pieces(self) -> Iterator[Piece]:
+        """The index block by block, as it was built."""
+        for start, batch in zip(self._starts, self._batches, strict=False):
+            yield Piece(self._rows(start, batch.num_rows), batch)
 
-        An older bundle there is replaced; anything else is left alone. Raises InputError where it cannot be written.
+    def column(self, name: str) -> Iterator[str]:
+        """The texts of a column of the items ("id", "sha256" or "stamp"), row by row."""
+        for batch in self._batches:
+            yield from batch[name].to_pylist() if name in batch.schema.names else [""] * batch.num_rows
+
+    def save(self, bundle: Path, report: BuildReport | None = None) -> None:
+        """Write the bundle. An older one there is replaced at once; anything else is left alone.
+
+        Raises InputError where it cannot be written, or is being written by another process.
         """
-        check_target(bundle)
-        target = bundle.resolve()
-        sibling = target.with_name(f".{target.name}.{os.getpid()}.new")
-        shutil.rmtree(sibling, ignore_errors=True)
-        try:
-            sibling.mkdir()
-            self._write(sibling, target)
-            _replace(sibling, target)
-        except (OSError, RuntimeError) as error:  # FAISS raises the latter
-            raise _cannot_write(bundle, error) from error
-        finally:
-            shutil.rmtree(sibling, ignore_errors=True)
-
-    def _write(self, folder: Path, bundle: Path) -> None:
-        faiss.write_index(self._vectors, str(folder / VECTORS))
-        with pa.ipc.new_file(folder / ITEMS, SCHEMA) as writer:
-            writer.write_table(self._table)
-        manifest = Manifest(
-            encoder=self.encoder,
-            revision=self.revision,
-            precision=self.precision,
-            dim=self.dim,
-            num_items=len(self),
-            source=Path(os.path.relpath(self.source.resolve(), bundle)).as_posix(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            files={name: digest_file(folder / name) for name in (VECTORS, ITEMS)},
-        )
-        (folder / FILE_NAME).write_text(manifest.to_text(), "utf-8", newline="\n")
-        for path in (*folder.iterdir(), folder):
-            _sync(path)
+        with writing(bundle) as work:
+            write(bundle, work, self.pieces(), self.card, report)
 
     @classmethod
     def load(cls, bundle: Path) -> "Index":
-        """Open a bundle after checking its digests; the items stay on disk, mapped into memory.
+        """Open a bundle after checking its sizes, and the digests of files up to 256 MB; it stays on disk, mapped.
 
         Raises BundleError where it is missing, damaged or of a newer format.
         """
-        manifest = read_manifest(bundle)
+        names = named_files(bundle)
         try:
-            vectors = faiss.read_index(str(bundle / VECTORS))
-            table = pa.ipc.open_file(pa.memory_map(str(bundle / ITEMS))).read_all()
-            if (vectors.d, vectors.ntotal) != (manifest.dim, manifest.num_items) or table.schema != SCHEMA:
-                raise ValueError("the files do not fit the manifest")
-            return cls(
-                vectors,
-                table,
-                encoder=manifest.encoder,
-                source=bundle / manifest.source,
-                revision=manifest.revision,
-                precision=manifest.precision,
-            )
-        except (RuntimeError, OSError, ValueError, pa.ArrowInvalid) as error:
+            manifest = read_manifest(bundle)
+            check_digests(bundle, manifest)
+            return cls._open(bundle, manifest)
+        except (BundleError, RuntimeError, OSError, ValueError, pa.ArrowInvalid) as error:
+            if named_files(bundle) != names:  # it was replaced in this moment
+                return cls.load(bundle)
+            if isinstance(error, BundleError):
+                raise
             raise BundleError(f"The bundle {bundle} cannot be opened: {error}. Build it again.") from error
 
+    @classmethod
+    def _open(cls, bundle: Path, manifest: Manifest) -> "Index":
+        # Of the two flags that map a file, this one does; the other reads it all into memory.
+        vectors = faiss.read_index(str(bundle / manifest.file(".faiss")), faiss.IO_FLAG_MMAP_IFC)
+        reader = pa.ipc.open_file(pa.memory_map(str(bundle / manifest.file(".arrow"))))
+        names = SCHEMA.names if manifest.format_version > 2 else SCHEMA.names[:-1]
+        if (vectors.d, vectors.ntotal) != (manifest.dim, manifest.num_items) or reader.schema.names != names:
+            raise ValueError("the files do not fit the manifest")
+        source = manifest.source if manifest.source.startswith(HUB) else str(bundle.resolve() / manifest.source)
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        return cls(vectors, batches, replace(manifest, source=source))
 
-def check_target(bundle: Path) -> None:
-    """Raise InputError where a bundle cannot be saved at that path, or would take the place of something else."""
+    def _rows(self, start: int, count: int) -> Embeddings:
+        if not count:
+            return np.zeros((0, self.dim), np.float32)
+        return np.asarray(self._vectors.reconstruct_n(start, count), dtype=np.float32)
+
+
+def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report: BuildReport | None = None) -> None:
+    """Write a bundle of pieces, one after the other, in the memory that their vectors take.
+
+    `work` is the folder that `writing(bundle)` gave. Raises OSError; InputError where FAISS cannot write.
+    """
+    rest = iter(pieces)
+    first = next(rest)
+    folder = work / "new"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     try:
-        bundle.resolve().parent.mkdir(parents=True, exist_ok=True)
-        is_free = not bundle.exists() or (bundle.is_dir() and not any(bundle.iterdir()))
-    except (OSError, RuntimeError) as error:
-        raise _cannot_write(bundle, error) from error
-    if not is_free and not is_bundle(bundle):
-        raise InputError(f"{bundle} exists and is not a bundle. Give another path.")
-
-
-def _cannot_write(bundle: Path, error: Exception) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return InputError(f"{bundle} cannot be written: {reason}. Give another path, or make room.")
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows opens no folders
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
+        dim = first.rows.shape[1]
+        vectors = _empty(dim, card.vectors)
+        codes, items, stored = folder / "codes", folder / "items.arrow", folder / "vectors.faiss"
+        with codes.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
+            for piece in chain([first], rest):
+                file.write(vectors.sa_encode(piece.rows).tobytes() if len(piece.rows) else b"")
+                writer.write_batch(_current(piece.batch))
+        if codes.stat().st_size:
+            vectors.add_sa_codes(np.memmap(codes, np.uint8, "r").reshape(-1, vectors.sa_code_size()))
+        codes.unlink()
+        faiss.write_index(vectors, str(stored))
+        manifest = Manifest(**card.card() | _facts(card, bundle), dim=dim, num_items=vectors.ntotal, files={})
+        install((stored, items), bundle.resolve(), manifest, report)
+    except RuntimeError as error:  # of FAISS
+        raise InputError(f"{bundle} cannot be written: {error}. Make room and start again.") from error
     finally:
-        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _replace(sibling: Path, bundle: Path) -> None:
-    """Put `sibling` in the place of `bundle`; the old one is moved aside first, and back if that fails."""
-    old = bundle.with_name(f".{bundle.name}.{os.getpid()}.old")
-    if bundle.exists():
-        bundle.rename(old)
-    try:
-        sibling.rename(bundle)
-    except OSError:
-        if old.exists():
-            old.rename(bundle)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-    _sync(bundle.parent)
+def _empty(dim: int, kind: str) -> faiss.Index:
+    if kind == "float32":
+        return faiss.IndexFlatIP(dim)
+    return faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+
+
+def _current(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch in today's columns: format 2 and older had no stamps."""
+    if batch.schema.names == SCHEMA.names:
+        return batch
+    return pa.RecordBatch.from_arrays([*batch.columns, pa.array([""] * batch.num_rows)], schema=SCHEMA)
+
+
+def _facts(card: Card, bundle: Path) -> dict[str, Any]:
+    """What a manifest says of this moment and place."""
+    is_path = card.source and not card.source.startswith(HUB)
+    return {
+        "source": Path(os.path.relpath(card.source, bundle.resolve())).as_posix() if is_path else card.source,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }

@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from imgsearch.errors import BundleError
 
-FORMAT_VERSION = 2  # 1 had no revision
+FORMAT_VERSION = 3  # 1 had no revision, 2 no names by content and little about the source
 FILE_NAME = "manifest.json"
+MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # what vectors that are compared have in common
 MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
 
 
@@ -22,48 +23,73 @@ class FileDigest:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a bundle holds and which encoder made it."""
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Which encoder made vectors of which pictures, and how they are kept."""
 
     encoder: str  # model_id
-    precision: str  # of the encoder's forward pass
+    revision: str = ""  # the commit of its weights
+    precision: str = "float32"  # of its forward pass
+    preprocess: str = ""  # what it does to a picture before
+    vectors: str = "float16"  # how they are kept: "float16" or "float32"
+    thumbnails: bool = True  # whether there are any
+    source: str = ""  # where the pictures came from: a path, in a manifest relative to the bundle, or hf://datasets/...
+    source_revision: str = ""
+    split: str = ""
+    licence: str = ""
+    part: str = ""  # "2/3" of a build that was divided
+
+    def card(self) -> dict[str, Any]:
+        """The fields that stand above."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(Card)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Card):
+    """What a bundle holds and which encoder made it."""
+
     dim: int
     num_items: int
-    source: str  # the folder the pictures came from, relative to the bundle
     created: str  # ISO 8601, UTC
-    files: Mapping[str, FileDigest]  # every other file of the bundle
-    revision: str = ""  # the commit of the encoder's weights
+    files: Mapping[str, FileDigest]  # those that are searched
+    libraries: Mapping[str, str] = field(default_factory=dict)  # versions of what took part
     format_version: int = FORMAT_VERSION
+
+    def file(self, suffix: str) -> str:
+        """The name of the file of that kind. Raises ValueError where there is none."""
+        names = [name for name in self.files if name.endswith(suffix)]
+        if len(names) != 1:
+            raise ValueError(f"{len(names)} files {suffix}")
+        return names[0]
 
     def to_text(self) -> str:
         """The text of manifest.json: the fields, then the digest of all that stands before it."""
-        fields = asdict(self)
-        return _render(fields | {"digest": _digest(fields)})
+        values = asdict(self)
+        return _render(values | {"digest": _digest(values)})
 
     @classmethod
     def from_text(cls, text: str) -> "Manifest":
         """Raises ValueError where `text` is not what `to_text` wrote, to the letter; BundleError for a newer format."""
-        fields = json.loads(text)
-        if not isinstance(fields, dict):
+        values = json.loads(text)
+        if not isinstance(values, dict):
             raise ValueError("not a manifest")
-        version = fields.get("format_version")
+        version = values.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise BundleError(
                 f"it has format {version}, this imgsearch reads up to {FORMAT_VERSION}. Update imgsearch."
             )
-        digest = fields.pop("digest", None)
-        if digest != _digest(fields) or text != _render(fields | {"digest": digest}):
+        digest = values.pop("digest", None)
+        if digest != _digest(values) or text != _render(values | {"digest": digest}):
             raise ValueError("the digest does not match")
         try:
-            files = {name: FileDigest(**entry) for name, entry in fields.pop("files").items()}
-            return cls(**fields, files=files)
+            files = {name: FileDigest(**entry) for name, entry in values.pop("files").items()}
+            return cls(**values, files=files)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("the fields are not those of a manifest") from error
 
 
 def read_manifest(bundle: Path) -> Manifest:
-    """Read a bundle's manifest and check its files' sizes, and digests up to MAX_DIGEST_BYTES.
+    """Read a bundle's manifest, and check that its files are there and of their size.
 
     Raises BundleError where the bundle is missing, damaged or of a newer format.
     """
@@ -79,17 +105,14 @@ def read_manifest(bundle: Path) -> Manifest:
         path = bundle / name
         if Path(name).name != name or not path.is_file() or path.stat().st_size != digest.num_bytes:
             raise _damaged(bundle, name)
-        if digest.num_bytes <= MAX_DIGEST_BYTES and digest_file(path) != digest:
-            raise _damaged(bundle, name)
     return manifest
 
 
-def is_bundle(folder: Path) -> bool:
-    """Whether `folder` holds the files of a bundle and nothing else; they may be damaged, the manifest may not."""
-    try:
-        return {path.name for path in folder.iterdir()} <= {FILE_NAME, *_parse(folder).files}
-    except (BundleError, OSError, ValueError):
-        return False
+def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGEST_BYTES) -> None:
+    """Raise BundleError where a file of at most `max_bytes` is not as it was written."""
+    for name, digest in manifest.files.items():
+        if digest.num_bytes <= max_bytes and digest_file(bundle / name) != digest:
+            raise _damaged(bundle, name)
 
 
 def digest_file(path: Path) -> FileDigest:
@@ -97,6 +120,14 @@ def digest_file(path: Path) -> FileDigest:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return FileDigest(path.stat().st_size, sha256)
+
+
+def named_files(folder: Path) -> set[str]:
+    """The files that a folder's manifest names; none where it has no manifest that can be read."""
+    try:
+        return set(_parse(folder).files)
+    except (BundleError, OSError, ValueError):
+        return set()
 
 
 def _parse(bundle: Path) -> Manifest:
@@ -107,9 +138,9 @@ def _damaged(bundle: Path, name: str) -> BundleError:
     return BundleError(f"The bundle {bundle} is damaged: {name} is not as it was written. Build it again.")
 
 
-def _render(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+def _render(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_render(fields).encode()).hexdigest()
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_render(values).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """The records that travel between the modules: frozen, with what the command line prints of them as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,10 +9,11 @@ from typing import Any
 class Picture:
     """Undecoded input of a build."""
 
-    id: str  # a folder's: the path relative to it, with "/"
-    data: bytes
+    id: str  # a folder's: the path relative to it, with "/"; a dataset's: SPLIT/row number
+    read: Callable[[], bytes]  # raises PictureError
     caption: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)  # the rest of its metadata row
+    stamp: str = ""  # of a file: an equal one means that it was not changed; "" where only the bytes can tell
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Item:
     caption: str
     columns: Mapping[str, str]
     sha256: str  # hex digest of the picture's bytes
-    thumbnail: bytes = field(repr=False)  # WebP
+    thumbnail: bytes = field(repr=False)  # WebP; empty where the bundle keeps none
+    stamp: str = ""  # of the picture
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,38 @@ class Description:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did."""
+    """What a build did, over all the runs that it took."""
 
-    num_items: int
-    skipped: list[Skip]
-    seconds: float
+    num_items: int = 0
+    num_encoded: int = 0  # less than num_items where vectors of earlier work were taken over
+    num_duplicates: int = 0  # items whose picture is, byte by byte, that of an earlier item
+    skipped: list[Skip] = field(default_factory=list)
+    seconds: float = 0.0
+    stages: Mapping[str, float] = field(default_factory=dict)  # seconds of each, added up over the workers
+    changes: Mapping[str, int] = field(default_factory=dict)  # of an update: added, changed, renamed, removed
+
+    def __add__(self, other: "BuildReport") -> "BuildReport":
+        """The report of two parts of a collection."""
+        names = {**self.stages, **other.stages}
+        return BuildReport(
+            self.num_items + other.num_items,
+            self.num_encoded + other.num_encoded,
+            self.num_duplicates + other.num_duplicates,
+            self.skipped + other.skipped,
+            self.seconds + other.seconds,
+            {name: self.stages.get(name, 0) + other.stages.get(name, 0) for name in names},
+        )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"seconds": round(self.seconds, 2)}
+        rate = self.num_items / self.seconds if self.seconds else 0.0
+        stages = {name: round(seconds, 2) for name, seconds in self.stages.items()}
+        return asdict(self) | {"seconds": round(self.seconds, 2), "stages": stages, "pictures_per_s": round(rate, 1)}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "BuildReport":
+        """What `to_json` gave."""
+        skipped = [Skip(**skip) for skip in fields["skipped"]]
+        return cls(**{name: value for name, value in fields.items() if name != "pictures_per_s"} | {"skipped": skipped})
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ NUM_SEMANTIC = 384
 SIDE = 224  # pixels of the classifier's square input
 MAX_TOKENS = 512
 BATCH_SIZE = 64  # texts encoded at a time
+NUM_PICTURES = 8  # encoded at a time: on a CPU twice as fast as 32
 
 # Found by `eval` on the example photos; each is the middle of a broad optimum.
 TEMPERATURE = 1.7  # softens the classes, so that the related ones take part
@@ -55,6 +56,8 @@ class StarterEncoder:
     revision = ""
     precision = "float32"
     dim = NUM_FEATURES + NUM_SEMANTIC
+    preprocess = f"the whole picture, bicubic to {SIDE} x {SIDE}; an object on plain ground in shape, with a margin"
+    image_side = SIDE
     text_scale = 1 / sqrt(SEMANTIC_SHARE)
 
     def __init__(self) -> None:
@@ -63,18 +66,38 @@ class StarterEncoder:
         self._labels = np.load(LABELS, allow_pickle=False).astype(np.float32)  # (1000, 384)
         self.classes = read_classes()
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
-        """Embed upright RGB images: float32 (n, dim), unit rows."""
-        if not images:
-            return np.zeros((0, self.dim), np.float32)
+    def prepare(self, image: Image.Image) -> Pixels:
+        """(3, 224, 224) float32 in -1..1: the whole picture, squashed; an object on plain ground keeps its shape."""
+        ground = _plain_ground(image)
+        if ground is None:
+            square = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        else:
+            scale = OBJECT_SHARE * SIDE / max(image.size)
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            square = Image.new("RGB", (SIDE, SIDE), ground)
+            square.paste(image.resize(size, Image.Resampling.BICUBIC), ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
+        return np.asarray(square, np.float32).transpose(2, 0, 1) / 127.5 - 1
+
+    def encode_prepared(self, prepared: Sequence[Pixels]) -> Embeddings:
+        """Embed what `prepare` gave: float32 (n, dim), unit rows."""
+        starts = range(0, len(prepared), NUM_PICTURES)
+        batches = [self._encode_batch(np.stack(prepared[start : start + NUM_PICTURES])) for start in starts]
+        return np.concatenate(batches) if batches else np.zeros((0, self.dim), np.float32)
+
+    def _encode_batch(self, pixels: Pixels) -> Embeddings:
+        """(n, dim) of (n, 3, 224, 224)."""
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.stack([_pixels(image) for image in images]))  # (n, 3, 224, 224)
-            features = self._image_model.forward_head(self._image_model.forward_features(pixels), pre_logits=True)
+            states = self._image_model.forward_features(torch.from_numpy(pixels))
+            features = self._image_model.forward_head(states, pre_logits=True)
             best = (self._image_model.get_classifier()(features) / TEMPERATURE).softmax(1).topk(NUM_CLASSES)
         weights, classes = best.values.numpy(), best.indices.numpy()  # (n, 100) each
         semantic = normalize(np.einsum("nc,ncd->nd", weights, self._labels[classes]))  # (n, 384)
         parts = normalize(features.numpy()) * sqrt(1 - SEMANTIC_SHARE), semantic * sqrt(SEMANTIC_SHARE)
         return np.hstack(parts, dtype=np.float32)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
+        """Embed upright RGB images: float32 (n, dim), unit rows."""
+        return self.encode_prepared([self.prepare(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts: float32 (n, dim), unit rows; only the semantic dimensions are not zero."""
@@ -158,19 +181,6 @@ def _phrasings(name: str, hypernyms: list[str]) -> tuple[str, str, str]:
     article = "an" if name[0].lower() in "aeiou" else "a"
     kinds = f"{name}, a kind of {', '.join(hypernyms[:3])}" if hypernyms else name
     return f"a photo of a {name}", kinds, f"This is {article} {name}, a type of {(hypernyms or [name])[0]}."
-
-
-def _pixels(image: Image.Image) -> Pixels:
-    """(3, 224, 224) float32 in -1..1: the whole picture, squashed; an object on plain ground keeps its shape."""
-    ground = _plain_ground(image)
-    if ground is None:
-        square = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    else:
-        scale = OBJECT_SHARE * SIDE / max(image.size)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        square = Image.new("RGB", (SIDE, SIDE), ground)
-        square.paste(image.resize(size, Image.Resampling.BICUBIC), ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
-    return np.asarray(square, np.float32).transpose(2, 0, 1) / 127.5 - 1
 
 
 def _plain_ground(image: Image.Image) -> tuple[int, int, int] | None:

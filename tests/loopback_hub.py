@@ -1,4 +1,4 @@
-"""A Hugging Face hub for models on the loopback interface, which can also fail in the ways that a real one does."""
+"""A Hugging Face hub of models and datasets on the loopback interface, which can also fail as a real one does."""
 
 import hashlib
 import json
@@ -13,8 +13,12 @@ from urllib.parse import unquote
 
 LFS_BYTES = 100_000
 POLL_S = 0.02
-API = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)(?:/(?P<what>revision|tree)/(?P<rev>[^/]+)(?:/(?P<path>.+))?)?")
-RESOLVE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/(?P<what>resolve)/(?P<rev>[^/]+)/(?P<path>.+)")
+API = re.compile(
+    r"/api/(?P<kind>models/|datasets/)(?P<repo>[^/]+/[^/]+)"
+    r"(?:/(?P<what>revision|tree)/(?P<rev>[^/]+)(?:/(?P<path>.+))?)?"
+)
+RESOLVE = re.compile(r"/(?P<kind>datasets/)?(?P<repo>[^/]+/[^/]+)/(?P<what>resolve)/(?P<rev>[^/]+)/(?P<path>.+)")
+LICENCE = re.compile(rb"^license: *(.+)$", re.MULTILINE)
 
 
 class Request(NamedTuple):
@@ -41,11 +45,15 @@ class Hang:
 
 @dataclass(frozen=True)
 class Cut:
-    """Sends nothing of a file (without a name, the largest) beyond its first `after` bytes, then closes or stalls."""
+    """Sends nothing of a file (without a name, the largest) beyond its first `after` bytes, then closes or stalls.
+
+    With `once` it is over when one answer was cut.
+    """
 
     after: int
     name: str = ""
     stall: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,17 @@ class Blob:
         self.listed = {"type": "file", "path": path, "rfilename": path, **facts}
 
 
+def children(entries: list[dict[str, Any]], folder: str) -> list[dict[str, Any]]:
+    """Of all files below a folder those directly in it, and its subfolders."""
+    names = [entry["path"].removeprefix(folder) for entry in entries]
+    folders = sorted({folder + name.split("/")[0] for name in names if "/" in name})
+    oid = "0" * 40
+    return [
+        *({"type": "directory", "path": path, "oid": oid} for path in folders),
+        *(entry for entry, name in zip(entries, names, strict=True) if "/" not in name),
+    ]
+
+
 class LoopbackHub:
     """`with LoopbackHub() as hub:` serves the folders given to `hub.add` at `hub.url`."""
 
@@ -85,7 +104,7 @@ class LoopbackHub:
         self.requests: list[Request] = []
         self.fault: Status | Hang | Cut | Corrupt | Slow | None = None
         self.closed = threading.Event()
-        self.repos: dict[str, dict[str, dict[str, Blob]]] = {}
+        self.repos: dict[str, dict[str, dict[str, Blob]]] = {}  # a dataset's name begins with datasets/
         self._server = _Server(("127.0.0.1", 0), partial(_Handler, self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -98,8 +117,9 @@ class LoopbackHub:
         self._server.shutdown()
         self._server.server_close()
 
-    def add(self, repo: str, folder: Path) -> str:
+    def add(self, repo: str, folder: Path, kind: str = "model") -> str:
         """Makes the files of `folder` a new commit on main, and returns its hash."""
+        repo = f"datasets/{repo}" if kind == "dataset" else repo
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         files = {name: Blob(name, path.read_bytes()) for name, path in paths.items()}
         sha = hashlib.sha1("".join(f"{name}\0{blob.sha256}\n" for name, blob in files.items()).encode()).hexdigest()
@@ -148,11 +168,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(fault.code, b"the hub was told to answer this", dict(fault.headers))
         elif match := API.fullmatch(path) or RESOLVE.fullmatch(path):
             repo, what, revision, file = (unquote(match[name] or "") for name in ("repo", "what", "rev", "path"))
-            self.find(repo, what, revision, file, details="blobs=true" in query)
+            repo = f"datasets/{repo}" if match["kind"] == "datasets/" else repo
+            self.find(repo, what, revision, file, query.lower())
         else:
             self.missing("RepoNotFound")
 
-    def find(self, repo: str, what: str, revision: str, path: str, *, details: bool) -> None:
+    def find(self, repo: str, what: str, revision: str, path: str, query: str) -> None:
         commits = self.hub.repos.get(repo, {})
         sha = list(commits)[-1] if commits and revision in ("", "main") else revision
         files = commits.get(sha, {})
@@ -166,11 +187,13 @@ class _Handler(BaseHTTPRequestHandler):
             largest = max(files, key=lambda name: files[name].size)
             self.send_blob(files[path], sha, {path} | ({""} if path == largest else set()))
         elif what == "tree":
-            self.reply(200, json.dumps(below).encode(), {"Content-Type": "application/json"})
+            self.reply_json(below if "recursive=false" not in query else children(below, folder))
         else:
-            siblings = [entry if details else {"rfilename": entry["rfilename"]} for entry in below]
-            info = {"id": repo, "sha": sha, "private": False, "gated": False, "tags": [], "siblings": siblings}
-            self.reply(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
+            siblings = [entry if "blobs=true" in query else {"rfilename": entry["rfilename"]} for entry in below]
+            licence = LICENCE.search(files["README.md"].data) if "README.md" in files else None
+            card = {"license": licence[1].decode()} if licence else None
+            info = {"id": repo.removeprefix("datasets/"), "sha": sha, "private": False, "gated": False, "tags": []}
+            self.reply_json(info | {"siblings": siblings, "cardData": card})
 
     def send_blob(self, blob: Blob, sha: str, names: set[str]) -> None:
         fault, data, start, end = self.hub.fault, blob.data, 0, blob.size
@@ -196,11 +219,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.closed.wait(pace.seconds)
         if cut and cut.stall:
             self.hub.wait_while(cut)
+        if cut and cut.once:
+            self.hub.fault = None
         self.close_connection = self.close_connection or cut is not None
         return None
 
     def missing(self, code: str, headers: dict[str, str] | None = None) -> None:
         self.reply(404, code.encode(), {"X-Error-Code": code, **(headers or {})})
+
+    def reply_json(self, value: object) -> None:
+        self.reply(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.head(status, len(body), headers)

@@ -115,9 +115,11 @@ def test_a_bundle_that_cannot_be_used_leaves_describe(
     copy_bundle: Callable[[], Path], examples: Path, starter_bundle: Path, tmp_path: Path
 ) -> None:
     from imgsearch.index import Index
+    from imgsearch.manifest import Card
 
     index = Index.load(starter_bundle)
-    foreign = Index.from_rows(index.rows[:3], [index.item(0)] * 3, encoder="ViT-B-32/openai", source=tmp_path)
+    card = Card(encoder="ViT-B-32/openai", source=str(tmp_path))
+    foreign = Index.from_rows(index.rows[:3], [index.item(row) for row in range(3)], card)
     foreign.save(tmp_path / "foreign")
     with running_app("--index", str(tmp_path / "foreign")) as (url, process):
         client = Client(url, verbose=False)

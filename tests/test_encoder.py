@@ -15,10 +15,10 @@ from PIL import Image
 from imgsearch.build import build_index
 from imgsearch.clip import ClipSpec
 from imgsearch.collection import open_collection
-from imgsearch.dataset import Folder
 from imgsearch.device import PRECISIONS, check_precision, choose_device, choose_precision
 from imgsearch.encoder import Classifier, ClipEncoder, Encoder
 from imgsearch.errors import BundleError, ModelError, SettingsError
+from imgsearch.folder import Folder
 from imgsearch.images import open_rgb
 from imgsearch.index import Index
 from imgsearch.starter import LABELS, NUM_FEATURES, MiniLm, embed_labels
@@ -378,7 +378,7 @@ def test_the_starter_collection_opens_for_any_encoder(
     assert (len(index), index.dim, encoder.count) == (228, 32, 228)
     assert np.abs(index.rows - collection_rows["clip"]).max() < 2e-3  # kept in half precision
     assert [index.item(row) for row in range(228)] == [shipped.item(row) for row in range(228)]
-    assert (index.encoder, index.revision, index.precision) == (encoder.model_id, "", "float32")
+    assert (index.card.encoder, index.card.revision, index.card.precision) == (encoder.model_id, "", "float32")
     assert index.original(index.item(0)) == shipped.original(shipped.item(0)) is not None
     assert steps == sorted(set(steps)) and steps[0] == (0, 228) and {total for _, total in steps} == {228}
 
@@ -401,7 +401,7 @@ def test_each_encoder_has_vectors_of_its_own(
     encoders = [clips["siglip"], load(tiny / "siglip", "bfloat16")]
     indexes = [open_collection(starter_bundle, encoder, lambda done, total: None) for encoder in encoders]
     assert len(list(empty_cache.iterdir())) == 2
-    assert [index.precision for index in indexes] == ["float32", "bfloat16"]
+    assert [index.card.precision for index in indexes] == ["float32", "bfloat16"]
 
 
 def test_pictures_that_are_gone_are_read_from_their_thumbnails(

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from imgsearch.build import build_index
-from imgsearch.dataset import Folder
 from imgsearch.encoder import Encoder
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError, ModelError, PictureError, SettingsError
+from imgsearch.folder import Folder
 from imgsearch.images import open_rgb
 from imgsearch.index import Index
-from imgsearch.manifest import read_manifest
+from imgsearch.manifest import Card, read_manifest
 
 
 def test_search_finds_by_meaning(engine: Engine) -> None:
@@ -88,7 +88,8 @@ def test_a_changed_file_is_not_shown_as_the_item(folder: Path, tmp_path: Path, e
 def test_a_bundle_without_its_encoder_says_why_and_describes(starter_bundle: Path, tmp_path: Path) -> None:
     index = Index.load(starter_bundle)
     items = [index.item(row) for row in range(3)]
-    Index.from_rows(index.rows[:3], items, encoder="ViT-B-32/openai", source=tmp_path).save(tmp_path / "bundle")
+    card = Card(encoder="ViT-B-32/openai", source=str(tmp_path))
+    Index.from_rows(index.rows[:3], items, card).save(tmp_path / "bundle")
     engine = Engine(tmp_path / "bundle")
     with pytest.raises(ModelError, match=r"ViT-B-32/openai.*Use ViT-B-32-quickgelu/openai"):
         engine.search("a dog")

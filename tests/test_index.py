@@ -9,7 +9,7 @@ import pytest
 
 from imgsearch.errors import BundleError, InputError
 from imgsearch.index import Index
-from imgsearch.manifest import read_manifest
+from imgsearch.manifest import Card, read_manifest
 from imgsearch.records import Item
 from imgsearch.vectors import Embeddings, normalize
 
@@ -20,7 +20,7 @@ def make_rows(num_rows: int, dim: int = 32) -> Embeddings:
 
 def make_index(rows: Embeddings) -> Index:
     items = [Item(f"{i}.jpg", f"caption {i}", {"n": str(i)}, "0" * 64, b"webp") for i in range(len(rows))]
-    return Index.from_rows(rows, items, encoder="test/encoder", source=Path("pictures"))
+    return Index.from_rows(rows, items, Card(encoder="test/encoder", source=str(Path("pictures").resolve())))
 
 
 def test_search_equals_brute_force() -> None:
@@ -119,7 +119,7 @@ def test_a_newer_format_is_named(copy_bundle: Callable[[], Path]) -> None:
     bundle = copy_bundle()
     fields = json.loads((bundle / "manifest.json").read_text("utf-8"))
     (bundle / "manifest.json").write_text(json.dumps(fields | {"format_version": 99, "more": 1}), "utf-8")
-    with pytest.raises(BundleError, match=r"format 99.*up to 2"):
+    with pytest.raises(BundleError, match=r"format 99.*up to 3"):
         Index.load(bundle)
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from imgsearch.build import build_index
-from imgsearch.dataset import Folder
 from imgsearch.engine import Engine
 from imgsearch.errors import BundleError, InputError, ModelError, SettingsError
+from imgsearch.folder import Folder
 from imgsearch.lineup import FAILED
 from imgsearch.models import STARTER_ID, load_encoder
 
@@ -53,7 +53,7 @@ def test_auto_answers_at_once_and_swaps_behind(full_hub: LoopbackHub, starter_bu
     status = engine.status
     assert (status.encoder, status.captioner, status.problems) == (SIGLIP_ID, BLIP, [])
     assert status.is_complete and status.num_items == 228 and status.progress is None
-    assert engine.index.revision == engine.encoder.revision == full_hub.commit(SIGLIP)
+    assert engine.index.card.revision == engine.encoder.revision == full_hub.commit(SIGLIP)
     assert engine.similar(photo).hits[0].item.id == "skimage/chelsea.jpg"
     assert engine.describe(photo).tags
 

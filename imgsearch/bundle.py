@@ -1,0 +1,130 @@
+"""The folder of a bundle: who may write it, and how new files take the place of old ones at once.
+
+Data files have their digest in their name, so new ones stand beside the old until the manifest, which names them, is
+replaced: that one rename is the change. Killed at any moment, a bundle is the old one or the new one.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from imgsearch.errors import InputError
+from imgsearch.manifest import FILE_NAME, FileDigest, Manifest, digest_file, named_files
+from imgsearch.records import BuildReport
+
+REPORT = "report.json"
+DATA_FILE = re.compile(r"(vectors|items)-[0-9a-f]{16}\.(faiss|arrow)")
+
+
+def check_target(bundle: Path) -> None:
+    """Raise InputError where a bundle cannot be saved at that path, or would take the place of something else."""
+    try:
+        bundle.resolve().parent.mkdir(parents=True, exist_ok=True)
+        is_free = not bundle.exists() or bundle.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise cannot_write(bundle, error) from error
+    if not is_free or (bundle.exists() and not _holds_no_other(bundle)):
+        raise InputError(f"{bundle} exists and is not a bundle. Give another path.")
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether `folder` holds the files of a bundle and nothing else; they may be damaged, the manifest may not."""
+    return bool(named_files(folder)) and _holds_no_other(folder)
+
+
+@contextmanager
+def writing(bundle: Path) -> Iterator[Path]:
+    """The only writer of a bundle, and a folder beside it for its work; what is left there stays for the next one.
+
+    Raises InputError where there is another writer, or no place to write.
+    """
+    check_target(bundle)
+    target = bundle.resolve()
+    work = target.with_name(f".{target.name}.build")
+    lock = FileLock(work / "lock", timeout=0)
+    try:
+        work.mkdir(exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{bundle} is being written by another process. Wait until it is done.") from None
+    except OSError as error:
+        raise cannot_write(bundle, error) from error
+    try:
+        yield work
+    except OSError as error:
+        raise cannot_write(bundle, error) from error
+    finally:
+        lock.release()
+        with suppress(OSError):
+            if {path.name for path in work.iterdir()} <= {"lock"}:
+                shutil.rmtree(work)
+
+
+def install(files: Sequence[Path], bundle: Path, manifest: Manifest, report: BuildReport | None) -> None:
+    """Move finished files into the bundle, and put its manifest, which is to name them, in place of the old one."""
+    digests = {path: digest_file(path) for path in files}
+    named = {_name(path, digest): digest for path, digest in digests.items()}
+    bundle.mkdir(exist_ok=True)
+    for path, digest in digests.items():
+        _sync(path)
+        path.replace(bundle / _name(path, digest))
+    folder = files[0].parent
+    if report:
+        _put(folder / REPORT, json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n", bundle)
+    old = named_files(bundle)
+    _sync(bundle)
+    _put(folder / FILE_NAME, replace(manifest, files=named).to_text(), bundle)
+    _sync(bundle)
+    for path in bundle.iterdir():
+        if path.name not in named and (path.name in old or DATA_FILE.fullmatch(path.name)):
+            with suppress(OSError):  # on Windows a file that is open stays until the next time
+                path.unlink()
+
+
+def read_report(bundle: Path) -> BuildReport:
+    """What the build of a bundle reported; an empty report where it is not there or damaged."""
+    try:
+        return BuildReport.from_json(json.loads((bundle / REPORT).read_text("utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return BuildReport()
+
+
+def cannot_write(bundle: Path, error: Exception) -> InputError:
+    """What the user is told."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return InputError(f"{bundle} cannot be written: {reason}. Give another path, or make room and start again.")
+
+
+def _holds_no_other(folder: Path) -> bool:
+    known = {FILE_NAME, REPORT, *named_files(folder)}
+    names = {path.name for path in folder.iterdir()}
+    if FILE_NAME in names and len(known) == 2:  # a manifest that is not ours
+        return False
+    return all(name in known or DATA_FILE.fullmatch(name) for name in names)
+
+
+def _name(path: Path, digest: FileDigest) -> str:
+    return f"{path.stem}-{digest.sha256[:16]}{path.suffix}"
+
+
+def _put(part: Path, text: str, bundle: Path) -> None:
+    part.write_text(text, "utf-8", newline="\n")
+    _sync(part)
+    part.replace(bundle / part.name)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

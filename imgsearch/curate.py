@@ -1,0 +1,129 @@
+"""Bundles out of bundles: put together, with pictures taken out, written for other programs."""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imgsearch.bundle import check_target, read_report, writing
+from imgsearch.errors import InputError
+from imgsearch.index import Index, Piece, write
+from imgsearch.known import hash_texts, is_first_of_equals
+from imgsearch.manifest import MADE_BY, Card
+from imgsearch.records import BuildReport
+
+RESERVED = ("id", "caption", "sha256", "vector")
+
+
+def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
+    """Put bundles together: the parts of one divided build in the order of that build, others one after the other.
+
+    Raises BundleError, and InputError where encoders differ, a part is missing, or an id is in two of them.
+    """
+    check_target(out)
+    indexes = [Index.load(bundle) for bundle in bundles]
+    for bundle, index in zip(bundles, indexes, strict=True):
+        for name in MADE_BY:
+            if getattr(index.card, name) != getattr(indexes[0].card, name):
+                raise InputError(
+                    f"{bundle} was built with {name} {getattr(index.card, name)}, {bundles[0]} with "
+                    f"{getattr(indexes[0].card, name)}: their scores do not compare. Build one of them again."
+                )
+    indexes = _in_order(bundles, indexes)
+    _check_ids(indexes)
+    card = _common([index.card for index in indexes])
+    report = sum(map(read_report, bundles), BuildReport())
+    with writing(out) as work:
+        blocks = zip_longest(*(index.pieces() for index in indexes)) if indexes[0].card.part else _in_turn(indexes)
+        report = replace(report, num_items=sum(map(len, indexes)))
+        write(out, work, (piece for block in blocks for piece in block if piece), card, report)
+    return report
+
+
+def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
+    """Take items out of a bundle. Raises InputError for an unknown id, and where none would be left."""
+    gone = set(ids)
+    with writing(bundle) as work:
+        index = Index.load(bundle)
+        for id in gone:
+            index.find(id)
+        if len(gone) == len(index):
+            raise InputError(f"{bundle} would be empty. Delete its folder instead.")
+        report = BuildReport(len(index) - len(gone), changes={"removed": len(gone)})
+        write(bundle, work, (_without(piece, gone) for piece in index.pieces()), index.card, report)
+    return report
+
+
+def export_parquet(bundle: Path, file: Path) -> int:
+    """Write ids, captions, columns, digests and vectors as Parquet, and return the number of rows.
+
+    `vector` is a list of dim float32 of unit length, to 1e-3. A column whose name is taken gets a "_" behind it.
+    Raises BundleError; InputError where the file cannot be written.
+    """
+    index = Index.load(bundle)
+    names = sorted({name for piece in index.pieces() for row in _columns(piece) for name in row})
+    fields = [pa.field(name, pa.string()) for name in ("id", "caption", "sha256")]
+    fields += [pa.field(f"{name}_" if name in RESERVED else name, pa.string()) for name in names]
+    schema = pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), index.dim))])
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with pq.ParquetWriter(part, schema) as writer:
+            for piece in index.pieces():
+                rows = _columns(piece)
+                arrays = [piece.batch[name] for name in ("id", "caption", "sha256")]
+                arrays += [pa.array([row.get(name) for row in rows], pa.string()) for name in names]
+                vectors = pa.FixedSizeListArray.from_arrays(pa.array(piece.rows.ravel()), index.dim)
+                writer.write_batch(pa.RecordBatch.from_arrays([*arrays, vectors], schema=schema))
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"{file} cannot be written: {error.strerror or error}. Give another path.") from error
+    return len(index)
+
+
+def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
+    """The parts of a divided build by their numbers; bundles of their own as they are given."""
+    parts = [index.card.part for index in indexes]
+    if not any(parts):
+        return list(indexes)
+    if not all(parts):
+        raise InputError(f"{bundles[parts.index('')]} is no part of a divided build. Merge the parts first.")
+    numbers = [int(part.split("/")[0]) for part in parts]
+    counts = {int(part.split("/")[1]) for part in parts}
+    missing = sorted(set(range(1, max(counts) + 1)) - set(numbers))
+    if len(counts) > 1 or missing or len(set(numbers)) < len(numbers):
+        raise InputError(f"These are the parts {', '.join(parts)}. Give each part of one divided build once.")
+    return [index for _, index in sorted(zip(numbers, indexes, strict=True), key=lambda pair: pair[0])]
+
+
+def _check_ids(indexes: Sequence[Index]) -> None:
+    hashes = hash_texts(id for index in indexes for id in index.column("id"))
+    again = np.flatnonzero(~is_first_of_equals(hashes))
+    if len(again):
+        id = next(id for row, id in enumerate(chain.from_iterable(i.column("id") for i in indexes)) if row == again[0])
+        raise InputError(f"Two of the bundles have a picture {id!r}. Remove it from one of them.")
+
+
+def _common(cards: Sequence[Card]) -> Card:
+    """What the cards agree on; of where the pictures came from nothing, where they do not."""
+    first = cards[0]
+    names = ("source", "source_revision", "split", "licence", "part")
+    differing = {name: "" for name in names if len({getattr(card, name) for card in cards}) > 1}
+    return replace(first, **differing, thumbnails=all(card.thumbnails for card in cards))
+
+
+def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Piece, ...]]:
+    return ((piece,) for index in indexes for piece in index.pieces())
+
+
+def _without(piece: Piece, gone: Collection[str]) -> Piece:
+    return piece.filter(np.array([id not in gone for id in piece.batch["id"].to_pylist()], np.bool_))
+
+
+def _columns(piece: Piece) -> list[dict[str, str]]:
+    return [json.loads(text) for text in piece.batch["columns"].to_pylist()]

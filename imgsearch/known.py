@@ -1,0 +1,99 @@
+"""`Known`: items of earlier work, found again, so that their pictures need not be encoded anew."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.index import Index
+from imgsearch.records import Item, Picture
+from imgsearch.vectors import Embeddings
+
+NUM_OPEN = 8  # bundles: their rows are asked for nearly in order
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+"""8 bytes a text, (n,): a million texts in as many bytes as 8,000 embeddings."""
+
+
+class Known:
+    """The items of some bundles, by id and stamp or by content; 24 bytes an item."""
+
+    def __init__(self, bundles: Sequence[Path]) -> None:
+        self._open = lru_cache(NUM_OPEN)(Index.load)
+        self._bundles = bundles
+        sizes = [len(self._open(bundle)) for bundle in bundles]
+        self._starts = np.cumsum([0, *sizes])
+        self._stamps = _Finder(hash_texts(chain.from_iterable(map(self._stamps_of, bundles))))
+        self._contents = _Finder(hash_texts(id for bundle in bundles for id in self._open(bundle).column("sha256")))
+
+    def by_stamp(self, picture: Picture) -> tuple[Item, Embeddings] | None:
+        """The item of that id and stamp with its embedding, float32 (dim,): the file was not changed."""
+        if not picture.stamp:
+            return None
+        for item, row in self._at(self._stamps.rows(_key(picture.id, picture.stamp))):
+            if (item.id, item.stamp) == (picture.id, picture.stamp):
+                return item, row
+        return None
+
+    def by_content(self, sha256: str) -> tuple[Item, Embeddings] | None:
+        """An item whose picture has these bytes, with its embedding, float32 (dim,)."""
+        return next((found for found in self._at(self._contents.rows(sha256)) if found[0].sha256 == sha256), None)
+
+    def _stamps_of(self, bundle: Path) -> Iterable[str]:
+        index = self._open(bundle)
+        return map(_key, index.column("id"), index.column("stamp"))
+
+    def _at(self, rows: Iterable[int]) -> Iterable[tuple[Item, Embeddings]]:
+        for row in rows:
+            number = int(np.searchsorted(self._starts, row, side="right")) - 1
+            index = self._open(self._bundles[number])
+            yield index.item(row - int(self._starts[number])), index.row(row - int(self._starts[number]))
+
+
+class _Finder:
+    """Rows by the hash of a text."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        self._order = np.argsort(hashes, kind="stable")
+        self._sorted = hashes[self._order]
+
+    def rows(self, text: str) -> list[int]:
+        wanted = hash_texts([text])[0]
+        first, last = (int(np.searchsorted(self._sorted, wanted, side=side)) for side in ("left", "right"))
+        return [int(row) for row in self._order[first:last]]
+
+
+def hash_texts(texts: Iterable[str]) -> Hashes:
+    """(n,): the first 8 bytes of BLAKE2b of each text; two of a million texts share them once in 37 million times."""
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), np.uint64)
+
+
+def is_first_of_equals(hashes: Hashes) -> npt.NDArray[np.bool_]:
+    """(n,): whether no equal one stands before it."""
+    is_first = np.zeros(len(hashes), np.bool_)
+    is_first[np.unique(hashes, return_index=True)[1]] = True
+    return is_first
+
+
+def changes(old: Index, ids: Hashes, contents: Hashes) -> dict[str, int]:
+    """How many items of `old` were added, changed, renamed and removed to make those of `ids` and `contents`, (n,)."""
+    old_ids, old_contents = hash_texts(old.column("id")), hash_texts(old.column("sha256"))
+    _, rows, old_rows = np.intersect1d(ids, old_ids, return_indices=True)
+    come, gone = np.delete(contents, rows), np.delete(old_contents, old_rows)
+    counts = [dict(zip(*np.unique(hashes, return_counts=True), strict=True)) for hashes in (come, gone)]
+    renamed = sum(min(count, counts[1].get(content, 0)) for content, count in counts[0].items())
+    return {
+        "added": len(come) - int(renamed),
+        "changed": int(np.sum(contents[rows] != old_contents[old_rows])),
+        "renamed": int(renamed),
+        "removed": len(gone) - int(renamed),
+    }
+
+
+def _key(id: str, stamp: str) -> str:
+    return f"{stamp} {id}"

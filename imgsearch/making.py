@@ -1,0 +1,155 @@
+"""The commands that make bundles: build, merge, remove, export."""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from imgsearch.config import FlagParser, Settings
+from imgsearch.encoder import Encoder
+from imgsearch.errors import InputError
+from imgsearch.manifest import FILE_NAME, read_manifest
+from imgsearch.models import Name, load_encoder
+from imgsearch.records import BuildReport
+from imgsearch.stream import SHARD_SIZE, BuildOptions
+
+NUM_SKIPS = 20  # that are printed
+
+
+def add_build_flags(command: FlagParser) -> None:
+    """The flags of `build`."""
+    add = command.add_argument
+    add("source", metavar="SOURCE", help="a folder of pictures, a dataset of the hub (ORG/NAME), Parquet, Arrow or tar")
+    add("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
+    add("--config", default="", metavar="NAME", help="of a dataset that has several")
+    add("--split", default="", metavar="NAME", help="of a dataset that has several")
+    add("--revision", default="", metavar="REV", help="of a hub dataset: a commit, tag or branch (default: main)")
+    add("--image-column", default="", metavar="NAME", help="where the pictures are (default: found by its type)")
+    add("--caption-column", metavar="NAME", help='where the captions are, "" for none (default: found by its type)')
+    add("--columns", default="", metavar="A,B", help="columns to keep beside the caption")
+    add("--id-column", default="", metavar="NAME", help="what names a picture (default: SPLIT/row number)")
+    add("--streaming", action="store_true", help="read a hub dataset as it arrives, without a copy on disk")
+    add("--limit", type=int, metavar="N", help="read at most N entries")
+    add("--update", action="store_true", help="encode only what is new or changed since the bundle was built")
+    add("--strict", action="store_true", help="fail on the first picture that cannot be indexed")
+    add("--shard", type=_part, default=(1, 1), metavar="I/N", help="build only the I-th of N parts, to be merged")
+    add("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help=f"entries a shard (default: {SHARD_SIZE})")
+    add("--no-thumbnails", action="store_true", help="keep none; the app shows a folder's own pictures")
+    add("--vectors", choices=("float16", "float32"), default="float16", help="how they are kept (default: float16)")
+
+
+def build(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Index a source into a bundle."""
+    from imgsearch.build import build_index
+    from imgsearch.bundle import check_target
+    from imgsearch.dataset import DatasetOptions, open_source
+
+    for flag, value in (("--limit", arguments.limit), ("--shard-size", arguments.shard_size)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag} is {value}. Give at least 1.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    check_target(arguments.out)  # before a model is fetched
+    names = ("config", "split", "revision", "image_column", "caption_column", "id_column", "streaming")
+    columns = tuple(filter(None, arguments.columns.split(",")))
+    options = DatasetOptions(columns=columns, **{name: getattr(arguments, name) for name in names})
+    source = open_source(arguments.source, options)
+    encoder = _encoder(arguments, settings)
+    with tqdm(unit=" pictures", total=source.num_entries, file=sys.stderr, delay=0.1) as bar:
+
+        def on_progress(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            report = build_index(source, arguments.out, encoder, _options(arguments), on_progress)
+        except KeyboardInterrupt:
+            bar.write("Interrupted. The same command goes on after the last finished shard.", file=sys.stderr)
+            raise
+    _print_report(report, f"{arguments.out} by {encoder.model_id}", arguments)
+
+
+def merge(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Put bundles together."""
+    from imgsearch.curate import merge as merge_bundles
+
+    _print_report(merge_bundles(arguments.bundles, arguments.out), str(arguments.out), arguments)
+
+
+def remove(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Take pictures out of a bundle."""
+    from imgsearch.curate import remove as remove_items
+
+    report = remove_items(settings.index, arguments.id)
+    if arguments.json:
+        print_json(report.to_json())
+    else:
+        print(f"{report.changes['removed']} pictures removed, {report.num_items} left in {settings.index}.")
+
+
+def export(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Write a bundle for other programs."""
+    from imgsearch.curate import export_parquet
+
+    count = export_parquet(settings.index, arguments.parquet)
+    if arguments.json:
+        print_json({"num_items": count, "file": str(arguments.parquet)})
+    else:
+        print(f"{count} rows written to {arguments.parquet}.")
+
+
+def plain(text: str) -> str:
+    """One line without control characters: captions and names may be anyone's."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print JSON, readable."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, such as 2/3")
+    return int(number), int(count)
+
+
+def _options(arguments: argparse.Namespace) -> BuildOptions:
+    return BuildOptions(
+        limit=arguments.limit,
+        part=arguments.shard,
+        shard_size=arguments.shard_size,
+        thumbnails=not arguments.no_thumbnails,
+        vectors=arguments.vectors,
+        update=arguments.update,
+        strict=arguments.strict,
+    )
+
+
+def _encoder(arguments: argparse.Namespace, settings: Settings) -> Encoder:
+    """The encoder asked for; to update a bundle its own, where none is asked for."""
+    if settings.encoder != "auto" or not arguments.update or not (arguments.out / FILE_NAME).exists():
+        return load_encoder(settings.encoder, settings.precision)
+    manifest = read_manifest(arguments.out)
+    precision = manifest.precision if settings.precision == "auto" else settings.precision
+    return load_encoder(Name(manifest.encoder, manifest.revision), precision)
+
+
+def _print_report(report: BuildReport, where: str, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print_json(report.to_json())
+        return
+    print(f"{report.num_items} pictures indexed into {where} in {report.seconds:.1f} s.")
+    if report.changes:
+        print(", ".join(f"{count} {change}" for change, count in report.changes.items()), end="; ")
+        print(f"{report.num_encoded} encoded.")
+    if report.num_duplicates:
+        print(f"{report.num_duplicates} of them are copies of another, byte by byte.")
+    for skip in report.skipped[:NUM_SKIPS]:
+        print(plain(f"Not indexed: {skip.picture}: {skip.reason}"))
+    if len(report.skipped) > NUM_SKIPS:
+        print(f"and {len(report.skipped) - NUM_SKIPS} more: see report.json in the bundle.")
