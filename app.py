@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgsearch.config import FlagParser, Settings, reach_self_directly
 from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError, SettingsError
+from imgsearch.models import STARTER
 
 if TYPE_CHECKING:  # Gradio takes seconds to import: after the flags are read
     import gradio as gr
@@ -21,11 +23,12 @@ MAX_FILE_SIZE = "20mb"
 NO_LINK = "A public link could not be opened: is there internet? The local app goes on."
 
 
-def build_app(engine: Engine) -> gr.Blocks:
-    """The page, not yet served; the engine may load its models later."""
+def build_app(engines: Sequence[Engine]) -> gr.Blocks:
+    """The page, not yet served, over an engine for each collection; they may load their models later."""
     import gradio as gr
 
     from imgsearch.tabs import banner, describe, search, similar
+    from imgsearch.tabs.collections import Collections
     from imgsearch.tabs.words import i18n
 
     t = i18n()
@@ -34,14 +37,16 @@ def build_app(engine: Engine) -> gr.Blocks:
     with app:
         gr.HTML("<h1>imgsearch</h1>", padding=False, elem_id="header")
         gr.Markdown(t("tagline"), elem_id="tagline")
-        models = banner.draw(engine, app)
+        collections = Collections(engines)
+        collections.draw(t)
+        models = banner.draw(collections, app)
         with gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab(t("describe_tab"), id="describe", elem_id="describe_tab"):
-                describe.draw(engine, t, models)
+                describe.draw(collections.first, t, models)
             with gr.Tab(t("similar_tab"), id="similar", elem_id="similar_tab"):
-                similar.draw(engine, t)
+                similar.draw(collections, t)
             with gr.Tab(t("search_tab"), id="search", elem_id="search_tab"):
-                search.draw(engine, t, models)
+                search.draw(collections, t, models)
     return app
 
 
@@ -76,23 +81,30 @@ def serve(app: gr.Blocks, settings: Settings) -> None:
         raise SettingsError(f"{place} cannot be listened on. Give another --port or --host.") from None
 
 
+def _complete(engines: Sequence[Engine]) -> None:
+    for engine in engines:
+        engine.complete()
+
+
 def main() -> int:
     """Start the app and serve until interrupted. Returns 2 after one line on stderr where a setting is wrong."""
     parser = FlagParser(prog="app.py", description="Describe images, find similar ones, search by text.")
     parser.add_settings("index", "host", "port", "share", "encoder", "captioner", "precision")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
-    engine = None
+    engines: list[Engine] = []
     try:
         settings = Settings.read(vars(parser.parse_args()))
-        engine = Engine(settings.index, settings.encoder, settings.captioner, settings.precision, behind=True)
-        engine.check()
+        for bundle in settings.index:
+            captioner = STARTER if engines else settings.captioner  # the first one describes
+            engines.append(Engine(bundle, settings.encoder, captioner, settings.precision, behind=True))
+            engines[-1].check()
         reach_self_directly()
-        app = build_app(engine)
+        app = build_app(engines)
         serve(app, settings)
         print(f"imgsearch is on {app.local_url}", flush=True)
         if settings.share:
             print(f"and for everyone, for a week, on {app.share_url}" if app.share_url else NO_LINK, flush=True)
-        threading.Thread(target=engine.complete).start()  # no daemon: torch aborts if it is cut short
+        threading.Thread(target=_complete, args=(engines,)).start()  # no daemon: torch aborts if it is cut short
         app.block_thread()
     except ImgsearchError as error:
         print(f"imgsearch: {error}", file=sys.stderr)
@@ -100,7 +112,7 @@ def main() -> int:
     except KeyboardInterrupt:
         pass
     finally:
-        if engine:
+        for engine in engines:
             engine.close()
     return 0
 

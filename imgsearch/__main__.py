@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from imgsearch.config import FlagParser, Settings
 from imgsearch.engine import Engine
@@ -69,7 +70,7 @@ def _parser() -> FlagParser:
 
 
 def _engine(settings: Settings) -> Engine:
-    return Engine(settings.index, settings.encoder, settings.captioner, settings.precision)
+    return Engine(settings.bundle, settings.encoder, settings.captioner, settings.precision)
 
 
 def _search(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -101,14 +102,20 @@ def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _info(arguments: argparse.Namespace, settings: Settings) -> None:
-    manifest = read_manifest(settings.index)
-    check_digests(settings.index, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)
-    fields = {"bundle": str(settings.index)} | asdict(manifest)
+    manifest = read_manifest(settings.bundle)
+    check_digests(settings.bundle, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)
+    fields = {"bundle": str(settings.bundle)} | asdict(manifest)
     if arguments.json:
         print_json(fields)
         return
     for name, value in fields.items():
-        print(f"{name:16}{', '.join(value) if isinstance(value, dict) else value}")
+        print(f"{name:16}{_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(f"{name} {fact}" if isinstance(fact, str) else name for name, fact in value.items())
 
 
 def _eval(arguments: argparse.Namespace, settings: Settings) -> None:

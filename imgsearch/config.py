@@ -39,7 +39,7 @@ def reach_self_directly() -> None:
 class Settings:
     """What the app is started with."""
 
-    index: Path = STARTER_BUNDLE
+    index: tuple[Path, ...] = (STARTER_BUNDLE,)
     host: str | None = None  # None: 127.0.0.1, or what the hosting platform sets
     port: int | None = None  # None: 7860, or the next free one
     share: bool = False
@@ -64,12 +64,19 @@ class Settings:
                 raise SettingsError(f"{variable} is not a setting. The settings are {known}.")
             values[name] = _parse(variable, name, text)
         values |= {name: value for name, value in flags.items() if name in names and value is not None}
-        return cls(**values)
+        return cls(**values | {"index": tuple(values.get("index", cls.index))})
+
+    @property
+    def bundle(self) -> Path:
+        """The only bundle. Raises SettingsError where there are several."""
+        if len(self.index) > 1:
+            raise SettingsError("There are several --index. Give one: only the app serves more.")
+        return self.index[0]
 
 
 def _parse(variable: str, name: str, text: str) -> Any:
     if name == "index":
-        return Path(text)
+        return [Path(path) for path in text.split(os.pathsep) if path]
     if name == "port":
         try:
             return port_number(text)
@@ -90,7 +97,12 @@ def port_number(text: str) -> int:
 
 
 FLAGS: dict[str, dict[str, Any]] = {
-    "index": {"type": Path, "metavar": "BUNDLE", "help": "the bundle to search (default: indexes/starter)"},
+    "index": {
+        "type": Path,
+        "action": "append",
+        "metavar": "BUNDLE",
+        "help": "the bundle to search (default: indexes/starter); the app takes several",
+    },
     "host": {"help": "address to listen on (default: 127.0.0.1)"},
     "port": {"type": port_number, "help": "port to listen on (default: 7860, or the next free one)"},
     "share": {"action": "store_true", "default": None, "help": "open a temporary public link"},

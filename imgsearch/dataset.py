@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import datasets
 from datasets.data_files import DataFilesDict, DataFilesList
@@ -26,17 +26,16 @@ from imgsearch.records import Picture, Skip
 
 BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".tar": WebDataset}
 KINDS = "a .parquet, .arrow or .tar file"
-SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
 HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
 BATCH_SIZE = 16  # rows of a table that are in memory at once
 READ_RETRIES = 4  # a connection that is gone is given up after about two minutes, not nine
+CLIENTS = ("huggingface_hub", "httpx", "httpx2")
+NOT_SHOWN = "the hub does not give its files. Ask for access on its page and log in (hf auth login), or try later."
 
 datasets.disable_progress_bars()
 datasets.logging.set_verbosity(datasets.logging.CRITICAL)
 datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else each loading, of local files too, asks a server
 datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = READ_RETRIES
-
-Table: TypeAlias = "datasets.Dataset | datasets.IterableDataset"
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class Dataset:
 
     is_lazy = False  # what comes has its bytes in memory
 
-    def __init__(self, table: Table, origin: Origin, options: DatasetOptions) -> None:
-        """Raises InputError where a column is not there, or could be any of several."""
+    def __init__(self, table: Any, origin: Origin, options: DatasetOptions) -> None:
+        """`table`: a Dataset or an IterableDataset. Raises InputError where a column is missing or is to be chosen."""
         self.name, self.revision, self.split, self.licence = origin.name, origin.revision, origin.split, origin.licence
         self.skips: list[Skip] = []
         self._is_streamed = isinstance(table, datasets.IterableDataset)
@@ -93,18 +92,15 @@ class Dataset:
         return self._entries(start, self._stream_rows(start, state) if self._is_streamed else self._table_rows(start))
 
     def _entries(self, number: int, rows: Iterator[dict[str, Any]]) -> Iterator[Picture | Skip]:
-        while True:
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except Exception as error:
-                raise InputError(
-                    f"Reading {self.name} broke off after {number} entries: {_reason(error)} "
-                    "Start again: it goes on from the last finished shard."
-                ) from error
-            yield self._columns.entry(f"{self.split}/{number}", row)
-            number += 1
+        try:
+            for row in rows:
+                yield self._columns.entry(f"{self.split}/{number}", row)
+                number += 1
+        except Exception as error:
+            raise InputError(
+                f"Reading {self.name} broke off after {number} entries: {_reason(error)} "
+                "The same command goes on from the last finished shard."
+            ) from error
 
     def state(self) -> str:
         """Where reading stands, for `read`; "" where the number of entries is enough."""
@@ -136,7 +132,7 @@ def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
         if HUB_NAME.fullmatch(spec):
             return _open_hub(spec, options)
         raise InputError(f"{spec} is not a folder. Give a folder of pictures, {KINDS}, or ORG/NAME of the hub.")
-    saved = any((path / name).is_file() for name in SAVED)
+    saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
     files = [path] if path.is_file() else [] if saved else _data_files(path)
     if not saved and not files:
         _refuse(spec, "a folder of pictures", options, [field.name for field in fields(options)])
@@ -179,12 +175,12 @@ def _digest(root: Path, files: list[Path]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _load_saved(folder: Path) -> dict[str, Table]:
+def _load_saved(folder: Path) -> dict[str, Any]:
     saved = datasets.load_from_disk(str(folder), keep_in_memory=False)
     return dict(saved) if isinstance(saved, dict) else {str(saved.split or "train"): saved}
 
 
-def _load_files(files: list[Path], builder: Any, digest: str) -> dict[str, Table]:
+def _load_files(files: list[Path], builder: Any, digest: str) -> dict[str, Any]:
     paths = DataFilesList([str(path.resolve()) for path in files], [(digest,)])  # not as patterns: [ ] are letters
     stream = builder(data_files=DataFilesDict(train=paths)).as_streaming_dataset(split="train")
     return {"train": stream.reshard()}  # Parquet by row groups: else a file of any size is read ahead into memory
@@ -202,8 +198,8 @@ def _open_hub(spec: str, options: DatasetOptions) -> Dataset:
         except ValueError:
             _choose(spec, "config", datasets.get_dataset_config_names(spec, revision=commit or None), options.config)
             raise
-    if commit and builder.hash != commit:  # where the hub fails, `datasets` takes whatever it has in its cache
-        raise InputError(f"{spec} at {commit} cannot be had, only a cached copy of another commit. Try again later.")
+    if commit and builder.hash != commit:  # where the hub fails, `datasets` takes any commit that its cache has
+        raise InputError(f"{spec} at {commit} cannot be had: {NOT_SHOWN}")
     if builder.name == "imagefolder":
         fetching = f"hf download {spec} --repo-type dataset --local-dir FOLDER"
         raise InputError(f"{spec} holds loose picture files. Fetch them: {fetching}, then give FOLDER.")
@@ -240,11 +236,15 @@ def _told(name: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, DatasetNotFoundError):  # it was there a moment before
-        return "the hub does not show it to you. Ask for access on its page, and log in: hf auth login."
+    if isinstance(error, DatasetNotFoundError):  # though it was there a moment before
+        return NOT_SHOWN
+    if isinstance(error, ConnectionError) and datasets.config.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set and it is not here. Unset it once to fetch it."
     cause: BaseException | None = error
     while cause:
-        if isinstance(cause, OSError) or type(cause).__module__.split(".")[0] in ("httpx", "huggingface_hub"):
+        if isinstance(cause, ConnectionError) or type(cause).__module__.split(".")[0] in CLIENTS:
             return reason(cause, "dataset").rstrip(".") + "."
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"{cause.strerror} ({cause.filename}). See that it can be read and that HF_HOME has room."
         error, cause = cause, cause.__cause__
     return f"its files are damaged or of another kind ({' '.join(str(error).split())[:120]})."

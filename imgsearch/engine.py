@@ -10,19 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from PIL import Image
+
 from imgsearch.captioner import Captioner, Detail
 from imgsearch.describer import Describer
 from imgsearch.encoder import Encoder
 from imgsearch.errors import ImgsearchError, InputError, PictureError
-from imgsearch.images import ImageSource, open_rgb, to_webp
+from imgsearch.images import THUMBNAIL_SIDE, ImageSource, open_rgb, to_webp
 from imgsearch.lineup import Lineup, Loader
-from imgsearch.records import Answer, Description, Status
+from imgsearch.records import Answer, Description, Item, Status
 
 if TYPE_CHECKING:
     from imgsearch.index import Index
 
 MAX_TEXT = 500  # characters: what the smallest text model reads whole (512 tokens)
 LARGE_SIDE = 1600  # pixels: the longest side of a picture shown large
+BLANK = (320, 240)  # pixels of what stands for a picture that there is none of
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -61,7 +64,8 @@ class Engine:
     def complete(self) -> None:
         """Put everything that was asked for in place, one after the other. What cannot be had, `status` tells."""
         try:
-            self._current.describer.warm()
+            if not self._is_closing.is_set():
+                self._current.describer.warm()
         except Exception:
             log.exception("the first model cannot be loaded")
         try:
@@ -204,18 +208,27 @@ class Engine:
         hits = [replace(hit, score=hit.score * encoder.text_scale) for hit in hits]
         return Answer(text, hits, time.perf_counter() - start, encoder.cut(text))
 
+    def thumbnail(self, item: Item) -> bytes:
+        """An item's thumbnail as WebP; made of its picture, else blank, where the bundle keeps none.
+
+        Raises BundleError.
+        """
+        return item.thumbnail or self._picture(item, THUMBNAIL_SIDE) or to_webp(Image.new("RGB", BLANK, "lightgrey"))
+
     def large_picture(self, id: str) -> bytes:
         """An item's picture as WebP of at most LARGE_SIDE pixels; its thumbnail where the file is gone or changed.
 
         Raises InputError for an unknown id, BundleError.
         """
-        index = self.index
-        item = index.find(id)
-        data = index.original(item)
+        item = self.index.find(id)
+        return self._picture(item, LARGE_SIDE) or self.thumbnail(item)
+
+    def _picture(self, item: Item, side: int) -> bytes | None:
+        data = self.index.original(item)
         try:
-            return to_webp(open_rgb(data), LARGE_SIDE) if data else item.thumbnail
+            return to_webp(open_rgb(data, side=side), side) if data else None
         except PictureError:
-            return item.thumbnail
+            return None
 
 
 def _there(part: T | ImgsearchError) -> T:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
 
 from imgsearch.captioner import Captioner
 from imgsearch.config import cache_folder, is_starter_collection
@@ -34,6 +35,9 @@ if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the pag
 
 T = TypeVar("T")
 FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
+
+
+_loaded: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()  # in use, by any line-up
 
 
 @dataclass(frozen=True)
@@ -150,13 +154,13 @@ class Loader:
         return ModelError(f"This collection cannot be searched: {error}")
 
     def _starter(self, error: ImgsearchError | None = None) -> Lineup:
-        encoder = load_encoder(STARTER)
+        encoder = _encoder(resolve("encoder", STARTER))
         return Lineup(encoder, Describer(encoder, cache_folder()), error or self._open(encoder))
 
     def _load(self, name: Name) -> Lineup:
         self.progress = Progress("load", str(name), 0, 0)
         try:
-            encoder = load_encoder(name, self._precision, self._report("fetch", name))
+            encoder = _encoder(name, self._precision, self._report("fetch", name))
             return Lineup(encoder, Describer(encoder, cache_folder()), self._open(encoder))
         finally:
             self.progress = None
@@ -176,3 +180,15 @@ class Loader:
             self.progress = Progress(step, str(name), done, total)
 
         return report
+
+
+def _encoder(
+    name: Name, precision: str = "auto", on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> Encoder:
+    """The encoder of that name: several collections share one."""
+    for (model_id, revision, asked), encoder in list(_loaded.items()):
+        if (model_id, asked) == (name.model_id, precision) and name.revision in ("", revision):
+            return encoder
+    encoder = load_encoder(name, precision, on_progress)
+    _loaded[encoder.model_id, encoder.revision, precision] = encoder
+    return encoder

@@ -58,7 +58,7 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
     options = DatasetOptions(columns=columns, **{name: getattr(arguments, name) for name in names})
     source = open_source(arguments.source, options)
     encoder = _encoder(arguments, settings)
-    with tqdm(unit=" pictures", total=source.num_entries, file=sys.stderr, delay=0.1) as bar:
+    with tqdm(unit=" pictures", total=source.num_entries, file=sys.stderr) as bar:
 
         def on_progress(done: int, total: int | None) -> None:
             bar.total = total
@@ -83,18 +83,18 @@ def remove(arguments: argparse.Namespace, settings: Settings) -> None:
     """Take pictures out of a bundle."""
     from imgsearch.curate import remove as remove_items
 
-    report = remove_items(settings.index, arguments.id)
+    report = remove_items(settings.bundle, arguments.id)
     if arguments.json:
         print_json(report.to_json())
     else:
-        print(f"{report.changes['removed']} pictures removed, {report.num_items} left in {settings.index}.")
+        print(f"{report.changes['removed']} pictures removed, {report.num_items} left in {settings.bundle}.")
 
 
 def export(arguments: argparse.Namespace, settings: Settings) -> None:
     """Write a bundle for other programs."""
     from imgsearch.curate import export_parquet
 
-    count = export_parquet(settings.index, arguments.parquet)
+    count = export_parquet(settings.bundle, arguments.parquet)
     if arguments.json:
         print_json({"num_items": count, "file": str(arguments.parquet)})
     else:

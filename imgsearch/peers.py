@@ -8,13 +8,14 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import open as open_plainly
 
 from imgsearch.captioner import HubCaptioner
 from imgsearch.checkpoints import CLIP_WEIGHTS, CONFIG
@@ -70,21 +71,28 @@ def make_blip(folder: Path) -> dict[str, Any]:
 
 def encode_images(folder: Path) -> dict[str, Any]:
     """Seconds for NUM_PICTURES: one by one in float32 as open_clip's documentation does, and by ours."""
+    encode_plainly, pictures = load_plainly(folder), _pictures(NUM_PICTURES)
+    encoder = ClipEncoder(ClipSpec.parse(f"{LOCAL}{folder}"), {})
+    seconds = compare(plain=lambda: encode_plainly(pictures), ours=lambda: encoder.encode_images(pictures))
+    return seconds | {"precision": encoder.precision}
+
+
+def load_plainly(folder: Path) -> Callable[[Iterable[Any]], None]:
+    """The loop of open_clip's documentation over pictures, or over files that Pillow opens."""
     import open_clip
     import torch
 
-    name = f"{LOCAL}{folder}"
-    pictures = _pictures(NUM_PICTURES)
-    model, transform = open_clip.create_model_from_pretrained(name)
-    encoder = ClipEncoder(ClipSpec.parse(name), {})
+    model, transform = open_clip.create_model_from_pretrained(f"{LOCAL}{folder}")
+    model.eval()
 
-    def plain() -> None:
+    def encode(pictures: Iterable[Any]) -> None:
         with torch.no_grad():
             for picture in pictures:
-                features = model.eval().encode_image(transform(picture).unsqueeze(0))
+                image = open_plainly(picture) if isinstance(picture, Path) else picture
+                features = model.encode_image(transform(image).unsqueeze(0))
                 features /= features.norm(dim=-1, keepdim=True)
 
-    return _compare(plain, lambda: encoder.encode_images(pictures)) | {"precision": encoder.precision}
+    return encode
 
 
 def overlap(folder: Path) -> dict[str, Any]:
@@ -147,16 +155,20 @@ def _captions(write: Callable[[Any], str]) -> dict[str, Any]:
     return {"texts": texts, "seconds": time.perf_counter() - start}
 
 
-def _compare(plain: Callable[[], Any], ours: Callable[[], Any]) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-    for measure in (plain, ours):
-        measure()
-    for _ in range(NUM_RUNS):
-        for name, measure in (("plain", plain), ("ours", ours)):
+def compare(num_runs: int = NUM_RUNS, **sides: Callable[[], Any]) -> dict[str, float]:
+    """The median seconds of each side, run in turn after a first time that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(1 + num_runs):
+        for name, measure in sides.items():
             start = time.perf_counter()
             measure()
             seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+
+
+def main(measures: Iterable[Callable[[Path], dict[str, Any]]]) -> None:
+    """Run the measure that the command line names and print what it gives."""
+    print(json.dumps({measure.__name__: measure for measure in measures}[sys.argv[1]](Path(sys.argv[2]))))
 
 
 def _growth(load: Callable[[], Any], folder: Path) -> float:
@@ -176,4 +188,4 @@ def _high_water() -> int:
 MEASURES = (make_clip, make_blip, encode_images, overlap, caption_plainly, caption, load_clip, load_blip)
 
 if __name__ == "__main__":
-    print(json.dumps({measure.__name__: measure for measure in MEASURES}[sys.argv[1]](Path(sys.argv[2]))))
+    main(MEASURES)

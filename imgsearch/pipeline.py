@@ -58,7 +58,7 @@ class Pipeline:
 
     def _submit(
         self, entries: Iterator[Picture | Skip | Mark], pool: ThreadPoolExecutor
-    ) -> Iterator["Future[Result] | Mark"]:
+    ) -> Generator["Future[Result] | Mark", None, None]:
         start = time.perf_counter()
         for entry in entries:
             seconds = time.perf_counter() - start
@@ -95,7 +95,7 @@ def _taken_over(entry: Picture, item: Item, row: Embeddings) -> Result:
     return Result(item, row=row)
 
 
-def read_ahead(entries: Iterator[T], count: int) -> Generator[T, None, None]:
+def read_ahead(entries: Generator[T, None, None], count: int) -> Generator[T, None, None]:
     """The entries, of which a thread takes up to `count` before they are asked for; an error comes in its place.
 
     To be closed: that ends the thread after the entry that it is at.
@@ -111,10 +111,11 @@ def read_ahead(entries: Iterator[T], count: int) -> Generator[T, None, None]:
 
     def take() -> None:
         try:
-            for entry in entries:
-                put((entry,))
-                if is_closed.is_set():
-                    return
+            with closing(entries):
+                for entry in entries:
+                    put((entry,))
+                    if is_closed.is_set():
+                        return
             put(None)
         except BaseException as error:
             put(error)

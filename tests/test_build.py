@@ -1,20 +1,86 @@
-"""Building: pictures and items never drift apart, and what is left out is said."""
+"""Building: pictures and items never drift apart, what is left out is said, and an update equals a full build."""
 
+import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from imgsearch.build import build_index
+from imgsearch.bundle import read_report
 from imgsearch.config import ROOT
 from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError
 from imgsearch.folder import Folder
 from imgsearch.images import open_rgb
 from imgsearch.index import Index
+from imgsearch.models import load_encoder
+from imgsearch.records import Item
 from imgsearch.stream import BuildOptions
+from imgsearch.vectors import normalize
+
+NUM_PICTURES = 60
+NOTHING = {"added": 0, "changed": 0, "renamed": 0, "removed": 0}
+
+
+def save_picture(path: Path, seed: int) -> Path:
+    """A small picture of its own colours: equal seeds make equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(blocks).resize((64, 48), Image.Resampling.NEAREST).save(path)
+    return path
+
+
+def save_pictures(folder: Path, count: int) -> Path:
+    """A folder with a subfolder, and captions for every other picture."""
+    ids = [f"{'sub/' if number % 3 == 0 else ''}{number:04}.jpg" for number in range(count)]
+    for number, id in enumerate(ids):
+        save_picture(folder / id, number)
+    lines = ["file_name,caption,number", *(f"{id},the picture {id},{n}" for n, id in enumerate(ids) if n % 2)]
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    return folder
+
+
+def items_of(bundle: Path) -> list[Item]:
+    index = Index.load(bundle)
+    return [index.item(row) for row in range(len(index))]
+
+
+def check_same(bundle: Path, other: Path, tolerance: float = 0.0) -> None:
+    """Two bundles are the same id by id and rank by rank; with a tolerance, ranks may change among equal scores."""
+    assert items_of(bundle) == items_of(other)
+    one, two = Index.load(bundle), Index.load(other)
+    for query in normalize(two.rows[:: max(1, len(two) // 20)][:20]):
+        hits = one.search(query[None], 50)
+        expected = two.search(query[None], len(two))
+        scores = {hit.item.id: hit.score for hit in expected}
+        for hit, wanted in zip(hits, expected, strict=False):
+            assert abs(hit.score - wanted.score) <= tolerance
+            assert hit.item.id == wanted.item.id or 0 < abs(scores[hit.item.id] - wanted.score) <= tolerance
+        assert len(hits) == min(50, len(two)) and hits[0].score > 0.99
+
+
+def contents_of(folder: Path) -> Mapping[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny: Path) -> Encoder:
+    """In float32, for CLI runs with `--precision float32` to go on where it was, and the other way round."""
+    return load_encoder(f"local-dir:{tiny}/clip", "float32")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return save_pictures(tmp_path / "sixty", NUM_PICTURES)
 
 
 def test_rows_stay_with_their_items_when_pictures_are_skipped(folder: Path, tmp_path: Path, encoder: Encoder) -> None:
@@ -84,3 +150,172 @@ def test_the_example_photos_are_as_promised(examples: Path, starter_bundle: Path
         assert index.item(row).caption and all(columns[name] for name in ("caption_fr", "subject", "credit", "license"))
     manifest = json.loads((starter_bundle / "manifest.json").read_text("utf-8"))
     assert manifest["num_items"] == len(photos) and str(ROOT) not in json.dumps(manifest)
+
+
+def test_an_update_encodes_what_is_new_or_changed(pictures: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    options = BuildOptions(shard_size=16)
+    assert build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, options).num_encoded == NUM_PICTURES
+    shutil.copytree(tmp_path / "bundle", tmp_path / "old")
+    for number in range(10):
+        save_picture(pictures / f"added{number}.jpg", 1000 + number)
+    ids = sorted(path.relative_to(pictures) for path in pictures.rglob("*.jpg") if "added" not in path.name)
+    for number, id in enumerate(ids[10:15]):
+        save_picture(pictures / id, 2000 + number)
+    for id in ids[20:25]:
+        (pictures / id).unlink()
+    for id in ids[30:33]:
+        (pictures / id).rename(pictures / f"renamed-{id.name}")
+    flags = ["--encoder", tiny_encoder.model_id, "--precision", "float32", "--shard-size", "16"]
+    command = [sys.executable, "-m", "imgsearch", "build", pictures, "--out", tmp_path / "bundle", "--update", "--json"]
+    done = subprocess.run([*map(str, command), *flags], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["changes"] == {"added": 10, "changed": 5, "renamed": 3, "removed": 5}
+    assert report["num_encoded"] == 15 and report["num_items"] == NUM_PICTURES + 5
+    build_index(Folder(pictures), tmp_path / "full", tiny_encoder)
+    check_same(tmp_path / "bundle", tmp_path / "full", 1e-3)
+    assert read_report(tmp_path / "bundle").changes == report["changes"]
+    # The vectors of what stayed are the old ones to the bit; a renamed file keeps its own.
+    rows = [{item.sha256: row for item, row in zip(items_of(bundle), Index.load(bundle).rows, strict=True)}
+            for bundle in (tmp_path / "old", tmp_path / "bundle")]  # fmt: skip
+    stayed = rows[0].keys() & rows[1].keys()
+    assert len(stayed) == NUM_PICTURES - 10
+    assert all(np.array_equal(rows[0][sha256], rows[1][sha256]) for sha256 in stayed)
+
+
+def test_an_update_takes_touched_files_and_new_captions_over(
+    pictures: Path, tmp_path: Path, tiny_encoder: Encoder
+) -> None:
+    bundle, options = tmp_path / "bundle", BuildOptions(update=True)
+    first = build_index(Folder(pictures), bundle, tiny_encoder, options)  # of nothing: a full build
+    assert first.num_encoded == NUM_PICTURES and not first.changes
+    assert build_index(Folder(pictures), bundle, tiny_encoder, options).num_encoded == 0
+    for path in pictures.rglob("*.jpg"):
+        os.utime(path, (1, 1))
+    report = build_index(Folder(pictures), bundle, tiny_encoder, options)
+    assert (report.num_items, report.num_encoded, report.changes) == (NUM_PICTURES, 0, NOTHING)
+    assert {item.stamp.split(":")[1] for item in items_of(bundle)} == {"1000000000"}
+    text = (pictures / "metadata.csv").read_text("utf-8")
+    text = text.replace("the picture 0001.jpg,1", "another caption,one") + "0002.jpg,a first caption,2\n"
+    (pictures / "metadata.csv").write_text(text, "utf-8")
+    report = build_index(Folder(pictures), bundle, tiny_encoder, options)
+    assert (report.num_items, report.num_encoded, report.changes) == (NUM_PICTURES, 0, NOTHING)
+    index = Index.load(bundle)
+    assert index.find("0001.jpg").caption == "another caption" and index.find("0001.jpg").columns == {"number": "one"}
+    assert index.find("0002.jpg").caption == "a first caption"
+    build_index(Folder(pictures), tmp_path / "full", tiny_encoder)
+    check_same(bundle, tmp_path / "full", 1e-3)
+
+
+def test_an_update_sees_a_change_that_keeps_the_size(pictures: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    path = pictures / "0001.bmp"
+    save_picture(path, 3000)
+    build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder)
+    size = path.stat().st_size
+    assert save_picture(path, 3001).stat().st_size == size
+    report = build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, BuildOptions(update=True))
+    assert report.num_encoded == 1 and report.changes == NOTHING | {"changed": 1}
+
+
+def test_an_update_with_other_options_is_refused(
+    pictures: Path, tmp_path: Path, tiny: Path, tiny_encoder: Encoder, encoder: Encoder
+) -> None:
+    build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder)
+    before = contents_of(tmp_path / "bundle")
+    others = [
+        (encoder, BuildOptions(update=True), "encoder"),
+        (load_encoder(f"local-dir:{tiny}/clip", "bfloat16"), BuildOptions(update=True), "precision float32, now"),
+        (tiny_encoder, BuildOptions(update=True, vectors="float32"), "vectors float16, now it is float32"),
+        (tiny_encoder, BuildOptions(update=True, thumbnails=False), "thumbnails"),
+    ]
+    for other, options, message in others:
+        with pytest.raises(InputError, match=message) as refused:
+            build_index(Folder(pictures), tmp_path / "bundle", other, options)
+        assert "cannot be updated" in str(refused.value) and "\n" not in str(refused.value)
+    assert contents_of(tmp_path / "bundle") == before
+
+
+@pytest.mark.parametrize("name", ["format1", "format2"])
+def test_bundles_of_older_formats_open_and_answer(name: str, examples: Path, encoder: Encoder) -> None:
+    bundle = Path(__file__).parent / "bundles" / name
+    captions = {"animals-birds-owl": "an owl", "animals-mammals-badger": "a badger"}
+    captions |= {"food-fruit-kiwi": "a kiwi", "food-fruit-lemon": "a lemon"}
+    index = Index.load(bundle)
+    assert {item.id: item.caption for item in items_of(bundle)} == {f"{id}.jpg": captions[id] for id in captions}
+    for id in captions:
+        picture = open_rgb(examples / "stamps" / f"{id}.jpg")
+        hit = index.search(encoder.encode_images([picture]), 1)[0]
+        assert hit.item.id == f"{id}.jpg" and hit.score > 0.999
+        item = index.find(f"{id}.jpg")
+        assert item.columns == {"subject": id.split("-")[0]} and item.stamp == ""
+        assert item.sha256 == hashlib.sha256((examples / "stamps" / f"{id}.jpg").read_bytes()).hexdigest()
+        assert max(open_rgb(item.thumbnail).size) <= 320
+    for text, id in (("an owl", "animals-birds-owl"), ("a yellow lemon", "food-fruit-lemon")):
+        assert index.search(encoder.encode_texts([text]), 1)[0].item.id == f"{id}.jpg"
+
+
+def test_a_bundle_of_format_1_is_updated_without_encoding(examples: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(Path(__file__).parent / "bundles" / "format1", tmp_path / "bundle")
+    old = Index.load(bundle).rows
+    (tmp_path / "four").mkdir()
+    lines = ["file_name,caption,subject"]
+    for item in items_of(bundle):
+        shutil.copy(examples / "stamps" / item.id, tmp_path / "four" / item.id)
+        lines.append(f"{item.id},{item.caption} again,{item.columns['subject']}")
+    (tmp_path / "four" / "metadata.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    command = [sys.executable, "-m", "imgsearch", "build", tmp_path / "four", "--out", bundle, "--update", "--json"]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["num_items"], report["num_encoded"], report["changes"]) == (4, 0, NOTHING)
+    assert np.array_equal(Index.load(bundle).rows, old)
+    manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
+    assert manifest["format_version"] == 3 and manifest["preprocess"]
+    assert all(item.stamp and item.caption.endswith(" again") for item in items_of(bundle))
+    assert {path.suffix for path in bundle.iterdir()} == {".json", ".faiss", ".arrow"}
+    assert len(list(bundle.iterdir())) == 4  # the files of format 1 are gone
+
+
+def test_strict_fails_on_the_first_skip(pictures: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    options = BuildOptions(strict=True, shard_size=16)
+    (pictures / "0031.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"0031\.jpg.*not a picture"):
+        build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, options)
+    assert not (tmp_path / "bundle").exists()
+    save_picture(pictures / "0031.jpg", 31)
+    report = build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, options)
+    assert report.num_items == NUM_PICTURES and not report.skipped
+    (pictures / ".hidden.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"hidden\.jpg"):
+        build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, options)
+    assert len(Index.load(tmp_path / "bundle")) == NUM_PICTURES
+
+
+def test_without_thumbnails_and_in_float32(pictures: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    options = BuildOptions(thumbnails=False, vectors="float32")
+    build_index(Folder(pictures), tmp_path / "exact", tiny_encoder, options)
+    build_index(Folder(pictures), tmp_path / "usual", tiny_encoder)
+    exact, usual = Index.load(tmp_path / "exact"), Index.load(tmp_path / "usual")
+    assert (exact.card.vectors, exact.card.thumbnails) == ("float32", False)
+    assert all(item.thumbnail == b"" for item in items_of(tmp_path / "exact"))
+    assert all(open_rgb(item.thumbnail).size == (64, 48) for item in items_of(tmp_path / "usual"))
+    rows = tiny_encoder.encode_images([open_rgb(pictures / item.id) for item in items_of(tmp_path / "exact")])
+    assert np.abs(exact.rows - rows).max() < 1e-6 < 1e-5 < np.abs(usual.rows - rows).max() < 1e-3
+    for hits in (exact.search(rows[:1], 50), usual.search(rows[:1], 50)):
+        assert len(hits) == 50
+    expected = np.sort(rows @ rows[0])[::-1][:50]
+    assert [hit.score for hit in exact.search(rows[:1], 50)] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_a_shard_of_nothing_but_skips(pictures: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    """Shards that end up empty, in front, in the middle and at the end, neither stop nor shift anything."""
+    order = [picture.id for picture in Folder(pictures).read()]
+    for id in [*order[:8], *order[24:32], *order[56:]]:
+        (pictures / id).write_bytes(b"")
+    report = build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, BuildOptions(shard_size=8))
+    assert [skip.picture for skip in report.skipped] == [*order[:8], *order[24:32], *order[56:]]
+    assert [item.id for item in items_of(tmp_path / "bundle")] == [*order[8:24], *order[32:56]]
+    build_index(Folder(pictures), tmp_path / "whole", tiny_encoder)
+    check_same(tmp_path / "bundle", tmp_path / "whole", 1e-3)
+    again = build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, BuildOptions(update=True, shard_size=8))
+    assert again.num_encoded == 0 and again.changes == NOTHING

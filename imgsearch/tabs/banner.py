@@ -1,6 +1,7 @@
 """The lines under the title: which models answer for which collection, what is under way, and what is missing."""
 
 import html
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -8,13 +9,14 @@ import gradio as gr
 from imgsearch.clip import LOCAL
 from imgsearch.engine import Engine
 from imgsearch.records import Progress, Status
+from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import QUIET
 from imgsearch.tabs.words import language_of, num_pictures, word
 
 POLL_S = 1.0  # between two looks at the engine, as long as something is under way
 
 
-def draw(engine: Engine, app: gr.Blocks) -> gr.State:
+def draw(collections: Collections, app: gr.Blocks) -> gr.State:
     """Draw the banner, which follows the engine. Returns the models that the page knows of.
 
     They are the encoder's id, the captioner's ("" for the describer) and whether it takes questions; the change of
@@ -24,14 +26,16 @@ def draw(engine: Engine, app: gr.Blocks) -> gr.State:
     timer = gr.Timer(POLL_S)
     shown = gr.State()
 
-    def show(request: gr.Request) -> tuple[str, Any, tuple[str, str, bool]]:
-        status = engine.status
+    def show(collection: str, request: gr.Request) -> tuple[str, Any, tuple[str, str, bool]]:
+        engine = collections[collection]
+        status, first = engine.status, collections.first.status  # which describes
+        status = replace(status, captioner=first.captioner, takes_questions=first.takes_questions)
         models = (status.encoder, status.captioner, status.takes_questions)
-        return _render(engine, status, request), gr.Timer(active=not status.is_complete), models
+        return _render(engine, status, request), gr.Timer(active=not collections.are_complete), models
 
     # In the queue: outside of it, a state's change event does not reach the page.
     waits: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
-    gr.on([app.load, timer.tick], show, None, [banner, timer, shown], **waits)
+    gr.on([app.load, timer.tick, *collections.changes], show, collections.choice, [banner, timer, shown], **waits)
     return shown
 
 
@@ -41,7 +45,7 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     facts = {
         word("encoder", request): _shown(status.encoder),
         word("captioner", request): _shown(status.captioner) or word("from_vectors", request),
-        word("collection", request): engine.bundle.name,
+        word("collection", request): engine.bundle.resolve().name,
     }
     if status.num_items is not None:
         facts[word("collection", request)] += f", {num_pictures(status.num_items, request)}"

@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.engine import Engine
 from imgsearch.records import Answer, Item
+from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import SEARCHES, guarded
 from imgsearch.tabs.words import language_of, num_pictures, word
 
@@ -33,8 +33,8 @@ class NumHits(gr.Slider):
 class Results:
     """The components of one tab that show hits; `show` fills them."""
 
-    def __init__(self, engine: Engine, name: str, t: gr.I18n) -> None:
-        self._engine = engine
+    def __init__(self, collections: Collections, name: str, t: gr.I18n) -> None:
+        self._collections = collections
         self._name = name
         self._t = t
         self._folder = tempfile.TemporaryDirectory(prefix="imgsearch-")
@@ -71,7 +71,7 @@ class Results:
             elem_id=f"{self._name}_gallery",
         )
         answer = gr.JSON(visible=False)  # for the API
-        self._ids = gr.State([])
+        self._ids = gr.State([])  # of the hits shown: their collection and their own
         self.outputs = [self._gallery, self._note, answer, self._ids]
         self._gallery.select(
             guarded(self._pick),
@@ -90,26 +90,28 @@ class Results:
             answered = trigger(guarded(handler), inputs, self.outputs, show_progress_on=self._note, **api, **SEARCHES)
             answered.success(_reveal, self._ids, [self._gallery, self._hit], queue=False, api_visibility="private")
 
-    def show(self, answer: Answer, request: gr.Request) -> tuple[Any, ...]:
+    def show(self, answer: Answer, collection: str, request: gr.Request) -> tuple[Any, ...]:
         """What `outputs` become: thumbnails with captions and scores, a line of figures, the answer as JSON."""
-        language = language_of(request)
+        language, engine = language_of(request), self._collections[collection]
         thumbnails = [
-            (self._file(hit.item.thumbnail), f"{hit.score:.2f} · {_caption(hit.item, language)}") for hit in answer.hits
+            (self._file(engine.thumbnail(hit.item)), f"{hit.score:.2f} · {_caption(hit.item, language)}")
+            for hit in answer.hits
         ]
         note = f"{num_pictures(len(answer.hits), request)} · {answer.seconds:.2f} s"
         if answer.cut:
             note += f" · {word('query_cut', request).format(answer.cut)}"
-        return thumbnails, note, answer.to_json(), [hit.item.id for hit in answer.hits]
+        return thumbnails, note, answer.to_json(), [(collection, hit.item.id) for hit in answer.hits]
 
     def clear(self) -> tuple[Any, ...]:
         """`outputs` as they were before the first query."""
         return [], self._t(f"{self._name}_hint"), None, []
 
-    def _pick(self, event: gr.SelectData, ids: list[str], request: gr.Request) -> tuple[Any, ...]:
+    def _pick(self, event: gr.SelectData, ids: list[tuple[str, str]], request: gr.Request) -> tuple[Any, ...]:
         if not isinstance(event.index, int) or not 0 <= event.index < len(ids):
             raise gr.Error(word("no_such_hit", request), print_exception=False)
-        item = self._engine.index.find(ids[event.index])
-        return gr.Row(visible=True), self._file(self._engine.large_picture(item.id)), _table(item)
+        collection, id = ids[event.index]
+        engine = self._collections[collection]
+        return gr.Row(visible=True), self._file(engine.large_picture(id)), _table(engine.index.find(id))
 
     def _file(self, webp: bytes) -> str:
         path = Path(self._folder.name) / f"{hashlib.sha256(webp).hexdigest()}.webp"
@@ -122,7 +124,7 @@ def _hide() -> Any:
     return gr.Row(visible=False)
 
 
-def _reveal(ids: list[str]) -> tuple[Any, Any]:
+def _reveal(ids: list[tuple[str, str]]) -> tuple[Any, Any]:
     """The gallery, shown if it holds hits and with none selected, and the place of the selected one, hidden."""
     return gr.Gallery(visible=bool(ids), selected_index=None), gr.Row(visible=False)
 

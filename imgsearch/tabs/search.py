@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.engine import Engine
 from imgsearch.models import PRESETS, STARTER_ID
+from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import QUIET
 from imgsearch.tabs.results import Results
 
@@ -19,9 +19,9 @@ EXAMPLES = (
 )
 
 
-def draw(engine: Engine, t: gr.I18n, models: gr.State) -> None:
+def draw(collections: Collections, t: gr.I18n, models: gr.State) -> None:
     """Draw the tab's content in the current layout."""
-    results = Results(engine, "search", t)
+    results = Results(collections, "search", t)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             query = gr.Textbox(
@@ -43,11 +43,11 @@ def draw(engine: Engine, t: gr.I18n, models: gr.State) -> None:
         with gr.Column(scale=5, min_width=300):
             results.draw()
 
-    def search(text: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
-        return results.show(engine.search(text or "", k), request)
+    def search(text: str | None, k: int, collection: str, request: gr.Request) -> tuple[Any, ...]:
+        return results.show(collections[collection].search(text or "", k), collection, request)
 
-    def search_again(text: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
-        return search(text, k, request) if (text or "").strip() else results.clear()
+    def search_again(text: str | None, k: int, collection: str, request: gr.Request) -> tuple[Any, ...]:
+        return search(text, k, collection, request) if (text or "").strip() else results.clear()
 
     def adapt(shown: tuple[str, str, bool]) -> Any:
         info = _info(shown[0])
@@ -55,9 +55,9 @@ def draw(engine: Engine, t: gr.I18n, models: gr.State) -> None:
         return gr.Textbox(info=t(info), placeholder=t(placeholder))
 
     models.change(adapt, models, query, **QUIET)
-    inputs = [query, num_hits]
+    inputs = [query, num_hits, collections.choice]
     results.connect(search, inputs, query.submit, examples.load_input_event.then, api_name="search")
-    results.connect(search_again, inputs, num_hits.change)
+    results.connect(search_again, inputs, num_hits.change, *collections.changes)
 
 
 def _info(encoder: str) -> str:

@@ -4,14 +4,14 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.engine import Engine
+from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.results import Results
 from imgsearch.tabs.upload import draw_examples, draw_upload, picture_path
 
 
-def draw(engine: Engine, t: gr.I18n) -> None:
+def draw(collections: Collections, t: gr.I18n) -> None:
     """Draw the tab's content in the current layout."""
-    results = Results(engine, "similar", t)
+    results = Results(collections, "similar", t)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             picture = draw_upload("similar", t)
@@ -20,13 +20,13 @@ def draw(engine: Engine, t: gr.I18n) -> None:
         with gr.Column(scale=5, min_width=300):
             results.draw()
 
-    def similar(image: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
+    def similar(image: str | None, k: int, collection: str, request: gr.Request) -> tuple[Any, ...]:
         path = picture_path(image, request)
-        return results.show(engine.similar(path, k, path.name), request)
+        return results.show(collections[collection].similar(path, k, path.name), collection, request)
 
-    def similar_again(image: str | None, k: int, request: gr.Request) -> tuple[Any, ...]:
-        return similar(image, k, request) if image else results.clear()
+    def similar_again(image: str | None, k: int, collection: str, request: gr.Request) -> tuple[Any, ...]:
+        return similar(image, k, collection, request) if image else results.clear()
 
-    inputs = [picture, num_hits]
+    inputs = [picture, num_hits, collections.choice]
     results.connect(similar, inputs, picture.upload, examples.load_input_event.then, api_name="similar")
-    results.connect(similar_again, inputs, num_hits.change, picture.clear)
+    results.connect(similar_again, inputs, num_hits.change, picture.clear, *collections.changes)

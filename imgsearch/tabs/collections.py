@@ -1,0 +1,36 @@
+"""The collections that the page searches, and the choice among them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.engine import Engine
+
+
+class Collections:
+    """One engine each. With one collection there is nothing to choose, and nothing of it in the page or the API."""
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        names = [engine.bundle.resolve().name for engine in engines]
+        paths = [str(engine.bundle) for engine in engines]
+        unique = names if len(set(names)) == len(names) else paths
+        self._engines = dict(zip(unique, engines, strict=True))
+        self.first = engines[0]
+
+    def draw(self, t: gr.I18n) -> None:
+        """Draw the choice in the current layout."""
+        names = list(self._engines)
+        self.choice: gr.Dropdown | gr.State = gr.State(names[0])
+        self.changes: list[Any] = []  # the events of another choice
+        if len(names) > 1:
+            self.choice = gr.Dropdown(names, value=names[0], label=t("collection"), elem_id="collection")
+            self.changes = [self.choice.change]
+
+    def __getitem__(self, name: str) -> Engine:
+        return self._engines[name]
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether nothing will change any more in any of them."""
+        return all(engine.status.is_complete for engine in self._engines.values())

@@ -1,0 +1,294 @@
+"""Builds and searches that `bench` measures, over made-up pictures and rows.
+
+Each runs in a process of its own, `python -m imgsearch.trials TRIAL FOLDER`, and prints one JSON object. Where it says
+so, FOLDER holds the checkpoint that `peers.make_clip` writes.
+"""
+
+import copy
+import hashlib
+import io
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import count
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from imgsearch.build import build_index
+from imgsearch.bundle import writing
+from imgsearch.clip import LOCAL
+from imgsearch.collection import card_of
+from imgsearch.config import ROOT
+from imgsearch.encoder import BATCH_SIZE, Encoder, Prepared
+from imgsearch.engine import Engine
+from imgsearch.folder import Folder
+from imgsearch.images import open_rgb
+from imgsearch.index import Index, Piece, write
+from imgsearch.manifest import Card
+from imgsearch.models import load_encoder
+from imgsearch.peers import SEED, compare, load_plainly, main
+from imgsearch.records import Item, Picture, Skip
+from imgsearch.stream import BuildOptions, Source
+from imgsearch.vectors import Embeddings, normalize
+
+NUM_PICTURES = 600  # of 640 x 480
+NUM_PLAIN = 100  # of them go through the plain loop too
+NUM_LARGE = 24  # of 4000 x 3000
+GRAIN = 6  # levels of noise, without which scaled up photos are smaller files than a camera's
+DIM = 512
+NUM_ROWS, NUM_MANY, BLOCK = 100_000, 1_000_000, 10_000
+NUM_CENTRES = 2_000
+SPREAD = 0.7  # of a cluster: the length of the noise that is added to its centre's 1
+NUM_QUERIES = 50
+NUM_TEXTS = 30
+NUM_ITEMS = 50  # that are fetched
+SAMPLE_S = 0.02
+
+
+def build_speed(folder: Path) -> dict[str, Any]:
+    """Pictures per second of the checkpoint: a build, the same without thumbnails, the model alone, the plain loop."""
+    photos = _make_pictures(folder / "photos", NUM_PICTURES, (640, 480))
+    encoder = _encoder(folder)
+    ready = [encoder.prepare(open_rgb(path, side=encoder.image_side)) for path in photos]
+    batches = [ready[start : start + BATCH_SIZE] for start in range(0, len(ready), BATCH_SIZE)]
+    seconds = compare(
+        plain=partial(load_plainly(folder), photos[:NUM_PLAIN]),
+        model=lambda: [encoder.encode_prepared(batch) for batch in batches],
+        bare=lambda: _build(Folder(folder / "photos"), encoder, BuildOptions(thumbnails=False)),
+        whole=lambda: _build(Folder(folder / "photos"), encoder),
+    )
+    rates = {name: NUM_PICTURES / value for name, value in seconds.items()}
+    return rates | {"plain": NUM_PLAIN / seconds["plain"], "precision": encoder.precision}
+
+
+def large_pictures(folder: Path) -> dict[str, Any]:
+    """Seconds to decode NUM_LARGE pictures for the model, plainly and as a build does; and to build them so."""
+    photos = _make_pictures(folder / "large", NUM_LARGE, (4000, 3000))
+    encoder = _encoder(folder)
+    plain: Any = copy.copy(encoder)
+    plain.image_side = 0  # no draft
+    seconds: dict[str, Any] = {}
+    for name, other in (("plain", plain), ("ours", encoder)):
+        seconds |= {
+            name: lambda other=other: [other.prepare(open_rgb(path, side=other.image_side)) for path in photos],
+            f"{name}_build": lambda other=other: _build(Folder(folder / "large"), other),
+        }
+    return dict(compare(**seconds))
+
+
+def build_small(folder: Path) -> dict[str, Any]:
+    """The peak of RssAnon in bytes while NUM_ROWS / 10 pictures are built by a model that takes no memory."""
+    return _build_memory(NUM_ROWS // 10)
+
+
+def build_large(folder: Path) -> dict[str, Any]:
+    """The same of NUM_ROWS pictures."""
+    return _build_memory(NUM_ROWS)
+
+
+def search_rows(folder: Path) -> dict[str, Any]:
+    """Seconds for the 20 nearest among NUM_ROWS, in half precision out of a bundle and in float32; their overlap."""
+    rng = np.random.default_rng(SEED)
+    centres = normalize(rng.standard_normal((NUM_CENTRES, DIM), np.float32))
+
+    def near(number: int) -> Embeddings:
+        noise = rng.standard_normal((number, DIM), np.float32) * (SPREAD / DIM**0.5)
+        return normalize(centres[rng.integers(NUM_CENTRES, size=number)] + noise)
+
+    rows, queries, items = near(NUM_ROWS), near(NUM_QUERIES), _items(0, NUM_ROWS)
+    exact = Index.from_rows(rows, items, Card(encoder="none", vectors="float32"))
+    Index.from_rows(rows, items, Card(encoder="none")).save(folder / "rows")
+    ours = Index.load(folder / "rows")
+    found: dict[str, list[Any]] = {"exact": [], "ours": []}
+
+    def search(name: str, index: Index, order: Iterator[int]) -> None:
+        number = next(order) % NUM_QUERIES
+        found[name].append({hit.item.id for hit in index.search(queries[number : number + 1], 20)})
+
+    seconds = compare(
+        NUM_QUERIES, exact=partial(search, "exact", exact, count()), ours=partial(search, "ours", ours, count())
+    )
+    shares = [len(one & other) / 20 for one, other in zip(found["exact"], found["ours"], strict=True)]
+    return seconds | {"overlap": float(np.mean(shares))}
+
+
+def search_text(folder: Path) -> dict[str, Any]:
+    """Seconds of a text search in NUM_ROWS by the checkpoint, and of what it cannot do without."""
+    encoder = _encoder(folder)
+    rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, encoder.dim), np.float32))
+    Index.from_rows(rows, _items(0, NUM_ROWS), card_of(encoder)).save(folder / "bundle")
+    engine = Engine(folder / "bundle", captioner="starter")
+    index = engine.index
+    numbers = {"bare": count(), "whole": count()}
+
+    def text(name: str) -> str:
+        return f"a photo of {next(numbers[name])} dogs on a beach"
+
+    return dict(
+        compare(
+            NUM_TEXTS,
+            bare=lambda: index.search(engine.encoder.encode_texts([text("bare")]), 1),  # FAISS, and one item
+            whole=lambda: engine.search(text("whole")),
+        )
+    )
+
+
+def make_many(folder: Path) -> dict[str, Any]:
+    """Write a bundle of NUM_MANY rows, block by block."""
+    rng, card = np.random.default_rng(SEED), Card(encoder="none", thumbnails=False)
+
+    def pieces() -> Iterator[Piece]:
+        for start in range(0, NUM_MANY, BLOCK):
+            rows = normalize(rng.random((BLOCK, DIM), np.float32) - 0.5)
+            yield from Index.from_rows(rows, _items(start, BLOCK), card).pieces()
+
+    with writing(folder / "many") as work:
+        write(folder / "many", work, pieces(), card)
+    return {}
+
+
+def open_many(folder: Path) -> dict[str, Any]:
+    """Seconds to open that bundle and to fetch NUM_ITEMS of it; bytes of RssAnon for opening it and one search."""
+    rng = np.random.default_rng(SEED)
+    query, numbers = normalize(rng.random((1, DIM)) - 0.5), rng.integers(NUM_MANY, size=NUM_ITEMS).tolist()
+    before, start = _rss_anon(), time.perf_counter()
+    index = Index.load(folder / "many")
+    load_s = time.perf_counter() - start
+    index.search(query, 20)
+    growth, start = _rss_anon() - before, time.perf_counter()
+    for number in numbers:
+        index.item(number)
+    return {"load": load_s, "growth": growth, "items": time.perf_counter() - start}
+
+
+class _Made:
+    """A `Source` of tiny JPEGs, each made when it is read."""
+
+    name, revision, split, licence = "hf://datasets/made/up", "1", "train", ""
+    options: Mapping[str, str] = MappingProxyType({})
+    is_lazy = False
+
+    def __init__(self, num_entries: int) -> None:
+        self.skips: list[Skip] = []
+        self.num_entries = num_entries
+
+    def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
+        for number in range(start, self.num_entries):
+            yield Picture(f"train/{number}", partial(self._jpeg, number), f"caption of the picture {number}")
+
+    def state(self) -> str:
+        return ""
+
+    def _jpeg(self, number: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.frombytes("L", (8, 8), hashlib.blake2b(str(number).encode()).digest()).save(buffer, "JPEG")
+        return buffer.getvalue()
+
+
+class _Projection:
+    """An `Encoder` that takes no memory: 8 x 8 pixels times a random matrix."""
+
+    model_id, revision, precision, preprocess = "projection", "1", "float32", "8 x 8"
+    dim, text_scale, image_side = DIM, 1.0, 8
+
+    def __init__(self) -> None:
+        self._matrix = np.random.default_rng(SEED).standard_normal((192, DIM), np.float32)
+
+    def prepare(self, image: Image.Image) -> Prepared:
+        return np.asarray(image.resize((8, 8)))
+
+    def encode_prepared(self, prepared: Any) -> Embeddings:
+        return normalize(np.stack(prepared).reshape(len(prepared), -1) @ self._matrix)
+
+    def encode_images(self, images: Any) -> Embeddings:
+        return self.encode_prepared([self.prepare(image) for image in images])
+
+    def encode_texts(self, texts: Any) -> Embeddings:
+        raise NotImplementedError
+
+    def cut(self, text: str) -> str:
+        return ""
+
+
+def _encoder(folder: Path) -> Encoder:
+    return load_encoder(f"{LOCAL}{folder}")
+
+
+def _build(source: Source, encoder: Encoder, options: BuildOptions = BuildOptions()) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        build_index(source, Path(folder) / "bundle", encoder, options)
+
+
+def _build_memory(num_rows: int) -> dict[str, Any]:
+    _build(_Made(BATCH_SIZE), _Projection())  # imports what is imported late
+    peaks, is_over = [_rss_anon()], threading.Event()
+
+    def sample() -> None:
+        while not is_over.wait(SAMPLE_S):
+            peaks.append(max(_rss_anon(), peaks.pop()))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    _build(_Made(num_rows), _Projection())
+    is_over.set()
+    thread.join()
+    return {"peak": peaks[0], "rows": num_rows}
+
+
+def _rss_anon() -> int:
+    """RssAnon in bytes."""
+    status = Path(f"/proc/{os.getpid()}/status").read_text("ascii")
+    return int(status.split("RssAnon:")[1].split()[0]) * 1024
+
+
+def _items(start: int, number: int) -> list[Item]:
+    """Items with ids and captions of usual length."""
+    return [
+        Item(
+            f"photos/2024/IMG_{row:08}.jpg",
+            f"A photo of something, number {row}, in a sentence of the usual length.",
+            {},
+            hashlib.sha256(str(row).encode()).hexdigest(),
+            b"",
+            f"{row}:1700000000000000000",
+        )
+        for row in range(start, start + number)
+    ]
+
+
+def _make_pictures(folder: Path, number: int, size: tuple[int, int]) -> list[Path]:
+    """JPEGs of random parts of the example photos."""
+    folder.mkdir()
+    rng = np.random.default_rng(SEED)
+    photos = [open_rgb(path) for path in sorted((ROOT / "examples").glob("*/*.jpg")) if path.parent.name != "stamps"]
+    for name in range(number):
+        photo = photos[rng.integers(len(photos))]
+        part = np.multiply(photo.size, rng.uniform(0.5, 1))
+        corner = rng.uniform(0, np.subtract(photo.size, part))
+        pixels = np.asarray(photo.resize(size, box=(*corner, *(corner + part))), np.int16)
+        grain: npt.NDArray[Any] = rng.integers(-GRAIN, GRAIN + 1, (*pixels.shape[:2], 1), np.int8)
+        Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(folder / f"{name:05}.jpg", quality=85)
+    return sorted(folder.iterdir())
+
+
+TRIALS: tuple[Callable[[Path], dict[str, Any]], ...] = (
+    build_speed,
+    large_pictures,
+    build_small,
+    build_large,
+    search_rows,
+    search_text,
+    make_many,
+    open_many,
+)
+
+if __name__ == "__main__":
+    main(TRIALS)

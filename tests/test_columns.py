@@ -1,0 +1,120 @@
+"""Columns are found by their types, asked about where there is a choice, and kept as text."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Image, List, Value
+from loopback_hub import LoopbackHub
+from tiny_datasets import DATA, NAME, ROWS, all_of, facts, open_, refusal, table_of, write_rows, write_tar
+
+from imgsearch.records import Skip
+
+KINDS: dict[str, Any] = {
+    "image": Image(), "thumb": Value("binary"), "text": Value("string"), "title": Value("large_string"),
+    "texts": List(Value("string")), "label": ClassLabel(names=["cat", "dog"]), "year": Value("int64"),
+    "day": Value("date32"), "key": Value("string"), "__note": Value("string"),
+}  # fmt: skip
+
+
+def kinds_file(folder: Path, *columns: str, **values: Any) -> Path:
+    row = {
+        "image": {"bytes": DATA[0], "path": None}, "thumb": DATA[1], "text": "a", "title": "b", "texts": ["c", "d"],
+        "label": 1, "year": 1999, "day": datetime.date(2001, 2, 3), "key": "k", "__note": "n",
+    } | values  # fmt: skip
+    return write_rows(folder / "x.parquet", [{name: row[name] for name in columns}], {n: KINDS[n] for n in columns})
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "data", "caption", "kept"),
+    [
+        ("image thumb year label __note", {}, DATA[0], "", {}),
+        ("thumb text", {}, DATA[1], "a", {}),
+        ("image thumb title", {"image_column": "thumb"}, DATA[1], "b", {}),
+        ("image texts", {}, DATA[0], "c", {}),
+        ("image text title", {"caption_column": "title"}, DATA[0], "b", {}),
+        ("image text title", {"caption_column": ""}, DATA[0], "", {}),
+        ("image text title", {"columns": ("text",)}, DATA[0], "b", {"text": "a"}),
+        ("image text label", {"caption_column": "label"}, DATA[0], "dog", {}),
+        (
+            "image label year day texts",
+            {"columns": ("year", "day", "label", "texts")},
+            DATA[0],
+            "",
+            {"year": "1999", "day": "2001-02-03", "label": "dog", "texts": '["c","d"]'},
+        ),
+    ],
+)
+def test_columns(tmp_path: Path, columns: str, options: Any, data: bytes, caption: str, kept: Any) -> None:
+    path = kinds_file(tmp_path, *columns.split())
+    assert all_of(path, **options) == [("train/0", data, caption, kept)]
+    empty = kinds_file(tmp_path, *columns.split(), **dict.fromkeys(("text", "title", "texts", "label", "year", "day")))
+    assert all_of(empty, **options) == [("train/0", data, "", dict.fromkeys(kept, ""))]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "words"),
+    [
+        ("image text title", {}, 'Choose with --caption-column: text, title; or give --caption-column "" for none'),
+        ("text year", {}, "no column of pictures. Its columns are: text, year"),
+        ("image text", {"image_column": "text"}, "holds no pictures"),
+        ("image text", {"columns": ("a", "b")}, "no column 'a'. Its columns are: image, text"),
+        ("image text", {"caption_column": "caption"}, "no column 'caption'"),
+        ("image thumb", {"columns": ("thumb",)}, "'thumb' of"),
+        ("image text", {"id_column": "image"}, "holds no text"),
+    ],
+)
+def test_columns_are_asked_about(tmp_path: Path, columns: str, options: Any, words: str) -> None:
+    assert words in refusal(kinds_file(tmp_path, *columns.split()), **options)
+
+
+def test_two_columns_of_pictures(tmp_path: Path) -> None:
+    row = {"one": {"bytes": DATA[0]}, "two": {"bytes": DATA[1]}}
+    path = write_rows(tmp_path / "x.parquet", [row], {"one": Image(), "two": Image()})
+    assert "Choose with --image-column: one, two." in refusal(path)
+    assert all_of(path, image_column="two") == [("train/0", DATA[1], "", {})]
+
+
+def test_ids_of_a_column(tmp_path: Path) -> None:
+    rows = [{"image": {"bytes": DATA[0]}, "key": key} for key in ("k", "", None, "é")]
+    path = write_rows(tmp_path / "x.parquet", rows, {"image": Image(), "key": Value("string")})
+    first, *empty, last = all_of(path, id_column="key")
+    assert (first[0], last[0]) == ("k", "é") and first[2] == ""
+    assert empty == [Skip("train/1", "its key is empty"), Skip("train/2", "its key is empty")]
+
+
+def test_a_text_that_is_no_utf8(tmp_path: Path) -> None:
+    broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xff"))
+    table = table_of(ROWS[:1]).select(["image"]).append_column("text", broken)
+    pq.write_table(table, tmp_path / "x.parquet")
+    datasets.Dataset(table).save_to_disk(tmp_path / "saved")
+    for path in (tmp_path / "x.parquet", tmp_path / "saved"):
+        assert all_of(path) == [("train/0", DATA[0], "a\N{REPLACEMENT CHARACTER}", {})]
+
+
+def test_no_path_is_opened(hub: LoopbackHub, tmp_path: Path) -> None:
+    paths = ["/etc/passwd", f"hf://datasets/{NAME}/README.md", None]
+    rows = [{"image": {"bytes": None, "path": path}} for path in paths] + [{"image": None}, {"image": {"bytes": b""}}]
+    (tmp_path / "hub").mkdir()
+    path = write_rows(tmp_path / "hub" / "train.parquet", [*rows, ROWS[0]], {"image": Image()})
+    hub.add(NAME, tmp_path / "hub", "dataset")
+    opened = [open_(path), open_(NAME), open_(NAME, streaming=True)]
+    hub.requests.clear()
+    for source in opened:
+        *skips, last = source.read()
+        assert [skip.picture for skip in skips if isinstance(skip, Skip)] == [f"train/{i}" for i in range(5)]
+        assert ["a path, which is not opened" in str(skip) for skip in skips] == [True, True, False, False, False]
+        assert facts(last)[:2] == ("train/5", DATA[0])
+    assert not any("README" in request.path for request in hub.requests)
+
+
+def test_a_tar_beside_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` replaces bytes by the path where a file of that name is here."""
+    write_tar(ROWS[:1], tmp_path / "x.tar", 0)
+    (tmp_path / "0000.png").write_bytes(b"another")
+    monkeypatch.chdir(tmp_path)
+    assert [entry[1] for entry in all_of("x.tar")] == [DATA[0]]

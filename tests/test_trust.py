@@ -1,0 +1,445 @@
+"""Builds that are killed, interrupted, out of room or two at once: real processes, and nothing is ever lost."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_build import check_same, contents_of, items_of, save_picture, save_pictures, tiny_encoder
+
+from imgsearch.build import build_index
+from imgsearch.bundle import read_report
+from imgsearch.config import ROOT
+from imgsearch.encoder import Encoder
+from imgsearch.errors import InputError
+from imgsearch.folder import Folder
+from imgsearch.index import Index
+from imgsearch.manifest import read_manifest
+from imgsearch.models import load_encoder
+from imgsearch.stream import BuildOptions
+
+__all__ = ["tiny_encoder"]  # a fixture
+
+NUM_KILLS = 20
+NUM_PICTURES = 3000
+SHARD_SIZE = 64
+OPTIONS = BuildOptions(shard_size=SHARD_SIZE)
+NUM_OLD = 5  # items of the bundle that stands there before
+END_S = 5  # an interrupted build takes less
+Process = subprocess.Popen[str]
+
+
+def start(
+    folder: Path, bundle: Path, tiny: Path, *flags: str, prefix: list[str] | None = None, **more: object
+) -> Process:
+    """`python -m imgsearch build` with shards of 64; what it says goes to BUNDLE.stderr and BUNDLE.stdout."""
+    command = [sys.executable, "-m", "imgsearch", "build", str(folder), "--out", str(bundle), *flags]
+    command += ["--encoder", f"local-dir:{tiny}/clip", "--shard-size", str(SHARD_SIZE)]
+    outputs = {name: log_of(bundle, name).open("w") for name in ("stdout", "stderr")}
+    try:
+        return subprocess.Popen([*(prefix or []), *command], cwd=ROOT, text=True, **outputs, **more)  # type: ignore
+    finally:
+        for file in outputs.values():
+            file.close()
+
+
+def log_of(bundle: Path, name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"{bundle.parent.parent.name}-{bundle.parent.name}-{bundle.name}.{name}"
+
+
+def said(bundle: Path) -> list[str]:
+    """The lines on stderr, less the progress bar."""
+    lines = log_of(bundle, "stderr").read_text("utf-8").replace("\r", "\n").splitlines()
+    return [line for line in lines if line.strip() and "pictures/s" not in line and "pictures [" not in line]
+
+
+def work_of(bundle: Path) -> Path:
+    return bundle.with_name(f".{bundle.name}.build")
+
+
+def num_finished(bundle: Path) -> int:
+    return len(list(work_of(bundle).glob("*/*.json")))
+
+
+def finished(bundle: Path) -> dict[str, tuple[int, int]]:
+    """The finished shards of a build, each with the moments at which its files were written."""
+    files = sorted(work_of(bundle).glob("*/*.json"))
+    return {
+        file.stem: (file.stat().st_mtime_ns, (file.with_suffix("") / "manifest.json").stat().st_mtime_ns)
+        for file in files
+    }
+
+
+def wait_until(condition: Callable[[], bool], process: Process, timeout_s: float = 120) -> None:
+    """Until the condition holds or the process has ended."""
+    deadline = time.monotonic() + timeout_s
+    while process.poll() is None and not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.002)
+
+
+def wait_for_shards(bundle: Path, count: int, process: Process) -> None:
+    wait_until(lambda: num_finished(bundle) >= count, process)
+    assert process.poll() is None, said(bundle)
+
+
+def start_old(bundle: Path, encoder: Encoder) -> dict[str, bytes]:
+    """A bundle of a few other pictures; its files."""
+    folder = save_pictures(bundle.parent / "few", NUM_OLD)
+    build_index(Folder(folder), bundle, encoder)
+    return dict(contents_of(bundle))
+
+
+def first_done(folder: Path, bundle: Path, encoder: Encoder, options: BuildOptions = OPTIONS) -> int:
+    """Finish a build; how many entries were done when it went on."""
+    steps: list[int] = []
+    build_index(Folder(folder), bundle, encoder, options, lambda done, total: steps.append(done - 1))
+    return steps[0] if steps else -1
+
+
+class Reader(threading.Thread):
+    """Opens a bundle again and again, and searches it."""
+
+    def __init__(self, bundle: Path) -> None:
+        super().__init__(daemon=True)
+        self._bundle = bundle
+        self._is_over = threading.Event()
+        self.sizes: set[int] = set()
+        self.num_opened = 0
+        self.errors: list[str] = []
+
+    def run(self) -> None:
+        while not self._is_over.wait(0.005):
+            try:
+                index = Index.load(self._bundle)
+                hits = index.search(np.eye(1, index.dim, dtype=np.float32), 3)
+                self.sizes.add(len(index))
+                self.num_opened += 1
+                assert len(hits) == 3 and all(hit.item.sha256 for hit in hits)
+            except BaseException as error:
+                self.errors.append(repr(error))
+
+    def end(self) -> None:
+        self._is_over.set()
+        self.join()
+
+
+def save_oddities(folder: Path) -> set[str]:
+    """Pictures of odd modes and names, and files that are none; the ids of those that cannot be indexed."""
+    picture = save_picture(folder / "0100a.png", 5000)
+    shutil.copy(picture, folder / "0101 a PNG.jpg")
+    rgb = Image.open(picture).convert("RGB")
+    rgb.convert("CMYK").save(folder / "0500 CMYK.jpg")
+    rgb.convert("LA").save(folder / "0501 LA.png")
+    palette = rgb.convert("P")
+    palette.save(folder / "0502 palette.png", transparency=3)
+    deep = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21
+    Image.fromarray(deep).save(folder / "2900 16 bit.png")
+    for number in (7, 8, 9):
+        shutil.copy(folder / f"{number:04}.bmp", folder / f"{2990 + number}-copy.bmp")
+    whole = (folder / "0010.bmp").read_bytes()
+    header = struct.pack(">IIBBBBB", 10_000, 8_001, 8, 2, 0, 0, 0)
+    broken = {
+        "0000 cut.bmp": whole[: len(whole) // 2],
+        "0300 zero.jpg": b"",
+        "1500 text.jpg": b"no picture",
+        "1501 noise.png": np.random.default_rng(1).bytes(500),
+        "2000 huge.png": b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"\0" * 100)),
+        "9999 last.gif": b"GIF89a",
+        ".hidden.jpg": whole,
+    }
+    for name, data in broken.items():
+        (folder / name).write_bytes(data)
+    return set(broken)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_killed_at_20_moments_the_bundle_equals_an_undisturbed_one(
+    tmp_path: Path, tiny: Path, tiny_encoder: Encoder
+) -> None:
+    folder, bundle, undisturbed = tmp_path / "pictures", tmp_path / "out" / "bundle", tmp_path / "out" / "undisturbed"
+    bundle.parent.mkdir()
+    for number in range(NUM_PICTURES - 16):
+        save_picture(folder / f"{number:04}.bmp", number)
+    broken = save_oddities(folder)
+    ids = [f"{number:04}.bmp" for number in range(0, NUM_PICTURES - 16, 3)]
+    (folder / "metadata.csv").write_text("file_name,caption\n" + "".join(f"{id},a {id}\n" for id in ids), "utf-8")
+    assert len(list(folder.iterdir())) == NUM_PICTURES + 1
+    start_old(bundle, tiny_encoder)
+
+    clean = start(folder, undisturbed, tiny, "--json")
+    reader = Reader(bundle)
+    reader.start()
+    moments = kill_often(lambda: start(folder, bundle, tiny, "--json"), bundle, -(-(NUM_PICTURES - 1) // SHARD_SIZE))
+    last = start(folder, bundle, tiny, "--json")
+    assert last.wait(120) == clean.wait(120) == 0, said(bundle) + said(undisturbed)
+    reader.end()
+
+    assert not reader.errors and reader.num_opened > 500
+    assert reader.sizes == {NUM_OLD, NUM_PICTURES - len(broken)}
+    assert moments.count("starting") >= 3 and moments.count("working") >= 8 and moments.count("merging") >= 2, moments
+    check_same(bundle, undisturbed)
+    assert read_manifest(bundle).files == read_manifest(undisturbed).files  # to the bit
+    reports = [read_report(path) for path in (bundle, undisturbed)]
+    for report, path in zip(reports, (bundle, undisturbed), strict=True):
+        assert {skip.picture for skip in report.skipped} == broken and all(skip.reason for skip in report.skipped)
+        assert report.num_items == report.num_encoded == len(items_of(path)) == NUM_PICTURES - len(broken)
+        assert report.num_items + len(report.skipped) == NUM_PICTURES
+        assert report.num_duplicates == 4
+        stdout = json.loads(log_of(path, "stdout").read_text("utf-8"))
+        assert stdout == json.loads((path / "report.json").read_text("utf-8"))
+        assert not work_of(path).exists()
+    assert reports[0].skipped == reports[1].skipped
+
+
+def kill_often(run: Callable[[], Process], bundle: Path, num_shards: int) -> list[str]:
+    """Kill runs of a build at 20 moments: what each was at. A shard that was finished once is never made again."""
+    numbers = random.Random(20)
+    wanted = ["starting"] * 4 + ["working"] * 12
+    numbers.shuffle(wanted)
+    moments: list[str] = []
+    almost = bundle.with_name("almost")  # all shards are there, the bundle is the old one
+    before: dict[str, tuple[int, int]] = {}
+    while len(moments) < NUM_KILLS:
+        moment = wanted[len(moments)] if len(moments) < len(wanted) else "merging"
+        if len(before) == num_shards and moment == "working":
+            moment = "merging"
+        process = run()
+        new = work_of(bundle) / "new"
+        if moment == "starting":
+            time.sleep(numbers.uniform(0, 3))
+        elif moment == "working":
+            wait_until(lambda: num_finished(bundle) > len(before) or new.exists(), process)  # noqa: B023
+            time.sleep(numbers.uniform(0, 0.25))
+        else:
+            wait_until(new.exists, process)
+            time.sleep(numbers.uniform(0, 0.2))
+        process.kill()
+        if process.wait() == -signal.SIGKILL:
+            moments.append(moment)
+        after = finished(bundle)
+        if len(Index.load(bundle)) == NUM_OLD or len(after) == num_shards:
+            assert before.items() <= after.items()
+            if moment == "starting":
+                assert before == after
+        if len(after) == num_shards and not almost.exists():
+            shutil.copytree(work_of(bundle), almost)
+        if len(after) < num_shards and almost.exists():  # it came to its end
+            shutil.rmtree(work_of(bundle), ignore_errors=True)
+            shutil.copytree(almost, work_of(bundle))
+        before = finished(bundle)
+    return moments
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_a_build_ends_at_once_and_goes_on_later(
+    number: signal.Signals, tmp_path: Path, tiny: Path, tiny_encoder: Encoder
+) -> None:
+    folder, bundle = save_pictures(tmp_path / "pictures", 2000), tmp_path / "bundle"
+    old = start_old(bundle, tiny_encoder)
+    process = start(folder, bundle, tiny, "--precision", "float32")
+    wait_for_shards(bundle, 2, process)
+    before = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(60) == 130
+    assert time.monotonic() - before < END_S
+    assert said(bundle) == ["Interrupted. The same command goes on after the last finished shard."]
+    assert log_of(bundle, "stdout").read_text("utf-8") == ""
+    assert contents_of(bundle) == old
+    count = num_finished(bundle)
+    assert 2 <= count < 2000 // SHARD_SIZE
+    assert first_done(folder, bundle, tiny_encoder) == count * SHARD_SIZE
+    build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)
+    check_same(bundle, tmp_path / "clean")
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[bool]:
+    """A file system of 400 KB at a path, where one can be mounted here."""
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(path)]
+    is_mounted = bool(shutil.which("mount")) and not subprocess.run(mount, capture_output=True).returncode
+    try:
+        yield is_mounted
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_full_disk_is_said_and_the_build_goes_on_when_there_is_room(
+    tmp_path: Path, tiny: Path, tiny_encoder: Encoder
+) -> None:
+    folder = save_pictures(tmp_path / "pictures", 600)
+    build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)
+    with small_disk(tmp_path / "disk") as is_mounted:
+        bundle = tmp_path / "disk" / "bundle"
+        old = start_old(bundle, tiny_encoder)
+        more = {} if is_mounted else {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000,) * 2)}
+        process = start(folder, bundle, tiny, "--precision", "float32", **more)
+        assert process.wait(120) == 2
+        assert len(said(bundle)) == 1 and "cannot be written" in said(bundle)[0] and "room" in said(bundle)[0]
+        assert contents_of(bundle) == old
+        counts = [num_finished(bundle)]
+        for size in range(500, 4000, 100) if is_mounted else []:
+            subprocess.run(["mount", "-o", f"remount,size={size}k", str(tmp_path / "disk")], check=True)
+            try:
+                assert first_done(folder, bundle, tiny_encoder) in (counts[-1] * SHARD_SIZE, -1)
+                break
+            except InputError as error:
+                assert "cannot be written" in str(error) and "room" in str(error)
+                assert contents_of(bundle) == old
+                counts.append(num_finished(bundle))
+        if is_mounted:  # it was out of room in the shards, and in what is made of them
+            assert 0 < counts[0] < 10 == counts[-1] and counts == sorted(counts)
+        else:
+            assert first_done(folder, bundle, tiny_encoder) == counts[0] * SHARD_SIZE
+        check_same(bundle, tmp_path / "clean")
+
+
+def test_of_two_builds_into_one_bundle_the_second_is_refused(tmp_path: Path, tiny: Path, tiny_encoder: Encoder) -> None:
+    folder, bundle = save_pictures(tmp_path / "pictures", 600), tmp_path / "bundle"
+    old = start_old(bundle, tiny_encoder)
+    first = start(folder, bundle, tiny, "--precision", "float32")
+    wait_for_shards(bundle, 1, first)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        log_of(bundle, "stderr").unlink()  # the first one goes on writing there
+        second = start(folder, bundle, tiny, "--precision", "float32")
+        assert second.wait(120) == 2
+        assert said(bundle) == [f"imgsearch: {bundle} is being written by another process. Wait until it is done."]
+        with pytest.raises(InputError, match="another process"):
+            Index.load(bundle).save(bundle)
+        assert contents_of(bundle) == old
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert first.wait(120) == 0
+    build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)
+    check_same(bundle, tmp_path / "clean")
+
+
+def test_after_a_kill_changed_options_never_mix(tmp_path: Path, tiny: Path, tiny_encoder: Encoder) -> None:
+    folder, bundle = save_pictures(tmp_path / "pictures", 1000), tmp_path / "killed" / "bundle"
+    bundle.parent.mkdir()
+    process = start(folder, bundle, tiny, "--precision", "float32")
+    wait_for_shards(bundle, 3, process)
+    process.kill()
+    process.wait()
+    count = num_finished(bundle)
+    half = load_encoder(f"local-dir:{tiny}/clip", "bfloat16")
+    others = [
+        (half, OPTIONS),
+        (tiny_encoder, BuildOptions(shard_size=SHARD_SIZE, vectors="float32")),
+        (tiny_encoder, BuildOptions(shard_size=SHARD_SIZE, limit=200)),
+        (tiny_encoder, BuildOptions(shard_size=SHARD_SIZE, thumbnails=False)),
+        (tiny_encoder, BuildOptions(shard_size=50)),
+    ]
+    for number, (encoder, options) in enumerate(others):
+        parts = [tmp_path / f"{name}{number}" / "bundle" for name in ("after", "clean")]
+        shutil.copytree(bundle.parent, parts[0].parent)
+        assert first_done(folder, parts[0], encoder, options) == 0
+        first_done(folder, parts[1], encoder, options)
+        check_same(*parts)
+        assert read_manifest(parts[0]).files == read_manifest(parts[1]).files
+    assert first_done(folder, bundle, tiny_encoder) == count * SHARD_SIZE  # and the same ones still go on
+
+
+def test_a_folder_that_changes_between_a_kill_and_the_next_run(
+    tmp_path: Path, tiny: Path, tiny_encoder: Encoder
+) -> None:
+    folder, bundle = save_pictures(tmp_path / "pictures", 1000), tmp_path / "bundle"
+    process = start(folder, bundle, tiny, "--precision", "float32")
+    wait_for_shards(bundle, 3, process)
+    process.kill()
+    process.wait()
+    count = num_finished(bundle)
+    assert 3 <= count < 15
+    save_picture(folder / "0000 in front.jpg", 7000)
+    (folder / "0100.jpg").unlink()  # of a finished shard
+    text = (folder / "metadata.csv").read_text("utf-8")
+    (folder / "metadata.csv").write_text(text.replace("the picture 0101.jpg", "another caption"), "utf-8")
+    report = build_index(Folder(folder), bundle, tiny_encoder, OPTIONS)
+    assert report.num_items == 1000
+    assert report.num_encoded == 1000 - count * SHARD_SIZE + 1  # what was encoded before the kill is taken over
+    build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)
+    check_same(bundle, tmp_path / "clean", 1e-3)
+    assert Index.load(bundle).find("0101.jpg").caption == "another caption"
+
+
+def test_a_folder_that_changes_behind_the_finished_shards(tmp_path: Path, tiny: Path, tiny_encoder: Encoder) -> None:
+    folder, bundle = save_pictures(tmp_path / "pictures", 1000), tmp_path / "bundle"
+    process = start(folder, bundle, tiny, "--precision", "float32")
+    wait_for_shards(bundle, 2, process)
+    process.kill()
+    process.wait()
+    count, shards = num_finished(bundle), finished(bundle)
+    save_picture(folder / "zzz.jpg", 7000)
+    assert first_done(folder, bundle, tiny_encoder) == count * SHARD_SIZE and shards
+    build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)
+    check_same(bundle, tmp_path / "clean")
+
+
+def as_another_user(place: Path) -> list[str] | None:
+    """What to put before a command for it to run without root's right to read everything; None where nothing does."""
+    secret = place / "secret"
+    secret.touch(0)
+    secret.chmod(0)
+    probe = "import sys\ntry: open(sys.argv[1])\nexcept PermissionError: import imgsearch.index; sys.exit(13)"
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    rights = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
+    for prefix in ([], user, rights):
+        if prefix and not shutil.which(prefix[0]):
+            continue
+        command = [*prefix, sys.executable, "-c", probe, str(secret)]
+        if subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 13:
+            return prefix
+    return None
+
+
+def test_a_file_that_may_not_be_read_is_reported(tiny: Path, tiny_encoder: Encoder) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)  # the folders of pytest are closed to others
+        if (prefix := as_another_user(place)) is None:
+            pytest.skip("root reads every file here, and there is no way to run as another user")
+        folder, bundle = save_pictures(place / "pictures", 40), place / "out" / "bundle"
+        (folder / "closed").mkdir()
+        save_picture(folder / "closed" / "a.jpg", 8000)
+        shutil.copytree(tiny / "clip", place / "clip")
+        bundle.parent.mkdir()
+        for path in (place, *place.rglob("*")):
+            path.chmod(0o777)
+        for path in (place / "secret", folder / "0002.jpg", folder / "closed"):
+            path.chmod(0)
+        env = os.environ | {"HOME": name, "XDG_CACHE_HOME": name, "HF_HOME": f"{name}/hub"}
+        process = start(folder, bundle, place, "--precision", "float32", prefix=prefix, env=env)
+        assert process.wait(120) == 0, said(bundle)
+        report = read_report(bundle)
+        assert {skip.picture: skip.reason for skip in report.skipped} == {
+            "0002.jpg": "cannot be read: Permission denied",
+            "closed": "cannot be read: Permission denied",
+        }
+        assert report.num_items == 39
+        assert "Not indexed: 0002.jpg: cannot be read" in log_of(bundle, "stdout").read_text("utf-8")
+        for path in (folder / "0002.jpg", folder / "closed" / "a.jpg"):
+            (folder / "closed").chmod(0o700)
+            path.unlink()
+        (folder / "closed").rmdir()
+        build_index(Folder(folder), place / "clean", tiny_encoder, OPTIONS)
+        check_same(bundle, place / "clean")
