@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from imgsearch.bundle import check_target, writing
+from imgsearch.bundle import writing
 from imgsearch.collection import card_of
 from imgsearch.encoder import BATCH_SIZE, Encoder, Prepared
 from imgsearch.errors import InputError
 from imgsearch.index import Index, Piece, write
 from imgsearch.known import Known, changes, hash_texts, is_first_of_equals
-from imgsearch.manifest import FILE_NAME, FORMAT_VERSION, MADE_BY, Card, read_manifest
+from imgsearch.manifest import FILE_NAME, FORMAT_VERSION, Card, read_manifest
 from imgsearch.pipeline import Pipeline, Result
 from imgsearch.records import BuildReport, Item, Skip
 from imgsearch.shards import Shards
@@ -42,7 +42,6 @@ def build_index(
     called with the numbers of entries done and expected. Raises InputError where no picture can be read, `bundle` is
     something else than a bundle or is being written, and for the first skip where `options.strict`.
     """
-    check_target(bundle)
     card = _card(source, encoder, options)
     with writing(bundle) as work:
         old = bundle if options.update and (bundle / FILE_NAME).exists() else None
@@ -82,13 +81,12 @@ def _key(card: Card, source: Source, options: BuildOptions) -> str:
 def _check_same(bundle: Path, card: Card) -> None:
     """Raise InputError where the bundle's vectors and thumbnails are not of the kind that this card promises."""
     old = read_manifest(bundle)
-    for name in (*MADE_BY, "thumbnails"):
-        had, wanted = getattr(old, name), getattr(card, name)
-        if had != wanted and (had or name != "preprocess"):  # format 2 did not name it
-            raise InputError(
-                f"{bundle} cannot be updated: it was built with {name} {had}, now it is {wanted}. "
-                "Give the options it was built with, or build it anew without --update."
-            )
+    name = card.difference(old) or ("thumbnails" if card.thumbnails != old.thumbnails else "")
+    if name:
+        raise InputError(
+            f"{bundle} cannot be updated: it was built with {name} {getattr(old, name)}, now it is "
+            f"{getattr(card, name)}. Give the options it was built with, or build it anew without --update."
+        )
 
 
 def _fill(

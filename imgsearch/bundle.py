@@ -52,6 +52,8 @@ def writing(bundle: Path) -> Iterator[Path]:
     try:
         work.mkdir(exist_ok=True)
         lock.acquire()
+        if not (work / "lock").exists():  # deleted by its last owner between our opening and locking it
+            raise Timeout(lock.lock_file)
     except Timeout:
         raise InputError(f"{bundle} is being written by another process. Wait until it is done.") from None
     except OSError as error:
@@ -61,10 +63,10 @@ def writing(bundle: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(bundle, error) from error
     finally:
-        lock.release()
         with suppress(OSError):
             if {path.name for path in work.iterdir()} <= {"lock"}:
-                shutil.rmtree(work)
+                shutil.rmtree(work)  # as long as it is ours: afterwards it may be another's
+        lock.release()
 
 
 def install(files: Sequence[Path], bundle: Path, manifest: Manifest, report: BuildReport | None) -> None:

@@ -14,7 +14,7 @@ from imgsearch.bundle import check_target, read_report, writing
 from imgsearch.errors import InputError
 from imgsearch.index import Index, Piece, write
 from imgsearch.known import hash_texts, is_first_of_equals
-from imgsearch.manifest import MADE_BY, Card
+from imgsearch.manifest import Card
 from imgsearch.records import BuildReport
 
 RESERVED = ("id", "caption", "sha256", "vector")
@@ -28,12 +28,11 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
     check_target(out)
     indexes = [Index.load(bundle) for bundle in bundles]
     for bundle, index in zip(bundles, indexes, strict=True):
-        for name in MADE_BY:
-            if getattr(index.card, name) != getattr(indexes[0].card, name):
-                raise InputError(
-                    f"{bundle} was built with {name} {getattr(index.card, name)}, {bundles[0]} with "
-                    f"{getattr(indexes[0].card, name)}: their scores do not compare. Build one of them again."
-                )
+        if name := index.card.difference(indexes[0].card):
+            raise InputError(
+                f"{bundle} was built with {name} {getattr(index.card, name)}, {bundles[0]} with "
+                f"{getattr(indexes[0].card, name)}: their scores do not compare. Build one of them again."
+            )
     indexes = _in_order(bundles, indexes)
     _check_ids(indexes)
     card = _common([index.card for index in indexes])
@@ -72,7 +71,7 @@ def export_parquet(bundle: Path, file: Path) -> int:
     schema = pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), index.dim))])
     part = file.with_name(f".{file.name}.part")
     try:
-        with pq.ParquetWriter(part, schema) as writer:
+        with part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
             for piece in index.pieces():
                 rows = _columns(piece)
                 arrays = [piece.batch[name] for name in ("id", "caption", "sha256")]

@@ -76,7 +76,11 @@ def merge(arguments: argparse.Namespace, settings: Settings) -> None:
     """Put bundles together."""
     from imgsearch.curate import merge as merge_bundles
 
-    _print_report(merge_bundles(arguments.bundles, arguments.out), str(arguments.out), arguments)
+    report = merge_bundles(arguments.bundles, arguments.out)
+    if arguments.json:
+        print_json(report.to_json())
+    else:
+        print(f"{report.num_items} pictures merged into {arguments.out}.")
 
 
 def remove(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -43,6 +43,12 @@ class Card:
         """The fields that stand above."""
         return {entry.name: getattr(self, entry.name) for entry in fields(Card)}
 
+    def difference(self, other: "Card") -> str:
+        """The first field by which vectors of the two do not compare; "" for none."""
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in MADE_BY)
+        # Format 2 did not name what it did to a picture before.
+        return next((name for name, a, b in pairs if a != b and (name != "preprocess" or (a and b))), "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(Card):
