@@ -65,7 +65,9 @@ def _parser() -> FlagParser:
     command = add(_info, "info", "show what a bundle holds", "index")
     command.add_argument("--verify", action="store_true", help="check the digest of every file, however large")
     add(_eval, "eval", "measure how well a bundle answers its own captions", "index", *encoder)
-    add(_bench, "bench", "measure speed and memory, as ratios in one run")
+    command = add(_bench, "bench", "measure speed and memory, as ratios in one run")
+    groups = ("app", "models", "build", "search")
+    command.add_argument("group", nargs="?", choices=groups, help="of figures (default: all)")
     return parser
 
 
@@ -131,10 +133,10 @@ def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _bench(arguments: argparse.Namespace, settings: Settings) -> None:
-    from imgsearch.bench import bench
+    from imgsearch.bench import GROUPS, bench
 
     figures = []
-    for figure in bench():
+    for figure in bench([arguments.group] if arguments.group else GROUPS):
         figures.append(figure.to_json())
         if not arguments.json:
             print(figure, flush=True)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +21,10 @@ from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT, STARTER_BUNDLE
 from imgsearch.engine import Engine
-from imgsearch.peers import NUM_CAPTIONS, NUM_PICTURES
+from imgsearch.peers import NUM_CAPTIONS, NUM_PHOTOS, NUM_PICTURES
 
+GROUPS = ("app", "models", "build", "search")
+PEERS, TRIALS = "imgsearch.peers", "imgsearch.trials"
 NUM_RUNS = 5  # of each side, alternating; medians are compared
 NUM_SEARCHES = 50
 TIMEOUT_S = 120
@@ -57,13 +59,20 @@ class Figure:
         return asdict(self)
 
 
-def bench() -> Iterator[Figure]:
-    """Measure the app over the starter collection, then the hub's models with random weights. Takes minutes."""
-    yield from _bench_app()
-    yield Figure("a text search, warm", _search_ms(), "ms", 40)
-    yield Figure("resident memory after one answer of each tab", _resident_mib() / 1024, "GiB", 1.2)
-    yield from _bench_encoder()
-    yield from _bench_captioner()
+def bench(groups: Collection[str] = GROUPS) -> Iterator[Figure]:
+    """Measure the app over the starter collection, the hub's models with random weights, builds and searches.
+
+    Takes minutes for each group.
+    """
+    measures = {
+        "app": (_bench_app, _bench_answers),
+        "models": (_bench_encoder, _bench_captioner),
+        "build": (_bench_build, _bench_memory),
+        "search": (_bench_search, _bench_many),
+    }
+    for group in groups:
+        for measure in measures[group]:
+            yield from measure()
 
 
 def _bench_app() -> Iterator[Figure]:
@@ -83,14 +92,15 @@ def _bench_app() -> Iterator[Figure]:
     page = {name: statistics.median(seconds) for name, seconds in pages.items()}
     answer = {name: statistics.median(seconds) for name, seconds in answers.items()}
     yield Figure("app start to first HTTP 200, over a Gradio hello world", page["starter"] - page["hello"], "s", 1.0)
-    yield Figure(
-        "first answer after it, over a bare process that loads both models",
-        answer["starter"] / answer["load"],
-        "x",
-        1.2,
-    )
+    ratio = answer["starter"] / answer["load"]
+    yield Figure("first answer after it, over a bare process that loads both models", ratio, "x", 1.2)
     yield Figure("the page with auto and no network, over the starter's", page["auto"] - page["starter"], "s", 0.3)
     yield Figure("the first answer so, over the starter's", answer["auto"] - answer["starter"], "s", 3.5)
+
+
+def _bench_answers() -> Iterator[Figure]:
+    yield Figure("a text search, warm", _search_ms(), "ms", 40)
+    yield Figure("resident memory after one answer of each tab", _resident_mib() / 1024, "GiB", 1.2)
 
 
 def _bench_encoder() -> Iterator[Figure]:
@@ -123,8 +133,53 @@ def _bench_captioner() -> Iterator[Figure]:
     yield Figure("peak memory while it loads, over its file", memory["growth"], "x", 1.6)
 
 
-def _measure(name: str, folder: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "imgsearch.peers", name, folder]
+def _bench_build() -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        _measure("make_clip", folder)
+        speed, large = (_measure(name, folder, TRIALS) for name in ("build_speed", "large_pictures"))
+    name = f"{NUM_PHOTOS} pictures of 640 x 480 by ViT-B-32 in {speed['precision']}"
+    yield Figure(f"{name}, a build over open_clip's loop", speed["whole"] / speed["plain"], "x", 3.3, is_floor=True)
+    for side, limit, which in (("bare", 0.8, "without"), ("whole", 0.65, "with")):
+        ratio = speed[side] / speed["model"]
+        yield Figure(f"the build {which} thumbnails, over the model alone", ratio, "x", limit, is_floor=True)
+    for side, name in (("whole", "the build"), ("model", "the model alone"), ("plain", "open_clip's loop")):
+        yield Figure(f"pictures a second: {name}", speed[side], "")
+    ratio = large["plain"] / large["ours"]
+    yield Figure("12-megapixel JPEGs made ready for it, over plain decoding", ratio, "x", 1.8, is_floor=True)
+    yield Figure("a build of them, over one that decodes plainly", large["plain_build"] / large["ours_build"], "x")
+
+
+def _bench_memory() -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = (_measure(name, folder, TRIALS) for name in ("build_small", "build_large"))
+    for one in (small, large):
+        yield Figure(f"peak of anonymous memory, building {one['rows']:,} rows", one["peak"] / 2**20, "MiB")
+    ratio = (large["peak"] - small["peak"]) / (2 * large["dim"] * (large["rows"] - small["rows"]))
+    yield Figure("its growth between them, over the vectors' bytes", ratio, "x", 1.1)
+
+
+def _bench_search() -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _measure("search_rows", folder, TRIALS)
+        _measure("make_clip", folder)
+        text = _measure("search_text", folder, TRIALS)
+    yield Figure("a search of 100,000 x 512, over IndexFlatIP", rows["exact"] / rows["ours"], "x", 2.3, is_floor=True)
+    yield Figure("that search", 1000 * rows["ours"], "ms")
+    yield Figure("the 20 nearest, equal to float32's", rows["overlap"], "share", 0.99, is_floor=True)
+    yield Figure("a text search in them, over encoding and FAISS alone", text["whole"] / text["bare"], "x", 1.15)
+
+
+def _bench_many() -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        _measure("make_many", folder, TRIALS)
+        many = _measure("open_many", folder, TRIALS)
+    yield Figure("a bundle of 1,000,000 rows opens", many["load"], "s", 1.0)
+    yield Figure("anonymous memory for that and a search", many["growth"] / 1e6, "MB", 100)
+    yield Figure("50 items of it", 1000 * many["items"], "ms", 20)
+
+
+def _measure(name: str, folder: str, module: str = PEERS) -> dict[str, Any]:
+    command = [sys.executable, "-m", module, name, folder]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return measured

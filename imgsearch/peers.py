@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 from PIL.Image import open as open_plainly
 
 from imgsearch.captioner import HubCaptioner
@@ -26,11 +28,13 @@ from imgsearch.images import open_rgb
 
 CLIP = "ViT-B-32"  # of the architectures that need no tokenizer from the hub
 NUM_PICTURES = 32
+NUM_PHOTOS = 600  # of 640 x 480
 NUM_CAPTIONS = 4
 NUM_TOKENS = 20
 CAPTION = {"max_new_tokens": NUM_TOKENS, "min_new_tokens": NUM_TOKENS, "num_beams": 1, "do_sample": False}
 SEED = 0
 NUM_RUNS = 3  # of each side, alternating; medians are compared
+GRAIN = 6  # levels of noise, without which photos that are scaled up are smaller files than a camera's
 NUM_WORDS = 30_524  # in BLIP's vocabulary
 
 
@@ -147,6 +151,21 @@ def _pictures(count: int) -> list[Any]:
     return [open_rgb(path) for path in islice(sorted((ROOT / "examples" / "stamps").glob("*.jpg")), count)]
 
 
+def make_pictures(folder: Path, number: int, size: tuple[int, int]) -> list[Path]:
+    """Write JPEGs of random parts of the larger example photos."""
+    folder.mkdir()
+    rng = np.random.default_rng(SEED)
+    photos = [open_rgb(path) for path in sorted((ROOT / "examples").glob("*/*.jpg")) if path.parent.name != "stamps"]
+    for name in range(number):
+        photo = photos[rng.integers(len(photos))]
+        part = np.multiply(photo.size, rng.uniform(0.5, 1))
+        corner = rng.uniform(0, np.subtract(photo.size, part))
+        pixels = np.asarray(photo.resize(size, box=(*corner, *(corner + part))), np.int16)
+        grain: npt.NDArray[Any] = rng.integers(-GRAIN, GRAIN + 1, (*pixels.shape[:2], 1), np.int8)
+        Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(folder / f"{name:05}.jpg", quality=85)
+    return sorted(folder.iterdir())
+
+
 def _captions(write: Callable[[Any], str]) -> dict[str, Any]:
     pictures = _pictures(NUM_CAPTIONS)
     write(pictures[0])
@@ -172,17 +191,17 @@ def main(measures: Iterable[Callable[[Path], dict[str, Any]]]) -> None:
 
 
 def _growth(load: Callable[[], Any], folder: Path) -> float:
-    before = _high_water()
+    before = memory("VmHWM")
     model = load()
-    after = _high_water()
+    after = memory("VmHWM")
     del model
     return (after - before) / sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def _high_water() -> int:
-    """VmHWM in bytes."""
+def memory(field: str) -> int:
+    """A field of this process's status, such as VmHWM, in bytes."""
     status = Path(f"/proc/{os.getpid()}/status").read_text("ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    return int(status.split(f"{field}:")[1].split()[0]) * 1024
 
 
 MEASURES = (make_clip, make_blip, encode_images, overlap, caption_plainly, caption, load_clip, load_blip)

@@ -7,11 +7,10 @@ so, FOLDER holds the checkpoint that `peers.make_clip` writes.
 import copy
 import hashlib
 import io
-import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,14 +18,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from imgsearch.build import build_index
 from imgsearch.bundle import writing
 from imgsearch.clip import LOCAL
 from imgsearch.collection import card_of
-from imgsearch.config import ROOT
 from imgsearch.encoder import BATCH_SIZE, Encoder, Prepared
 from imgsearch.engine import Engine
 from imgsearch.folder import Folder
@@ -34,15 +31,13 @@ from imgsearch.images import open_rgb
 from imgsearch.index import Index, Piece, write
 from imgsearch.manifest import Card
 from imgsearch.models import load_encoder
-from imgsearch.peers import SEED, compare, load_plainly, main
+from imgsearch.peers import NUM_PHOTOS, SEED, compare, load_plainly, main, make_pictures, memory
 from imgsearch.records import Item, Picture, Skip
 from imgsearch.stream import BuildOptions, Source
 from imgsearch.vectors import Embeddings, normalize
 
-NUM_PICTURES = 600  # of 640 x 480
 NUM_PLAIN = 100  # of them go through the plain loop too
 NUM_LARGE = 24  # of 4000 x 3000
-GRAIN = 6  # levels of noise, without which scaled up photos are smaller files than a camera's
 DIM = 512
 NUM_ROWS, NUM_MANY, BLOCK = 100_000, 1_000_000, 10_000
 NUM_CENTRES = 2_000
@@ -55,7 +50,7 @@ SAMPLE_S = 0.02
 
 def build_speed(folder: Path) -> dict[str, Any]:
     """Pictures per second of the checkpoint: a build, the same without thumbnails, the model alone, the plain loop."""
-    photos = _make_pictures(folder / "photos", NUM_PICTURES, (640, 480))
+    photos = make_pictures(folder / "photos", NUM_PHOTOS, (640, 480))
     encoder = _encoder(folder)
     ready = [encoder.prepare(open_rgb(path, side=encoder.image_side)) for path in photos]
     batches = [ready[start : start + BATCH_SIZE] for start in range(0, len(ready), BATCH_SIZE)]
@@ -65,13 +60,13 @@ def build_speed(folder: Path) -> dict[str, Any]:
         bare=lambda: _build(Folder(folder / "photos"), encoder, BuildOptions(thumbnails=False)),
         whole=lambda: _build(Folder(folder / "photos"), encoder),
     )
-    rates = {name: NUM_PICTURES / value for name, value in seconds.items()}
+    rates = {name: NUM_PHOTOS / value for name, value in seconds.items()}
     return rates | {"plain": NUM_PLAIN / seconds["plain"], "precision": encoder.precision}
 
 
 def large_pictures(folder: Path) -> dict[str, Any]:
     """Seconds to decode NUM_LARGE pictures for the model, plainly and as a build does; and to build them so."""
-    photos = _make_pictures(folder / "large", NUM_LARGE, (4000, 3000))
+    photos = make_pictures(folder / "large", NUM_LARGE, (4000, 3000))
     encoder = _encoder(folder)
     plain: Any = copy.copy(encoder)
     plain.image_side = 0  # no draft
@@ -113,9 +108,8 @@ def search_rows(folder: Path) -> dict[str, Any]:
         number = next(order) % NUM_QUERIES
         found[name].append({hit.item.id for hit in index.search(queries[number : number + 1], 20)})
 
-    seconds = compare(
-        NUM_QUERIES, exact=partial(search, "exact", exact, count()), ours=partial(search, "ours", ours, count())
-    )
+    sides = {"exact": partial(search, "exact", exact, count()), "ours": partial(search, "ours", ours, count())}
+    seconds = compare(NUM_QUERIES, **sides)
     shares = [len(one & other) / 20 for one, other in zip(found["exact"], found["ours"], strict=True)]
     return seconds | {"overlap": float(np.mean(shares))}
 
@@ -126,19 +120,16 @@ def search_text(folder: Path) -> dict[str, Any]:
     rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, encoder.dim), np.float32))
     Index.from_rows(rows, _items(0, NUM_ROWS), card_of(encoder)).save(folder / "bundle")
     engine = Engine(folder / "bundle", captioner="starter")
-    index = engine.index
+    index, encoder = engine.index, engine.encoder
     numbers = {"bare": count(), "whole": count()}
 
     def text(name: str) -> str:
         return f"a photo of {next(numbers[name])} dogs on a beach"
 
-    return dict(
-        compare(
-            NUM_TEXTS,
-            bare=lambda: index.search(engine.encoder.encode_texts([text("bare")]), 1),  # FAISS, and one item
-            whole=lambda: engine.search(text("whole")),
-        )
-    )
+    def bare() -> None:
+        index.search(encoder.encode_texts([text("bare")]), 1)  # FAISS, and one item
+
+    return dict(compare(NUM_TEXTS, bare=bare, whole=lambda: engine.search(text("whole"))))
 
 
 def make_many(folder: Path) -> dict[str, Any]:
@@ -159,11 +150,11 @@ def open_many(folder: Path) -> dict[str, Any]:
     """Seconds to open that bundle and to fetch NUM_ITEMS of it; bytes of RssAnon for opening it and one search."""
     rng = np.random.default_rng(SEED)
     query, numbers = normalize(rng.random((1, DIM)) - 0.5), rng.integers(NUM_MANY, size=NUM_ITEMS).tolist()
-    before, start = _rss_anon(), time.perf_counter()
+    before, start = memory("RssAnon"), time.perf_counter()
     index = Index.load(folder / "many")
     load_s = time.perf_counter() - start
     index.search(query, 20)
-    growth, start = _rss_anon() - before, time.perf_counter()
+    growth, start = memory("RssAnon") - before, time.perf_counter()
     for number in numbers:
         index.item(number)
     return {"load": load_s, "growth": growth, "items": time.perf_counter() - start}
@@ -229,66 +220,31 @@ def _build(source: Source, encoder: Encoder, options: BuildOptions = BuildOption
 
 def _build_memory(num_rows: int) -> dict[str, Any]:
     _build(_Made(BATCH_SIZE), _Projection())  # imports what is imported late
-    peaks, is_over = [_rss_anon()], threading.Event()
+    peaks, is_over = [memory("RssAnon")], threading.Event()
 
     def sample() -> None:
         while not is_over.wait(SAMPLE_S):
-            peaks.append(max(_rss_anon(), peaks.pop()))
+            peaks.append(max(memory("RssAnon"), peaks.pop()))
 
     thread = threading.Thread(target=sample)
     thread.start()
     _build(_Made(num_rows), _Projection())
     is_over.set()
     thread.join()
-    return {"peak": peaks[0], "rows": num_rows}
-
-
-def _rss_anon() -> int:
-    """RssAnon in bytes."""
-    status = Path(f"/proc/{os.getpid()}/status").read_text("ascii")
-    return int(status.split("RssAnon:")[1].split()[0]) * 1024
+    return {"peak": peaks[0], "rows": num_rows, "dim": DIM}
 
 
 def _items(start: int, number: int) -> list[Item]:
     """Items with ids and captions of usual length."""
+    caption = "A photo of something, in a sentence of the usual length, number"
+    digests = (hashlib.sha256(str(row).encode()).hexdigest() for row in range(start, start + number))
     return [
-        Item(
-            f"photos/2024/IMG_{row:08}.jpg",
-            f"A photo of something, number {row}, in a sentence of the usual length.",
-            {},
-            hashlib.sha256(str(row).encode()).hexdigest(),
-            b"",
-            f"{row}:1700000000000000000",
-        )
-        for row in range(start, start + number)
+        Item(f"photos/2024/IMG_{row:08}.jpg", f"{caption} {row}", {}, digest, b"", f"{row}:1700000000000000000")
+        for row, digest in enumerate(digests, start)
     ]
 
 
-def _make_pictures(folder: Path, number: int, size: tuple[int, int]) -> list[Path]:
-    """JPEGs of random parts of the example photos."""
-    folder.mkdir()
-    rng = np.random.default_rng(SEED)
-    photos = [open_rgb(path) for path in sorted((ROOT / "examples").glob("*/*.jpg")) if path.parent.name != "stamps"]
-    for name in range(number):
-        photo = photos[rng.integers(len(photos))]
-        part = np.multiply(photo.size, rng.uniform(0.5, 1))
-        corner = rng.uniform(0, np.subtract(photo.size, part))
-        pixels = np.asarray(photo.resize(size, box=(*corner, *(corner + part))), np.int16)
-        grain: npt.NDArray[Any] = rng.integers(-GRAIN, GRAIN + 1, (*pixels.shape[:2], 1), np.int8)
-        Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(folder / f"{name:05}.jpg", quality=85)
-    return sorted(folder.iterdir())
-
-
-TRIALS: tuple[Callable[[Path], dict[str, Any]], ...] = (
-    build_speed,
-    large_pictures,
-    build_small,
-    build_large,
-    search_rows,
-    search_text,
-    make_many,
-    open_many,
-)
+TRIALS = (build_speed, large_pictures, build_small, build_large, search_rows, search_text, make_many, open_many)
 
 if __name__ == "__main__":
     main(TRIALS)

@@ -18,6 +18,7 @@ LAYERS = [
     {"models", "describer", "collection", "known", "shards", "columns"},
     {"lineup", "pipeline", "dataset"},
     {"build", "engine", "evaluate", "peers", "curate"},
+    {"trials"},
     {"tabs", "bench", "making"},
     {"__main__"},
     {"app"},

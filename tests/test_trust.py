@@ -13,9 +13,10 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,31 +42,31 @@ SHARD_SIZE = 64
 OPTIONS = BuildOptions(shard_size=SHARD_SIZE)
 NUM_OLD = 5  # items of the bundle that stands there before
 END_S = 5  # an interrupted build takes less
-Process = subprocess.Popen[str]
 
 
-def start(
-    folder: Path, bundle: Path, tiny: Path, *flags: str, prefix: list[str] | None = None, **more: object
-) -> Process:
-    """`python -m imgsearch build` with shards of 64; what it says goes to BUNDLE.stderr and BUNDLE.stdout."""
-    command = [sys.executable, "-m", "imgsearch", "build", str(folder), "--out", str(bundle), *flags]
-    command += ["--encoder", f"local-dir:{tiny}/clip", "--shard-size", str(SHARD_SIZE)]
-    outputs = {name: log_of(bundle, name).open("w") for name in ("stdout", "stderr")}
-    try:
-        return subprocess.Popen([*(prefix or []), *command], cwd=ROOT, text=True, **outputs, **more)  # type: ignore
-    finally:
-        for file in outputs.values():
-            file.close()
+class Process(subprocess.Popen[str]):
+    """`python -m imgsearch build` with shards of 64 pictures."""
 
+    def __init__(
+        self, folder: Path, bundle: Path, tiny: Path, *flags: str, prefix: Sequence[str] = (), **more: Any
+    ) -> None:
+        command = [*prefix, sys.executable, "-m", "imgsearch", "build", str(folder), "--out", str(bundle), *flags]
+        command += ["--encoder", f"local-dir:{tiny}/clip", "--shard-size", str(SHARD_SIZE)]
+        self._outputs = [tempfile.TemporaryFile("w+", encoding="utf-8") for _ in range(2)]  # noqa: SIM115
+        # Where the tests run in a shell's background, Ctrl-C would be ignored, by their children too.
+        more = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} | more
+        super().__init__(command, cwd=ROOT, stdout=self._outputs[0], stderr=self._outputs[1], **more)
 
-def log_of(bundle: Path, name: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"{bundle.parent.parent.name}-{bundle.parent.name}-{bundle.name}.{name}"
+    def printed(self) -> str:
+        """What stands on stdout."""
+        self._outputs[0].seek(0)
+        return self._outputs[0].read()
 
-
-def said(bundle: Path) -> list[str]:
-    """The lines on stderr, less the progress bar."""
-    lines = log_of(bundle, "stderr").read_text("utf-8").replace("\r", "\n").splitlines()
-    return [line for line in lines if line.strip() and "pictures/s" not in line and "pictures [" not in line]
+    def said(self) -> list[str]:
+        """The lines on stderr, less the progress bar."""
+        self._outputs[1].seek(0)
+        lines = self._outputs[1].read().replace("\r", "\n").splitlines()
+        return [line for line in lines if line.strip() and " pictures/s" not in line and " pictures [" not in line]
 
 
 def work_of(bundle: Path) -> Path:
@@ -78,10 +79,11 @@ def num_finished(bundle: Path) -> int:
 
 def finished(bundle: Path) -> dict[str, tuple[int, int]]:
     """The finished shards of a build, each with the moments at which its files were written."""
-    files = sorted(work_of(bundle).glob("*/*.json"))
+    shards = [(file, file.with_suffix("") / "manifest.json") for file in work_of(bundle).glob("*/*.json")]
     return {
-        file.stem: (file.stat().st_mtime_ns, (file.with_suffix("") / "manifest.json").stat().st_mtime_ns)
-        for file in files
+        file.stem: (file.stat().st_mtime_ns, manifest.stat().st_mtime_ns)
+        for file, manifest in sorted(shards)
+        if manifest.exists()  # else the build was at its end, and cleaned up
     }
 
 
@@ -95,7 +97,7 @@ def wait_until(condition: Callable[[], bool], process: Process, timeout_s: float
 
 def wait_for_shards(bundle: Path, count: int, process: Process) -> None:
     wait_until(lambda: num_finished(bundle) >= count, process)
-    assert process.poll() is None, said(bundle)
+    assert process.poll() is None, process.said()
 
 
 def start_old(bundle: Path, encoder: Encoder) -> dict[str, bytes]:
@@ -124,7 +126,7 @@ class Reader(threading.Thread):
         self.errors: list[str] = []
 
     def run(self) -> None:
-        while not self._is_over.wait(0.005):
+        while not self._is_over.wait(0.1):
             try:
                 index = Index.load(self._bundle)
                 hits = index.search(np.eye(1, index.dim, dtype=np.float32), 3)
@@ -185,27 +187,26 @@ def test_killed_at_20_moments_the_bundle_equals_an_undisturbed_one(
     assert len(list(folder.iterdir())) == NUM_PICTURES + 1
     start_old(bundle, tiny_encoder)
 
-    clean = start(folder, undisturbed, tiny, "--json")
+    clean = Process(folder, undisturbed, tiny, "--json")
     reader = Reader(bundle)
     reader.start()
-    moments = kill_often(lambda: start(folder, bundle, tiny, "--json"), bundle, -(-(NUM_PICTURES - 1) // SHARD_SIZE))
-    last = start(folder, bundle, tiny, "--json")
-    assert last.wait(120) == clean.wait(120) == 0, said(bundle) + said(undisturbed)
+    moments = kill_often(lambda: Process(folder, bundle, tiny, "--json"), bundle, -(-(NUM_PICTURES - 1) // SHARD_SIZE))
+    last = Process(folder, bundle, tiny, "--json")
+    assert last.wait(120) == clean.wait(120) == 0, last.said() + clean.said()
     reader.end()
 
-    assert not reader.errors and reader.num_opened > 500
+    assert not reader.errors and reader.num_opened > 200
     assert reader.sizes == {NUM_OLD, NUM_PICTURES - len(broken)}
     assert moments.count("starting") >= 3 and moments.count("working") >= 8 and moments.count("merging") >= 2, moments
     check_same(bundle, undisturbed)
     assert read_manifest(bundle).files == read_manifest(undisturbed).files  # to the bit
     reports = [read_report(path) for path in (bundle, undisturbed)]
-    for report, path in zip(reports, (bundle, undisturbed), strict=True):
+    for report, path, process in zip(reports, (bundle, undisturbed), (last, clean), strict=True):
         assert {skip.picture for skip in report.skipped} == broken and all(skip.reason for skip in report.skipped)
         assert report.num_items == report.num_encoded == len(items_of(path)) == NUM_PICTURES - len(broken)
         assert report.num_items + len(report.skipped) == NUM_PICTURES
         assert report.num_duplicates == 4
-        stdout = json.loads(log_of(path, "stdout").read_text("utf-8"))
-        assert stdout == json.loads((path / "report.json").read_text("utf-8"))
+        assert json.loads(process.printed()) == json.loads((path / "report.json").read_text("utf-8"))
         assert not work_of(path).exists()
     assert reports[0].skipped == reports[1].skipped
 
@@ -222,6 +223,7 @@ def kill_often(run: Callable[[], Process], bundle: Path, num_shards: int) -> lis
         moment = wanted[len(moments)] if len(moments) < len(wanted) else "merging"
         if len(before) == num_shards and moment == "working":
             moment = "merging"
+        manifest = (bundle / "manifest.json").read_bytes()
         process = run()
         new = work_of(bundle) / "new"
         if moment == "starting":
@@ -236,15 +238,15 @@ def kill_often(run: Callable[[], Process], bundle: Path, num_shards: int) -> lis
         if process.wait() == -signal.SIGKILL:
             moments.append(moment)
         after = finished(bundle)
-        if len(Index.load(bundle)) == NUM_OLD or len(after) == num_shards:
-            assert before.items() <= after.items()
-            if moment == "starting":
-                assert before == after
-        if len(after) == num_shards and not almost.exists():
-            shutil.copytree(work_of(bundle), almost)
-        if len(after) < num_shards and almost.exists():  # it came to its end
+        if (bundle / "manifest.json").read_bytes() != manifest:  # it came to its end, and was cleaning up or through
             shutil.rmtree(work_of(bundle), ignore_errors=True)
-            shutil.copytree(almost, work_of(bundle))
+            if almost.exists():
+                shutil.copytree(almost, work_of(bundle))
+        else:
+            assert before.items() <= after.items()
+            assert moment != "starting" or len(after) <= len(before) + 1
+            if len(after) == num_shards and not almost.exists():
+                shutil.copytree(work_of(bundle), almost)
         before = finished(bundle)
     return moments
 
@@ -253,19 +255,19 @@ def kill_often(run: Callable[[], Process], bundle: Path, num_shards: int) -> lis
 def test_interrupted_a_build_ends_at_once_and_goes_on_later(
     number: signal.Signals, tmp_path: Path, tiny: Path, tiny_encoder: Encoder
 ) -> None:
-    folder, bundle = save_pictures(tmp_path / "pictures", 2000), tmp_path / "bundle"
+    folder, bundle = save_pictures(tmp_path / "pictures", 900), tmp_path / "bundle"
     old = start_old(bundle, tiny_encoder)
-    process = start(folder, bundle, tiny, "--precision", "float32")
+    process = Process(folder, bundle, tiny, "--precision", "float32")
     wait_for_shards(bundle, 2, process)
     before = time.monotonic()
     process.send_signal(number)
     assert process.wait(60) == 130
     assert time.monotonic() - before < END_S
-    assert said(bundle) == ["Interrupted. The same command goes on after the last finished shard."]
-    assert log_of(bundle, "stdout").read_text("utf-8") == ""
+    assert process.said() == ["Interrupted. The same command goes on after the last finished shard."]
+    assert process.printed() == ""
     assert contents_of(bundle) == old
     count = num_finished(bundle)
-    assert 2 <= count < 2000 // SHARD_SIZE
+    assert 2 <= count < 900 // SHARD_SIZE
     assert first_done(folder, bundle, tiny_encoder) == count * SHARD_SIZE
     build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)
     check_same(bundle, tmp_path / "clean")
@@ -293,9 +295,10 @@ def test_a_full_disk_is_said_and_the_build_goes_on_when_there_is_room(
         bundle = tmp_path / "disk" / "bundle"
         old = start_old(bundle, tiny_encoder)
         more = {} if is_mounted else {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000,) * 2)}
-        process = start(folder, bundle, tiny, "--precision", "float32", **more)
+        process = Process(folder, bundle, tiny, "--precision", "float32", **more)
         assert process.wait(120) == 2
-        assert len(said(bundle)) == 1 and "cannot be written" in said(bundle)[0] and "room" in said(bundle)[0]
+        (line,) = process.said()
+        assert "cannot be written" in line and "room" in line
         assert contents_of(bundle) == old
         counts = [num_finished(bundle)]
         for size in range(500, 4000, 100) if is_mounted else []:
@@ -317,14 +320,13 @@ def test_a_full_disk_is_said_and_the_build_goes_on_when_there_is_room(
 def test_of_two_builds_into_one_bundle_the_second_is_refused(tmp_path: Path, tiny: Path, tiny_encoder: Encoder) -> None:
     folder, bundle = save_pictures(tmp_path / "pictures", 600), tmp_path / "bundle"
     old = start_old(bundle, tiny_encoder)
-    first = start(folder, bundle, tiny, "--precision", "float32")
+    first = Process(folder, bundle, tiny, "--precision", "float32")
     wait_for_shards(bundle, 1, first)
     first.send_signal(signal.SIGSTOP)
     try:
-        log_of(bundle, "stderr").unlink()  # the first one goes on writing there
-        second = start(folder, bundle, tiny, "--precision", "float32")
+        second = Process(folder, bundle, tiny, "--precision", "float32")
         assert second.wait(120) == 2
-        assert said(bundle) == [f"imgsearch: {bundle} is being written by another process. Wait until it is done."]
+        assert second.said() == [f"imgsearch: {bundle} is being written by another process. Wait until it is done."]
         with pytest.raises(InputError, match="another process"):
             Index.load(bundle).save(bundle)
         assert contents_of(bundle) == old
@@ -336,10 +338,10 @@ def test_of_two_builds_into_one_bundle_the_second_is_refused(tmp_path: Path, tin
 
 
 def test_after_a_kill_changed_options_never_mix(tmp_path: Path, tiny: Path, tiny_encoder: Encoder) -> None:
-    folder, bundle = save_pictures(tmp_path / "pictures", 1000), tmp_path / "killed" / "bundle"
+    folder, bundle = save_pictures(tmp_path / "pictures", 400), tmp_path / "killed" / "bundle"
     bundle.parent.mkdir()
-    process = start(folder, bundle, tiny, "--precision", "float32")
-    wait_for_shards(bundle, 3, process)
+    process = Process(folder, bundle, tiny, "--precision", "float32")
+    wait_for_shards(bundle, 2, process)
     process.kill()
     process.wait()
     count = num_finished(bundle)
@@ -364,36 +366,23 @@ def test_after_a_kill_changed_options_never_mix(tmp_path: Path, tiny: Path, tiny
 def test_a_folder_that_changes_between_a_kill_and_the_next_run(
     tmp_path: Path, tiny: Path, tiny_encoder: Encoder
 ) -> None:
-    folder, bundle = save_pictures(tmp_path / "pictures", 1000), tmp_path / "bundle"
-    process = start(folder, bundle, tiny, "--precision", "float32")
+    folder, bundle = save_pictures(tmp_path / "pictures", 600), tmp_path / "bundle"
+    process = Process(folder, bundle, tiny, "--precision", "float32")
     wait_for_shards(bundle, 3, process)
     process.kill()
     process.wait()
     count = num_finished(bundle)
-    assert 3 <= count < 15
+    assert 3 <= count < 9
     save_picture(folder / "0000 in front.jpg", 7000)
     (folder / "0100.jpg").unlink()  # of a finished shard
     text = (folder / "metadata.csv").read_text("utf-8")
     (folder / "metadata.csv").write_text(text.replace("the picture 0101.jpg", "another caption"), "utf-8")
     report = build_index(Folder(folder), bundle, tiny_encoder, OPTIONS)
-    assert report.num_items == 1000
-    assert report.num_encoded == 1000 - count * SHARD_SIZE + 1  # what was encoded before the kill is taken over
+    assert report.num_items == 600
+    assert report.num_encoded == 600 - count * SHARD_SIZE + 1  # what was encoded before the kill is taken over
     build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)
     check_same(bundle, tmp_path / "clean", 1e-3)
     assert Index.load(bundle).find("0101.jpg").caption == "another caption"
-
-
-def test_a_folder_that_changes_behind_the_finished_shards(tmp_path: Path, tiny: Path, tiny_encoder: Encoder) -> None:
-    folder, bundle = save_pictures(tmp_path / "pictures", 1000), tmp_path / "bundle"
-    process = start(folder, bundle, tiny, "--precision", "float32")
-    wait_for_shards(bundle, 2, process)
-    process.kill()
-    process.wait()
-    count, shards = num_finished(bundle), finished(bundle)
-    save_picture(folder / "zzz.jpg", 7000)
-    assert first_done(folder, bundle, tiny_encoder) == count * SHARD_SIZE and shards
-    build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)
-    check_same(bundle, tmp_path / "clean")
 
 
 def as_another_user(place: Path) -> list[str] | None:
@@ -428,15 +417,15 @@ def test_a_file_that_may_not_be_read_is_reported(tiny: Path, tiny_encoder: Encod
         for path in (place / "secret", folder / "0002.jpg", folder / "closed"):
             path.chmod(0)
         env = os.environ | {"HOME": name, "XDG_CACHE_HOME": name, "HF_HOME": f"{name}/hub"}
-        process = start(folder, bundle, place, "--precision", "float32", prefix=prefix, env=env)
-        assert process.wait(120) == 0, said(bundle)
+        process = Process(folder, bundle, place, "--precision", "float32", prefix=prefix, env=env)
+        assert process.wait(120) == 0, process.said()
         report = read_report(bundle)
         assert {skip.picture: skip.reason for skip in report.skipped} == {
             "0002.jpg": "cannot be read: Permission denied",
             "closed": "cannot be read: Permission denied",
         }
         assert report.num_items == 39
-        assert "Not indexed: 0002.jpg: cannot be read" in log_of(bundle, "stdout").read_text("utf-8")
+        assert "Not indexed: 0002.jpg: cannot be read" in process.printed()
         for path in (folder / "0002.jpg", folder / "closed" / "a.jpg"):
             (folder / "closed").chmod(0o700)
             path.unlink()

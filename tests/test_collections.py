@@ -1,0 +1,102 @@
+"""Several collections in one app, and collections without thumbnails or originals."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import running_app
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from playwright.sync_api import BrowserContext, expect
+
+from imgsearch.build import build_index
+from imgsearch.config import ROOT, Settings
+from imgsearch.encoder import Encoder
+from imgsearch.engine import Engine
+from imgsearch.errors import SettingsError
+from imgsearch.folder import Folder
+from imgsearch.images import open_rgb
+from imgsearch.lineup import Loader
+from imgsearch.stream import BuildOptions
+
+STARTER = ROOT / "indexes" / "starter"
+
+
+@pytest.fixture(scope="module")
+def fruit(encoder: Encoder, examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of three pictures, without thumbnails."""
+    folder = tmp_path_factory.mktemp("collections")
+    (folder / "pictures").mkdir()
+    for name in ("kiwi", "lemon", "strawberry"):
+        (folder / "pictures" / f"{name}.jpg").write_bytes((examples / "stamps" / f"food-fruit-{name}.jpg").read_bytes())
+    build_index(Folder(folder / "pictures"), folder / "fruit", encoder, BuildOptions(thumbnails=False))
+    return folder / "fruit"
+
+
+@pytest.fixture(scope="module")
+def url(fruit: Path) -> Iterator[str]:
+    with running_app("--index", str(STARTER), "--index", str(fruit)) as (url, _):
+        yield url
+
+
+def test_each_collection_answers_for_itself(url: str, examples: Path) -> None:
+    client = Client(url, verbose=False)
+    picture = handle_file(examples / "stamps" / "food-fruit-kiwi.jpg")
+    for collection, count in (("starter", 12), ("fruit", 3)):
+        answers = [
+            client.predict("something to eat", 12, collection, api_name="/search")[2],
+            client.predict(picture, 12, collection, api_name="/similar")[2],
+        ]
+        assert [len(answer["hits"]) for answer in answers] == [count, count]
+        assert Path(answers[1]["hits"][0]["id"]).stem.endswith("kiwi")
+    assert len(client.predict("something to eat", 12, api_name="/search")[2]["hits"]) == 12  # the first one
+    with pytest.raises(AppError):
+        client.predict("something to eat", 12, "../../etc", api_name="/search")
+
+
+def test_the_choice_searches_again(url: str, new_context: Callable[..., BrowserContext]) -> None:
+    page = new_context(viewport={"width": 400, "height": 860}, locale="fr-FR").new_page()
+    page.goto(url)
+    expect(page.locator("#banner")).to_contain_text("228 images", timeout=60_000)
+    page.get_by_role("tab", name="Par texte").click()
+    page.locator("#query textarea").fill("a yellow fruit")
+    page.keyboard.press("Enter")
+    hits = page.locator("#search_gallery button.thumbnail-item")
+    expect(hits).to_have_count(12, timeout=30_000)
+    page.get_by_label("Collection").click()
+    page.get_by_role("option", name="fruit").click()
+    expect(hits).to_have_count(3, timeout=30_000)
+    expect(page.locator("#banner")).to_contain_text("fruit, 3 images")
+    hits.first.click()
+    expect(page.locator("#search_hit")).to_contain_text("lemon.jpg", timeout=30_000)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_has_no_thumbnail_shows_its_picture_or_a_blank(fruit: Path) -> None:
+    engine = Engine(fruit, "starter", "starter")
+    item = engine.index.find("kiwi.jpg")
+    assert item.thumbnail == b""
+    shown = open_rgb(engine.thumbnail(item))
+    assert shown.size == (250, 245) and len(shown.getcolors(10**6) or []) > 1000
+    picture = fruit.parent / "pictures" / "kiwi.jpg"
+    whole = picture.read_bytes()
+    picture.write_bytes(b"changed")
+    try:
+        assert len(open_rgb(engine.thumbnail(item)).getcolors() or []) == 1
+        assert engine.large_picture("kiwi.jpg") == engine.thumbnail(item)
+    finally:
+        picture.write_bytes(whole)
+
+
+def test_collections_of_one_encoder_share_it(fruit: Path) -> None:
+    engines = [Engine(bundle, "starter", "starter") for bundle in (STARTER, fruit)]
+    assert engines[0].encoder is engines[1].encoder
+    assert Loader(fruit, "starter", "starter", "auto", behind=False).first().encoder is engines[0].encoder
+
+
+def test_only_the_app_takes_several() -> None:
+    assert Settings.read({"index": [STARTER, Path("b")]}).index == (STARTER, Path("b"))
+    assert Settings.read({}, {"IMGSEARCH_INDEX": "a:b"}).index == (Path("a"), Path("b"))
+    assert Settings.read({}).bundle == STARTER
+    with pytest.raises(SettingsError, match="Give one"):
+        _ = Settings.read({"index": [STARTER, Path("b")]}).bundle
