@@ -118,6 +118,8 @@ def _fill(
             shard.add(result)
             done += 1
             on_progress(done, expected)
+    if not shards.marks:
+        shard.save(shards, Mark(0, "", ""))
 
 
 def _not_strict(skip: Skip) -> InputError:
@@ -180,7 +182,7 @@ def _merge(shards: Shards, source: Source, bundle: Path, work: Path, card: Card,
     hashed = [(hash_texts(index.column("id")), hash_texts(index.column("sha256"))) for index in shards.indexes()]
     ids = np.concatenate([hash_texts([]), *(pair[0] for pair in hashed)])
     contents = np.concatenate([hash_texts([]), *(pair[1] for pair in hashed)])
-    if not len(ids):
+    if not len(ids) and not card.part:
         raise InputError(f"{source.name} holds no picture that can be read ({len(report.skipped)} files skipped).")
     is_first = is_first_of_equals(ids)
     again = [] if is_first.all() else compress(chain.from_iterable(i.column("id") for i in shards.indexes()), ~is_first)

@@ -17,8 +17,6 @@ from imgsearch.known import hash_texts, is_first_of_equals
 from imgsearch.manifest import Card
 from imgsearch.records import BuildReport
 
-RESERVED = ("id", "caption", "sha256", "vector")
-
 
 def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
     """Put bundles together: the parts of one divided build in the order of that build, others one after the other.
@@ -36,10 +34,18 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
     indexes = _in_order(bundles, indexes)
     _check_ids(indexes)
     card = _common([index.card for index in indexes])
+    contents = hash_texts(sha256 for index in indexes for sha256 in index.column("sha256"))
+    if not len(contents):
+        raise InputError(f"There is no picture in {bundles[0]} and the others. Build them from another source.")
     report = sum(map(read_report, bundles), BuildReport())
+    report = replace(
+        report,
+        num_items=len(contents),
+        num_duplicates=int(np.sum(~is_first_of_equals(contents))),
+        skipped=list(dict.fromkeys(report.skipped)),  # each part of a build tells what it left out before reading
+    )
     with writing(out) as work:
         blocks = zip_longest(*(index.pieces() for index in indexes)) if indexes[0].card.part else _in_turn(indexes)
-        report = replace(report, num_items=sum(map(len, indexes)))
         write(out, work, (piece for block in blocks for piece in block if piece), card, report)
     return report
 
@@ -53,7 +59,8 @@ def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
             index.find(id)
         if len(gone) == len(index):
             raise InputError(f"{bundle} would be empty. Delete its folder instead.")
-        report = BuildReport(len(index) - len(gone), changes={"removed": len(gone)})
+        left = len(index) - len(gone)
+        report = replace(read_report(bundle), num_items=left, changes={"removed": len(gone)})
         write(bundle, work, (_without(piece, gone) for piece in index.pieces()), index.card, report)
     return report
 
@@ -66,8 +73,12 @@ def export_parquet(bundle: Path, file: Path) -> int:
     """
     index = Index.load(bundle)
     names = sorted({name for piece in index.pieces() for row in _columns(piece) for name in row})
-    fields = [pa.field(name, pa.string()) for name in ("id", "caption", "sha256")]
-    fields += [pa.field(f"{name}_" if name in RESERVED else name, pa.string()) for name in names]
+    texts = ["id", "caption", "sha256"]
+    for name in names:
+        while name in (*texts, "vector"):
+            name += "_"
+        texts.append(name)
+    fields = [pa.field(name, pa.string()) for name in texts]
     schema = pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), index.dim))])
     part = file.with_name(f".{file.name}.part")
     try:

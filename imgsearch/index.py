@@ -117,7 +117,7 @@ class Index:
         source = Path(self.card.source)
         path = source / item.id
         try:
-            if not path.resolve().is_relative_to(source.resolve()) or not path.is_file():
+            if not self.card.source or not path.resolve().is_relative_to(source.resolve()) or not path.is_file():
                 return None
             data = path.read_bytes()
         except (OSError, ValueError):
@@ -133,6 +133,8 @@ class Index:
         """
         if k < 1:
             raise ValueError(f"k is {k}, it must be at least 1")
+        if not len(self):  # a part of a divided build may be empty
+            return []
         scores, rows = self._vectors.search(check_unit(query, self.dim), min(k, len(self)))
         found = zip(rows[0].tolist(), scores[0].tolist(), strict=True)
         return [Hit(rank, self.item(row), score) for rank, (row, score) in enumerate(found, start=1)]
@@ -181,7 +183,9 @@ class Index:
         names = SCHEMA.names if manifest.format_version > 2 else SCHEMA.names[:-1]
         if (vectors.d, vectors.ntotal) != (manifest.dim, manifest.num_items) or reader.schema.names != names:
             raise ValueError("the files do not fit the manifest")
-        source = manifest.source if manifest.source.startswith(HUB) else str(bundle.resolve() / manifest.source)
+        source = manifest.source
+        if source and not source.startswith(HUB):
+            source = os.path.normpath(bundle.resolve() / source)
         batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         return cls(vectors, batches, replace(manifest, source=source))
 

@@ -56,19 +56,19 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
     names = ("config", "split", "revision", "image_column", "caption_column", "id_column", "streaming")
     columns = tuple(filter(None, arguments.columns.split(",")))
     options = DatasetOptions(columns=columns, **{name: getattr(arguments, name) for name in names})
-    source = open_source(arguments.source, options)
-    encoder = _encoder(arguments, settings)
-    with tqdm(unit=" pictures", total=source.num_entries, file=sys.stderr) as bar:
+    try:
+        source = open_source(arguments.source, options)
+        encoder = _encoder(arguments, settings)
+        with tqdm(unit=" pictures", total=source.num_entries, file=sys.stderr) as bar:
 
-        def on_progress(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+            def on_progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
 
-        try:
             report = build_index(source, arguments.out, encoder, _options(arguments), on_progress)
-        except KeyboardInterrupt:
-            bar.write("Interrupted. The same command goes on after the last finished shard.", file=sys.stderr)
-            raise
+    except KeyboardInterrupt:
+        print("imgsearch: interrupted. The same command goes on after the last finished shard.", file=sys.stderr)
+        raise
     _print_report(report, f"{arguments.out} by {encoder.model_id}", arguments)
 
 

@@ -89,6 +89,12 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="session")
+def tiny_encoder(tiny: Path) -> Encoder:
+    """In float32, for CLI runs with `--precision float32` to go on where it was, and the other way round."""
+    return load_encoder(f"local-dir:{tiny}/clip", "float32")
+
+
+@pytest.fixture(scope="session")
 def engine(starter_bundle: Path) -> Engine:
     return Engine(starter_bundle)
 

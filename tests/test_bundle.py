@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_build import check_same, contents_of, save_pictures, tiny_encoder
+from tiny_bundles import check_same, contents_of, save_pictures
 
 from imgsearch.build import build_index
 from imgsearch.bundle import check_target, is_bundle, writing
@@ -16,8 +16,6 @@ from imgsearch.errors import BundleError, InputError
 from imgsearch.folder import Folder
 from imgsearch.index import Index
 from imgsearch.manifest import check_digests, read_manifest
-
-__all__ = ["tiny_encoder"]  # a fixture
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from test_build import check_same, contents_of, items_of, save_picture, save_pictures, tiny_encoder
+from tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
 from imgsearch.build import build_index
 from imgsearch.bundle import read_report
@@ -21,8 +21,6 @@ from imgsearch.errors import BundleError, InputError
 from imgsearch.folder import Folder
 from imgsearch.index import Index
 from imgsearch.stream import BuildOptions
-
-__all__ = ["tiny_encoder"]  # a fixture
 
 NUM_PICTURES = 100
 SHARD_SIZE = 8

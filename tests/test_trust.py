@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_build import check_same, contents_of, items_of, save_picture, save_pictures, tiny_encoder
+from tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
 from imgsearch.build import build_index
 from imgsearch.bundle import read_report
@@ -33,8 +33,6 @@ from imgsearch.index import Index
 from imgsearch.manifest import read_manifest
 from imgsearch.models import load_encoder
 from imgsearch.stream import BuildOptions
-
-__all__ = ["tiny_encoder"]  # a fixture
 
 NUM_KILLS = 20
 NUM_PICTURES = 3000
@@ -263,7 +261,7 @@ def test_interrupted_a_build_ends_at_once_and_goes_on_later(
     process.send_signal(number)
     assert process.wait(60) == 130
     assert time.monotonic() - before < END_S
-    assert process.said() == ["Interrupted. The same command goes on after the last finished shard."]
+    assert process.said() == ["imgsearch: interrupted. The same command goes on after the last finished shard."]
     assert process.printed() == ""
     assert contents_of(bundle) == old
     count = num_finished(bundle)
