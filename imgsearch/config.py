@@ -35,6 +35,14 @@ def reach_self_directly() -> None:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
+def spin_less() -> None:
+    """Have torch's threads sleep where they wait for each other: spinning, they take the cores from those that decode.
+
+    To be called before torch is imported (GCC's libgomp manual: GOMP_SPINCOUNT).
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the app is started with."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from imgsearch.config import FlagParser, Settings
+from imgsearch.config import FlagParser, Settings, spin_less
 from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError
 from imgsearch.manifest import FILE_NAME, read_manifest
@@ -44,6 +44,7 @@ def add_build_flags(command: FlagParser) -> None:
 
 def build(arguments: argparse.Namespace, settings: Settings) -> None:
     """Index a source into a bundle."""
+    spin_less()
     from imgsearch.build import build_index
     from imgsearch.bundle import check_target
     from imgsearch.dataset import DatasetOptions, open_source

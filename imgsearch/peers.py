@@ -28,7 +28,7 @@ from imgsearch.images import open_rgb
 
 CLIP = "ViT-B-32"  # of the architectures that need no tokenizer from the hub
 NUM_PICTURES = 32
-NUM_PHOTOS = 600  # of 640 x 480
+NUM_PHOTOS = 2000  # of 640 x 480
 NUM_CAPTIONS = 4
 NUM_TOKENS = 20
 CAPTION = {"max_new_tokens": NUM_TOKENS, "min_new_tokens": NUM_TOKENS, "num_beams": 1, "do_sample": False}

@@ -6,39 +6,40 @@ so, FOLDER holds the checkpoint that `peers.make_clip` writes.
 
 import copy
 import hashlib
-import io
+import json
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from imgsearch.build import build_index
 from imgsearch.bundle import writing
 from imgsearch.clip import LOCAL
 from imgsearch.collection import card_of
-from imgsearch.encoder import BATCH_SIZE, Encoder, Prepared
+from imgsearch.config import ROOT
+from imgsearch.encoder import BATCH_SIZE, Encoder
 from imgsearch.engine import Engine
 from imgsearch.folder import Folder
 from imgsearch.images import open_rgb
 from imgsearch.index import Index, Piece, write
+from imgsearch.made_up import DIM, MadeUp, Projection
 from imgsearch.manifest import Card
 from imgsearch.models import load_encoder
 from imgsearch.peers import NUM_PHOTOS, SEED, compare, load_plainly, main, make_pictures, memory
-from imgsearch.records import Item, Picture, Skip
+from imgsearch.records import Item
 from imgsearch.stream import BuildOptions, Source
 from imgsearch.vectors import Embeddings, normalize
 
-NUM_PLAIN = 100  # of them go through the plain loop too
+NUM_PLAIN, NUM_READY = 100, 320  # of the photos go through the plain loop, and through the model alone
 NUM_LARGE = 24  # of 4000 x 3000
-DIM = 512
 NUM_ROWS, NUM_MANY, BLOCK = 100_000, 1_000_000, 10_000
 NUM_CENTRES = 2_000
 SPREAD = 0.7  # of a cluster: the length of the noise that is added to its centre's 1
@@ -48,20 +49,35 @@ NUM_ITEMS = 50  # that are fetched
 SAMPLE_S = 0.02
 
 
-def build_speed(folder: Path) -> dict[str, Any]:
-    """Pictures per second of the checkpoint: a build, the same without thumbnails, the model alone, the plain loop."""
-    photos = make_pictures(folder / "photos", NUM_PHOTOS, (640, 480))
-    encoder = _encoder(folder)
+def make_photos(folder: Path) -> dict[str, Any]:
+    """Write NUM_PHOTOS pictures of 640 x 480."""
+    make_pictures(folder / "photos", NUM_PHOTOS, (640, 480))
+    return {}
+
+
+def plain_rate(folder: Path) -> dict[str, Any]:
+    """Pictures per second of the plain loop."""
+    photos = sorted((folder / "photos").iterdir())[:NUM_PLAIN]
+    return {"rate": NUM_PLAIN / compare(1, plain=partial(load_plainly(folder), photos))["plain"]}
+
+
+def model_rate(folder: Path) -> dict[str, Any]:
+    """Pictures per second of the checkpoint alone, over arrays that are ready for it."""
+    photos, encoder = sorted((folder / "photos").iterdir())[:NUM_READY], _encoder(folder)
     ready = [encoder.prepare(open_rgb(path, side=encoder.image_side)) for path in photos]
     batches = [ready[start : start + BATCH_SIZE] for start in range(0, len(ready), BATCH_SIZE)]
-    seconds = compare(
-        plain=partial(load_plainly(folder), photos[:NUM_PLAIN]),
-        model=lambda: [encoder.encode_prepared(batch) for batch in batches],
-        bare=lambda: _build(Folder(folder / "photos"), encoder, BuildOptions(thumbnails=False)),
-        whole=lambda: _build(Folder(folder / "photos"), encoder),
-    )
-    rates = {name: NUM_PHOTOS / value for name, value in seconds.items()}
-    return rates | {"plain": NUM_PLAIN / seconds["plain"], "precision": encoder.precision}
+    seconds = compare(model=lambda: [encoder.encode_prepared(batch) for batch in batches])
+    return {"rate": NUM_READY / seconds["model"], "precision": encoder.precision}
+
+
+def bare_rate(folder: Path) -> dict[str, Any]:
+    """Pictures per second of a build without thumbnails, as a user runs it."""
+    return _build_rate(folder, "--no-thumbnails")
+
+
+def whole_rate(folder: Path) -> dict[str, Any]:
+    """Pictures per second of a build with thumbnails."""
+    return _build_rate(folder)
 
 
 def large_pictures(folder: Path) -> dict[str, Any]:
@@ -160,57 +176,15 @@ def open_many(folder: Path) -> dict[str, Any]:
     return {"load": load_s, "growth": growth, "items": time.perf_counter() - start}
 
 
-class _Made:
-    """A `Source` of tiny JPEGs, each made when it is read."""
-
-    name, revision, split, licence = "hf://datasets/made/up", "1", "train", ""
-    options: Mapping[str, str] = MappingProxyType({})
-    is_lazy = False
-
-    def __init__(self, num_entries: int) -> None:
-        self.skips: list[Skip] = []
-        self.num_entries = num_entries
-
-    def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
-        for number in range(start, self.num_entries):
-            yield Picture(f"train/{number}", partial(self._jpeg, number), f"caption of the picture {number}")
-
-    def state(self) -> str:
-        return ""
-
-    def _jpeg(self, number: int) -> bytes:
-        buffer = io.BytesIO()
-        Image.frombytes("L", (8, 8), hashlib.blake2b(str(number).encode()).digest()).save(buffer, "JPEG")
-        return buffer.getvalue()
-
-
-class _Projection:
-    """An `Encoder` that takes no memory: 8 x 8 pixels times a random matrix."""
-
-    model_id, revision, precision, preprocess = "projection", "1", "float32", "8 x 8"
-    dim, text_scale, image_side = DIM, 1.0, 8
-
-    def __init__(self) -> None:
-        self._matrix = np.random.default_rng(SEED).standard_normal((192, DIM), np.float32)
-
-    def prepare(self, image: Image.Image) -> Prepared:
-        return np.asarray(image.resize((8, 8)))
-
-    def encode_prepared(self, prepared: Any) -> Embeddings:
-        return normalize(np.stack(prepared).reshape(len(prepared), -1) @ self._matrix)
-
-    def encode_images(self, images: Any) -> Embeddings:
-        return self.encode_prepared([self.prepare(image) for image in images])
-
-    def encode_texts(self, texts: Any) -> Embeddings:
-        raise NotImplementedError
-
-    def cut(self, text: str) -> str:
-        return ""
-
-
 def _encoder(folder: Path) -> Encoder:
     return load_encoder(f"{LOCAL}{folder}")
+
+
+def _build_rate(folder: Path, *flags: str) -> dict[str, Any]:
+    command = ["-m", "imgsearch", "build", str(folder / "photos"), "--out", str(folder / "bundle"), "--json", *flags]
+    command = [sys.executable, *command, "--encoder", f"{LOCAL}{folder}"]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return {"rate": json.loads(done.stdout)["pictures_per_s"]}
 
 
 def _build(source: Source, encoder: Encoder, options: BuildOptions = BuildOptions()) -> None:
@@ -219,7 +193,7 @@ def _build(source: Source, encoder: Encoder, options: BuildOptions = BuildOption
 
 
 def _build_memory(num_rows: int) -> dict[str, Any]:
-    _build(_Made(BATCH_SIZE), _Projection())  # imports what is imported late
+    _build(MadeUp(BATCH_SIZE), Projection())  # imports what is imported late
     peaks, is_over = [memory("RssAnon")], threading.Event()
 
     def sample() -> None:
@@ -228,7 +202,7 @@ def _build_memory(num_rows: int) -> dict[str, Any]:
 
     thread = threading.Thread(target=sample)
     thread.start()
-    _build(_Made(num_rows), _Projection())
+    _build(MadeUp(num_rows), Projection())
     is_over.set()
     thread.join()
     return {"peak": peaks[0], "rows": num_rows, "dim": DIM}
@@ -244,7 +218,10 @@ def _items(start: int, number: int) -> list[Item]:
     ]
 
 
-TRIALS = (build_speed, large_pictures, build_small, build_large, search_rows, search_text, make_many, open_many)
+TRIALS = (
+    *(make_photos, plain_rate, model_rate, bare_rate, whole_rate, large_pictures),
+    *(build_small, build_large, search_rows, search_text, make_many, open_many),
+)
 
 if __name__ == "__main__":
     main(TRIALS)

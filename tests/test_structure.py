@@ -16,7 +16,7 @@ LAYERS = [
     {"clip", "bundle"},
     {"encoder", "starter", "captioner", "index", "folder", "hub"},
     {"models", "describer", "collection", "known", "shards", "columns"},
-    {"lineup", "pipeline", "dataset"},
+    {"lineup", "pipeline", "dataset", "made_up"},
     {"build", "engine", "evaluate", "peers", "curate"},
     {"trials"},
     {"tabs", "bench", "making"},
