@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imgsearch.build import build_index
     from imgsearch.captioner import Captioner
+    from imgsearch.columns import DatasetOptions
     from imgsearch.curate import export_parquet, merge, remove
-    from imgsearch.dataset import DatasetOptions, open_source
+    from imgsearch.dataset import open_source
     from imgsearch.describer import Describer
     from imgsearch.encoder import Encoder
     from imgsearch.engine import Engine
@@ -54,7 +55,7 @@ _HOMES = {
     "export_parquet": "curate",
     "merge": "curate",
     "remove": "curate",
-    "DatasetOptions": "dataset",
+    "DatasetOptions": "columns",
     "open_source": "dataset",
     "Describer": "describer",
     "Encoder": "encoder",

@@ -26,8 +26,7 @@ from imgsearch.peers import NUM_CAPTIONS, NUM_PHOTOS, NUM_PICTURES
 GROUPS = ("app", "models", "build", "search")
 PEERS, TRIALS = "imgsearch.peers", "imgsearch.trials"
 NUM_RUNS = 5  # of each side, alternating; medians are compared
-NUM_BUILDS = 3
-NUM_SEARCHES = 50
+NUM_BUILDS, NUM_SEARCHES = 3, 50
 TIMEOUT_S = 120
 HELLO_WORLD = """
 import sys, gradio as gr

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import chain, compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from imgsearch.bundle import writing
 from imgsearch.collection import card_of
 from imgsearch.encoder import BATCH_SIZE, Encoder, Prepared
 from imgsearch.errors import InputError
-from imgsearch.index import Index, Piece, write
+from imgsearch.index import HUB, Index, Piece, write
 from imgsearch.known import Known, changes, hash_texts, is_first_of_equals
 from imgsearch.manifest import FILE_NAME, FORMAT_VERSION, Card, read_manifest
 from imgsearch.pipeline import Pipeline, Result
@@ -49,9 +50,13 @@ def build_index(
             _check_same(old, card)
         shards = Shards(work / _key(card, source, options))
         others = shards.keep(num_current(shards.marks, source, options))
-        known = Known([*([old] if old else []), *others])
+        known = Known([*([old] if old else []), *others], source.name)
+        own = (bundle.resolve(), work)  # may lie in the folder that is read
+        skips = [skip for skip in source.skips if Path(source.name, skip.picture) not in own]
+        if options.strict:
+            _check_none([*skips, *chain.from_iterable(report.skipped for report in shards.reports())])
         _fill(shards, source, encoder, options, card, known, on_progress)
-        report = _merge(shards, source, bundle, work, card, old)
+        report = _merge(shards, source, skips, bundle, work, card, old, strict=options.strict)
         for path in work.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -69,12 +74,24 @@ def _card(source: Source, encoder: Encoder, options: BuildOptions) -> Card:
         split=source.split,
         licence=source.licence,
         part=f"{number}/{count}" if count > 1 else "",
+        division=_division(source, options) if count > 1 else "",
     )
+
+
+def _division(source: Source, options: BuildOptions) -> str:
+    """Of all that the parts of a divided build must have in common; on each machine the source may lie elsewhere."""
+    commit = source.revision if source.name.startswith(HUB) else ""
+    facts = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
+    return _digest([*facts, dict(source.options)])
 
 
 def _key(card: Card, source: Source, options: BuildOptions) -> str:
     """Of all that shards must have in common to be parts of one bundle."""
-    facts = [FORMAT_VERSION, card.card(), dict(source.options), options.limit, options.shard_size]
+    same = card.card() | {"division": ""}  # a folder may change between two runs
+    return _digest([FORMAT_VERSION, same, dict(source.options), options.limit, options.shard_size])
+
+
+def _digest(facts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -99,8 +116,6 @@ def _fill(
     on_progress: OnProgress,
 ) -> None:
     """Make the shards that are missing."""
-    if options.strict and source.skips:
-        raise _not_strict(source.skips[0])
     part, count = options.part
     num_shards = len(shards.marks)
     start = ((num_shards - 1) * count + part) * options.shard_size if num_shards else 0
@@ -114,7 +129,7 @@ def _fill(
                 shard = _Shard(encoder, card)
                 continue
             if options.strict and isinstance(result.outcome, Skip):
-                raise _not_strict(result.outcome)
+                _check_none([result.outcome])
             shard.add(result)
             done += 1
             on_progress(done, expected)
@@ -122,8 +137,10 @@ def _fill(
         shard.save(shards, Mark(0, "", ""))
 
 
-def _not_strict(skip: Skip) -> InputError:
-    return InputError(f"{skip.picture} cannot be indexed: {skip.reason}. Take it away, or leave out --strict.")
+def _check_none(skips: list[Skip]) -> None:
+    """Raise InputError for the first skip."""
+    for skip in skips:
+        raise InputError(f"{skip.picture} cannot be indexed: {skip.reason}. Take it away, or leave out --strict.")
 
 
 class _Shard:
@@ -176,21 +193,36 @@ class _Shard:
         self._stages["encode"] += time.perf_counter() - start
 
 
-def _merge(shards: Shards, source: Source, bundle: Path, work: Path, card: Card, old: Path | None) -> BuildReport:
+def _merge(
+    shards: Shards,
+    source: Source,
+    skips: list[Skip],
+    bundle: Path,
+    work: Path,
+    card: Card,
+    old: Path | None,
+    *,
+    strict: bool,
+) -> BuildReport:
     """Put the shards together: of entries of one id the first. Raises InputError where there is no item."""
-    report = sum(shards.reports(), BuildReport(skipped=source.skips))
+    report = sum(shards.reports(), BuildReport(skipped=skips))
     hashed = [(hash_texts(index.column("id")), hash_texts(index.column("sha256"))) for index in shards.indexes()]
     ids = np.concatenate([hash_texts([]), *(pair[0] for pair in hashed)])
     contents = np.concatenate([hash_texts([]), *(pair[1] for pair in hashed)])
     if not len(ids) and not card.part:
-        raise InputError(f"{source.name} holds no picture that can be read ({len(report.skipped)} files skipped).")
+        count = len(report.skipped)
+        raise InputError(f"{source.name} holds no picture that can be read ({count} skipped). Give another source.")
     is_first = is_first_of_equals(ids)
-    again = [] if is_first.all() else compress(chain.from_iterable(i.column("id") for i in shards.indexes()), ~is_first)
+    all_ids = chain.from_iterable(index.column("id") for index in shards.indexes())
+    twice = [] if is_first.all() else compress(all_ids, ~is_first)
+    again = [Skip(id, "a second picture of this id; the first one counts") for id in twice]
+    if strict:
+        _check_none(again)
     report = replace(
         report,
         num_items=int(is_first.sum()),
         num_duplicates=int(np.sum(~is_first_of_equals(contents[is_first]))),
-        skipped=report.skipped + [Skip(id, "a second picture of this id; the first one counts") for id in again],
+        skipped=report.skipped + again,
         changes=changes(Index.load(old), ids[is_first], contents[is_first]) if old else {},
     )
 

@@ -27,11 +27,14 @@ def check_target(bundle: Path) -> None:
     """Raise InputError where a bundle cannot be saved at that path, or would take the place of something else."""
     try:
         bundle.resolve().parent.mkdir(parents=True, exist_ok=True)
-        is_free = not bundle.exists() or bundle.is_dir()
+        is_free = not bundle.exists() or (bundle.is_dir() and _holds_no_other(bundle))
+        is_mounted = bundle.exists() and bundle.stat().st_dev != bundle.resolve().parent.stat().st_dev
     except (OSError, RuntimeError) as error:
         raise cannot_write(bundle, error) from error
-    if not is_free or (bundle.exists() and not _holds_no_other(bundle)):
+    if not is_free:
         raise InputError(f"{bundle} exists and is not a bundle. Give another path.")
+    if is_mounted:  # what is written beside it could not be moved into it
+        raise InputError(f"{bundle} is a file system of its own. Give a folder in it.")
 
 
 def is_bundle(folder: Path) -> bool:
@@ -93,7 +96,9 @@ def install(files: Sequence[Path], bundle: Path, manifest: Manifest, report: Bui
 def read_report(bundle: Path) -> BuildReport:
     """What the build of a bundle reported; an empty report where it is not there or damaged."""
     try:
-        return BuildReport.from_json(json.loads((bundle / REPORT).read_text("utf-8")))
+        report = BuildReport.from_json(json.loads((bundle / REPORT).read_text("utf-8")))
+        _ = BuildReport() + report  # raises where a number is none
+        return report
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return BuildReport()
 

@@ -16,6 +16,20 @@ TEXTS = {"string": "binary", "large_string": "large_binary"}  # what they are re
 
 
 @dataclass(frozen=True)
+class DatasetOptions:
+    """Which part of a dataset is read, and what its columns mean. Each is named like its flag."""
+
+    config: str = ""
+    split: str = ""
+    revision: str = ""
+    image_column: str = ""  # "": the only one that holds pictures
+    caption_column: str | None = None  # None: the only one that holds text; "": none
+    columns: tuple[str, ...] = ()  # kept as text
+    id_column: str = ""  # "": SPLIT/row number
+    streaming: bool = False
+
+
+@dataclass(frozen=True)
 class Columns:
     """The columns of a dataset that are read. Of a row only bytes are trusted: a path in it is never opened."""
 
@@ -112,6 +126,10 @@ def _is_caption(column: str, feature: Any) -> bool:
 def _stored(feature: Any) -> Any:
     if isinstance(feature, Image):
         return {"bytes": Value("binary"), "path": Value("binary")}
+    if isinstance(feature, dict):
+        return {name: _stored(inner) for name, inner in feature.items()}
+    if isinstance(feature, List | LargeList):
+        return type(feature)(_stored(feature.feature))
     return Value(TEXTS[feature.dtype]) if isinstance(feature, Value) and feature.dtype in TEXTS else feature
 
 
@@ -132,6 +150,8 @@ def _text(value: Any, feature: Any) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
     return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
 
 

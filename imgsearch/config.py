@@ -72,7 +72,7 @@ class Settings:
                 raise SettingsError(f"{variable} is not a setting. The settings are {known}.")
             values[name] = _parse(variable, name, text)
         values |= {name: value for name, value in flags.items() if name in names and value is not None}
-        return cls(**values | {"index": tuple(values.get("index", cls.index))})
+        return cls(**values | {"index": tuple(dict.fromkeys(values.get("index", ()))) or cls.index})
 
     @property
     def bundle(self) -> Path:

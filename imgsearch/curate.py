@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -59,8 +60,15 @@ def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
             index.find(id)
         if len(gone) == len(index):
             raise InputError(f"{bundle} would be empty. Delete its folder instead.")
-        left = len(index) - len(gone)
-        report = replace(read_report(bundle), num_items=left, changes={"removed": len(gone)})
+        is_left = np.array([id not in gone for id in index.column("id")], np.bool_)
+        contents = hash_texts(index.column("sha256"))[is_left]
+        report = replace(
+            read_report(bundle),
+            num_items=len(contents),
+            num_encoded=0,
+            num_duplicates=int(np.sum(~is_first_of_equals(contents))),
+            changes={"removed": len(gone)},
+        )
         write(bundle, work, (_without(piece, gone) for piece in index.pieces()), index.card, report)
     return report
 
@@ -80,6 +88,8 @@ def export_parquet(bundle: Path, file: Path) -> int:
         texts.append(name)
     fields = [pa.field(name, pa.string()) for name in texts]
     schema = pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), index.dim))])
+    if not file.name:
+        raise InputError(f"{file} is a folder. Give the path of a file.")
     part = file.with_name(f".{file.name}.part")
     try:
         with part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
@@ -91,7 +101,8 @@ def export_parquet(bundle: Path, file: Path) -> int:
                 writer.write_batch(pa.RecordBatch.from_arrays([*arrays, vectors], schema=schema))
         part.replace(file)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise InputError(f"{file} cannot be written: {error.strerror or error}. Give another path.") from error
     return len(index)
 
@@ -103,11 +114,14 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
         return list(indexes)
     if not all(parts):
         raise InputError(f"{bundles[parts.index('')]} is no part of a divided build. Merge the parts first.")
-    numbers = [int(part.split("/")[0]) for part in parts]
-    counts = {int(part.split("/")[1]) for part in parts}
-    missing = sorted(set(range(1, max(counts) + 1)) - set(numbers))
-    if len(counts) > 1 or missing or len(set(numbers)) < len(numbers):
+    numbers, counts = zip(*(map(int, part.split("/")) for part in parts), strict=True)
+    if {*counts} != {len(parts)} or sorted(numbers) != list(range(1, len(parts) + 1)):
         raise InputError(f"These are the parts {', '.join(parts)}. Give each part of one divided build once.")
+    if len({index.card.division for index in indexes}) > 1:
+        raise InputError(
+            "The parts are of builds that differ in their source, --limit or --shard-size, or the source changed "
+            "between them. Build those that are older again."
+        )
     return [index for _, index in sorted(zip(numbers, indexes, strict=True), key=lambda pair: pair[0])]
 
 
@@ -122,9 +136,9 @@ def _check_ids(indexes: Sequence[Index]) -> None:
 def _common(cards: Sequence[Card]) -> Card:
     """What the cards agree on; of where the pictures came from nothing, where they do not."""
     first = cards[0]
-    names = ("source", "source_revision", "split", "licence", "part")
+    names = ("source", "source_revision", "split", "licence")
     differing = {name: "" for name in names if len({getattr(card, name) for card in cards}) > 1}
-    return replace(first, **differing, thumbnails=all(card.thumbnails for card in cards))
+    return replace(first, **differing, part="", division="", thumbnails=all(card.thumbnails for card in cards))
 
 
 def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Piece, ...]]:

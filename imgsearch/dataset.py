@@ -18,7 +18,7 @@ from datasets.packaged_modules.arrow.arrow import Arrow
 from datasets.packaged_modules.parquet.parquet import Parquet
 from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
-from imgsearch.columns import find_columns
+from imgsearch.columns import DatasetOptions, find_columns
 from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.folder import Folder
 from imgsearch.hub import Repo, probe, reason
@@ -39,20 +39,6 @@ datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_
 
 
 @dataclass(frozen=True)
-class DatasetOptions:
-    """Which part of a dataset is read, and what its columns mean. Each is named like its flag."""
-
-    config: str = ""
-    split: str = ""
-    revision: str = ""
-    image_column: str = ""  # "": the only one that holds pictures
-    caption_column: str | None = None  # None: the only one that holds text; "": none
-    columns: tuple[str, ...] = ()  # kept as text
-    id_column: str = ""  # "": SPLIT/row number
-    streaming: bool = False
-
-
-@dataclass(frozen=True)
 class Origin:
     """What a manifest says of a dataset."""
 
@@ -67,6 +53,7 @@ class Dataset:
     """The rows of one split."""
 
     is_lazy = False  # what comes has its bytes in memory
+    listing = ""
 
     def __init__(self, table: Any, origin: Origin, options: DatasetOptions) -> None:
         """`table`: a Dataset or an IterableDataset. Raises InputError where a column is missing or is to be chosen."""
@@ -128,6 +115,13 @@ def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
     Raises InputError where it names nothing, cannot be read, or leaves a choice that only the user can make.
     """
     path = Path(spec)
+    if spec.encode(errors="replace").decode() != spec:
+        raise InputError(f"The path {spec!r} is not UTF-8. Rename it.")
+    with _told(spec):
+        return _open(path, spec, options)
+
+
+def _open(path: Path, spec: str, options: DatasetOptions) -> Folder | Dataset:
     if not path.exists():
         if HUB_NAME.fullmatch(spec):
             return _open_hub(spec, options)

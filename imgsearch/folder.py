@@ -1,6 +1,7 @@
 """A folder of pictures, walked: a stream of undecoded `Picture`, and of `Skip` for all that is left out."""
 
 import csv
+import hashlib
 import json
 import posixpath
 from collections.abc import Iterator, Mapping
@@ -44,11 +45,13 @@ class Folder:
             if file.name in METADATA:
                 self._read_metadata(file)
         described: set[str] = set()
-        self.num_entries = 0
-        for file in self._files():
+        self.num_entries, listing = 0, hashlib.sha256()
+        for id in map(self._id, self._files()):
             self.num_entries += 1
-            if (id := self._id(file)) in self._rows:
+            listing.update(f"{id}\n".encode())
+            if id in self._rows:
                 described.add(id)
+        self.listing = listing.hexdigest()
         unmatched = sorted(self._rows.keys() - described)
         self.skips += [Skip(id, "listed in the metadata, but there is no such file") for id in unmatched]
 
@@ -90,6 +93,12 @@ class Folder:
             return "hidden"
         if not _is_utf8(path.name):
             return "its name is not UTF-8"
+        try:
+            return self._kind_to_skip(path)
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+
+    def _kind_to_skip(self, path: Path) -> str:
         if path.is_symlink():
             try:
                 target = path.resolve(strict=True)

@@ -106,6 +106,7 @@ class Index:
 
     def find(self, id: str) -> Item:
         """The item of that id. Raises InputError where there is none."""
+        id = id.encode(errors="replace").decode()  # what is no UTF-8 names none
         for start, batch in zip(self._starts, self._batches, strict=False):
             row = pc.index(batch["id"], id).as_py()
             if row >= 0:
@@ -198,7 +199,7 @@ class Index:
 def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report: BuildReport | None = None) -> None:
     """Write a bundle of pieces, one after the other, in the memory that their vectors take.
 
-    `work` is the folder that `writing(bundle)` gave. Raises OSError; InputError where FAISS cannot write.
+    `work` is a folder beside it, of the only writer. Raises OSError.
     """
     rest = iter(pieces)
     first = next(rest)
@@ -220,7 +221,7 @@ def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report:
         manifest = Manifest(**card.card() | _facts(card, bundle), dim=dim, num_items=vectors.ntotal, files={})
         install((stored, items), bundle.resolve(), manifest, report)
     except RuntimeError as error:  # of FAISS
-        raise InputError(f"{bundle} cannot be written: {error}. Make room and start again.") from error
+        raise OSError(str(error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import repeat
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,15 +20,20 @@ Hashes: TypeAlias = npt.NDArray[np.uint64]
 
 
 class Known:
-    """The items of some bundles, by id and stamp or by content; 24 bytes an item."""
+    """The items of some bundles, by content, and those from `source` also by id and stamp; 32 bytes an item."""
 
-    def __init__(self, bundles: Sequence[Path]) -> None:
+    def __init__(self, bundles: Sequence[Path], source: str) -> None:
         self._open = lru_cache(NUM_OPEN)(Index.load)
         self._bundles = bundles
-        sizes = [len(self._open(bundle)) for bundle in bundles]
-        self._starts = np.cumsum([0, *sizes])
-        self._stamps = _Finder(hash_texts(chain.from_iterable(map(self._stamps_of, bundles))))
-        self._contents = _Finder(hash_texts(id for bundle in bundles for id in self._open(bundle).column("sha256")))
+        sizes, stamps, contents = [0], [hash_texts([])], [hash_texts([])]
+        for index in map(self._open, bundles):
+            sizes.append(len(index))
+            contents.append(hash_texts(index.column("sha256")))
+            # Elsewhere a file of the same path, size and time may be another one: no stamp of an item is "".
+            known = index.column("stamp") if index.card.source == source else repeat("")
+            stamps.append(hash_texts(map(_key, index.column("id"), known)))
+        self._starts = np.cumsum(sizes)
+        self._stamps, self._contents = _Finder(np.concatenate(stamps)), _Finder(np.concatenate(contents))
 
     def by_stamp(self, picture: Picture) -> tuple[Item, Embeddings] | None:
         """The item of that id and stamp with its embedding, float32 (dim,): the file was not changed."""
@@ -42,10 +47,6 @@ class Known:
     def by_content(self, sha256: str) -> tuple[Item, Embeddings] | None:
         """An item whose picture has these bytes, with its embedding, float32 (dim,)."""
         return next((found for found in self._at(self._contents.rows(sha256)) if found[0].sha256 == sha256), None)
-
-    def _stamps_of(self, bundle: Path) -> Iterable[str]:
-        index = self._open(bundle)
-        return map(_key, index.column("id"), index.column("stamp"))
 
     def _at(self, rows: Iterable[int]) -> Iterable[tuple[Item, Embeddings]]:
         for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +38,7 @@ T = TypeVar("T")
 FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
 
 
+_loading: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 _loaded: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()  # in use, by any line-up
 
 
@@ -129,7 +131,7 @@ class Loader:
         is_free = self._specs[kind] == "auto" and (kind == "captioner" or is_starter_collection(self._bundle))
         return part if is_free else ModelError(FAILED)
 
-    @cached_property  # the manifest's files are hashed once
+    @cached_property  # the manifest is read once
     def _wanted(self) -> Name:
         """The encoder to search with. Raises BundleError where the user asked for another one than the bundle's."""
         manifest = read_manifest(self._bundle)
@@ -186,9 +188,10 @@ def _encoder(
     name: Name, precision: str = "auto", on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Encoder:
     """The encoder of that name: several collections share one."""
-    for (model_id, revision, asked), encoder in list(_loaded.items()):
-        if (model_id, asked) == (name.model_id, precision) and name.revision in ("", revision):
-            return encoder
-    encoder = load_encoder(name, precision, on_progress)
-    _loaded[encoder.model_id, encoder.revision, precision] = encoder
-    return encoder
+    with _loading[name.model_id, precision]:
+        for (model_id, revision, asked), encoder in list(_loaded.items()):
+            if (model_id, asked) == (name.model_id, precision) and name.revision in ("", revision):
+                return encoder
+        encoder = load_encoder(name, precision, on_progress)
+        _loaded[encoder.model_id, encoder.revision, precision] = encoder
+        return encoder

@@ -24,6 +24,7 @@ class MadeUp:
     name, revision, split, licence = "hf://datasets/made/up", "1", "train", ""
     options: Mapping[str, str] = MappingProxyType({})
     is_lazy = False
+    listing = ""
 
     def __init__(self, num_entries: int) -> None:
         self.skips: list[Skip] = []

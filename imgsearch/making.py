@@ -47,7 +47,8 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
     spin_less()
     from imgsearch.build import build_index
     from imgsearch.bundle import check_target
-    from imgsearch.dataset import DatasetOptions, open_source
+    from imgsearch.columns import DatasetOptions
+    from imgsearch.dataset import open_source
 
     for flag, value in (("--limit", arguments.limit), ("--shard-size", arguments.shard_size)):
         if value is not None and value < 1:

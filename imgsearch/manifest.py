@@ -38,6 +38,7 @@ class Card:
     split: str = ""
     licence: str = ""
     part: str = ""  # "2/3" of a build that was divided
+    division: str = ""  # a digest of what its parts have in common
 
     def card(self) -> dict[str, Any]:
         """The fields that stand above."""
@@ -82,7 +83,7 @@ class Manifest(Card):
         version = values.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise BundleError(
-                f"it has format {version}, this imgsearch reads up to {FORMAT_VERSION}. Update imgsearch."
+                f"The bundle has format {version}, this imgsearch reads up to {FORMAT_VERSION}. Update imgsearch."
             )
         digest = values.pop("digest", None)
         if digest != _digest(values) or text != _render(values | {"digest": digest}):
@@ -97,27 +98,42 @@ class Manifest(Card):
 def read_manifest(bundle: Path) -> Manifest:
     """Read a bundle's manifest, and check that its files are there and of their size.
 
-    Raises BundleError where the bundle is missing, damaged or of a newer format.
+    Raises BundleError where the bundle is missing, damaged, closed to this user or of a newer format.
     """
-    if not (bundle / FILE_NAME).is_file():
-        raise BundleError(f"There is no bundle at {bundle}. Build one: python -m imgsearch build FOLDER --out {bundle}")
+    names = named_files(bundle)
     try:
+        return _read(bundle)
+    except BundleError:
+        if named_files(bundle) != names:  # it was replaced in this moment
+            return read_manifest(bundle)
+        raise
+
+
+def _read(bundle: Path) -> Manifest:
+    try:
+        if not (bundle / FILE_NAME).is_file():
+            build = f"Build one: python -m imgsearch build FOLDER --out {bundle}"
+            raise BundleError(f"There is no bundle at {bundle}. {build}")
         manifest = _parse(bundle)
-    except BundleError as error:
-        raise BundleError(f"The bundle {bundle} cannot be opened: {error}") from None
+        for name, digest in manifest.files.items():
+            path = bundle / name
+            if Path(name).name != name or not path.is_file() or path.stat().st_size != digest.num_bytes:
+                raise _damaged(bundle, name)
+    except PermissionError as error:
+        raise _closed(bundle, error) from error
     except (OSError, ValueError) as error:
         raise _damaged(bundle, FILE_NAME) from error
-    for name, digest in manifest.files.items():
-        path = bundle / name
-        if Path(name).name != name or not path.is_file() or path.stat().st_size != digest.num_bytes:
-            raise _damaged(bundle, name)
     return manifest
 
 
 def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGEST_BYTES) -> None:
     """Raise BundleError where a file of at most `max_bytes` is not as it was written."""
     for name, digest in manifest.files.items():
-        if digest.num_bytes <= max_bytes and digest_file(bundle / name) != digest:
+        try:
+            is_whole = digest.num_bytes > max_bytes or digest_file(bundle / name) == digest
+        except OSError as error:
+            raise _closed(bundle, error) from error
+        if not is_whole:
             raise _damaged(bundle, name)
 
 
@@ -142,6 +158,10 @@ def _parse(bundle: Path) -> Manifest:
 
 def _damaged(bundle: Path, name: str) -> BundleError:
     return BundleError(f"The bundle {bundle} is damaged: {name} is not as it was written. Build it again.")
+
+
+def _closed(bundle: Path, error: OSError) -> BundleError:
+    return BundleError(f"The bundle {bundle} cannot be read: {error.strerror}. See who may read its files.")
 
 
 def _render(values: Mapping[str, Any]) -> str:

@@ -123,7 +123,7 @@ class BuildReport:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "BuildReport":
         """What `to_json` gave."""
-        skipped = [Skip(**skip) for skip in fields["skipped"]]
+        skipped = [Skip(str(skip["picture"]), str(skip["reason"])) for skip in fields["skipped"]]
         return cls(**{name: value for name, value in fields.items() if name != "pictures_per_s"} | {"skipped": skipped})
 
 

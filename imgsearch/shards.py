@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imgsearch.errors import BundleError
-from imgsearch.index import Index
+from imgsearch.index import Index, write
 from imgsearch.records import BuildReport
 from imgsearch.stream import Mark
 
@@ -30,10 +30,10 @@ class Shards:
         return sorted(self._folder.glob("old-*"))
 
     def write(self, index: Index) -> Path:
-        """Put the next shard on disk, to be finished. Raises InputError where it cannot be written."""
+        """Put the next shard on disk, to be finished. Raises OSError."""
         path = self._path(len(self.marks))
         path.with_suffix(".json").unlink(missing_ok=True)
-        index.save(path)
+        write(path, self._folder, index.pieces(), index.card)
         return path
 
     def finish(self, path: Path, mark: Mark, report: BuildReport) -> None:

@@ -51,6 +51,11 @@ class Source(Protocol):
         ...
 
     @property
+    def listing(self) -> str:
+        """A digest of the ids in their order; "" where only reading tells them."""
+        ...
+
+    @property
     def is_lazy(self) -> bool:
         """Whether `read` opens no file: `Picture.read` does."""
         ...

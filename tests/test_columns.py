@@ -89,11 +89,12 @@ def test_ids_of_a_column(tmp_path: Path) -> None:
 
 def test_a_text_that_is_no_utf8(tmp_path: Path) -> None:
     broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xff"))
-    table = table_of(ROWS[:1]).select(["image"]).append_column("text", broken)
-    pq.write_table(table, tmp_path / "x.parquet")
-    datasets.Dataset(table).save_to_disk(tmp_path / "saved")
-    for path in (tmp_path / "x.parquet", tmp_path / "saved"):
-        assert all_of(path) == [("train/0", DATA[0], "a\N{REPLACEMENT CHARACTER}", {})]
+    for name, texts in (("one", broken), ("several", pa.ListArray.from_arrays([0, 1], broken))):
+        table = table_of(ROWS[:1]).select(["image"]).append_column("text", texts)
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        datasets.Dataset(table).save_to_disk(tmp_path / name)
+        for path in (tmp_path / f"{name}.parquet", tmp_path / name):
+            assert all_of(path) == [("train/0", DATA[0], "a\N{REPLACEMENT CHARACTER}", {})]
 
 
 def test_no_path_is_opened(hub: LoopbackHub, tmp_path: Path) -> None:

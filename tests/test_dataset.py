@@ -31,7 +31,8 @@ from tiny_datasets import (
     write_rows,
 )
 
-from imgsearch.dataset import DatasetOptions, open_source
+from imgsearch.columns import DatasetOptions
+from imgsearch.dataset import open_source
 from imgsearch.errors import InputError
 from imgsearch.folder import Folder
 from imgsearch.records import Picture

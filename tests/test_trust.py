@@ -406,14 +406,15 @@ def test_a_file_that_may_not_be_read_is_reported(tiny: Path, tiny_encoder: Encod
         if (prefix := as_another_user(place)) is None:
             pytest.skip("root reads every file here, and there is no way to run as another user")
         folder, bundle = save_pictures(place / "pictures", 40), place / "out" / "bundle"
-        (folder / "closed").mkdir()
-        save_picture(folder / "closed" / "a.jpg", 8000)
+        for closed in ("closed", "listed"):
+            save_picture(folder / closed / "a.jpg", 8000)
         shutil.copytree(tiny / "clip", place / "clip")
         bundle.parent.mkdir()
         for path in (place, *place.rglob("*")):
             path.chmod(0o777)
         for path in (place / "secret", folder / "0002.jpg", folder / "closed"):
             path.chmod(0)
+        (folder / "listed").chmod(0o444)  # its names may be read, what they name may not
         env = os.environ | {"HOME": name, "XDG_CACHE_HOME": name, "HF_HOME": f"{name}/hub"}
         process = Process(folder, bundle, place, "--precision", "float32", prefix=prefix, env=env)
         assert process.wait(120) == 0, process.said()
@@ -421,12 +422,12 @@ def test_a_file_that_may_not_be_read_is_reported(tiny: Path, tiny_encoder: Encod
         assert {skip.picture: skip.reason for skip in report.skipped} == {
             "0002.jpg": "cannot be read: Permission denied",
             "closed": "cannot be read: Permission denied",
+            "listed/a.jpg": "cannot be read: Permission denied",
         }
         assert report.num_items == 39
         assert "Not indexed: 0002.jpg: cannot be read" in process.printed()
-        for path in (folder / "0002.jpg", folder / "closed" / "a.jpg"):
-            (folder / "closed").chmod(0o700)
-            path.unlink()
-        (folder / "closed").rmdir()
+        (folder / "0002.jpg").unlink()
+        for closed in ("closed", "listed"):
+            shutil.rmtree(folder / closed)
         build_index(Folder(folder), place / "clean", tiny_encoder, OPTIONS)
         check_same(bundle, place / "clean")

@@ -12,7 +12,8 @@ import pytest
 from datasets import ClassLabel, Features, Image, Value
 from PIL import Image as Pillow
 
-from imgsearch.dataset import Dataset, DatasetOptions, open_source
+from imgsearch.columns import DatasetOptions
+from imgsearch.dataset import Dataset, open_source
 from imgsearch.errors import InputError
 from imgsearch.records import Picture, Skip
 
