@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from imgsearch.bundle import writing
 from imgsearch.collection import card_of
@@ -56,7 +57,13 @@ def build_index(
         if options.strict:
             _check_none([*skips, *chain.from_iterable(report.skipped for report in shards.reports())])
         _fill(shards, source, encoder, options, card, known, on_progress)
-        report = _merge(shards, source, skips, bundle, work, card, old, strict=options.strict)
+        report, is_first = _account(shards, skips, old)
+        if options.strict:
+            _check_none(report.skipped)
+        if not report.num_items and not card.part:
+            count = len(report.skipped)
+            raise InputError(f"{source.name} holds no picture that can be read ({count} skipped). Give another source.")
+        write(bundle, work, _pieces(shards, is_first), card, report)
         for path in work.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -193,31 +200,15 @@ class _Shard:
         self._stages["encode"] += time.perf_counter() - start
 
 
-def _merge(
-    shards: Shards,
-    source: Source,
-    skips: list[Skip],
-    bundle: Path,
-    work: Path,
-    card: Card,
-    old: Path | None,
-    *,
-    strict: bool,
-) -> BuildReport:
-    """Put the shards together: of entries of one id the first. Raises InputError where there is no item."""
+def _account(shards: Shards, skips: list[Skip], old: Path | None) -> tuple[BuildReport, npt.NDArray[np.bool_]]:
+    """The report of all shards, and of each of their items whether it is the first one of its id: only that counts."""
     report = sum(shards.reports(), BuildReport(skipped=skips))
     hashed = [(hash_texts(index.column("id")), hash_texts(index.column("sha256"))) for index in shards.indexes()]
-    ids = np.concatenate([hash_texts([]), *(pair[0] for pair in hashed)])
-    contents = np.concatenate([hash_texts([]), *(pair[1] for pair in hashed)])
-    if not len(ids) and not card.part:
-        count = len(report.skipped)
-        raise InputError(f"{source.name} holds no picture that can be read ({count} skipped). Give another source.")
+    ids, contents = (np.concatenate(column) for column in zip(*hashed, strict=True))
     is_first = is_first_of_equals(ids)
     all_ids = chain.from_iterable(index.column("id") for index in shards.indexes())
     twice = [] if is_first.all() else compress(all_ids, ~is_first)
     again = [Skip(id, "a second picture of this id; the first one counts") for id in twice]
-    if strict:
-        _check_none(again)
     report = replace(
         report,
         num_items=int(is_first.sum()),
@@ -225,13 +216,13 @@ def _merge(
         skipped=report.skipped + again,
         changes=changes(Index.load(old), ids[is_first], contents[is_first]) if old else {},
     )
+    return report, is_first
 
-    def pieces() -> Iterator[Piece]:
-        start = 0
-        for index in shards.indexes():
-            for piece in index.pieces():
-                yield piece.filter(is_first[start : start + len(piece.rows)])
-                start += len(piece.rows)
 
-    write(bundle, work, pieces(), card, report)
-    return report
+def _pieces(shards: Shards, is_kept: npt.NDArray[np.bool_]) -> Iterator[Piece]:
+    """The shards one after the other, without the items that are not kept."""
+    start = 0
+    for index in shards.indexes():
+        for piece in index.pieces():
+            yield piece.filter(is_kept[start : start + len(piece.rows)])
+            start += len(piece.rows)
