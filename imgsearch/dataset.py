@@ -21,11 +21,14 @@ from datasets.packaged_modules.webdataset.webdataset import WebDataset
 from imgsearch.columns import DatasetOptions, find_columns
 from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.folder import Folder
-from imgsearch.hub import Repo, probe, reason
+from imgsearch.hub import Repo, fetch_all, probe, reason
 from imgsearch.records import Picture, Skip
 
 BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".tar": WebDataset}
+TABLES = ("parquet", "arrow", "webdataset", "cache")
 KINDS = "a .parquet, .arrow or .tar file"
+OPTIONS = [field.name for field in fields(DatasetOptions)]
+HUB = "hf://datasets/"
 HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
 BATCH_SIZE = 16  # rows of a table that are in memory at once
 READ_RETRIES = 4  # a connection that is gone is given up after about two minutes, not nine
@@ -129,7 +132,7 @@ def _open(path: Path, spec: str, options: DatasetOptions) -> Folder | Dataset:
     saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
     files = [path] if path.is_file() else [] if saved else _data_files(path)
     if not saved and not files:
-        _refuse(spec, "a folder of pictures", options, [field.name for field in fields(options)])
+        _refuse(spec, "a folder of pictures", options, OPTIONS)
         return Folder(path)
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) > 1:
@@ -180,7 +183,7 @@ def _load_files(files: list[Path], builder: Any, digest: str) -> dict[str, Any]:
     return {"train": stream.reshard()}  # Parquet by row groups: else a file of any size is read ahead into memory
 
 
-def _open_hub(spec: str, options: DatasetOptions) -> Dataset:
+def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
     commit, licence = options.revision, ""
     if not datasets.config.HF_HUB_OFFLINE:
         info: Any = probe(Repo(spec, options.revision or "main", "dataset"))
@@ -194,9 +197,11 @@ def _open_hub(spec: str, options: DatasetOptions) -> Dataset:
             raise
     if commit and builder.hash != commit:  # where the hub fails, `datasets` takes any commit that its cache has
         raise InputError(f"{spec} at {commit} cannot be had: {NOT_SHOWN}")
-    if builder.name == "imagefolder":
-        fetching = f"hf download {spec} --repo-type dataset --local-dir FOLDER"
-        raise InputError(f"{spec} holds loose picture files. Fetch them: {fetching}, then give FOLDER.")
+    if builder.name not in TABLES:  # but loose pictures, of which the library's own reader loses some silently
+        _refuse(spec, "one of loose files", options, sorted({*OPTIONS} - {"revision", "streaming"}))
+        folder = Folder(fetch_all(Repo(spec, builder.hash, "dataset")), f"{HUB}{spec}", builder.hash, licence)
+        folder.skips = [skip for skip in folder.skips if skip.picture != ".cache"]  # of the client
+        return folder
     splits = [str(name) for name in builder.config.data_files or builder.info.splits or ()]
     split = _choose(spec, "split", splits, options.split)
     with _told(spec):
@@ -206,7 +211,7 @@ def _open_hub(spec: str, options: DatasetOptions) -> Dataset:
         else:
             builder.download_and_prepare(verification_mode="no_checks")  # of the card's numbers, which may be old
             table = builder.as_dataset(split=split)
-    origin = Origin(f"hf://datasets/{spec}", builder.hash, split, licence, builder.config.name)
+    origin = Origin(f"{HUB}{spec}", builder.hash, split, licence, builder.config.name)
     return Dataset(table, origin, options)
 
 

@@ -27,17 +27,20 @@ class Folder:
     of the folder and rows without a file stand in `skips`: nothing is lost unreported.
     """
 
-    revision = split = licence = ""
+    split = ""
     options: Mapping[str, str] = MappingProxyType({})
     is_lazy = True  # reading opens no file: `Picture.read` does
 
-    def __init__(self, path: Path) -> None:
-        """Raises InputError where `path` is not a folder or a metadata file cannot be read."""
+    def __init__(self, path: Path, name: str = "", revision: str = "", licence: str = "") -> None:
+        """`name` says where it came from, if not from there, at which commit and under which licence.
+
+        Raises InputError where `path` is not a folder or a metadata file cannot be read.
+        """
         if not path.is_dir():
             raise InputError(f"{path} is not a folder. Give a folder of pictures.")
         self._root = path.resolve()
-        self.name = str(self._root)
-        if not _is_utf8(self.name):
+        self.name, self.revision, self.licence = name or str(self._root), revision, licence
+        if not _is_utf8(str(self._root)):
             raise InputError(f"The path of {path.name!r} is not UTF-8. Rename the folder.")
         self.skips: list[Skip] = []  # what is left out before any file is read
         self._rows: dict[str, str] = {}  # the row of a file's id, as JSON: it takes little more than its text

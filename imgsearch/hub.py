@@ -125,6 +125,14 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress) -> Snapshot:
     return Snapshot(folder, str(info.sha))
 
 
+def fetch_all(repo: Repo) -> Path:
+    """The folder of all files of a repository at a commit, fetched by the client. Raises as `probe` does."""
+    folder = _store(repo) / repo.revision
+    get = partial(snapshot_download, repo.id, repo_type=repo.kind, revision=repo.revision, local_dir=folder)
+    _aside(repo, get, math.inf)
+    return folder
+
+
 def _aside(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
     """What `work` returns, done in a thread that is left alone after `timeout_s`, or when the program ends.
 

@@ -219,11 +219,21 @@ def test_offline(hub: LoopbackHub, source: Callable[[str], str], monkeypatch: py
     assert not hub.requests
 
 
-def test_a_hub_dataset_of_loose_files(hub: LoopbackHub, tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "a.png").write_bytes(DATA[0])
-    hub.add(NAME, tmp_path, "dataset")
-    assert f"hf download {NAME} --repo-type dataset --local-dir FOLDER" in refusal(NAME)
+def test_a_hub_dataset_of_loose_files(hub: LoopbackHub, tmp_path: Path, empty_cache: Path) -> None:
+    loose = tmp_path / "loose"
+    for name in ("train/a.png", "train/b.avif", "test/a.png"):
+        (loose / name).parent.mkdir(parents=True, exist_ok=True)
+        (loose / name).write_bytes(DATA[0])
+    (loose / "metadata.csv").write_text("file_name,caption\ntrain/a.png,the first\n")
+    (loose / "README.md").write_text("---\nlicense: cc0-1.0\n---\n")
+    commit = hub.add(NAME, loose, "dataset")
+    opened = open_source(NAME, DatasetOptions(streaming=True))
+    assert isinstance(opened, Folder) and opened.skips == []
+    assert (opened.name, opened.revision, opened.licence) == (f"hf://datasets/{NAME}", commit, "cc0-1.0")
+    read = [entry for entry in opened.read() if isinstance(entry, Picture)]
+    assert [entry.id for entry in read] == ["README.md", "test/a.png", "train/a.png", "train/b.avif"]
+    assert {entry.read() for entry in read[1:]} == {DATA[0]} and read[2].caption == "the first"
+    assert "--split does not go with" in refusal(NAME, split="train")
 
 
 def test_a_folder_of_pictures_is_walked(folder: Path) -> None:
