@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, compress
@@ -19,8 +19,8 @@ from imgsearch.bundle import writing
 from imgsearch.collection import card_of
 from imgsearch.encoder import BATCH_SIZE, Encoder, Prepared
 from imgsearch.errors import InputError
-from imgsearch.index import HUB, Index, Piece, write
-from imgsearch.known import Known, changes, hash_texts, is_first_of_equals
+from imgsearch.index import HUB, Index, kept, write
+from imgsearch.known import Known, changes, hash_texts, is_first_of_equals, num_copies
 from imgsearch.manifest import FILE_NAME, FORMAT_VERSION, Card, read_manifest
 from imgsearch.pipeline import Pipeline, Result
 from imgsearch.records import BuildReport, Item, Skip
@@ -63,7 +63,8 @@ def build_index(
         if not report.num_items and not card.part:
             count = len(report.skipped)
             raise InputError(f"{source.name} holds no picture that can be read ({count} skipped). Give another source.")
-        write(bundle, work, _pieces(shards, is_first), card, report)
+        pieces = chain.from_iterable(index.pieces() for index in shards.indexes())
+        write(bundle, work, kept(pieces, is_first), card, report)
         for path in work.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -212,17 +213,8 @@ def _account(shards: Shards, skips: list[Skip], old: Path | None) -> tuple[Build
     report = replace(
         report,
         num_items=int(is_first.sum()),
-        num_duplicates=int(np.sum(~is_first_of_equals(contents[is_first]))),
+        num_duplicates=num_copies(contents[is_first]),
         skipped=report.skipped + again,
         changes=changes(Index.load(old), ids[is_first], contents[is_first]) if old else {},
     )
     return report, is_first
-
-
-def _pieces(shards: Shards, is_kept: npt.NDArray[np.bool_]) -> Iterator[Piece]:
-    """The shards one after the other, without the items that are not kept."""
-    start = 0
-    for index in shards.indexes():
-        for piece in index.pieces():
-            yield piece.filter(is_kept[start : start + len(piece.rows)])
-            start += len(piece.rows)

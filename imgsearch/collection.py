@@ -29,10 +29,8 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
     if (index.card.encoder, index.card.revision) == (encoder.model_id, encoder.revision):
         return index
     if not is_starter_collection(bundle):
-        made, loaded = (
-            f"{index.card.encoder} {index.card.revision}".strip(),
-            f"{encoder.model_id} {encoder.revision}".strip(),
-        )
+        made = f"{index.card.encoder} {index.card.revision}".strip()
+        loaded = f"{encoder.model_id} {encoder.revision}".strip()
         raise BundleError(
             f"The bundle {bundle} was made by the encoder {made}, but the one loaded is {loaded}. Build it again."
         )

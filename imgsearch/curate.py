@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from imgsearch.bundle import check_target, read_report, writing
 from imgsearch.errors import InputError
-from imgsearch.index import Index, Piece, write
-from imgsearch.known import hash_texts, is_first_of_equals
+from imgsearch.index import Index, Piece, kept, write
+from imgsearch.known import hash_texts, is_first_of_equals, num_copies
 from imgsearch.manifest import Card
 from imgsearch.records import BuildReport
 
@@ -42,7 +42,7 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
     report = replace(
         report,
         num_items=len(contents),
-        num_duplicates=int(np.sum(~is_first_of_equals(contents))),
+        num_duplicates=num_copies(contents),
         skipped=list(dict.fromkeys(report.skipped)),  # each part of a build tells what it left out before reading
     )
     with writing(out) as work:
@@ -66,10 +66,10 @@ def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
             read_report(bundle),
             num_items=len(contents),
             num_encoded=0,
-            num_duplicates=int(np.sum(~is_first_of_equals(contents))),
+            num_duplicates=num_copies(contents),
             changes={"removed": len(gone)},
         )
-        write(bundle, work, (_without(piece, gone) for piece in index.pieces()), index.card, report)
+        write(bundle, work, kept(index.pieces(), is_left), index.card, report)
     return report
 
 
@@ -143,10 +143,6 @@ def _common(cards: Sequence[Card]) -> Card:
 
 def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Piece, ...]]:
     return ((piece,) for index in indexes for piece in index.pieces())
-
-
-def _without(piece: Piece, gone: Collection[str]) -> Piece:
-    return piece.filter(np.array([id not in gone for id in piece.batch["id"].to_pylist()], np.bool_))
 
 
 def _columns(piece: Piece) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from imgsearch.bundle import install, writing
 from imgsearch.errors import BundleError, InputError
-from imgsearch.manifest import Card, Manifest, check_digests, named_files, read_manifest
+from imgsearch.manifest import Card, Manifest, check_digests, read_manifest, steadily
 from imgsearch.records import BuildReport, Hit, Item
 from imgsearch.vectors import Embeddings, check_unit
 
@@ -148,7 +148,7 @@ class Index:
     def column(self, name: str) -> Iterator[str]:
         """The texts of a column of the items ("id", "sha256" or "stamp"), row by row."""
         for batch in self._batches:
-            yield from batch[name].to_pylist() if name in batch.schema.names else [""] * batch.num_rows
+            yield from batch[name].to_pylist()
 
     def save(self, bundle: Path, report: BuildReport | None = None) -> None:
         """Write the bundle. An older one there is replaced at once; anything else is left alone.
@@ -164,31 +164,26 @@ class Index:
 
         Raises BundleError where it is missing, damaged or of a newer format.
         """
-        names = named_files(bundle)
-        try:
-            manifest = read_manifest(bundle)
-            check_digests(bundle, manifest)
-            return cls._open(bundle, manifest)
-        except (BundleError, RuntimeError, OSError, ValueError, pa.ArrowInvalid) as error:
-            if named_files(bundle) != names:  # it was replaced in this moment
-                return cls.load(bundle)
-            if isinstance(error, BundleError):
-                raise
-            raise BundleError(f"The bundle {bundle} cannot be opened: {error}. Build it again.") from error
+        return steadily(bundle, cls._load)
 
     @classmethod
-    def _open(cls, bundle: Path, manifest: Manifest) -> "Index":
-        # Of the two flags that map a file, this one does; the other reads it all into memory.
-        vectors = faiss.read_index(str(bundle / manifest.file(".faiss")), faiss.IO_FLAG_MMAP_IFC)
-        reader = pa.ipc.open_file(pa.memory_map(str(bundle / manifest.file(".arrow"))))
-        names = SCHEMA.names if manifest.format_version > 2 else SCHEMA.names[:-1]
-        if (vectors.d, vectors.ntotal) != (manifest.dim, manifest.num_items) or reader.schema.names != names:
-            raise ValueError("the files do not fit the manifest")
-        source = manifest.source
-        if source and not source.startswith(HUB):
-            source = os.path.normpath(bundle.resolve() / source)
-        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        return cls(vectors, batches, replace(manifest, source=source))
+    def _load(cls, bundle: Path) -> "Index":
+        manifest = read_manifest(bundle)
+        check_digests(bundle, manifest)
+        try:
+            # Of the two flags that map a file, this one does; the other reads it all into memory.
+            vectors = faiss.read_index(str(bundle / manifest.file(".faiss")), faiss.IO_FLAG_MMAP_IFC)
+            reader = pa.ipc.open_file(pa.memory_map(str(bundle / manifest.file(".arrow"))))
+            names = SCHEMA.names if manifest.format_version > 2 else SCHEMA.names[:-1]
+            if (vectors.d, vectors.ntotal) != (manifest.dim, manifest.num_items) or reader.schema.names != names:
+                raise ValueError("the files do not fit the manifest")
+            source = manifest.source
+            if source and not source.startswith(HUB):
+                source = os.path.normpath(bundle.resolve() / source)
+            batches = [_current(reader.get_batch(number)) for number in range(reader.num_record_batches)]
+            return cls(vectors, batches, replace(manifest, source=source))
+        except (RuntimeError, OSError, ValueError, pa.ArrowInvalid) as error:
+            raise BundleError(f"The bundle {bundle} cannot be opened: {error}. Build it again.") from error
 
     def _rows(self, start: int, count: int) -> Embeddings:
         if not count:
@@ -196,11 +191,16 @@ class Index:
         return np.asarray(self._vectors.reconstruct_n(start, count), dtype=np.float32)
 
 
-def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report: BuildReport | None = None) -> None:
-    """Write a bundle of pieces, one after the other, in the memory that their vectors take.
+def kept(pieces: Iterable[Piece], mask: npt.NDArray[np.bool_]) -> Iterator[Piece]:
+    """The pieces without the rows where `mask`, over all of them, is false."""
+    start = 0
+    for piece in pieces:
+        yield piece.filter(mask[start : start + len(piece.rows)])
+        start += len(piece.rows)
 
-    `work` is a folder beside it, of the only writer. Raises OSError.
-    """
+
+def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report: BuildReport | None = None) -> None:
+    """Write pieces as a bundle in the memory that their vectors take; `work` is its writer's folder. Raises OSError."""
     rest = iter(pieces)
     first = next(rest)
     folder = work / "new"
@@ -213,7 +213,7 @@ def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report:
         with codes.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
             for piece in chain([first], rest):
                 file.write(vectors.sa_encode(piece.rows).tobytes() if len(piece.rows) else b"")
-                writer.write_batch(_current(piece.batch))
+                writer.write_batch(piece.batch)
         if codes.stat().st_size:
             vectors.add_sa_codes(np.memmap(codes, np.uint8, "r").reshape(-1, vectors.sa_code_size()))
         codes.unlink()

@@ -52,7 +52,8 @@ class Known:
         for row in rows:
             number = int(np.searchsorted(self._starts, row, side="right")) - 1
             index = self._open(self._bundles[number])
-            yield index.item(row - int(self._starts[number])), index.row(row - int(self._starts[number]))
+            row -= int(self._starts[number])
+            yield index.item(row), index.row(row)
 
 
 class _Finder:
@@ -79,6 +80,11 @@ def is_first_of_equals(hashes: Hashes) -> npt.NDArray[np.bool_]:
     is_first = np.zeros(len(hashes), np.bool_)
     is_first[np.unique(hashes, return_index=True)[1]] = True
     return is_first
+
+
+def num_copies(contents: Hashes) -> int:
+    """How many are equal to one that stands before."""
+    return int(np.sum(~is_first_of_equals(contents)))
 
 
 def changes(old: Index, ids: Hashes, contents: Hashes) -> dict[str, int]:

@@ -62,7 +62,7 @@ class Projection:
         return self.encode_prepared([self.prepare(image) for image in images])
 
     def encode_texts(self, texts: Any) -> Embeddings:
-        raise NotImplementedError
+        raise NotImplementedError("a build embeds no text")
 
     def cut(self, text: str) -> str:
         return ""

@@ -79,10 +79,7 @@ def merge(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.curate import merge as merge_bundles
 
     report = merge_bundles(arguments.bundles, arguments.out)
-    if arguments.json:
-        print_json(report.to_json())
-    else:
-        print(f"{report.num_items} pictures merged into {arguments.out}.")
+    _print(arguments, report.to_json(), f"{report.num_items} pictures merged into {arguments.out}.")
 
 
 def remove(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -90,10 +87,8 @@ def remove(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.curate import remove as remove_items
 
     report = remove_items(settings.bundle, arguments.id)
-    if arguments.json:
-        print_json(report.to_json())
-    else:
-        print(f"{report.changes['removed']} pictures removed, {report.num_items} left in {settings.bundle}.")
+    line = f"{report.changes['removed']} pictures removed, {report.num_items} left in {settings.bundle}."
+    _print(arguments, report.to_json(), line)
 
 
 def export(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -101,10 +96,8 @@ def export(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.curate import export_parquet
 
     count = export_parquet(settings.bundle, arguments.parquet)
-    if arguments.json:
-        print_json({"num_items": count, "file": str(arguments.parquet)})
-    else:
-        print(f"{count} rows written to {arguments.parquet}.")
+    fields = {"num_items": count, "file": str(arguments.parquet)}
+    _print(arguments, fields, f"{count} rows written to {arguments.parquet}.")
 
 
 def plain(text: str) -> str:
@@ -115,6 +108,13 @@ def plain(text: str) -> str:
 def print_json(value: dict[str, Any]) -> None:
     """Print JSON, readable."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> None:
+    if arguments.json:
+        print_json(fields)
+    else:
+        print(line)
 
 
 def _part(text: str) -> tuple[int, int]:

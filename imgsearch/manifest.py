@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from imgsearch.errors import BundleError
 
@@ -13,6 +13,7 @@ FORMAT_VERSION = 3  # 1 had no revision, 2 no names by content and little about 
 FILE_NAME = "manifest.json"
 MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # what vectors that are compared have in common
 MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,17 @@ def read_manifest(bundle: Path) -> Manifest:
 
     Raises BundleError where the bundle is missing, damaged, closed to this user or of a newer format.
     """
+    return steadily(bundle, _read)
+
+
+def steadily(bundle: Path, read: Callable[[Path], T]) -> T:
+    """What `read` makes of a bundle; if that fails because the bundle is replaced in this moment, of the new one."""
     names = named_files(bundle)
     try:
-        return _read(bundle)
+        return read(bundle)
     except BundleError:
-        if named_files(bundle) != names:  # it was replaced in this moment
-            return read_manifest(bundle)
+        if named_files(bundle) != names:
+            return steadily(bundle, read)
         raise
 
 
