@@ -27,26 +27,38 @@ def build_app(engines: Sequence[Engine]) -> gr.Blocks:
     """The page, not yet served, over an engine for each collection; they may load their models later."""
     import gradio as gr
 
-    from imgsearch.tabs import banner, describe, search, similar
+    from imgsearch.tabs import banner
+    from imgsearch.tabs.address import Address
     from imgsearch.tabs.collections import Collections
-    from imgsearch.tabs.words import i18n
+    from imgsearch.tabs.describe import DescribeTab
+    from imgsearch.tabs.languages import i18n
+    from imgsearch.tabs.overview import Overview
+    from imgsearch.tabs.picked import Pictures
+    from imgsearch.tabs.search import SearchTab
+    from imgsearch.tabs.similar import SimilarTab
 
     t = i18n()
     delete_cache = (CACHE_CHECK_S, CACHE_AGE_S)
     app = gr.Blocks(title="imgsearch", analytics_enabled=False, delete_cache=delete_cache, fill_width=True)
     with app:
-        gr.HTML("<h1>imgsearch</h1>", padding=False, elem_id="header")
+        banner.draw_title(app)
         gr.Markdown(t("tagline"), elem_id="tagline")
+        address = Address()
         collections = Collections(engines)
         collections.draw(t)
         models = banner.draw(collections, app)
-        with gr.Tabs(overflow_behavior="wrap"):
+        parts = collections, Pictures(), address, t, models
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab(t("describe_tab"), id="describe", elem_id="describe_tab"):
-                describe.draw(collections.first, t, models)
+                describe = DescribeTab(*parts)
             with gr.Tab(t("similar_tab"), id="similar", elem_id="similar_tab"):
-                similar.draw(collections, t)
+                similar = SimilarTab(*parts)
             with gr.Tab(t("search_tab"), id="search", elem_id="search_tab"):
-                search.draw(collections, t, models)
+                search = SearchTab(*parts)
+        overview = Overview(*parts)
+        overview.connect(similar.results)
+        overview.connect(search.results)
+        address.connect(tabs, collections, {"describe": describe, "similar": similar, "search": search})
     return app
 
 
@@ -54,7 +66,7 @@ def serve(app: gr.Blocks, settings: Settings) -> None:
     """Serve the page in the background and return once it answers. Raises SettingsError where the port is taken."""
     import gradio as gr
 
-    from imgsearch.tabs.words import i18n
+    from imgsearch.tabs.languages import i18n
 
     app.queue(api_open=False)  # no way around the queues
     try:

@@ -8,12 +8,19 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from imgsearch.asking import (
+    add_search_flags,
+    add_similar_flags,
+    duplicates,
+    make_engine,
+    search,
+    similar,
+    tell_problems,
+)
 from imgsearch.config import FlagParser, Settings
-from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError
 from imgsearch.making import add_build_flags, build, export, merge, plain, print_json, remove
 from imgsearch.manifest import MAX_DIGEST_BYTES, check_digests, read_manifest
-from imgsearch.records import Answer
 
 Command = Callable[[argparse.Namespace, Settings], None]
 
@@ -51,12 +58,11 @@ def _parser() -> FlagParser:
     command.add_argument("--id", nargs="+", required=True, metavar="ID", help="of the pictures")
     command = add(export, "export", "write a bundle's ids, columns and vectors for another program", "index")
     command.add_argument("--parquet", type=Path, required=True, metavar="FILE", help="the file to write")
-    command = add(_search, "search", "search by text", "index", *encoder)
-    command.add_argument("text", metavar="TEXT")
-    command.add_argument("-k", type=int, default=12, help="number of hits (default: 12)")
-    command = add(_similar, "similar", "find similar pictures", "index", *encoder)
-    command.add_argument("image", type=Path, metavar="IMAGE")
-    command.add_argument("-k", type=int, default=12, help="number of hits (default: 12)")
+    add_search_flags(add(search, "search", "search by text", "index", *encoder))
+    add_similar_flags(add(similar, "similar", "find similar pictures", "index", *encoder))
+    command = add(duplicates, "duplicates", "list the groups of pictures that are nearly the same", "index", *encoder)
+    help = "cosine from which two are (default: measured)"
+    command.add_argument("--threshold", type=float, metavar="COSINE", help=help)
     command = add(_describe, "describe", "describe a picture", *encoder, "captioner")
     command.add_argument("image", type=Path, metavar="IMAGE")
     command.add_argument("--detail", choices=("short", "detailed"), default="short", help="(default: short)")
@@ -64,29 +70,17 @@ def _parser() -> FlagParser:
     command.add_argument("--language", choices=("en", "fr"), default="en", help="of its text (default: en)")
     command = add(_info, "info", "show what a bundle holds", "index")
     command.add_argument("--verify", action="store_true", help="check the digest of every file, however large")
-    add(_eval, "eval", "measure how well a bundle answers its own captions", "index", *encoder)
+    command = add(_eval, "eval", "measure how well a bundle answers its own captions", "index", *encoder)
+    help = "measure how well good and absent queries are told apart"
+    command.add_argument("--calibration", action="store_true", help=help)
     command = add(_bench, "bench", "measure speed and memory, as ratios in one run")
     groups = ("app", "models", "build", "search")
     command.add_argument("group", nargs="?", choices=groups, help="of figures (default: all)")
     return parser
 
 
-def _engine(settings: Settings) -> Engine:
-    return Engine(settings.bundle, settings.encoder, settings.captioner, settings.precision)
-
-
-def _search(arguments: argparse.Namespace, settings: Settings) -> None:
-    engine = _engine(settings)
-    _print_answer(engine.search(arguments.text, arguments.k), engine, arguments)
-
-
-def _similar(arguments: argparse.Namespace, settings: Settings) -> None:
-    engine = _engine(settings)
-    _print_answer(engine.similar(arguments.image, arguments.k, str(arguments.image)), engine, arguments)
-
-
 def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
-    engine = _engine(settings)
+    engine = make_engine(settings)
     *_, description = engine.describe_growing(
         arguments.image,
         str(arguments.image),
@@ -94,7 +88,7 @@ def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
         question=arguments.question,
         language=arguments.language,
     )
-    _tell_problems(engine)
+    tell_problems(engine)
     if arguments.json:
         print_json(description.to_json())
         return
@@ -121,10 +115,13 @@ def _shown(value: Any) -> str:
 
 
 def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
-    from imgsearch.evaluate import evaluate
+    from imgsearch.evaluate import evaluate, evaluate_calibration
 
-    engine = _engine(settings)
-    fields = evaluate(engine.index, engine.encoder, engine.describer).to_json()
+    engine = make_engine(settings)
+    if arguments.calibration:
+        fields = evaluate_calibration(engine.index, engine.encoder).to_json()
+    else:
+        fields = evaluate(engine.index, engine.encoder, engine.describer).to_json()
     if arguments.json:
         print_json(fields)
         return
@@ -142,23 +139,6 @@ def _bench(arguments: argparse.Namespace, settings: Settings) -> None:
             print(figure, flush=True)
     if arguments.json:
         print_json({"figures": figures})
-
-
-def _tell_problems(engine: Engine) -> None:
-    """What was wanted and is not there, on stderr."""
-    for problem in engine.status.problems:
-        print(f"imgsearch: {problem}", file=sys.stderr)
-
-
-def _print_answer(answer: Answer, engine: Engine, arguments: argparse.Namespace) -> None:
-    _tell_problems(engine)
-    if arguments.json:
-        print_json(answer.to_json())
-        return
-    if answer.cut:
-        print(plain(f"The model did not read the end: {answer.cut}"), file=sys.stderr)
-    for hit in answer.hits:
-        print(plain(f"{hit.rank:4}  {hit.score:.3f}  {hit.item.id}  {hit.item.caption}"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Speed and memory, as ratios against a peer or a limit measured in the same run. Reads memory from Linux's /proc."""
 
-import json
 import os
 import signal
 import socket
@@ -12,7 +11,6 @@ import time
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,12 +19,12 @@ from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT, STARTER_BUNDLE
 from imgsearch.engine import Engine
-from imgsearch.peers import NUM_CAPTIONS, NUM_PHOTOS, NUM_PICTURES
+from imgsearch.figures import Figure, bench_build, bench_many, bench_memory, bench_order, bench_search, run_trial
+from imgsearch.peers import NUM_CAPTIONS, NUM_PICTURES
 
 GROUPS = ("app", "models", "build", "search")
-PEERS, TRIALS = "imgsearch.peers", "imgsearch.trials"
 NUM_RUNS = 5  # of each side, alternating; medians are compared
-NUM_BUILDS, NUM_SEARCHES = 3, 50
+NUM_SEARCHES = 50
 TIMEOUT_S = 120
 HELLO_WORLD = """
 import sys, gradio as gr
@@ -38,34 +36,13 @@ page.launch(server_port=int(sys.argv[1]), quiet=True)
 BARE_LOADER = "from imgsearch.starter import MiniLm, load_efficientnet; load_efficientnet(); MiniLm()"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure and the limit it is held to, if any: not to be passed, or to be reached where `is_floor`."""
-
-    name: str
-    value: float
-    unit: str
-    limit: float | None = None
-    is_floor: bool = False
-
-    def __str__(self) -> str:
-        shown = f"{self.name:66}{self.value:9.2f} {self.unit:5}"
-        if self.limit is None:
-            return shown
-        is_ok = self.value >= self.limit if self.is_floor else self.value <= self.limit
-        return f"{shown} (at {'least' if self.is_floor else 'most'} {self.limit:g}) {'ok' if is_ok else 'MISSED'}"
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def bench(groups: Collection[str] = GROUPS) -> Iterator[Figure]:
     """Measure the app, the hub's models with random weights, builds and searches: minutes for each group."""
     measures = {
         "app": (_bench_app, _bench_answers),
         "models": (_bench_encoder, _bench_captioner),
-        "build": (_bench_build, _bench_memory),
-        "search": (_bench_search, _bench_many),
+        "build": (bench_build, bench_memory),
+        "search": (bench_search, bench_order, bench_many),
     }
     for group in groups:
         for measure in measures[group]:
@@ -102,9 +79,9 @@ def _bench_answers() -> Iterator[Figure]:
 
 def _bench_encoder() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
-        _measure("make_clip", folder)
-        speed, memory = _measure("encode_images", folder), _measure("load_clip", folder)
-        overlap = _measure("overlap", folder)["overlap"]
+        run_trial("make_clip", folder)
+        speed, memory = run_trial("encode_images", folder), run_trial("load_clip", folder)
+        overlap = run_trial("overlap", folder)["overlap"]
     name = f"ViT-B-32 pictures in {speed['precision']}, over open_clip's loop in float32"
     yield Figure(name, speed["plain"] / speed["ours"], "x", 3.5, is_floor=True)
     yield Figure("the ten nearest of each example photo, equal to float32's", overlap, "share", 0.99, is_floor=True)
@@ -115,11 +92,11 @@ def _bench_encoder() -> Iterator[Figure]:
 def _bench_captioner() -> Iterator[Figure]:
     runs: dict[str, list[dict[str, Any]]] = {"caption_plainly": [], "caption": []}
     with tempfile.TemporaryDirectory() as folder:
-        _measure("make_blip", folder)
+        run_trial("make_blip", folder)
         for _ in range(NUM_RUNS):
             for name, measured in runs.items():
-                measured.append(_measure(name, folder))
-        memory = _measure("load_blip", folder)
+                measured.append(run_trial(name, folder))
+        memory = run_trial("load_blip", folder)
     plain, ours = (statistics.median(run["seconds"] for run in measured) for measured in runs.values())
     texts = (" ".join(runs[name][0]["texts"]).split() for name in runs)
     equal = statistics.fmean(one == other for one, other in zip(*texts, strict=True))
@@ -128,61 +105,6 @@ def _bench_captioner() -> Iterator[Figure]:
     yield Figure("words equal to float32's; of random weights many nearly tie", equal, "share")
     yield Figure("a caption of 20 tokens by it", ours / NUM_CAPTIONS, "s")
     yield Figure("peak memory while it loads, over its file", memory["growth"], "x", 1.6)
-
-
-def _bench_build() -> Iterator[Figure]:
-    runs: dict[str, list[float]] = {"plain_rate": [], "model_rate": [], "bare_rate": [], "whole_rate": []}
-    with tempfile.TemporaryDirectory() as folder:
-        _measure("make_clip", folder)
-        _measure("make_photos", folder, TRIALS)
-        for _ in range(NUM_BUILDS):
-            for name, rates in runs.items():
-                rates.append(_measure(name, folder, TRIALS)["rate"])
-        large = _measure("large_pictures", folder, TRIALS)
-    plain, model, bare, whole = map(statistics.median, runs.values())
-    name = f"{NUM_PHOTOS:,} pictures of 640 x 480 by ViT-B-32"
-    yield Figure(f"{name}, a build over open_clip's loop", whole / plain, "x", 3.3, is_floor=True)
-    yield Figure("the build without thumbnails, over the model alone", bare / model, "x", 0.8, is_floor=True)
-    yield Figure("the build with thumbnails, over the model alone", whole / model, "x", 0.65, is_floor=True)
-    for name, rate in (("the build", whole), ("the model alone", model), ("open_clip's loop", plain)):
-        yield Figure(f"pictures a second: {name}", rate, "")
-    yield Figure("12-megapixel JPEGs, over plain decoding", large["plain"] / large["ours"], "x", 1.8, is_floor=True)
-    yield Figure("a build of them, over one that decodes plainly", large["plain_build"] / large["ours_build"], "x")
-
-
-def _bench_memory() -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory() as folder:
-        small, large = (_measure(name, folder, TRIALS) for name in ("build_small", "build_large"))
-    for one in (small, large):
-        yield Figure(f"peak of anonymous memory, building {one['rows']:,} rows", one["peak"] / 2**20, "MiB")
-    ratio = (large["peak"] - small["peak"]) / (2 * large["dim"] * (large["rows"] - small["rows"]))
-    yield Figure("its growth between them, over the vectors' bytes", ratio, "x", 1.1)
-
-
-def _bench_search() -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory() as folder:
-        rows = _measure("search_rows", folder, TRIALS)
-        _measure("make_clip", folder)
-        text = _measure("search_text", folder, TRIALS)
-    yield Figure("a search of 100,000 x 512, over IndexFlatIP", rows["exact"] / rows["ours"], "x", 2.3, is_floor=True)
-    yield Figure("that search", 1000 * rows["ours"], "ms")
-    yield Figure("the 20 nearest, equal to float32's", rows["overlap"], "share", 0.99, is_floor=True)
-    yield Figure("a text search in them, over encoding and FAISS alone", text["whole"] / text["bare"], "x", 1.15)
-
-
-def _bench_many() -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory() as folder:
-        _measure("make_many", folder, TRIALS)
-        many = _measure("open_many", folder, TRIALS)
-    yield Figure("a bundle of 1,000,000 rows opens", many["load"], "s", 1.0)
-    yield Figure("anonymous memory for that and a search", many["growth"] / 1e6, "MB", 100)
-    yield Figure("50 items of it", 1000 * many["items"], "ms", 20)
-
-
-def _measure(name: str, folder: str, module: str = PEERS) -> dict[str, Any]:
-    command = [sys.executable, "-m", module, name, folder]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _search_ms() -> float:

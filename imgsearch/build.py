@@ -19,9 +19,9 @@ from imgsearch.bundle import writing
 from imgsearch.collection import card_of
 from imgsearch.encoder import BATCH_SIZE, Encoder, Prepared
 from imgsearch.errors import InputError
-from imgsearch.index import HUB, Index, kept, write
+from imgsearch.index import Index, kept, write
 from imgsearch.known import Known, changes, hash_texts, is_first_of_equals, num_copies
-from imgsearch.manifest import FILE_NAME, FORMAT_VERSION, Card, read_manifest
+from imgsearch.manifest import FILE_NAME, FORMAT_VERSION, HUB, Card, read_manifest
 from imgsearch.pipeline import Pipeline, Result
 from imgsearch.records import BuildReport, Item, Skip
 from imgsearch.shards import Shards

@@ -20,7 +20,7 @@ from imgsearch.manifest import FILE_NAME, FileDigest, Manifest, digest_file, nam
 from imgsearch.records import BuildReport
 
 REPORT = "report.json"
-DATA_FILE = re.compile(r"(vectors|items)-[0-9a-f]{16}\.(faiss|arrow)")
+DATA_FILE = re.compile(r"(vectors|items|calibration|atlas)-[0-9a-f]{16}\.(faiss|arrow|json|npz)")
 
 
 def check_target(bundle: Path) -> None:
@@ -73,9 +73,12 @@ def writing(bundle: Path) -> Iterator[Path]:
 
 
 def install(files: Sequence[Path], bundle: Path, manifest: Manifest, report: BuildReport | None) -> None:
-    """Move finished files into the bundle, and put its manifest, which is to name them, in place of the old one."""
+    """Move finished files into the bundle, and put its manifest, which is to name them, in place of the old one.
+
+    Files that the manifest names already stay.
+    """
     digests = {path: digest_file(path) for path in files}
-    named = {_name(path, digest): digest for path, digest in digests.items()}
+    named = {**manifest.files, **{_name(path, digest): digest for path, digest in digests.items()}}
     bundle.mkdir(exist_ok=True)
     for path, digest in digests.items():
         _sync(path)

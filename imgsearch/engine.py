@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,12 +18,14 @@ from imgsearch.encoder import Encoder
 from imgsearch.errors import ImgsearchError, InputError, PictureError
 from imgsearch.images import THUMBNAIL_SIDE, ImageSource, open_rgb, to_webp
 from imgsearch.lineup import Lineup, Loader
+from imgsearch.query import Part
 from imgsearch.records import Answer, Description, Item, Status
 
 if TYPE_CHECKING:
+    from imgsearch.filters import Condition
+    from imgsearch.finder import Finder
     from imgsearch.index import Index
 
-MAX_TEXT = 500  # characters: what the smallest text model reads whole (512 tokens)
 LARGE_SIDE = 1600  # pixels: the longest side of a picture shown large
 BLANK = (320, 240)  # pixels of what stands for a picture that there is none of
 log = logging.getLogger(__name__)
@@ -74,7 +76,9 @@ class Engine:
         except Exception:
             log.exception("the encoder cannot be loaded")
             lineup = self._lineup
-            self._lineup = replace(lineup, index=self._loader.failed("encoder", lineup.index)) if lineup else None
+            self._lineup = replace(lineup, finder=self._loader.failed("encoder", lineup.finder)) if lineup else None
+        if self._lineup and not isinstance(self._lineup.finder, ImgsearchError) and not self._is_closing.is_set():
+            self._lineup.finder.calibrate()
         try:
             self._captioner = None if self._is_closing.is_set() else self._loader.captioner()
         except Exception:
@@ -90,14 +94,14 @@ class Engine:
     def status(self) -> Status:
         """What answers now and what is under way; never waits."""
         lineup, captioner = self._lineup, self._captioner
-        index = lineup.index if lineup else None
+        finder = lineup.finder if lineup else None
         return Status(
             encoder=lineup.encoder.model_id if lineup else "",
             captioner="" if captioner is None or isinstance(captioner, ImgsearchError) else captioner.model_id,
             takes_questions=False if captioner is None or isinstance(captioner, ImgsearchError) else captioner.is_chat,
-            num_items=None if index is None or isinstance(index, ImgsearchError) else len(index),
+            num_items=None if finder is None or isinstance(finder, ImgsearchError) else len(finder.index),
             problems=[
-                *dict.fromkeys([*([str(index)] if isinstance(index, ImgsearchError) else []), *self._loader.problems])
+                *dict.fromkeys([*([str(finder)] if isinstance(finder, ImgsearchError) else []), *self._loader.problems])
             ],
             progress=self._loader.progress,
             is_complete=self._is_complete,
@@ -116,7 +120,12 @@ class Engine:
     @property
     def index(self) -> Index:
         """The opened bundle. Raises BundleError where it cannot be opened, ModelError without its encoder."""
-        return _there(self._current.index)
+        return self.finder.index
+
+    @property
+    def finder(self) -> Finder:
+        """What searches it. Raises BundleError where it cannot be opened, ModelError without its encoder."""
+        return _there(self._current.finder)
 
     @property
     def captioner(self) -> Captioner | None:
@@ -175,38 +184,38 @@ class Engine:
         for text in texts:
             yield replace(description, caption=text, seconds=time.perf_counter() - start)
 
+    def find(
+        self,
+        parts: Sequence[Part],
+        k: int = 12,
+        *,
+        start: int = 0,
+        conditions: Sequence[Condition] = (),
+        fold: bool = True,
+    ) -> Answer:
+        """The k items, from the rank after `start` on, that fit all parts best and meet all conditions.
+
+        A hit is strong, fair or weak, by bounds measured for this encoder and collection; near-duplicates are folded
+        into one hit, unless `fold` is false. Raises PictureError, InputError, BundleError, ModelError.
+        """
+        finder = self.finder
+        if not self._behind:
+            finder.calibrate()
+        return finder.find(parts, k, start=start, conditions=conditions, fold=fold)
+
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> Answer:
         """The k items (all, where there are fewer) most like a picture; score = cosine of the embeddings.
 
         Raises PictureError, InputError for k < 1, BundleError, ModelError.
         """
-        _check_k(k)
-        lineup = self._current
-        index = _there(lineup.index)
-        rgb = open_rgb(image, name, side=lineup.encoder.image_side)  # as the build decodes
-        start = time.perf_counter()
-        hits = index.search(lineup.encoder.encode_images([rgb]), k)
-        return Answer(name, hits, time.perf_counter() - start)
+        return self.find([Part(image=image, name=name)], k)
 
     def search(self, text: str, k: int = 12) -> Answer:
         """The k items (all, where there are fewer) that fit a text best; score = cosine of text and picture.
 
-        Raises InputError for a text that is empty or over MAX_TEXT characters and for k < 1, BundleError, ModelError.
+        Raises InputError for a text that is empty or too long and for k < 1, BundleError, ModelError.
         """
-        _check_k(k)
-        text = text.strip()
-        if not text:
-            raise InputError("The query is empty. Type what to look for.")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise InputError("The query is not valid Unicode. Type it again.")
-        if len(text) > MAX_TEXT:
-            raise InputError(f"The query has {len(text):,} characters, at most {MAX_TEXT} are read. Shorten it.")
-        lineup = self._current
-        index, encoder = _there(lineup.index), lineup.encoder
-        start = time.perf_counter()
-        hits = index.search(encoder.encode_texts([text]), k)
-        hits = [replace(hit, score=hit.score * encoder.text_scale) for hit in hits]
-        return Answer(text, hits, time.perf_counter() - start, encoder.cut(text))
+        return self.find([Part(text=text)], k)
 
     def thumbnail(self, item: Item) -> bytes:
         """An item's thumbnail as WebP; made of its picture, else blank, where the bundle keeps none.
@@ -236,8 +245,3 @@ def _there(part: T | ImgsearchError) -> T:
     if isinstance(part, ImgsearchError):
         raise type(part)(*part.args)
     return part
-
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise InputError(f"The number of hits is {k}. Ask for at least 1.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 from imgsearch.captioner import Captioner
-from imgsearch.config import cache_folder, is_starter_collection
+from imgsearch.config import STARTER_BUNDLE, cache_folder, is_starter_collection
 from imgsearch.describer import Describer
 from imgsearch.device import check_precision
 from imgsearch.encoder import Encoder
@@ -32,8 +33,10 @@ from imgsearch.models import (
 from imgsearch.records import Progress
 
 if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the page is served
-    from imgsearch.index import Index
+    from imgsearch.calibration import Calibration
+    from imgsearch.finder import Finder
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
 
@@ -48,7 +51,7 @@ class Lineup:
 
     encoder: Encoder
     describer: Describer
-    index: Index | ImgsearchError  # or why there is none
+    finder: Finder | ImgsearchError  # or why there is none
 
 
 class Loader:
@@ -167,13 +170,30 @@ class Loader:
         finally:
             self.progress = None
 
-    def _open(self, encoder: Encoder) -> Index | ImgsearchError:
+    def _open(self, encoder: Encoder) -> Finder | ImgsearchError:
+        from imgsearch.annex import atlas_of, calibration_of, kept_calibration
         from imgsearch.collection import open_collection
+        from imgsearch.finder import Finder
 
+        report = self._report("encode", Name(encoder.model_id))
         try:
-            return open_collection(self._bundle, encoder, self._report("encode", Name(encoder.model_id)))
+            index = open_collection(self._bundle, encoder, report)
         except ImgsearchError as error:
             return error
+
+        def calibrate() -> Calibration | None:
+            try:
+                return calibration_of(
+                    self._bundle, index, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, report)
+                )
+            except Exception:  # without it hits are not judged
+                log.exception("the scores cannot be calibrated")
+                return None
+            finally:
+                self.progress = None
+
+        calibration = kept_calibration(self._bundle, index)
+        return Finder(index, encoder, calibration, calibrate, lambda: atlas_of(self._bundle, index))
 
     def _report(self, step: str, name: Name) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from imgsearch.config import FlagParser, Settings, spin_less
+from imgsearch.config import STARTER_BUNDLE, FlagParser, Settings, spin_less
 from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError
 from imgsearch.manifest import FILE_NAME, read_manifest
@@ -45,8 +45,10 @@ def add_build_flags(command: FlagParser) -> None:
 def build(arguments: argparse.Namespace, settings: Settings) -> None:
     """Index a source into a bundle."""
     spin_less()
+    from imgsearch.annex import complete
     from imgsearch.build import build_index
     from imgsearch.bundle import check_target
+    from imgsearch.collection import open_collection
     from imgsearch.columns import DatasetOptions
     from imgsearch.dataset import open_source
 
@@ -68,6 +70,9 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
                 bar.update(done - bar.n)
 
             report = build_index(source, arguments.out, encoder, _options(arguments), on_progress)
+        if arguments.shard[1] == 1:
+            print("The scores are calibrated and the map is drawn.", file=sys.stderr)
+            complete(arguments.out, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None))
     except KeyboardInterrupt:
         print("imgsearch: interrupted. The same command goes on after the last finished shard.", file=sys.stderr)
         raise

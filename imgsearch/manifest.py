@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +16,8 @@ FORMAT_VERSION = 3  # 1 had no revision, 2 no names by content and little about 
 FILE_NAME = "manifest.json"
 MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # what vectors that are compared have in common
 MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
+HUB = "hf://"  # begins a source that is no path
+LIBRARIES = ("torch", "open_clip_torch", "transformers", "timm", "faiss-cpu", "pyarrow", "pillow", "numpy", "datasets")
 T = TypeVar("T")
 
 
@@ -76,15 +81,30 @@ class Manifest(Card):
         return _render(values | {"digest": _digest(values)})
 
     @classmethod
+    def of(cls, card: Card, bundle: Path, dim: int, num_items: int) -> "Manifest":
+        """The manifest of a bundle that is written now; its files are not named yet."""
+        is_path = card.source and not card.source.startswith(HUB)
+        source = Path(os.path.relpath(card.source, bundle.resolve())).as_posix() if is_path else card.source
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        libraries = {name: version(name) for name in LIBRARIES}
+        facts = {"source": source, "created": created, "libraries": libraries}
+        return cls(**card.card() | facts, dim=dim, num_items=num_items, files={})
+
+    def at(self, bundle: Path) -> "Manifest":
+        """The manifest of that bundle, with a source that is a path as an absolute one."""
+        is_path = self.source and not self.source.startswith(HUB)
+        return replace(self, source=os.path.normpath(bundle.resolve() / self.source)) if is_path else self
+
+    @classmethod
     def from_text(cls, text: str) -> "Manifest":
         """Raises ValueError where `text` is not what `to_text` wrote, to the letter; BundleError for a newer format."""
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("not a manifest")
-        version = values.get("format_version")
-        if isinstance(version, int) and version > FORMAT_VERSION:
+        number = values.get("format_version")
+        if isinstance(number, int) and number > FORMAT_VERSION:
             raise BundleError(
-                f"The bundle has format {version}, this imgsearch reads up to {FORMAT_VERSION}. Update imgsearch."
+                f"The bundle has format {number}, this imgsearch reads up to {FORMAT_VERSION}. Update imgsearch."
             )
         digest = values.pop("digest", None)
         if digest != _digest(values) or text != _render(values | {"digest": digest}):

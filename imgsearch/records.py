@@ -1,8 +1,12 @@
 """The records that travel between the modules: frozen, with what the command line prints of them as JSON."""
 
-from collections.abc import Callable, Mapping
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder and the collection
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,20 @@ class Hit:
     rank: int
     item: Item
     score: float
+    strength: Strength | None = None  # None where it is not judged
+    row: int = -1  # of the item
+    near_duplicates: tuple[str, ...] = ()  # ids of the items folded into it
 
     def to_json(self) -> dict[str, Any]:
-        return {"rank": self.rank, "id": self.item.id, "score": round(self.score, 4), "caption": self.item.caption}
+        return {
+            "rank": self.rank,
+            "id": self.item.id,
+            "score": round(self.score, 4),
+            "strength": self.strength,
+            "caption": self.item.caption,
+            "columns": dict(self.item.columns),
+            "near_duplicates": list(self.near_duplicates),
+        }
 
 
 @dataclass(frozen=True)
@@ -56,14 +71,47 @@ class Answer:
     hits: list[Hit]
     seconds: float
     cut: str = ""  # the end of a text that the model did not read
+    stages: Mapping[str, float] = field(default_factory=dict)  # seconds of each
+    start: int = 0  # the rank after which the hits begin
+    following: int | None = None  # the start of the next page; None where there are no more
+    bounds: tuple[float, float] | None = None  # the scores from which a hit is fair and strong
+    sample: Sequence[float] = field(default=(), repr=False)  # the query's scores over a fixed sample of the items
+    language: str = ""  # of the query, where the encoder does not understand it
+
+    @property
+    def has_match(self) -> bool:
+        """Whether anything in the collection matches: the best hit is more than weak, or not judged."""
+        return bool(self.hits) and self.hits[0].strength != "weak"
 
     def to_json(self) -> dict[str, Any]:
         return {
             "query": self.query,
             "seconds": round(self.seconds, 4),
+            "stages": {name: round(seconds, 4) for name, seconds in self.stages.items()},
             "cut": self.cut,
+            "language": self.language,
+            "has_match": self.has_match,
+            "bounds": [round(bound, 4) for bound in self.bounds] if self.bounds else None,
+            "start": self.start,
+            "following": self.following,
             "hits": [hit.to_json() for hit in self.hits],
         }
+
+    def to_csv(self) -> str:
+        """The hits as CSV with a line of names: rank, id, score, strength, caption, near-duplicates, the columns.
+
+        No cell is a formula to a spreadsheet (OWASP, "CSV Injection"): such a text gets an apostrophe before it.
+        """
+        fixed = ["rank", "id", "score", "strength", "caption", "near_duplicates"]
+        names = list(dict.fromkeys(name for hit in self.hits for name in hit.item.columns if name not in fixed))
+        lines = io.StringIO()
+        writer = csv.writer(lines)
+        writer.writerow([*fixed, *map(_cell, names)])
+        for hit in self.hits:
+            copies = " ".join(hit.near_duplicates)
+            texts = [hit.strength or "", hit.item.caption, copies, *(hit.item.columns.get(name, "") for name in names)]
+            writer.writerow([hit.rank, _cell(hit.item.id), round(hit.score, 4), *map(_cell, texts)])
+        return lines.getvalue()
 
 
 @dataclass(frozen=True)
@@ -150,3 +198,7 @@ class Status:
     problems: list[str]  # what was wanted and is not there, in sentences
     progress: Progress | None  # of what is under way
     is_complete: bool  # nothing more will change
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r")) else text

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from loopback_hub import LoopbackHub
+from pages import WIDE, Open
 from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect
 
 from imgsearch.config import ROOT
 from imgsearch.encoder import Encoder
@@ -162,6 +164,25 @@ def running_app(*flags: str, cwd: Path = ROOT, **environ: str) -> Iterator[tuple
 def app_url() -> Iterator[str]:
     with running_app() as (url, _):
         yield url
+
+
+@pytest.fixture
+def visit(new_context: Callable[..., BrowserContext], app_url: str) -> Open:
+    """Opens the app; a script error or a request to elsewhere fails the test."""
+    errors: list[str] = []
+    outside: list[str] = []
+
+    def visit(viewport: dict[str, int] = WIDE, locale: str = "en-US", color_scheme: str = "light") -> Page:
+        page = new_context(viewport=viewport, locale=locale, color_scheme=color_scheme).new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: outside.append(request.url))
+        page.goto(app_url)
+        expect(page.locator("#banner")).to_contain_text("228", timeout=60_000)
+        return page
+
+    yield visit
+    assert not errors
+    assert not [url for url in outside if not url.startswith((app_url, "data:", "blob:"))]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

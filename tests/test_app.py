@@ -1,5 +1,6 @@
 """The app over HTTP, as `gradio_client` and raw requests see it."""
 
+import base64
 import json
 import os
 import signal
@@ -31,15 +32,16 @@ def test_only_the_three_endpoints_are_public(client: Client) -> None:
 
 
 def test_search(client: Client) -> None:
-    gallery, note, answer = client.predict("a red fruit", 5, api_name="/search")
-    assert len(gallery) == len(answer["hits"]) == 5 and answer["query"] == "a red fruit"
-    assert "5" in note
-    assert f"{answer['hits'][0]['score']:.2f}" in gallery[0]["caption"]
-    assert max(open_rgb(Path(gallery[0]["image"])).size) <= 320
+    answer, note, cards, link, _ = client.predict("a red fruit", 5, api_name="/search")
+    assert len(cards["hits"]) == len(answer["hits"]) == 5 and answer["query"] == "a red fruit"
+    assert note.startswith("5 pictures") and link == "?tab=search&q=a+red+fruit&k=5"
+    assert f"{answer['hits'][0]['score']:.2f}" == cards["hits"][0]["score"]
+    data = cards["hits"][0]["src"].removeprefix("data:image/webp;base64,")
+    assert max(open_rgb(base64.b64decode(data)).size) <= 320
 
 
 def test_similar(client: Client, examples: Path) -> None:
-    _, _, answer = client.predict(handle_file(examples / "skimage" / "coffee.jpg"), 3, api_name="/similar")
+    answer, *_ = client.predict(handle_file(examples / "skimage" / "coffee.jpg"), 3, api_name="/similar")
     assert answer["hits"][0]["id"] == "skimage/coffee.jpg" and len(answer["hits"]) == 3
 
 
@@ -67,12 +69,12 @@ def test_bad_input_is_a_message_and_the_app_goes_on(client: Client, tmp_path: Pa
     ):
         with pytest.raises(AppError, match=message):
             client.predict(*arguments, api_name=endpoint)
-    assert client.predict("a dog", 1, api_name="/search")[2]["hits"]
+    assert client.predict("a dog", 1, api_name="/search")[0]["hits"]
 
 
 def test_k_may_be_more_than_the_slider_gives(client: Client) -> None:
-    assert len(client.predict("a dog", 100_000, api_name="/search")[2]["hits"]) == 50
-    assert len(client.predict("a dog", 2.5, api_name="/search")[2]["hits"]) == 2
+    assert len(client.predict("a dog", 100_000, api_name="/search")[0]["hits"]) == 50
+    assert len(client.predict("a dog", 2.5, api_name="/search")[0]["hits"]) == 2
 
 
 def test_there_is_no_way_around_the_queue(app_url: str) -> None:

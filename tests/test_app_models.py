@@ -184,7 +184,10 @@ def test_without_a_network_the_starter_answers_and_says_why(visit: Callable[...,
     nowhere = f"http://127.0.0.1:{free_port()}"
     with running_app(XDG_CACHE_HOME=str(tmp_path), HF_ENDPOINT=nowhere) as (url, _):
         page = visit(url, "fr-FR")
-        expect(page.locator("#banner .problem").first).to_contain_text("connection to the hub failed", timeout=60_000)
+        problem = page.locator("#banner .problem")
+        expect(problem.locator("summary")).to_have_text("2 modèles manquent", timeout=60_000)
+        problem.locator("summary").click()
+        expect(problem.get_by_text("la connexion au hub a échoué").first).to_be_visible()
         assert Client(url, verbose=False).predict("a dog", 1, api_name="/search")[2]["hits"]
 
 

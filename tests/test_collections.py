@@ -44,12 +44,12 @@ def test_each_collection_answers_for_itself(url: str, examples: Path) -> None:
     picture = handle_file(examples / "stamps" / "food-fruit-kiwi.jpg")
     for collection, count in (("starter", 12), ("fruit", 3)):
         answers = [
-            client.predict("something to eat", 12, collection, api_name="/search")[2],
-            client.predict(picture, 12, collection, api_name="/similar")[2],
+            client.predict("something to eat", 12, collection, api_name="/search")[0],
+            client.predict(picture, 12, collection, api_name="/similar")[0],
         ]
         assert [len(answer["hits"]) for answer in answers] == [count, count]
         assert Path(answers[1]["hits"][0]["id"]).stem.endswith("kiwi")
-    assert len(client.predict("something to eat", 12, api_name="/search")[2]["hits"]) == 12  # the first one
+    assert len(client.predict("something to eat", 12, api_name="/search")[0]["hits"]) == 12  # the first one
     with pytest.raises(AppError):
         client.predict("something to eat", 12, "../../etc", api_name="/search")
 
@@ -61,13 +61,13 @@ def test_the_choice_searches_again(url: str, new_context: Callable[..., BrowserC
     page.get_by_role("tab", name="Par texte").click()
     page.locator("#query textarea").fill("a yellow fruit")
     page.keyboard.press("Enter")
-    hits = page.locator("#search_gallery button.thumbnail-item")
+    hits = page.locator("#search_hits .card")
     expect(hits).to_have_count(12, timeout=30_000)
     page.get_by_label("Collection").click()
     page.get_by_role("option", name="fruit").click()
     expect(hits).to_have_count(3, timeout=30_000)
     expect(page.locator("#banner")).to_contain_text("fruit, 3 images")
-    hits.first.click()
+    hits.first.locator(".pick").click()
     expect(page.locator("#search_hit")).to_contain_text("lemon.jpg", timeout=30_000)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

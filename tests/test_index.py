@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imgsearch.bundle import writing
 from imgsearch.errors import BundleError, InputError
-from imgsearch.index import Index
+from imgsearch.index import Index, write
+from imgsearch.items import Mask
 from imgsearch.manifest import Card, read_manifest
 from imgsearch.records import Item
 from imgsearch.vectors import Embeddings, normalize
@@ -18,9 +20,47 @@ def make_rows(num_rows: int, dim: int = 32) -> Embeddings:
     return normalize(np.random.default_rng(0).normal(size=(num_rows, dim)))
 
 
-def make_index(rows: Embeddings) -> Index:
+def make_index(rows: Embeddings, vectors: str = "float16") -> Index:
     items = [Item(f"{i}.jpg", f"caption {i}", {"n": str(i)}, "0" * 64, b"webp") for i in range(len(rows))]
-    return Index.from_rows(rows, items, Card(encoder="test/encoder", source=str(Path("pictures").resolve())))
+    card = Card(encoder="test/encoder", vectors=vectors, source=str(Path("pictures").resolve()))
+    return Index.from_rows(rows, items, card)
+
+
+def make_masks(scores: Embeddings) -> dict[str, Mask | None]:
+    """Filters over items with these scores."""
+    rng, number, places = np.random.default_rng(1), len(scores), np.arange(len(scores))
+    ranks = np.argsort(np.argsort(-scores))
+    return {
+        "none given": None,
+        "all": np.ones(number, np.bool_),
+        "nothing": np.zeros(number, np.bool_),
+        "one": places == 77,
+        **{f"random {share}": rng.random(number) < share for share in (0.001, 0.1, 0.5, 0.9)},
+        "runs": places // 64 % 2 == 0,
+        "every other": places % 2 == 0,
+        "without the 1,000 best": ranks >= 1000,
+        "the worse half": ranks >= number // 2,
+        "the 20 worst": ranks >= number - 20,
+    }
+
+
+def searched_files(bundle: Path) -> list[Path]:
+    """The files that a bundle cannot do without."""
+    return [bundle / name for name in ("manifest.json", *read_manifest(bundle).files)]
+
+
+def check_page(index: Index, rows: Embeddings, query: Embeddings, k: int, start: int, kept: Mask | None) -> None:
+    """A page of hits is what sorting all scores gives."""
+    hits = index.search(query[None], k, start=start, kept=kept)
+    scores, places = rows @ query, np.arange(len(rows))
+    allowed = places if kept is None else places[kept]
+    expected = np.sort(scores[allowed])[::-1][start : start + k]
+    assert [hit.rank for hit in hits] == list(range(start + 1, start + 1 + len(expected)))
+    assert [hit.score for hit in hits] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert [hit.score for hit in hits] == pytest.approx(scores[[hit.row for hit in hits]].tolist(), abs=1e-6)
+    assert [hit.item.id for hit in hits] == [f"{hit.row}.jpg" for hit in hits]
+    found = {hit.row for hit in hits}
+    assert len(found) == len(hits) and found <= set(allowed.tolist())
 
 
 def test_search_equals_brute_force() -> None:
@@ -41,6 +81,52 @@ def test_k_is_held_to_the_collection() -> None:
     assert len(index.search(rows[:1], 100)) == 5
     with pytest.raises(ValueError, match="at least 1"):
         index.search(rows[:1], 0)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "merged"])
+def test_filters_and_pages_equal_brute_force(kind: str, tmp_path: Path) -> None:
+    index = make_index(make_rows(5000, 16), "float32" if kind == "float32" else "float16")
+    if kind == "merged":
+        whole, masks = index, [np.arange(5000) // 1700 == number for number in range(3)]
+        pieces = [piece.filter(mask) for mask in masks for piece in whole.pieces()]
+        with writing(tmp_path / "bundle") as work:
+            write(tmp_path / "bundle", work, pieces, whole.card)
+        index = Index.load(tmp_path / "bundle")
+    for query in make_rows(3, 16):
+        for kept in make_masks(index.rows @ query).values():
+            for k, start in ((1, 0), (12, 0), (50, 13), (700, 0), (12, 2490), (12, 4993), (12, 6000), (9000, 4500)):
+                check_page(index, index.rows, query, k, start, kept)
+
+
+@pytest.mark.parametrize("vectors", ["float16", "float32"])
+def test_items_of_equal_score_stand_by_row_on_every_page(vectors: str) -> None:
+    directions = np.random.default_rng(0).integers(0, 4, 3000)
+    directions[np.random.default_rng(1).random(3000) < 0.7] = 0
+    rows = np.eye(4, dtype=np.float32)[directions]
+    index = make_index(rows, vectors)
+    query = np.array([[0.5, 0.5, 0.1, 0.7]], np.float32)
+    for kept in make_masks(rows @ query[0]).values():
+        allowed = np.arange(3000) if kept is None else np.flatnonzero(kept)
+        expected = allowed[np.lexsort((allowed, -(rows @ query[0])[allowed]))].tolist()
+        pages = [index.search(query, 50, start=start, kept=kept) for start in range(0, 3000, 50)]
+        assert [hit.row for page in pages for hit in page] == expected
+
+
+def test_a_page_that_makes_no_sense_is_refused() -> None:
+    rows = make_rows(5)
+    index = make_index(rows)
+    with pytest.raises(ValueError, match="start is -1"):
+        index.search(rows[:1], 1, start=-1)
+    for kept in (np.ones(4, np.bool_), np.ones(5, np.uint8)):
+        with pytest.raises(ValueError, match="mask"):
+            index.search(rows[:1], 1, kept=kept)
+
+
+def test_rows_are_told_in_the_order_asked_for() -> None:
+    index = make_index(make_rows(20))
+    assert np.array_equal(index.rows_of([7, 3, 3]), index.rows[[7, 3, 3]])
+    assert index.rows_of([]).shape == (0, 32)
+    assert [index.row_of(f"{row}.jpg") for row in (0, 19)] == [0, 19]
 
 
 def test_wrong_dimension_names_both() -> None:
@@ -92,7 +178,7 @@ def test_save_follows_a_link_and_says_what_it_cannot_write(tmp_path: Path) -> No
 
 def test_one_flipped_byte_in_any_file_is_found(copy_bundle: Callable[[], Path]) -> None:
     bundle = copy_bundle()
-    for path in sorted(bundle.iterdir()):
+    for path in searched_files(bundle):
         whole = path.read_bytes()
         for position in {0, len(whole) // 3, len(whole) // 2, len(whole) - 1}:
             for mask in (0x01, 0x20, 0xFF):
@@ -106,7 +192,7 @@ def test_one_flipped_byte_in_any_file_is_found(copy_bundle: Callable[[], Path]) 
 
 
 def test_a_bundle_with_a_file_missing_or_cut_is_refused(copy_bundle: Callable[[], Path]) -> None:
-    for name in ("vectors.faiss", "items.arrow", "manifest.json"):
+    for name in [path.name for path in searched_files(copy_bundle())]:
         cut, gone = copy_bundle(), copy_bundle()
         (cut / name).write_bytes((cut / name).read_bytes()[:-1])
         (gone / name).unlink()

@@ -11,9 +11,16 @@ from imgsearch.engine import Engine
 from imgsearch.records import Progress, Status
 from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import QUIET
-from imgsearch.tabs.words import language_of, num_pictures, word
+from imgsearch.tabs.languages import num_pictures, number, translated, word
 
 POLL_S = 1.0  # between two looks at the engine, as long as something is under way
+
+
+def draw_title(app: gr.Blocks) -> None:
+    """Draw the name of the app; the title of the page is in the visitor's language."""
+    script = "watch('value', () => { document.title = props.value; });"
+    header = gr.HTML("", html_template="<h1>imgsearch</h1>", js_on_load=script, padding=False, elem_id="header")
+    app.load(_title, None, header, **QUIET)
 
 
 def draw(collections: Collections, app: gr.Blocks) -> gr.State:
@@ -39,9 +46,13 @@ def draw(collections: Collections, app: gr.Blocks) -> gr.State:
     return shown
 
 
+def _title(request: gr.Request) -> str:
+    return word("title", request)
+
+
 def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     if not status.encoder:
-        return _lines("p", [word("failed" if status.is_complete else "loading", request)])
+        return _lines("<p>{}</p>", [word("failed" if status.is_complete else "loading", request)])
     facts = {
         word("encoder", request): _shown(status.encoder),
         word("captioner", request): _shown(status.captioner) or word("from_vectors", request),
@@ -51,19 +62,29 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
         facts[word("collection", request)] += f", {num_pictures(status.num_items, request)}"
     chips = (f"<li>{html.escape(name)} <b>{html.escape(fact)}</b></li>" for name, fact in facts.items())
     under_way = [_progress(status.progress, request)] if status.progress else []
-    return f"<ul>{''.join(chips)}</ul>{_lines('p', under_way)}{_lines('p class=problem', status.problems)}"
+    problems = [translated(problem, request) for problem in status.problems]
+    num_grave = 0 if status.num_items is not None else 1  # then the first one says why nothing can be searched
+    grave, missing = problems[:num_grave], _missing(problems[num_grave:], request)
+    lines = _lines("<p>{}</p>", under_way) + _lines("<p class=problem>{}</p>", grave)
+    return f"<ul>{''.join(chips)}</ul>{lines}{missing}"
 
 
-def _lines(tag: str, texts: list[str]) -> str:
-    return "".join(f"<{tag}>{html.escape(text)}</p>" for text in texts)
+def _missing(problems: list[str], request: gr.Request) -> str:
+    """How many models are not there, in a line; why, and what to do, folded away behind it."""
+    if not problems:
+        return ""
+    line = word("missing_count" if len(problems) == 1 else "missings_count", request).format(len(problems))
+    return f"<details class=problem><summary>{line}</summary>{_lines('<div>{}</div>', problems)}</details>"
+
+
+def _lines(template: str, texts: list[str]) -> str:
+    return "".join(template.format(html.escape(text)) for text in texts)
 
 
 def _progress(progress: Progress, request: gr.Request) -> str:
     """ "Fetching X: 340 of 1,540 MB.", in the visitor's language."""
     unit = 1_000_000 if progress.step == "fetch" else 1
-    done, total = (f"{number / unit:,.0f}" for number in (progress.done, progress.total))
-    if language_of(request) == "fr":
-        done, total = done.replace(",", "\u202f"), total.replace(",", "\u202f")
+    done, total = (number(count / unit, request) for count in (progress.done, progress.total))
     return word(f"under_way_{progress.step}", request).format(_shown(progress.model_id), done, total)
 
 

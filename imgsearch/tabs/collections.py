@@ -17,18 +17,25 @@ class Collections:
         unique = names if len(set(names)) == len(names) else paths
         self._engines = dict(zip(unique, engines, strict=True))
         self.first = engines[0]
+        self.default = next(iter(self._engines))
 
     def draw(self, t: gr.I18n) -> None:
         """Draw the choice in the current layout."""
         names = list(self._engines)
         self.choice: gr.Dropdown | gr.State = gr.State(names[0])
-        self.changes: list[Any] = []  # the events of another choice
+        self.changes: list[Any] = []  # the events of another choice,
+        self.choices: list[Any] = []  # and of one that the visitor made
         if len(names) > 1:
             self.choice = gr.Dropdown(names, value=names[0], label=t("collection"), elem_id="collection")
-            self.changes = [self.choice.change]
+            self.changes, self.choices = [self.choice.change], [self.choice.input]
 
     def __getitem__(self, name: str) -> Engine:
-        return self._engines[name]
+        """The engine of that collection; of the first one where there is none of that name."""
+        return self._engines.get(name, self.first)
+
+    def named(self, name: str) -> str:
+        """What a link calls it: nothing, where it is the first one or there is none of that name."""
+        return name if name in self._engines and name != self.default else ""
 
     @property
     def are_complete(self) -> bool:

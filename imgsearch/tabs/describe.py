@@ -1,6 +1,7 @@
 """Describe: a picture in; a sentence as it is written, tags as bars and the seconds out."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -9,29 +10,71 @@ import gradio as gr
 
 from imgsearch.captioner import MAX_QUESTION, Detail
 from imgsearch.engine import Engine
+from imgsearch.query import MAX_TEXT
+from imgsearch.tabs.address import Address
+from imgsearch.tabs.asked import Asked, Uploads
+from imgsearch.tabs.collections import Collections
+from imgsearch.tabs.examples import Examples
 from imgsearch.tabs.handlers import CAPTIONS, QUIET, guarded
-from imgsearch.tabs.upload import draw_examples, draw_upload, picture_path
-from imgsearch.tabs.words import language_of
+from imgsearch.tabs.languages import language_of
+from imgsearch.tabs.picked import Pictures
+from imgsearch.tabs.upload import draw_upload, picture_path
+from imgsearch.tabs.words import LANGUAGES
 
 Bars: TypeAlias = dict[str, float]
 
 
-def draw(engine: Engine, t: gr.I18n, models: gr.State) -> None:
-    """Draw the tab's content in the current layout."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            picture = draw_upload("describe", t)
-            examples = draw_examples(picture, t)
-            detail, question, language = options = _draw_options(t)
-        with gr.Column(scale=3, min_width=300):
-            answer = Answer(engine, t)
-    inputs = [picture, *options]
-    models.change(_offer, models, [*options], **QUIET)
-    answer.connect(picture.upload, inputs, api_name="describe")
-    answer.connect(examples.load_input_event.then, inputs)
-    for trigger in (question.submit, detail.change, language.change):
-        answer.connect(trigger, inputs)
-    picture.clear(answer.clear, None, [answer.column, answer.note], cancels=answer.events, **QUIET)
+class DescribeTab:
+    """The tab's components and how they answer."""
+
+    def __init__(
+        self, collections: Collections, pictures: Pictures, address: Address, t: gr.I18n, models: gr.State
+    ) -> None:
+        """Draw them in the current layout."""
+        self._collections, self._pictures, self._t = collections, pictures, t
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                picture = self._picture = draw_upload("describe", t)
+                examples = Examples(models, "describe_picture")
+                detail, question, language = options = _draw_options(t)
+                ask = gr.Button(t("ask"), size="sm", visible=False, elem_id="ask")
+            with gr.Column(scale=3, min_width=300):
+                answer = self._answer = Answer(collections.first, t)
+        self.link = gr.State("")
+        self._go = gr.State(0.0)  # its change is the event of a link that was followed
+        self.restored = [picture, self.link, self._go, answer.column, answer.note]
+        inputs = [picture, *options]
+        models.change(_offer, models, [*options, ask], **QUIET)
+        answer.connect(picture.upload, inputs, api_name="describe")
+        chosen = examples.connect(picture)
+        for trigger in (chosen, self._go.change, question.submit, ask.click, detail.change, language.change):
+            answer.connect(trigger, inputs)
+        for trigger in (picture.upload, chosen, picture.clear):
+            states = [address.component, self.link, address.uploads]
+            trigger(_link, [picture, address.uploads], states, **QUIET)
+        picture.clear(answer.clear, None, [answer.column, answer.note], cancels=answer.events, **QUIET)
+        address.follow(answer.search.click, _search_link, answer.sentence)
+
+    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        """What the components become for a state of the page."""
+        path = self._pictures.asked(asked, self._collections, uploads, request)
+        changes = {self._picture: path, self.link: asked.to_link() if path else "", self._go: time.time()}
+        if path is None:
+            column, note = self._answer.clear(request)
+            changes |= {self._answer.column: column, self._answer.note: note}
+        return changes
+
+
+def _link(path: str | None, uploads: Uploads) -> tuple[str, str, Uploads]:
+    token = ""
+    if path:
+        uploads, token = uploads.remember(path)
+    link = Asked("describe", upload=token).to_link()
+    return link, link if path else "", uploads
+
+
+def _search_link(sentence: str | None) -> str | None:
+    return Asked("search", text=sentence[:MAX_TEXT]).to_link() if sentence else None
 
 
 def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
@@ -48,22 +91,22 @@ def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
         label=t("question"),
         placeholder=t("question_placeholder"),
         max_length=MAX_QUESTION,
-        submit_btn=True,
         visible=False,
         elem_id="question",
     )
-    languages = [("English", "en"), ("Français", "fr")]
+    languages = [(name, code) for code, name in LANGUAGES.items()]
     language = gr.Radio(languages, value="en", label=t("language"), visible=False, elem_id="language")
     return detail, question, language
 
 
-def _offer(models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, Any, Any]:
+def _offer(models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, ...]:
     """Show what the captioner takes; it answers in the visitor's language unless told otherwise."""
     _, captioner, takes_questions = models
     return (
         gr.Radio(visible=bool(captioner)),
         gr.Textbox(visible=takes_questions),
         gr.Radio(visible=takes_questions, value=language_of(request)),
+        gr.Button(visible=takes_questions),
     )
 
 
@@ -78,10 +121,12 @@ class Answer:
         self.events: list[Any] = []
         with gr.Column(visible=False) as self.column:
             sentence = gr.Textbox(label=t("description"), lines=2, buttons=["copy"], elem_id="sentence")
+            self.search = gr.Button(t("search_with_description"), size="sm", elem_id="search_description")
             self._stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
             tags = gr.Label(label=t("tags"), show_heading=False, elem_id="tags")
             colours = gr.Label(label=t("colours"), show_heading=False, elem_id="colours")
         self.note = gr.Markdown(t("describe_hint"), elem_classes="note", elem_id="describe_note")
+        self.sentence = sentence
         self._outputs = [sentence, tags, self.note, colours]
         self._stop.click(self._running.stop, None, None, **QUIET)
 

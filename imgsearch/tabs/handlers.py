@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.errors import ImgsearchError
-from imgsearch.tabs.words import word
+from imgsearch.tabs.languages import translated, word
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +19,12 @@ log = logging.getLogger(__name__)
 SEARCHES: dict[str, Any] = {"concurrency_id": "searches", "concurrency_limit": 1, "trigger_mode": "always_last"}
 CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 1, "trigger_mode": "always_last"}
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+# The same in the queue: outside of it, a state's change event does not reach the page.
+HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler with its errors shown: ours as they are, any other as one plain sentence and in the log."""
+    """The handler with its errors shown: ours in the visitor's language, any other as one sentence and in the log."""
 
     @functools.wraps(handler)  # keeps the signature, by which Gradio passes requests and events
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -39,13 +41,13 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _shown(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
+    request = next((argument for argument in arguments if isinstance(argument, gr.Request)), None)
     try:
         yield
     except gr.Error:
         raise
     except ImgsearchError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+        raise gr.Error(translated(str(error), request), print_exception=False) from None
     except Exception:
         log.exception("%s failed", name)
-        request = next((argument for argument in arguments if isinstance(argument, gr.Request)), None)
         raise gr.Error(word("failed", request), print_exception=False) from None

@@ -4,65 +4,103 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.models import PRESETS, STARTER_ID
+from imgsearch.models import STARTER_ID
+from imgsearch.query import Part
+from imgsearch.tabs.address import Address
+from imgsearch.tabs.asked import Asked, Uploads, parts_of
 from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import QUIET
+from imgsearch.tabs.languages import example_queries
+from imgsearch.tabs.picked import Pictures
+from imgsearch.tabs.refinement import Refinement, Terms
 from imgsearch.tabs.results import Results
-
-EXAMPLES = (
-    "a dog",
-    "something to eat for breakfast",
-    "a musical instrument",
-    "animal with horns",
-    "a planet",
-    "mountains",
-)
+from imgsearch.tongues import understands
 
 
-def draw(collections: Collections, t: gr.I18n, models: gr.State) -> None:
-    """Draw the tab's content in the current layout."""
-    results = Results(collections, "search", t)
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            query = gr.Textbox(
-                label=t("query"),
-                info=t("query_info"),
-                placeholder=t("query_placeholder"),
-                submit_btn=True,
-                max_lines=3,
-                elem_id="query",
-            )
-            examples = gr.Examples(
-                [[text] for text in EXAMPLES],
-                query,
-                cache_examples=False,
-                label=t("try_query"),
-                api_visibility="private",
-            )
-            num_hits = results.draw_num_hits()
-        with gr.Column(scale=5, min_width=300):
-            results.draw()
+class SearchTab:
+    """The tab's components and how they answer."""
 
-    def search(text: str | None, k: int, collection: str, request: gr.Request) -> tuple[Any, ...]:
-        return results.show(collections[collection].search(text or "", k), collection, request)
+    def __init__(
+        self, collections: Collections, pictures: Pictures, address: Address, t: gr.I18n, models: gr.State
+    ) -> None:
+        """Draw them in the current layout."""
+        self._collections, self._t = collections, t
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                self._query = gr.Textbox(
+                    label=t("query"),
+                    info=t("query_info"),
+                    placeholder=t("query_placeholder"),
+                    max_lines=3,
+                    elem_id="query",
+                )
+                go = gr.Button(t("go"), variant="primary", size="sm", elem_id="query_go")
+                examples = gr.Dataset(
+                    components=[self._query], samples=_samples("", None), label=t("try_query"), elem_id="query_examples"
+                )
+                refinement = self._refinement = Refinement(collections, address.uploads, "search", t)
+            with gr.Column(scale=5, min_width=300):
+                results = self.results = Results(collections, pictures, address, "search", t)
+        self.results, self.link = results, results.link
+        self.restored = [self._query, *refinement.restored, *results.restored]
+        inputs = [self._query, *refinement.inputs]
+        chosen = examples.click(lambda sample: sample[0], examples, self._query, **QUIET)
+        results.connect(self._search, inputs, self._query.submit, is_asked=True, api_name="search")
+        results.connect(self._search, inputs, go.click, is_asked=True)
+        results.connect(self._search, inputs, chosen.then, *refinement.changes)
+        results.turn(self._search, inputs)
+        refinement.connect(results.hits, results.shown)
+        models.change(self._adapt, models, [self._query, examples], **QUIET)
 
-    def search_again(text: str | None, k: int, collection: str, request: gr.Request) -> tuple[Any, ...]:
-        return search(text, k, collection, request) if (text or "").strip() else results.clear()
+    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        """What the components become for a state of the page."""
+        changes = self._refinement.restore(asked, uploads, request)
+        return {self._query: asked.text, **changes, **self.results.restore(asked)}
 
-    def adapt(shown: tuple[str, str, bool]) -> Any:
-        info = _info(shown[0])
+    def _search(
+        self,
+        text: str | None,
+        k: int,
+        collection: str,
+        where: list[str],
+        fold: bool,
+        terms: Terms,
+        uploads: Uploads,
+        start: int,
+        is_asked: bool,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:
+        asked = Asked(
+            "search",
+            text=text or "",
+            terms=tuple(terms),
+            where=tuple(where or ()),
+            k=k,
+            start=start,
+            fold=fold,
+            collection=self._collections.named(collection),
+        )
+        main = [Part(text=asked.text)] if asked.text.strip() or not terms else []
+        if not main and not terms and not is_asked:
+            return self.results.clear(asked, uploads)
+        return self.results.show(asked, [*main, *parts_of(terms, uploads)], uploads, request)
+
+    def _adapt(self, models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, Any]:
+        info = _info(models[0])
         placeholder = "query_placeholder_many" if info == "query_info_many" else "query_placeholder"
-        return gr.Textbox(info=t(info), placeholder=t(placeholder))
+        query = gr.Textbox(info=self._t(info), placeholder=self._t(placeholder))
+        return query, gr.Dataset(samples=_samples(models[0], request))
 
-    models.change(adapt, models, query, **QUIET)
-    inputs = [query, num_hits, collections.choice]
-    results.connect(search, inputs, query.submit, examples.load_input_event.then, api_name="search")
-    results.connect(search_again, inputs, num_hits.change, *collections.changes)
+
+def _samples(encoder: str, request: gr.Request | None) -> list[list[str]]:
+    return [[text] for text in example_queries(encoder, request)]
 
 
 def _info(encoder: str) -> str:
     """The key of the words that tell which languages an encoder understands."""
     if encoder in ("", STARTER_ID):
         return "query_info"
-    languages = next((preset.languages for preset in PRESETS if preset.model_id == encoder), None)
-    return {None: "query_info_other", "English": "query_info_english"}.get(languages, "query_info_many")
+    languages = understands(encoder)
+    if languages is None:
+        return "query_info_other"
+    return "query_info_many" if len(languages) > 1 else "query_info_english"

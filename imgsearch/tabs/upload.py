@@ -7,16 +7,7 @@ import gradio as gr
 from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
 
-from imgsearch.config import ROOT
-from imgsearch.tabs.words import word
-
-EXAMPLES = (
-    "stamps/animals-birds-owl.jpg",
-    "stamps/food-fruit-strawberry.jpg",
-    "skimage/coffee.jpg",
-    "stamps/hobbies-music-string-guitar_electric.jpg",
-    "wallpapers/mountain_path.jpg",
-)
+from imgsearch.tabs.languages import word
 
 
 class UploadedImage(gr.Image):
@@ -57,23 +48,14 @@ def picture_path(path: str | None, request: gr.Request) -> Path:
     return Path(path)
 
 
-def draw_upload(name: str, t: gr.I18n) -> UploadedImage:
+def draw_upload(name: str, t: gr.I18n, label: str = "picture", height: int = 300) -> UploadedImage:
     """Draw the place for a picture."""
     return UploadedImage(
-        label=t("picture"),
+        label=t(label),
         type="filepath",
         image_mode=None,
         sources=["upload", "clipboard"],
         buttons=[],
-        height=300,
+        height=height,
         elem_id=f"{name}_picture",
-    )
-
-
-def draw_examples(image: UploadedImage, t: gr.I18n) -> Any:
-    """Draw a few pictures that are one click away; a click puts one into `image`. Returns the gr.Examples."""
-    paths = [str(path) for name in EXAMPLES if (path := ROOT / "examples" / name).is_file()]
-    name = f"{image.elem_id}_examples"
-    return gr.Examples(
-        paths, image, cache_examples=False, label=t("try_picture"), elem_id=name, api_visibility="private"
     )

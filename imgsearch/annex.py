@@ -1,0 +1,120 @@
+"""What is worked out of a collection once, calibration and map: kept in its bundle, else in the user's cache."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from imgsearch.atlas import Atlas, draw_atlas
+from imgsearch.bundle import install, writing
+from imgsearch.calibration import Calibration, calibrate
+from imgsearch.config import cache_folder
+from imgsearch.encoder import Encoder
+from imgsearch.errors import BundleError
+from imgsearch.index import Index
+from imgsearch.manifest import MADE_BY, Manifest, read_manifest
+
+CALIBRATION, ATLAS = "calibration.json", "atlas.npz"
+T = TypeVar("T")
+
+
+def complete(bundle: Path, encoder: Encoder, reference: Callable[[], Index]) -> None:
+    """Work out what the bundle does not have yet, and keep it there.
+
+    `reference` gives the example photos by the same encoder. Raises InputError where the bundle cannot be written.
+    """
+    index = Index.load(bundle)
+    if not len(index) or isinstance(index.card, Manifest) and _has_all(index.card):
+        return
+    texts = {
+        CALIBRATION: _bytes(calibrate(index, encoder, reference())),
+        ATLAS: draw_atlas(index).to_bytes(),
+    }
+    with writing(bundle) as work:
+        manifest = read_manifest(bundle)
+        if not isinstance(index.card, Manifest) or manifest.files != index.card.files:
+            return  # it was replaced meanwhile
+        folder = work / "annex"
+        folder.mkdir(exist_ok=True)
+        for name, data in texts.items():
+            (folder / name).write_bytes(data)
+        install([folder / name for name in texts], bundle.resolve(), manifest, None)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kept_calibration(bundle: Path, index: Index) -> Calibration | None:
+    """The calibration of a bundle that is opened as `index`, where there is one."""
+    return _read(CALIBRATION, bundle, index, _calibration)
+
+
+def calibration_of(bundle: Path, index: Index, encoder: Encoder, reference: Callable[[], Index]) -> Calibration:
+    """The calibration of a bundle that is opened as `index`; measured where no one has before."""
+    kept = kept_calibration(bundle, index)
+    if kept:
+        return kept
+    made = calibrate(index, encoder, reference())
+    _keep(CALIBRATION, bundle, index, _bytes(made))
+    return made
+
+
+def atlas_of(bundle: Path, index: Index) -> Atlas:
+    """The map of a bundle that is opened as `index`; drawn where no one has before."""
+    kept = _read(ATLAS, bundle, index, lambda data: Atlas.from_bytes(data, len(index)))
+    if kept:
+        return kept
+    made = draw_atlas(index)
+    _keep(ATLAS, bundle, index, made.to_bytes())
+    return made
+
+
+def _calibration(data: bytes) -> Calibration:
+    return Calibration.from_json(json.loads(data))
+
+
+def _bytes(calibration: Calibration) -> bytes:
+    return json.dumps(calibration.to_json(), indent=2).encode()
+
+
+def _read(name: str, bundle: Path, index: Index, read: Callable[[bytes], T]) -> T | None:
+    """What `read` makes of the file in the bundle, else in the cache; None where there is none of use."""
+    for path in (_own(name, bundle, index), _cached(name, bundle, index)):
+        with suppress(OSError, ValueError):  # of another version, damaged, or replaced meanwhile
+            if path:
+                return read(path.read_bytes())
+    return None
+
+
+def _keep(name: str, bundle: Path, index: Index, data: bytes) -> None:
+    file = _cached(name, bundle, index)
+    with suppress(OSError):  # a place that cannot be written to is done without
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
+            part.write(data)
+        Path(part.name).replace(file)
+
+
+def _own(name: str, bundle: Path, index: Index) -> Path | None:
+    """The file in the bundle, where this index was opened from it as it is."""
+    stem, _, suffix = name.partition(".")
+    files = index.card.files if isinstance(index.card, Manifest) else ()
+    return next((bundle / file for file in files if file.startswith(stem) and file.endswith(suffix)), None)
+
+
+def _cached(name: str, bundle: Path, index: Index) -> Path:
+    try:
+        digests = [digest.sha256 for digest in read_manifest(bundle).files.values()]
+    except BundleError:
+        digests = []
+    made_by = [getattr(index.card, field) for field in MADE_BY]
+    key = hashlib.sha256(json.dumps([sorted(digests), made_by, len(index)]).encode()).hexdigest()[:16]
+    stem, _, suffix = name.partition(".")
+    return cache_folder() / f"{stem}-{key}.{suffix}"
+
+
+def _has_all(manifest: Manifest) -> bool:
+    stems = {file.partition("-")[0] for file in manifest.files}
+    return {CALIBRATION.partition(".")[0], ATLAS.partition(".")[0]} <= stems

@@ -1,0 +1,79 @@
+"""What is looked for: parts, each a text, a picture or an item of the collection, with a weight."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TypeAlias
+
+from PIL import Image
+
+from imgsearch.errors import InputError
+from imgsearch.images import ImageSource, open_rgb
+
+MAX_TEXT = 500  # characters: what the smallest text model reads whole (512 tokens)
+MAX_PARTS = 16
+MAX_WEIGHT = 10.0
+MIN_EXTENT = 0.02  # of a picture's side, of a part of it
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of a picture, as shares of its sides: 0..1."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a query: a text, else a picture, else the item of an id. Below 0 the weight means less like it."""
+
+    text: str = ""
+    image: ImageSource | None = None
+    item: str = ""
+    weight: float = 1.0
+    box: Box | None = None  # of the picture or item: only what is in it counts
+    name: str = "The picture"  # what messages call it
+
+    @property
+    def shown(self) -> str:
+        """The part in words."""
+        return self.text or (self.item if self.image is None else self.name)
+
+    def checked(self) -> "Part":
+        """The part with a clean text. Raises InputError where it cannot be looked for."""
+        text = self.text.strip()
+        if self.image is None and not self.item and not text:
+            raise InputError("The query is empty. Type what to look for.")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError("The query is not valid Unicode. Type it again.")
+        if len(text) > MAX_TEXT:
+            raise InputError(f"The query has {len(text):,} characters, at most {MAX_TEXT} are read. Shorten it.")
+        if not isfinite(self.weight) or not 0 < abs(self.weight) <= MAX_WEIGHT:
+            raise InputError(f"The weight {self.weight:g} is not possible. Give up to {MAX_WEIGHT:g}, but not 0.")
+        return Part(text, self.image, self.item, self.weight, _checked(self.box), self.name)
+
+
+def check_parts(parts: Sequence[Part]) -> list[Part]:
+    """The parts, checked. Raises InputError where one cannot be looked for, or where none is wanted."""
+    if len(parts) > MAX_PARTS:
+        raise InputError(f"The query has {len(parts)} parts, at most {MAX_PARTS} are possible. Take some away.")
+    checked = [part.checked() for part in parts]
+    if not any(part.weight > 0 for part in checked):
+        raise InputError("The query says only what is not wanted. Add something that is.")
+    return checked
+
+
+def open_part(source: ImageSource, name: str, side: int, box: Box | None) -> Image.Image:
+    """The picture, or what the box holds of it, decoded for a model that sees `side` pixels. Raises PictureError."""
+    if box is None:
+        return open_rgb(source, name, side=side)
+    left, top, right, bottom = box
+    image = open_rgb(source, name, side=round(side / min(right - left, bottom - top)))
+    width, height = image.size
+    edges = round(left * width), round(top * height), round(right * width), round(bottom * height)
+    return image.crop((edges[0], edges[1], max(edges[2], edges[0] + 1), max(edges[3], edges[1] + 1)))
+
+
+def _checked(box: Box | None) -> Box | None:
+    if box is None:
+        return None
+    left, top, right, bottom = box
+    is_inside = all(isfinite(edge) and 0 <= edge <= 1 for edge in box)
+    if not is_inside or right - left < MIN_EXTENT or bottom - top < MIN_EXTENT:
+        raise InputError("That part of the picture is empty or too small. Give left, top, right and bottom anew.")
+    return box

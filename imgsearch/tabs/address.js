@@ -1,0 +1,26 @@
+// Keeps the address of the page and its state equal, both ways.
+const own = (link) => {
+  const kept = new URLSearchParams(location.search);
+  for (const key of props.keys) kept.delete(key);
+  new URLSearchParams(link).forEach((value, key) => kept.append(key, value));
+  return `?${kept}`;
+};
+
+let current = own(location.search);
+watch('value', () => {
+  if (!props.value) return;
+  const link = own(props.value);
+  if (link !== current) history.pushState(null, '', link);
+  current = link;
+});
+addEventListener('popstate', () => {
+  current = own(location.search);
+  trigger('input', { link: location.search });
+});
+document.addEventListener('click', (event) => {
+  const tab = event.isTrusted && event.target.closest?.('[role=tab]');
+  if (tab) trigger('select', { tab: tab.id.replace(/_tab-button$/, '') });
+});
+if (props.keys.some((key) => new URLSearchParams(location.search).has(key))) {
+  trigger('submit', { link: location.search });
+}

@@ -1,0 +1,88 @@
+"""The address of the page: each answer has one, a link opens it, and the browser's Back undoes a step."""
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import gradio as gr
+
+from imgsearch.tabs.asked import KEYS, TABS, Asked, Tab, Uploads, tab_of
+from imgsearch.tabs.collections import Collections
+from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded
+
+SCRIPT = Path(__file__).parent / "address.js"
+
+
+class View(Protocol):
+    """A tab, as the address sees it."""
+
+    @property
+    def link(self) -> gr.State:
+        """The link to what it shows; "" before the first answer."""
+        ...
+
+    @property
+    def restored(self) -> Sequence[Any]:
+        """The components that `restore` sets; the change of one of them is to bring the answer."""
+        ...
+
+    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> Mapping[Any, Any]:
+        """What its components become for a state of the page."""
+        ...
+
+
+class Address:
+    """A component without a face: its value is a link, which it puts into the browser's address, and reads from it."""
+
+    def __init__(self) -> None:
+        """Draw it in the current layout, and the states that go with it."""
+        self.component = gr.HTML(
+            "",
+            html_template="<span></span>",
+            js_on_load=SCRIPT.read_text("utf-8"),
+            padding=False,
+            apply_default_css=False,
+            elem_id="address",
+            keys=list(KEYS),
+        )
+        self.uploads = gr.State(Uploads())
+        self.wanted = gr.State(("", 0.0))  # the link to follow, and when it was asked for
+
+    def connect(self, tabs: gr.Tabs, collections: Collections, views: Mapping[Tab, View]) -> None:
+        """Have the page follow links, Back and Forward."""
+        self.component.select(_selected, [views[tab].link for tab in TABS], self.component, **QUIET)
+        self.follow(self.component.input, _of_event)
+        self.follow(self.component.submit, _of_event)
+
+        def restore(wanted: tuple[str, float], uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+            asked = Asked.from_link(wanted[0])
+            choice = collections.named(asked.collection) or collections.default
+            changes = {tabs: gr.Tabs(selected=asked.tab), self.component: asked.to_link(), collections.choice: choice}
+            return {**changes, **views[asked.tab].restore(asked, uploads, request)}
+
+        restored = (part for view in views.values() for part in view.restored)
+        components = [tabs, self.component, collections.choice, *restored]
+        self.wanted.change(guarded(restore), [self.wanted, self.uploads], components, **HIDDEN)
+
+    def follow(self, trigger: Callable[..., Any], link: Callable[..., str | None], *inputs: Any) -> None:
+        """Go, on `trigger`, to the link that `link` makes of the inputs; nowhere where that is None."""
+
+        @functools.wraps(link)  # keeps the signature, by which Gradio passes events
+        def want(*values: Any) -> Any:
+            found = link(*values)
+            return (found, time.time()) if found is not None else gr.skip()
+
+        trigger(want, list(inputs) or None, self.wanted, **HIDDEN)
+
+
+def _of_event(event: gr.EventData) -> str:
+    return str(event._data.get("link", ""))
+
+
+def _selected(describe: str, similar: str, search: str, event: gr.EventData) -> str:
+    """The link to what a tab shows, which the visitor has opened by a click."""
+    tab = str(event._data.get("tab", ""))
+    links = dict(zip(TABS, (describe, similar, search), strict=True))
+    return links[tab_of(tab)] or Asked(tab=tab_of(tab)).to_link()

@@ -1,0 +1,95 @@
+"""The picture that a visitor has picked, among hits or on the map: large, with its data and what to do with it."""
+
+import functools
+import hashlib
+import html
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.records import Item
+from imgsearch.tabs.address import Address
+from imgsearch.tabs.asked import Asked, Uploads
+from imgsearch.tabs.collections import Collections
+from imgsearch.tabs.handlers import QUIET, SEARCHES, guarded
+from imgsearch.tabs.languages import word
+
+
+class Pictures:
+    """Files of pictures that the page shows large; they are gone when the app ends."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="imgsearch-")
+
+    def file(self, webp: bytes) -> str:
+        """The path of a file with these bytes."""
+        path = Path(self._folder.name) / f"{hashlib.sha256(webp).hexdigest()}.webp"
+        if not path.exists():
+            path.write_bytes(webp)
+        return str(path)
+
+    def asked(self, asked: Asked, collections: Collections, uploads: Uploads, request: gr.Request) -> str | None:
+        """The picture that a link asks with; a message where it is an upload that is not here any more."""
+        if asked.item:
+            return self.file(collections[asked.collection].large_picture(asked.item))
+        path = uploads.path(asked.upload) if asked.upload else None
+        if asked.upload and not path:
+            gr.Warning(word("not_here_any_more", request))
+        return str(path) if path else None
+
+
+class Picked:
+    """Hidden until a picture is picked."""
+
+    def __init__(self, collections: Collections, pictures: Pictures, address: Address, name: str, t: gr.I18n) -> None:
+        """Draw it in the current layout."""
+        self._collections, self._pictures = collections, pictures
+        self._picked = gr.State(("", ""))  # a collection and the id of an item
+        with gr.Row(visible=False, elem_id=f"{name}_hit", elem_classes="hit") as self.row:
+            self._large = gr.Image(
+                label=t("hit"), show_label=False, interactive=False, buttons=["fullscreen", "download"], height=360
+            )
+            with gr.Column(min_width=240):
+                self._data = gr.HTML(padding=False)
+                with gr.Row(elem_classes="buttons"):
+                    similar = gr.Button(t("similar_to_this"), size="sm", elem_id=f"{name}_hit_similar")
+                    describe = gr.Button(t("describe_this"), size="sm", elem_id=f"{name}_hit_describe")
+                    close = gr.Button(t("close"), size="sm")
+        close.click(lambda: gr.Row(visible=False), None, self.row, **QUIET)
+        address.follow(similar.click, _similar_link, self._picked)
+        address.follow(describe.click, _describe_link, self._picked)
+
+    def connect(
+        self, trigger: Callable[..., Any], pick: Callable[..., tuple[str, str, float | None]], *inputs: Any
+    ) -> None:
+        """Show, on `trigger`, the item that `pick` gives of the event and inputs: its collection, id and score."""
+        outputs = [self.row, self._large, self._data, self._picked]
+        how = SEARCHES | {"api_visibility": "private", "show_progress": "hidden", "scroll_to_output": True}
+
+        @functools.wraps(pick)  # keeps the signature, by which Gradio passes requests and events
+        def show(*values: Any) -> tuple[Any, ...]:
+            collection, id, score = pick(*values)
+            engine = self._collections[collection]
+            file = self._pictures.file(engine.large_picture(id))
+            return gr.Row(visible=True), file, _table(engine.index.find(id), score), (collection, id)
+
+        trigger(guarded(show), list(inputs), outputs, **how)
+
+
+def _similar_link(picked: tuple[str, str]) -> str:
+    return Asked("similar", item=picked[1], collection=picked[0]).to_link()
+
+
+def _describe_link(picked: tuple[str, str]) -> str:
+    return Asked("describe", item=picked[1], collection=picked[0]).to_link()
+
+
+def _table(item: Item, score: float | None) -> str:
+    """The item's row as HTML; everything in it is text, never markup."""
+    fields = [("id", item.id), ("caption", item.caption), *item.columns.items()]
+    fields += [("score", f"{score:.3f}")] if score is not None else []
+    rows = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in fields if text)
+    return f'<dl class="row-data">{"".join(rows)}</dl>'

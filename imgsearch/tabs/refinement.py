@@ -1,0 +1,213 @@
+"""What refines a query: parts that are wanted or not, filters, and whether near-duplicates are folded."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.errors import ImgsearchError
+from imgsearch.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT
+from imgsearch.tabs.asked import MAX_HITS, NUM_HITS, Asked, Term, Uploads
+from imgsearch.tabs.collections import Collections
+from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded
+from imgsearch.tabs.languages import caption_of, word
+from imgsearch.tabs.upload import draw_upload
+
+SCRIPT = Path(__file__).parent / "refinement.js"
+NUM_VALUES = 30  # of a column, that are offered as filters
+Terms = tuple[Term, ...]
+
+
+class NumHits(gr.Slider):
+    """The choice of k. An API call may ask for more than the slider reaches: it gets all the slider gives."""
+
+    is_template = True  # the browser draws it as the stock component
+
+    def preprocess(self, payload: Any) -> int:
+        """k as a whole number of at most MAX_HITS."""
+        try:
+            return min(int(payload), MAX_HITS)
+        except (TypeError, ValueError, OverflowError):
+            raise gr.Error(word("bad_k", None), print_exception=False) from None
+
+
+class Refinement:
+    """The components; `changes` are the events on which the query is to be asked again."""
+
+    def __init__(self, collections: Collections, uploads: gr.State, name: str, t: gr.I18n) -> None:
+        """Draw them in the current layout, folded."""
+        self._collections = collections
+        self.k = NumHits(1, MAX_HITS, NUM_HITS, step=1, precision=0, label=t("num_hits"), elem_id=f"{name}_k")
+        self.terms = gr.State(())
+        self._edited = gr.State(0)  # its change is the event of an edit by the visitor
+        self._filters = gr.State([])  # as they were set last
+        with gr.Accordion(t("refine"), open=False, elem_id=f"{name}_refine") as self._accordion:
+            self._view = gr.HTML(
+                {},
+                html_template='<ul class="terms"></ul>',
+                js_on_load=SCRIPT.read_text("utf-8"),
+                padding=False,
+                elem_id=f"{name}_terms",
+            )
+            text = gr.Textbox(label=t("add_part"), max_lines=2, elem_id=f"{name}_part")
+            with gr.Row(elem_classes="buttons"):
+                more = gr.Button(t("more_like_it"), size="sm", elem_id=f"{name}_more")
+                less = gr.Button(t("less_like_it"), size="sm", elem_id=f"{name}_less")
+            picture = draw_upload(f"{name}_part", t, "add_picture", 140)
+            self.where = gr.Dropdown(
+                [],
+                value=[],
+                multiselect=True,
+                allow_custom_value=True,
+                label=t("filters"),
+                info=t("filters_info"),
+                elem_id=f"{name}_where",
+            )
+            self.fold = gr.Checkbox(True, label=t("fold_copies"), elem_id=f"{name}_fold")
+        self.restored = [self.k, self.terms, self._view, self.where, self._filters, self.fold]
+        self.inputs = [self.k, collections.choice, self.where, self.fold, self.terms, uploads]
+        self.changes = [self.k.input, self._edited.change, self.fold.input, *collections.choices]
+        self._state = state = [self.terms, self._edited, collections.choice, uploads]
+        self._outputs = edited = [self.terms, self._view, self._edited]
+        more.click(guarded(self._add_text(1.0)), [text, *state], [text, *edited], **HIDDEN)
+        text.submit(guarded(self._add_text(1.0)), [text, *state], [text, *edited], **HIDDEN)
+        less.click(guarded(self._add_text(-1.0)), [text, *state], [text, *edited], **HIDDEN)
+        picture.upload(guarded(self._add_picture), [picture, *state], [picture, uploads, *edited], **HIDDEN)
+        self._view.edit(guarded(self._weigh), state, edited, **HIDDEN)
+        self._view.delete(guarded(self._remove), state, edited, **HIDDEN)
+        # Not its input event, which a value that is typed does not bring about.
+        self.where.change(_filtered, [self.where, self._filters, self._edited], [self._filters, self._edited], **HIDDEN)
+        self._accordion.expand(self._offer, [collections.choice, self.where], self.where, **QUIET)
+
+    def connect(self, hits: gr.HTML, shown: gr.State) -> None:
+        """Have + and - on a hit make it a part."""
+
+        def like(
+            shown: Any,
+            terms: Terms,
+            edits: int,
+            collection: str,
+            uploads: Uploads,
+            event: gr.EventData,
+            request: gr.Request,
+        ) -> tuple[Any, ...]:
+            hit = shown.hit(event._data.get("number")) if shown else None
+            if not hit:
+                raise gr.Error(word("no_such_hit", request), print_exception=False)
+            term = Term("item", hit.item.id, 1.0 if event._data.get("liked") else -1.0)
+            return self._added(term, terms, edits, collection, uploads, request)
+
+        hits.like(guarded(like), [shown, *self._state], self._outputs, **HIDDEN)
+
+    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        """What the components become for a state of the page."""
+        view = self._shown(asked.terms, asked.collection, uploads, request)
+        return {
+            self.k: asked.k,
+            self.terms: asked.terms,
+            self._view: view,
+            self.where: list(asked.where),
+            self._filters: list(asked.where),
+            self.fold: asked.fold,
+        }
+
+    def _added(self, term: Term, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
+        """With one more part; one that is there already gets the new weight."""
+        others = tuple(other for other in terms if (other.kind, other.value) != (term.kind, term.value))
+        return self._changed((*others, term)[-MAX_PARTS + 1 :], edits, *rest)
+
+    def _changed(self, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
+        return terms, self._shown(terms, *rest), edits + 1
+
+    def _add_text(self, weight: float) -> Any:
+        def add(
+            text: str, terms: Terms, edits: int, collection: str, uploads: Uploads, request: gr.Request
+        ) -> tuple[Any, ...]:
+            text = (text or "").strip()[:MAX_TEXT]
+            if not text:
+                return (gr.skip(),) * 4
+            return "", *self._added(Term("text", text, weight), terms, edits, collection, uploads, request)
+
+        return add
+
+    def _add_picture(
+        self, path: str | None, terms: Terms, edits: int, collection: str, uploads: Uploads, request: gr.Request
+    ) -> tuple[Any, ...]:
+        if path is None:
+            return (gr.skip(),) * 5
+        uploads, token = uploads.remember(path)
+        return None, uploads, *self._added(Term("upload", token), terms, edits, collection, uploads, request)
+
+    def _weigh(
+        self,
+        terms: Terms,
+        edits: int,
+        collection: str,
+        uploads: Uploads,
+        event: gr.EventData,
+        request: gr.Request,
+    ) -> tuple[Terms, Any, int]:
+        number, weight = event._data.get("number"), event._data.get("weight")
+        if not _is_in(number, terms) or not isinstance(weight, int | float) or not 0.01 <= abs(weight) <= MAX_WEIGHT:
+            return self._changed(terms, edits, collection, uploads, request)  # as it was
+        term = Term(terms[number].kind, terms[number].value, float(weight))
+        return self._changed((*terms[:number], term, *terms[number + 1 :]), edits, collection, uploads, request)
+
+    def _remove(
+        self,
+        terms: Terms,
+        edits: int,
+        collection: str,
+        uploads: Uploads,
+        event: gr.EventData,
+        request: gr.Request,
+    ) -> tuple[Terms, Any, int]:
+        number = event._data.get("number")
+        if _is_in(number, terms):
+            terms = (*terms[:number], *terms[number + 1 :])
+        return self._changed(terms, edits, collection, uploads, request)
+
+    def _shown(self, terms: Terms, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
+        words = {"more": "more_like", "less": "less_like", "weight": "weight", "remove": "remove_part"}
+        return {
+            "terms": [self._chip(term, collection, uploads, request) for term in terms],
+            "words": {name: word(key, request) for name, key in words.items()},
+        }
+
+    def _chip(self, term: Term, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
+        shown, src = term.value, ""
+        if term.kind == "upload":
+            path = uploads.path(term.value)
+            shown = path.name if path else word("not_here_any_more", request)
+        elif term.kind == "item":
+            engine = self._collections[collection]
+            try:
+                item = engine.index.find(term.value)
+                shown, src = caption_of(item, request), data_url(engine.thumbnail(item))
+            except ImgsearchError:
+                pass  # the search will say so
+        return {"shown": shown, "src": src, "weight": term.weight}
+
+    def _offer(self, collection: str, chosen: list[str]) -> Any:
+        """The filters on values that there are, as a menu; what is chosen stays."""
+        try:
+            table = self._collections[collection].finder.table
+        except ImgsearchError:
+            return gr.skip()
+        names = [name for name in table.names if name not in ("id", "caption")]
+        offered = [f"{name}={value}" for name in names for value, _ in table.values(name, NUM_VALUES) if value]
+        return gr.Dropdown(choices=list(dict.fromkeys([*offered, *(chosen or [])])))
+
+
+def _filtered(where: list[str], known: list[str], edits: int) -> Any:
+    return (gr.skip(), gr.skip()) if where == known else (where, edits + 1)
+
+
+def data_url(webp: bytes) -> str:
+    """A picture as an address that holds it."""
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+
+
+def _is_in(number: Any, terms: Terms) -> bool:
+    return isinstance(number, int) and 0 <= number < len(terms)

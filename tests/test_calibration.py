@@ -1,0 +1,267 @@
+"""Bounds worked out by hand, floors on the example photos, and the same words whatever the order of the items."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imgsearch.calibration import Bounds, Calibration, best_template, calibrate, sample_rows, text_scores
+from imgsearch.collection import card_of
+from imgsearch.encoder import Encoder
+from imgsearch.engine import Engine
+from imgsearch.errors import InputError
+from imgsearch.evaluate import CalibrationReport, evaluate_calibration
+from imgsearch.images import open_rgb, to_webp
+from imgsearch.index import Index
+from imgsearch.manifest import Card
+from imgsearch.queries import read_queries
+from imgsearch.records import Item
+from imgsearch.separation import Floats, Scores, auc, best_threshold, error_rates, fit_bounds
+from imgsearch.vectors import Embeddings, normalize
+
+CARD = Card(encoder="line", vectors="float32")
+
+
+def scores(best: Sequence[float] | Floats, length: Sequence[float] | Floats = (0,)) -> Scores:
+    values = np.asarray(best, np.float64)
+    return Scores(values, np.zeros(len(values)), np.zeros(len(values)) + np.asarray(length, np.float64))
+
+
+def steps(first: float, number: int = 19) -> Floats:
+    """first, first + 0.01, ..."""
+    return first + np.arange(number) / 100
+
+
+def test_bounds_by_hand() -> None:
+    goods = scores(steps(0.5))  # 0.50 .. 0.68: the least of 19 stands for 1/20, the median is 0.59
+    # Well apart: midway between the best absent, 0.28, and the least good; half of the goods are strong.
+    assert fit_bounds(goods, scores(steps(0.1))) == Bounds(0.39, 0.59)
+    # Overlapping: nothing but the least of the goods is lost; absents up to 0.63 push strong up.
+    assert fit_bounds(goods, scores(steps(0.45))) == Bounds(0.5, 0.63)
+    # Absents that are there after all do not take strong beyond the best quarter: the 15th of 19.
+    assert fit_bounds(goods, scores(steps(0.6))) == Bounds(0.5, 0.64)
+    assert fit_bounds(scores([0.3]), scores([0.3])) == Bounds(0.3, 0.3)
+    assert fit_bounds(scores([]), scores([0.2, 0.4])) == Bounds(0.2, 0.4)
+    assert fit_bounds(scores([]), scores([])) == Bounds(0.0, 1.0)
+
+
+def test_bias_by_hand() -> None:
+    lengths = np.arange(4, 44, dtype=np.float64)
+    falls = 0.005 * lengths
+    long = scores(0.6 - falls, lengths), scores(0.5 - falls, lengths)
+    bounds = fit_bounds(*long)
+    # Without what length takes, the goods are all 0.6 and the absents all 0.5.
+    assert bounds == Bounds(0.55, 0.6, length_bias=-0.005)
+    assert bounds.at(0.9, "ten letters"[:10]) == pytest.approx((0.5, 0.55))
+    assert bounds.at(0.9, "x" * 1000) == bounds.at(0.9, "x" * 80)  # beyond what was measured nothing is known
+    located = [Scores(each.best, falls, np.zeros(40)) for each in long]
+    assert fit_bounds(*located) == Bounds(0.55, 0.6, bias=-1.0)
+    assert fit_bounds(*located).at(0.1) == pytest.approx((0.45, 0.5))
+    # Where lengths say nothing of the scores, the plain score is kept.
+    assert fit_bounds(scores(steps(0.5, 40), lengths[::-1] % 7), scores(steps(0.2, 40), lengths % 7)).length_bias == 0
+
+
+def test_auc_by_hand() -> None:
+    assert auc(np.array([0.3, 0.5]), np.array([0.1, 0.3])) == (1 + 0.5 + 1 + 1) / 4
+    assert auc(np.array([]), np.array([0.1])) == 0.5
+
+
+def test_threshold_by_hand() -> None:
+    copies, others = np.array([0.7, 0.9, 0.95, 0.97]), np.array([0.3, 0.5, 0.8, 0.6])
+    # Just under 0.9 one copy of four is missed; just under 0.7 one other of four is mistaken: the stricter one.
+    assert best_threshold(copies, others) == pytest.approx(0.85)
+    assert error_rates(copies, others, 0.85) == (0.25, 0.0)
+    assert error_rates(copies, others, 0.8) == (0.25, 0.25)
+    assert best_threshold(np.array([]), others) == 1.0
+
+
+def test_template_by_hand() -> None:
+    plain = {"gain": 0.0, "error": 0.0}
+    assert best_template({"{}": plain, "a {}": {"gain": 0.02, "error": 0.011}}) == "{}"
+    assert best_template({"{}": plain, "a {}": {"gain": 0.02, "error": 0.009}}) == "a {}"
+    assert best_template({}) == "{}"
+    assert SOUND.phrased("two brown dogs") == "a photo of two brown dogs"
+    assert SOUND.phrased("two brown dogs outside") == "two brown dogs outside"
+
+
+class Line:
+    """An encoder for which each text is (1, 0): the cosine of an item is its first number."""
+
+    model_id, revision, precision, preprocess, dim, text_scale = "line", "", "float32", "", 2, 1.0
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        return np.tile(np.array([1, 0], np.float32), (len(texts), 1))
+
+
+def line(cosines: Sequence[float], captions: Sequence[str]) -> Index:
+    rows = normalize([[cosine, np.sqrt(1 - cosine**2)] for cosine in cosines])
+    items = [Item(f"{n}.jpg", caption, {}, "", b"") for n, caption in enumerate(captions)]
+    return Index.from_rows(rows, items, CARD)
+
+
+def test_an_index_without_captions_takes_the_references() -> None:
+    reference = line([0.6, 0.4], ["a", "b"])
+    index = line([0.9, 0.5], ["", ""])
+    goods, absents = text_scores(index, Line(), reference, "{}")
+    # Both captions find their own picture, and 0.6 at best; scores lie 0.7 - 0.5 higher in the index.
+    assert goods.best == pytest.approx([0.8, 0.8]) and goods.location == pytest.approx([0.7, 0.7])
+    assert absents.best == pytest.approx(np.full(len(absents), 0.9))
+    assert len(absents) == len(read_queries("absent"))
+
+
+def test_queries(examples: Path) -> None:
+    with (examples / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        captions = {row["file_name"]: row["caption"] for row in csv.DictReader(file)}
+    least = {"absent": 80, "half-absurd": 20, "real-but-absent": 20, "typo": 20, "french": 20}
+    queries = [query for kind in least for query in read_queries(kind)]
+    for kind, number in least.items():
+        assert len(read_queries(kind)) >= number
+    assert len({(query.kind, query.text) for query in queries}) == len(queries)
+    named = {query.picture for query in queries if query.kind in ("typo", "french")}
+    assert named <= set(captions)
+    assert not {query.picture for query in queries if query.kind not in ("typo", "french")} - {""}
+    said = {caption.lower().rstrip(".!") for caption in captions.values()}
+    assert not {query.text.lower() for query in read_queries("absent")} & said
+
+
+@pytest.fixture(scope="module")
+def report(engine: Engine, encoder: Encoder) -> CalibrationReport:
+    return evaluate_calibration(engine.index, encoder)
+
+
+def test_text_floors(report: CalibrationReport) -> None:
+    assert report.text["absent_flagged"] >= 0.85
+    assert report.text["good_lost"] <= 0.05
+    assert report.text["good_strong"] >= 0.4
+    assert report.text["auc"] >= 0.97
+    rules = {rule: figures["auc"] for rule, figures in report.rules.items()}
+    assert max(rules, key=lambda rule: rules[rule]) == "best score, length"
+
+
+def test_other_floors(report: CalibrationReport) -> None:
+    assert report.image["good_lost"] <= 0.05
+    assert report.near_duplicate["missed"] <= 0.05
+    assert report.near_duplicate["mistaken"] <= 0.02
+    assert report.kinds["typo"]["recall@10"] >= 0.55
+    assert report.kinds["french"]["flagged"] >= 0.7  # the starter does not understand it
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_a_report_needs_captions(encoder: Encoder, engine: Engine) -> None:
+    items = [replace(engine.index.item(row), caption="") for row in range(3)]
+    with pytest.raises(InputError, match="no captions"):
+        evaluate_calibration(Index.from_rows(engine.index.rows[:3], items, engine.index.card), encoder)
+
+
+def words(index: Index, encoder: Encoder, calibration: Calibration, text: str) -> list[tuple[str, str]]:
+    """Caption and word of the first hits."""
+    row = encoder.encode_texts([text])
+    sample = index.rows_of(sample_rows(index).tolist())
+    fair, strong = calibration.text.at(float(np.mean(sample @ row[0])) * encoder.text_scale, text)
+    hits = [(hit.item.caption, hit.score * encoder.text_scale) for hit in index.search(row, 5)]
+    return [(caption, "strong" if s >= strong else "fair" if s >= fair else "weak") for caption, s in hits]
+
+
+def test_the_same_words_after_a_rebuild(engine: Engine, encoder: Encoder, tmp_path: Path) -> None:
+    chosen = np.arange(0, len(engine.index), 2)
+    found = []
+    for number, order in enumerate((chosen, np.random.default_rng(0).permutation(chosen))):
+        items = [engine.index.item(int(row)) for row in order]
+        Index.from_rows(engine.index.rows_of(order.tolist()), items, engine.index.card).save(tmp_path / f"{number}")
+        index = Index.load(tmp_path / f"{number}")
+        calibration = calibrate(index, encoder, engine.index)
+        sample = sorted(index.item(int(row)).id for row in sample_rows(index))
+        queries = [query.text for kind in ("absent", "real-but-absent", "typo") for query in read_queries(kind)[:20]]
+        found.append((calibration, sample, [words(index, encoder, calibration, query) for query in queries]))
+    assert found[0] == found[1]
+
+
+GOLDEN = {
+    "a musical instrument": ["An electric guitar. strong", "A floor tom drum. strong"],
+    "a cup of coffee": ["A cup of espresso on a saucer, on a wooden table. strong", "A mug. fair"],
+    "frog": ["A frog. strong", "A little rabbit. fair"],
+    "red motorcycle": ["A red motorcycle in a garage. fair"],
+    "two dogs": ["Two brown dogs looking out of a window. fair", "A dog. fair"],
+    "people dancing at a nightclub": ["An electric guitar. weak"],
+    "business meeting in an office": ["School ahead! Drive slowly! weak"],
+    "passport": ["A sombrero. weak"],
+}
+
+
+def test_golden_words(engine: Engine, encoder: Encoder) -> None:
+    calibration = calibrate(engine.index, encoder, engine.index)
+    for query, golden in GOLDEN.items():
+        found = [f"{caption} {word}" for caption, word in words(engine.index, encoder, calibration, query)]
+        assert found[: len(golden)] == golden, query
+
+
+def check_sound(calibration: Calibration) -> None:
+    """Its bounds are finite and in order, and it comes back from JSON as it was."""
+    text = json.dumps(calibration.to_json(), allow_nan=False)
+    assert Calibration.from_json(json.loads(text)) == calibration
+    assert -1 <= calibration.near_duplicate <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_sound_on_tiny_inputs(number: int, folder: Path, tiny_encoder: Encoder, engine: Engine) -> None:
+    images = [open_rgb(path) for path in sorted(folder.glob("*.jpg"))]
+    for caption in ("", "a thing"):
+        items = [Item(f"{n}.jpg", caption, {}, "", to_webp(image)) for n, image in enumerate(images)]
+        whole = Index.from_rows(tiny_encoder.encode_images(images), items, card_of(tiny_encoder))
+        small = Index.from_rows(whole.rows[:number], items[:number], card_of(tiny_encoder))
+        for index, reference in ((small, small), (small, whole), (whole, small)):
+            check_sound(calibrate(index, tiny_encoder, reference))
+    items = [replace(item, thumbnail=b"") for item in items[:number]]
+    bare = Index.from_rows(whole.rows[:number], items, card_of(tiny_encoder))
+    calibration = calibrate(bare, tiny_encoder, bare)
+    check_sound(calibration)
+    assert calibration.near_duplicate == 1.0  # no picture to copy
+
+
+def test_nothing_is_measured_on_nothing(engine: Engine, encoder: Encoder) -> None:
+    empty = Index.from_rows(np.zeros((0, encoder.dim), np.float32), [], engine.index.card)
+    assert len(sample_rows(empty)) == 0
+    for index, reference in ((empty, engine.index), (engine.index, empty)):
+        with pytest.raises(ValueError, match="empty"):
+            calibrate(index, encoder, reference)
+
+
+SOUND = Calibration(Bounds(0.4, 0.6, 0.0, -0.005), Bounds(0.5, 0.7), 0.86, "a photo of {}", {"text_auc": 0.98})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": {"fair": 0.7, "strong": 0.6, "bias": 0.0, "length_bias": 0.0}},
+        {"image": {"fair": 0.5}},
+        {"image": {"fair": "0.5", "strong": 0.7}},
+        {"image": None},
+        {"text": {"fair": float("nan"), "strong": 0.6}},
+        {"near_duplicate": None},
+        {"near_duplicate": float("inf")},
+        {"near_duplicate": True},
+        {"template": "a photo"},
+        {"template": "{} {}"},
+        {"template": "{0}"},
+        {"template": "{}}"},
+        {"template": 1},
+        {"figures": {"text_auc": "high"}},
+        {"figures": 3},
+        {"another": 1},
+    ],
+)
+def test_from_json_refuses_nonsense(change: dict[str, Any]) -> None:
+    assert Calibration.from_json(SOUND.to_json()) == SOUND
+    with pytest.raises(ValueError, match="calibration"):
+        Calibration.from_json(SOUND.to_json() | change)
+
+
+@pytest.mark.parametrize("fields", [None, [], "text", {}, {"text": 1}])
+def test_from_json_refuses_what_is_no_calibration(fields: Any) -> None:
+    with pytest.raises(ValueError, match="no calibration"):
+        Calibration.from_json(fields)

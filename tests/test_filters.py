@@ -1,0 +1,158 @@
+"""Conditions as text, and the columns of an index held against them, one item at a time."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imgsearch.errors import InputError
+from imgsearch.filters import BLOCK, Condition, Table
+from imgsearch.index import Index
+from imgsearch.manifest import Card
+from imgsearch.records import Item
+
+STRANGE: list[Mapping[str, str]] = [
+    {"year": "1990", "place": "Besançon", "note": "a=b"},
+    {"year": "1990.0", "place": "besancon", "note": 'say "hello"'},
+    {"place": "BESANÇON, café", "note": "it's {brace}"},
+    {"year": "nan", "place": "", "date": "2020-02-29"},
+    {"year": " 2001 ", "date": "2020-12-31T18:00", "odd name: x": "yes"},
+    {"year": "2e3", "date": "2021-01-01", "note": "a~b"},
+    {"year": "-5", "date": "not known", "id": "shadow"},
+    {},
+]
+
+
+def make_table(columns: list[Mapping[str, str]]) -> Table:
+    items = [Item(f"{row}.jpg", f"Caption {row}", fields, "0" * 64, b"") for row, fields in enumerate(columns)]
+    return Table(Index.from_rows(np.ones((len(items), 1), np.float32), items, Card(encoder="test/encoder")))
+
+
+@pytest.fixture(scope="module")
+def strange() -> Table:
+    return make_table(STRANGE)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "relation", "value"),
+    [
+        ("subject=animals", "subject", "equals", "animals"),
+        ("subject = animals ", "subject", "equals", "animals"),
+        ("subject=", "subject", "equals", ""),
+        ("note=a=b~c:d..e", "note", "equals", "a=b~c:d..e"),
+        ("caption~red dog", "caption", "contains", "red dog"),
+        ("url~http://x?a=1", "url", "contains", "http://x?a=1"),
+        ("year:1990..2000", "year", "range", "1990..2000"),
+        ("year:1990..", "year", "range", "1990.."),
+        ("year: ..2000", "year", "range", "..2000"),
+        ("odd name: x=yes", "odd name: x", "equals", "yes"),
+    ],
+)
+def test_a_condition_is_read_and_written(text: str, column: str, relation: str, value: str) -> None:
+    condition = Condition.parse(text)
+    assert (condition.column, condition.relation, condition.value) == (column, relation, value)
+    assert Condition.parse(str(condition)) == condition
+
+
+@pytest.mark.parametrize("text", ["", "subject", "=x", " =x", "caption~", "caption~ ", "caption~\u0301", "y:..", "y:5"])
+def test_what_is_no_condition_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"is not understood\. Write column=value"):
+        Condition.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("year=1990", [0]),
+        ("year=", [2, 7]),
+        ("year:1990..1990", [0, 1]),
+        ("year:1990..2000", [0, 1, 5]),
+        ("year:..0", [6]),
+        ("year:2000.5..", [4]),
+        ("year:1.99e3..1991", [0, 1]),
+        ("year:2100..1990", []),
+        ("place~besancon", [0, 1, 2]),
+        ("place~ÇON, CAFE", [2]),
+        ("place=besancon", [1]),
+        ("note=a=b", [0]),
+        ('note~"HELLO"', [1]),
+        ("note~it's {", [2]),
+        ("note~a~b", [5]),
+        ("date:2020-02..2020-12", [3, 4]),
+        ("date:2020-12-31..", [4, 5, 6]),
+        ("date:2020..2020", [3, 4]),
+        ("date:..2020-02-28", []),
+        ("odd name: x=yes", [4]),
+        ("id=6.jpg", [6]),
+        ("id=shadow", []),
+        ("caption~CAPTION 3", [3]),
+    ],
+)
+def test_conditions_on_strange_columns(strange: Table, text: str, rows: list[int]) -> None:
+    assert np.flatnonzero(strange.mask([Condition.parse(text)])).tolist() == rows
+
+
+def test_several_conditions_are_all_met(strange: Table) -> None:
+    conditions = [Condition.parse(text) for text in ("place~besancon", "year:1980..1999", "note~hello")]
+    assert np.flatnonzero(strange.mask(conditions)).tolist() == [1]
+    assert strange.mask([]).all() and len(strange.mask([])) == len(STRANGE)
+
+
+def test_a_mask_is_remembered_and_cannot_be_changed(strange: Table) -> None:
+    mask = strange.mask([Condition("year", "equals", "1990")])
+    assert strange.mask([Condition.parse("year=1990")]) is mask
+    with pytest.raises(ValueError, match="read-only"):
+        mask[0] = False
+
+
+def test_the_columns_and_their_texts(strange: Table) -> None:
+    assert strange.names == ["id", "caption", "year", "place", "note", "date", "odd name: x"]
+    assert strange.of("year", [7, 0, 3]) == ["", "1990", "nan"]
+    assert strange.of("id", [6]) == ["6.jpg"] and strange.of("caption", []) == []
+
+
+def test_an_unknown_column_names_those_there_are(strange: Table) -> None:
+    expected = "no column 'colour'. It has: id, caption, year, place"
+    for ask in (
+        lambda: strange.mask([Condition("colour", "equals", "red")]),
+        lambda: strange.values("colour", 5),
+        lambda: strange.of("colour", [0]),
+    ):
+        with pytest.raises(InputError, match=expected):
+            ask()
+
+
+def test_values_are_the_most_frequent() -> None:
+    table = make_table([{"kind": kind} for kind in ("b", "", "a", "b", "", "c", "", "a", "b")] + [{}])
+    assert table.values("kind", 10) == [("b", 3), ("a", 2), ("c", 1)]
+    assert table.values("kind", 2) == [("b", 3), ("a", 2)]
+    assert len(table.values("id", 4)) == 4
+
+
+def test_columns_that_come_and_go_between_blocks() -> None:
+    """Over several blocks, each column is what the items say, one by one."""
+    number = 2 * BLOCK + 100
+    columns: list[Mapping[str, str]] = [{"early": str(row)} if row < BLOCK else {} for row in range(number)]
+    columns[BLOCK + 10 :] = [{"late": str(row % 7)} for row in range(BLOCK + 10, number)]
+    table = make_table(columns)
+    for name in ("early", "late"):
+        assert table.of(name, range(number)) == [fields.get(name, "") for fields in columns]
+    rows = np.flatnonzero(table.mask([Condition.parse("late:2..3")]))
+    assert rows.tolist() == [row for row in range(number) if columns[row].get("late") in ("2", "3")]
+
+
+def test_an_index_without_columns() -> None:
+    assert make_table([]).names == ["id", "caption"] and len(make_table([]).mask([])) == 0
+    assert make_table([]).values("id", 3) == []
+
+
+def test_the_starter_bundle_is_searched_within_a_subject(starter_bundle: Path) -> None:
+    index = Index.load(starter_bundle)
+    table = Table(index)
+    subject, number = table.values("subject", 1)[0]
+    kept = table.mask([Condition("subject", "equals", subject)])
+    hits = index.search(index.row(0)[None], len(index), kept=kept)
+    assert len(hits) == number == int(kept.sum())
+    assert {hit.item.columns["subject"] for hit in hits} == {subject}
+    assert table.of("subject", [hit.row for hit in hits]) == [subject] * number

@@ -1,0 +1,174 @@
+"""Every word of the page stands in words.py, in every language, and so does all that the library says to visitors."""
+
+import ast
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgsearch import errors
+from imgsearch.config import ROOT
+from imgsearch.tabs.words import EXAMPLES, LANGUAGES, MESSAGES, WORDS
+
+TABS = ROOT / "imgsearch" / "tabs"
+PAGE = [path for path in sorted(TABS.glob("*.py")) if path.name != "words.py"]
+ERRORS = {name for name, thing in vars(errors).items() if isinstance(thing, type)}
+# What is said to a model, not to a visitor; and what is said before there is a page.
+PROMPTS = {"Describe this picture", "Décris cette image", "{} Answer in", "{} Réponds en", "This is {} {}, a type of"}
+COMMAND_LINE = {"config"}
+SHOWN = {"label", "info", "placeholder", "alt_text", "title", "submit_btn", "stop_btn"}
+
+
+def text_of(node: ast.AST) -> str | None:
+    """A string with {} for what is filled in; None of any other node."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)  # type: ignore[misc]
+    return None
+
+
+def names_of(call: ast.Call) -> set[str]:
+    """The name, or names to choose from, of what is called."""
+    return {
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for node in ast.walk(call.func)
+        if isinstance(node, ast.Attribute | ast.Name)
+    }
+
+
+def nodes_of(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those of what no visitor reads: docstrings, the log, types, what a text is compared with."""
+    types = {getattr(tree, "annotation", None), getattr(tree, "returns", None)}
+    for node in ast.iter_child_nodes(tree):
+        is_bare = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_logged = isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("log.", "logging."))
+        if is_bare or is_logged or node in types or isinstance(node, ast.Compare | ast.Subscript):
+            continue
+        yield node
+        if not isinstance(node, ast.JoinedStr):
+            yield from nodes_of(node)
+        else:  # its literal parts are no strings of their own
+            for part in node.values:
+                yield from nodes_of(part)
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def modules_behind_the_page() -> list[Path]:
+    """What the page imports, and what that imports, and so on."""
+    found: set[Path] = set()
+    waiting = [ROOT / "app.py", *PAGE]
+    while waiting:
+        for node in ast.walk(tree_of(waiting.pop())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("imgsearch."):
+                path = ROOT / f"{str(node.module).replace('.', '/')}.py"
+                if path.is_file() and path.parent != TABS and path not in found:
+                    found.add(path)
+                    waiting.append(path)
+    return sorted(path for path in found if path.stem not in COMMAND_LINE)
+
+
+def has_words(text: str) -> bool:
+    letter = r"[^\W\d_]"
+    return re.search(rf"{letter}{{2,}}[,;:]? {letter}|{letter}[,;:]? {letter}{{2,}}", text) is not None
+
+
+def sentences_of(path: Path) -> set[str]:
+    """What a module may say: each sentence, and each text in a function that makes an error of ours."""
+    tree = tree_of(path)
+    said = {text for node in nodes_of(tree) if (text := text_of(node)) and re.search(r"[\w)]\.( |$)", text)}
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        calls = [node for node in nodes_of(function) if isinstance(node, ast.Call)]
+        if any(names_of(call) & ERRORS for call in calls):
+            others = [call for call in calls if any(name.endswith("Error") for name in names_of(call) - ERRORS)]
+            foreign = {node for call in others for node in ast.walk(call)}
+            said |= {text for node in nodes_of(function) if node not in foreign and (text := text_of(node))}
+    return {text.replace("MODEL,", "{},").replace("MODEL or", "{} or") for text in said if has_words(text)}
+
+
+def fields(text: str) -> list[str]:
+    """The number of the value that each field takes."""
+    names = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+    return sorted(name or str(i) for i, name in enumerate(names))
+
+
+def test_every_row_is_in_every_language() -> None:
+    for texts in [*WORDS.values(), *EXAMPLES, *MESSAGES]:
+        assert len(texts) == len(LANGUAGES) and all(texts)
+        assert all(fields(text) == fields(texts[0]) for text in texts), texts
+
+
+def test_no_message_stands_twice() -> None:
+    assert len({texts[0] for texts in MESSAGES}) == len(MESSAGES)
+
+
+@pytest.mark.parametrize("path", modules_behind_the_page(), ids=lambda path: path.stem)
+def test_what_the_library_says_is_translated(path: Path) -> None:
+    said = {text for text in sentences_of(path) if not text.startswith(tuple(PROMPTS))}
+    assert said <= {texts[0] for texts in MESSAGES}
+
+
+def test_every_message_is_said() -> None:
+    said = set().union(*(sentences_of(path) for path in modules_behind_the_page()))
+    assert {texts[0] for texts in MESSAGES} <= said
+
+
+def test_every_word_is_used_and_every_word_used_is_there() -> None:
+    used: set[str] = set()
+    for node in (node for path in [*PAGE, ROOT / "app.py"] for node in ast.walk(tree_of(path))):
+        text = text_of(node) or ""
+        if isinstance(node, ast.JoinedStr) and re.search("[a-z]_|_[a-z]", text):
+            used |= {key for key in WORDS if re.fullmatch(re.escape(text).replace(r"\{\}", ".+"), key)}
+        used |= {text} & set(WORDS)
+        if isinstance(node, ast.Call) and names_of(node) & {"t", "_t", "word"} and node.args:
+            key = text_of(node.args[0])
+            assert key is None or any(re.fullmatch(re.escape(key).replace(r"\{\}", ".+"), word) for word in WORDS), key
+    assert used == set(WORDS)
+
+
+def is_for_people(text: str) -> bool:
+    """Whether a text holds words outside of tags: two in a row, a capitalised one, or one with an accent."""
+    text = re.sub(r"<[^<>]*(>|$)|imgsearch", "", text)
+    return has_words(text) or re.search(r"\b[A-Z][a-z]+\b|[^\W\d_A-Za-z]", text) is not None
+
+
+def words_in_script(script: str) -> list[str]:
+    """The words in JavaScript's strings; single ones, such as a key's name, count where they are shown."""
+    script = re.sub(r"/\*.*?\*/|(?<![:\"'`])//[^\n]*", "", script, flags=re.DOTALL)
+    texts = [text[1:-1] for text in re.findall(r"\"[^\"\n]*\"|'[^'\n]*'|`[^`]*`", script)]
+    found = [text for text in texts if is_for_people(re.sub(r"\$\{[^}]*\}", "", text)) and not text.isalpha()]
+    found += re.findall(r"(?:textContent|innerText|title|ariaLabel)\s*=\s*([\"'`][^\"'`$]*[a-zA-Z]{2})", script)
+    return found + re.findall(r"[\"'](?:aria-label|title)[\"'],\s*([\"'`][^\"'`$]*[a-zA-Z]{2})", script)
+
+
+@pytest.mark.parametrize("path", [*PAGE, ROOT / "app.py"], ids=lambda path: path.name)
+def test_no_word_outside_of_words(path: Path) -> None:
+    tree: ast.AST = tree_of(path)
+    if path.name == "app.py":  # the rest of it is the command line
+        tree = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "build_app")
+    for node in nodes_of(tree):
+        text = text_of(node) or ""
+        found = words_in_script(text) if "=>" in text else is_for_people(text)
+        assert not found, f"line {node.lineno}: {text}"  # type: ignore[attr-defined]
+        for keyword in getattr(node, "keywords", []):
+            shown = text_of(keyword.value) if keyword.arg in SHOWN else None
+            assert not shown or not re.search(r"[^\W\d_]", shown.replace("imgsearch", "")), f"{keyword.arg}={shown}"
+
+
+@pytest.mark.parametrize("path", sorted(TABS.glob("*.js")), ids=lambda path: path.name)
+def test_no_word_in_scripts(path: Path) -> None:
+    assert words_in_script(path.read_text("utf-8")) == []
+
+
+def test_the_rule_for_words_sees_them() -> None:
+    assert all(map(is_for_people, ["Close", "more like this", "<b>Score of</b>", "Français", "{} pictures found"]))
+    assert not any(
+        map(is_for_people, ["<h1>imgsearch</h1>", "<dt>{}</dt>", "{} s", "accept-language", "<p class=a b>"])
+    )
+    assert words_in_script("node.textContent = 'Close'; node.setAttribute('aria-label', `Map of ${name}`)") != []
+    assert words_in_script("if (event.key === 'Enter') node.title = props.words.close; // a note, 'of words'") == []
