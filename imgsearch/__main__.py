@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -124,9 +124,18 @@ def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
         fields = evaluate(engine.index, engine.encoder, engine.describer).to_json()
     if arguments.json:
         print_json(fields)
-        return
+    else:
+        _print_figures(fields)
+
+
+def _print_figures(fields: Mapping[str, Any], indent: str = "") -> None:
+    """One figure a line; those that belong to one thing under its name."""
     for name, value in fields.items():
-        print(f"{name:26}{value}")
+        if isinstance(value, dict):
+            print(f"{indent}{name}")
+            _print_figures(value, f"{indent}    ")
+        else:
+            print(f"{indent + name:42}{value}")
 
 
 def _bench(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -82,7 +82,8 @@ def _bytes(calibration: Calibration) -> bytes:
 def _read(name: str, bundle: Path, index: Index, read: Callable[[bytes], T]) -> T | None:
     """What `read` makes of the file in the bundle, else in the cache; None where there is none of use."""
     for path in (_own(name, bundle, index), _cached(name, bundle, index)):
-        with suppress(OSError, ValueError):  # of another version, damaged, or replaced meanwhile
+        # Of another version, damaged, hostile (too deep, too large a number), or replaced meanwhile.
+        with suppress(OSError, ValueError, RecursionError, OverflowError):
             if path:
                 return read(path.read_bytes())
     return None
@@ -105,8 +106,9 @@ def _own(name: str, bundle: Path, index: Index) -> Path | None:
 
 
 def _cached(name: str, bundle: Path, index: Index) -> Path:
-    try:
-        digests = [digest.sha256 for digest in read_manifest(bundle).files.values()]
+    try:  # what lies there by now may be another bundle than the one that was opened
+        manifest = index.card if isinstance(index.card, Manifest) else read_manifest(bundle)
+        digests = [digest.sha256 for digest in manifest.files.values()]
     except BundleError:
         digests = []
     made_by = [getattr(index.card, field) for field in MADE_BY]

@@ -47,12 +47,15 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
     """List the groups of pictures that are nearly the same."""
     from imgsearch.duplicates import groups
 
-    engine = make_engine(settings)
-    finder = engine.finder
-    finder.calibrate()
-    threshold = arguments.threshold or (finder.calibration.near_duplicate if finder.calibration else None)
+    threshold = arguments.threshold
+    if threshold is not None and not -1 <= threshold <= 1:
+        raise InputError(f"--threshold is {threshold:g}. Give a cosine, from -1 to 1.")
+    finder = make_engine(settings).finder
     if threshold is None:
-        raise InputError("The threshold of this collection could not be measured. Give --threshold, such as 0.95.")
+        finder.calibrate()
+        if not finder.calibration:
+            raise InputError("The threshold of this collection could not be measured. Give --threshold, such as 0.95.")
+        threshold = finder.calibration.near_duplicate
     with tqdm(unit=" pictures", total=len(finder.index), file=sys.stderr) as bar:
         found = groups(finder.index, threshold, lambda done, total: bar.update(done - bar.n) and None)
     if arguments.json:
@@ -78,7 +81,7 @@ def _add_query_flags(command: FlagParser) -> None:
     parts: dict[str, Any] = {"action": _AddPart, "dest": "parts", "default": [], "metavar": "TEXT|IMAGE"}
     add("--plus", **parts, help="more like this text or picture; may be given several times")
     add("--minus", **parts, help="less like this text or picture; may be given several times")
-    add("--weight", action=_Weigh, type=float, metavar="W", help="of the part that stands before it (default: 1)")
+    add("--weight", action=_Weigh, type=_weight, metavar="W", help="of the part that stands before it (default: 1)")
     help = "column=value, column~text or column:from..to; may be given several times"
     add("--where", action="append", default=[], metavar="CONDITION", help=help)
     add("-k", type=int, default=12, help="number of hits (default: 12)")
@@ -92,7 +95,7 @@ class _AddPart(argparse.Action):
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, option: str | None = None) -> None:
         weight = -1.0 if option == "--minus" else 1.0
-        is_picture = Path(value).suffix.lower() in PICTURE_SUFFIXES or Path(value).is_file()
+        is_picture = Path(value).suffix.lower() in PICTURE_SUFFIXES
         part = Part(image=Path(value), name=value, weight=weight) if is_picture else Part(text=value, weight=weight)
         namespace.parts = [*namespace.parts, part]
 
@@ -131,12 +134,24 @@ def _print(answer: Answer) -> None:
         print(plain(f"The model did not read the end: {answer.cut}"), file=sys.stderr)
     if answer.language:
         print(f"The query seems to be in another language ({answer.language}) than the model's.", file=sys.stderr)
-    if not answer.has_match:
+    if not answer.hits:
+        print("There are no more pictures, or none that meets the conditions.", file=sys.stderr)
+    elif not answer.has_match:
         print("Nothing in this collection matches; the nearest pictures are:", file=sys.stderr)
     for hit in answer.hits:
         copies = f"  (+{len(hit.near_duplicates)} near-duplicates)" if hit.near_duplicates else ""
         words = f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.caption}{copies}"
         print(plain(words))
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0.0
+    if not weight > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a weight, such as 0.5")
+    return weight
 
 
 def _box(text: str) -> Box:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.index import Index
-from imgsearch.known import hash_texts
+from imgsearch.known import least_hashes
 from imgsearch.vectors import Embeddings
 
 NUM_POINTS = 10_000
@@ -80,7 +80,7 @@ def draw_atlas(index: Index) -> Atlas:
     Equal indexes give equal atlases. Takes one core for 15 s at NUM_POINTS, the first time in a process.
     """
     rows = _sample(index)
-    embeddings = np.stack([index.row(int(row)) for row in rows]) if len(rows) else np.zeros((0, index.dim), np.float32)
+    embeddings = index.rows_of(rows.tolist())
     with _drawing:
         plane = _principal(_umap(embeddings)) if len(rows) >= MIN_UMAP else _principal(embeddings)
         points = _on_grid(plane)
@@ -91,8 +91,7 @@ def _sample(index: Index) -> npt.NDArray[np.int64]:
     """(p,): rows of the items whose ids have the smallest hashes."""
     if len(index) <= NUM_POINTS:
         return np.arange(len(index))
-    order = np.argsort(hash_texts(index.column("id")), kind="stable")
-    return np.sort(order[:NUM_POINTS])
+    return np.sort(least_hashes(index.column("id"), NUM_POINTS))
 
 
 def _umap(rows: Embeddings) -> Plane:

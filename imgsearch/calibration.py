@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,14 @@ from imgsearch.copies import COPIES
 from imgsearch.encoder import Encoder
 from imgsearch.images import open_rgb
 from imgsearch.index import Index
-from imgsearch.known import hash_texts
+from imgsearch.known import least_hashes
 from imgsearch.queries import read_queries
 from imgsearch.records import Hit
-from imgsearch.separation import Bounds, Scores, best_threshold, error_rates, fit_bounds
+from imgsearch.separation import Bounds, Floats, Scores, best_threshold, error_rates, fit_bounds
 from imgsearch.vectors import Embeddings
 
 __all__ = ["Bounds", "Calibration", "calibrate", "sample_rows"]
 
-Floats: TypeAlias = npt.NDArray[np.float64]
 NUM_SAMPLE = 1000  # items by which a query's location is known to a few thousandths
 NUM_CAPTIONS = 300  # of a collection, searched: their 5 % quantile rests on 15
 MIN_CAPTIONS = 50  # of a collection of its own; below that quantile rests on one or two
@@ -72,7 +71,7 @@ def sample_rows(index: Index) -> npt.NDArray[np.int64]:
 
     A collection that is built again, in whatever order, gives the same items.
     """
-    return np.sort(np.argsort(hash_texts(index.column("id")), kind="stable")[:NUM_SAMPLE]).astype(np.int64)
+    return np.sort(least_hashes(index.column("id"), NUM_SAMPLE))
 
 
 def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
@@ -123,7 +122,7 @@ def search_captions(index: Index, encoder: Encoder, template: str) -> tuple[list
     Those of the fixed sample are tried, in the order of their hashes: a collection built again tries the same.
     """
     texts = sorted({index.item(int(row)).caption for row in sample_rows(index)} - {""})
-    texts = [texts[n] for n in np.argsort(hash_texts(texts), kind="stable")[:NUM_CAPTIONS]]
+    texts = [texts[n] for n in least_hashes(texts, NUM_CAPTIONS)]
     scores, hits = search_texts(index, encoder, texts, template)
     is_good = np.array([_finds(found, text) for text, found in zip(texts, hits, strict=True)], np.bool_)
     return [text for text, good in zip(texts, is_good, strict=True) if good], scores[is_good]
@@ -175,7 +174,7 @@ def copy_scores(reference: Index, encoder: Encoder, number: int) -> tuple[Floats
     One way of copying after the other. A photo of the same caption may be a copy itself and is no neighbour.
     """
     rows, items = reference.rows, [reference.item(row) for row in range(len(reference))]
-    chosen = np.argsort(hash_texts(item.id for item in items), kind="stable")[:number]
+    chosen = least_hashes((item.id for item in items), number)
     sources = {int(row): reference.original(items[row]) or items[row].thumbnail for row in chosen}
     sources = {row: source for row, source in sources.items() if source}
     makers = list(COPIES.values())
@@ -234,7 +233,7 @@ def _finds(hits: Sequence[Hit], caption: str) -> bool:
 
 def _locations(index: Index, rows: Embeddings) -> Floats:
     """(n,): the mean inner product of each of the rows, (n, dim), with the fixed sample of an index."""
-    sample = np.stack([index.row(int(row)) for row in sample_rows(index)])
+    sample = index.rows_of(sample_rows(index).tolist())
     return np.asarray(rows @ sample.mean(axis=0), np.float64)
 
 

@@ -22,6 +22,7 @@ Relation: TypeAlias = Literal["equals", "contains", "range"]
 SIGNS: dict[Relation, str] = {"equals": "=", "contains": "~", "range": ":"}
 # The first sign counts, but for a colon without a range behind it: it belongs to the name of the column.
 CONDITION = re.compile(r"(.*?)(?:([=~])|(:)(?=.*\.\.))(.*)", re.DOTALL)
+MAX_LENGTH = 500  # characters of a condition
 NUM_MASKS = 16  # remembered
 BLOCK = 10_000  # items that are read at a time
 Test: TypeAlias = Callable[[str], bool]
@@ -51,6 +52,8 @@ class Condition:
     @classmethod
     def parse(cls, text: str) -> "Condition":
         """`subject=animals`, `caption~red dog` (any case, any accents) or `year:1990..2000`. Raises InputError."""
+        if len(text) > MAX_LENGTH:
+            raise InputError(f"A filter has {len(text):,} characters, at most {MAX_LENGTH} are read. Shorten it.")
         found = CONDITION.fullmatch(text)
         if not found:
             raise _not_understood(text)

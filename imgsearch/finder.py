@@ -17,10 +17,12 @@ from imgsearch.filters import Condition, Table
 from imgsearch.index import Index
 from imgsearch.query import Part, check_parts, open_part
 from imgsearch.records import Answer, Hit, Strength
-from imgsearch.tongues import language_of_query, understands
+from imgsearch.tongues import foreign_language
 from imgsearch.vectors import Embeddings
 
 CANCELLED = 1e-3  # of the parts' lengths: what is left of a sum that says nothing
+NO_SPREAD = 1e-6  # of equal scores: what rounding leaves
+MAX_CONDITIONS = 16
 MAX_LOOKED_AT = 1000  # hits, to fill a page of k that near-duplicates would leave short
 
 
@@ -91,8 +93,14 @@ class Finder:
 
         Raises PictureError, InputError.
         """
-        if k < 1 or start < 0:
+        if k < 1:
             raise InputError(f"The number of hits is {k}. Ask for at least 1.")
+        if start < 0:
+            raise InputError(f"The number of hits to leave out is {start}. Give at least 0.")
+        if len(conditions) > MAX_CONDITIONS:
+            raise InputError(
+                f"There are {len(conditions)} filters, at most {MAX_CONDITIONS} are possible. Take some away."
+            )
         parts = check_parts(parts)
         begin = time.perf_counter()
         rows = [self._encode(part) for part in parts]
@@ -119,7 +127,7 @@ class Finder:
             following=start + following if following else None,
             bounds=direction.bounds,
             sample=(self._sample @ direction.row[0] * direction.scale).tolist(),
-            language=self._foreign(texts),
+            language=next(filter(None, (foreign_language(self.encoder.model_id, text) for text in texts)), ""),
         )
 
     def _encode(self, part: Part) -> Embeddings:
@@ -167,7 +175,10 @@ class Finder:
     def _footing(self, row: Embeddings, scale: float) -> tuple[float, float]:
         """Mean and standard deviation, or 1 where there is none, of a query's scores over the fixed sample."""
         scores = self._sample @ row * scale
-        return float(scores.mean()), float(scores.std()) or 1.0
+        if not len(scores):
+            return 0.0, 1.0
+        spread = float(scores.std())
+        return float(scores.mean()), spread if spread > NO_SPREAD else 1.0
 
     def _limits(self, part: Part, location: float) -> tuple[float, float] | None:
         """The scores from which a hit of a part is fair and strong."""
@@ -181,7 +192,10 @@ class Finder:
         return hits[:k], k if len(hits) > k else 0
 
     def _folded(self, search: Callable[[int], list[Hit]], k: int) -> tuple[list[Hit], int]:
-        """k hits without their near-duplicates, and how many hits they stand for; 0 for all there are."""
+        """k hits without their near-duplicates, and how many hits they stand for; 0 for all there are.
+
+        What lies further down counts on its own page, so that no page has to know the ones before it.
+        """
         assert self.calibration
         number = k + max(4, k // 4)
         while True:
@@ -192,19 +206,12 @@ class Finder:
                 break
             number = min(2 * number, MAX_LOOKED_AT)
         members: dict[int, list[str]] = {n: [] for n in leaders[:k]}
-        for n, leader in enumerate(first):
-            if n != leader and leader in members:
+        end = leaders[k] if len(leaders) > k else len(hits)
+        for n, leader in enumerate(first[:end]):
+            if n != leader:
                 members[leader].append(hits[n].item.id)
         shown = [replace(hits[n], near_duplicates=tuple(ids)) for n, ids in members.items()]
-        if len(leaders) > k:
-            return shown, leaders[k]
-        return shown, len(hits) if len(hits) == number else 0
-
-    def _foreign(self, texts: Sequence[str]) -> str:
-        """The language of a text that the encoder does not understand; "" for none."""
-        known = understands(self.encoder.model_id)
-        languages = (language_of_query(text) for text in texts) if known else iter(())
-        return next((language for language in languages if language and language not in (known or ())), "")
+        return shown, 0 if end == len(hits) < number else end
 
 
 def _judged(hit: Hit, direction: Direction) -> Hit:

@@ -65,8 +65,14 @@ def open_part(source: ImageSource, name: str, side: int, box: Box | None) -> Ima
     left, top, right, bottom = box
     image = open_rgb(source, name, side=round(side / min(right - left, bottom - top)))
     width, height = image.size
-    edges = round(left * width), round(top * height), round(right * width), round(bottom * height)
-    return image.crop((edges[0], edges[1], max(edges[2], edges[0] + 1), max(edges[3], edges[1] + 1)))
+    across, down = _pixels(left, right, width), _pixels(top, bottom, height)
+    return image.crop((across[0], down[0], across[1], down[1]))
+
+
+def _pixels(first: float, last: float, size: int) -> tuple[int, int]:
+    """Where a share of a side begins and ends: in the picture, and at least one pixel apart."""
+    begin = min(round(first * size), size - 1)
+    return begin, max(round(last * size), begin + 1)
 
 
 def _checked(box: Box | None) -> Box | None:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -80,8 +81,8 @@ class Answer:
 
     @property
     def has_match(self) -> bool:
-        """Whether anything in the collection matches: the best hit is more than weak, or not judged."""
-        return bool(self.hits) and self.hits[0].strength != "weak"
+        """Whether the best hit is more than weak, or not judged; of a later page nothing is said."""
+        return self.start > 0 or (bool(self.hits) and self.hits[0].strength != "weak")
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -201,4 +202,7 @@ class Status:
 
 
 def _cell(text: str) -> str:
+    with suppress(ValueError):
+        float(text)  # -33.9 is no formula
+        return text
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r")) else text

@@ -5,6 +5,7 @@ what the next one needs; for `search_text` it holds the checkpoint that `peers.m
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,18 +16,22 @@ from typing import Any
 
 import numpy as np
 
+from imgsearch.atlas import NUM_POINTS, draw_atlas
 from imgsearch.bundle import writing
+from imgsearch.calibration import Bounds, Calibration
 from imgsearch.clip import LOCAL
 from imgsearch.collection import card_of
 from imgsearch.duplicates import fold
 from imgsearch.engine import Engine
 from imgsearch.filters import Table
+from imgsearch.finder import Finder
 from imgsearch.index import Index, Piece, write
 from imgsearch.items import Mask
-from imgsearch.made_up import DIM
+from imgsearch.made_up import DIM, Projection
 from imgsearch.manifest import Card
 from imgsearch.models import load_encoder
 from imgsearch.peers import SEED, compare, main, memory
+from imgsearch.query import Part
 from imgsearch.records import Item
 from imgsearch.vectors import Embeddings, normalize
 
@@ -105,6 +110,27 @@ def read_table(folder: Path) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start, "columns": num_columns}
 
 
+def judge_rows(folder: Path) -> dict[str, Any]:
+    """Seconds of a query whose hits are judged by bounds, and of the search alone."""
+    index, queries = _saved(_rows(), folder), _queries()
+    bounds = Bounds(fair=0.5, strong=0.7, bias=0.1)
+    calibration = Calibration(bounds, bounds, near_duplicate=1.0, template="{}", figures={})
+    finder = Finder(index, _Given(queries), calibration, lambda: None, lambda: draw_atlas(index))
+    texts = [(str(number),) for number in range(NUM_QUERIES)]
+    bare = _seconds(lambda text: index.search(queries[int(text)][None], PAGES[0] + 1), bare=texts, again=texts)
+    judged = _seconds(lambda text: finder.find([Part(text)], PAGES[0], fold=False), judged=texts, again=texts)
+    return {"bare": bare["bare"], "judged": judged["judged"]}
+
+
+def draw_map(folder: Path) -> dict[str, Any]:
+    """Seconds to draw the map of NUM_POINTS items, its libraries' loading and compiling with it."""
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    index = Index.from_rows(_near(NUM_POINTS, SEED), _items(0, NUM_POINTS), Card(encoder="none"))
+    start = time.perf_counter()
+    draw_atlas(index)
+    return {"seconds": time.perf_counter() - start}
+
+
 def search_text(folder: Path) -> dict[str, Any]:
     """Seconds of a text search in NUM_ROWS by the checkpoint, and of what it cannot do without."""
     encoder = load_encoder(f"{LOCAL}{folder}")
@@ -149,6 +175,17 @@ def open_many(folder: Path) -> dict[str, Any]:
     for number in numbers:
         index.item(number)
     return {"load": load_s, "growth": growth, "items": time.perf_counter() - start}
+
+
+class _Given(Projection):
+    """An encoder that knows its queries: the text "7" is queries[7]."""
+
+    def __init__(self, queries: Embeddings) -> None:
+        super().__init__()
+        self._queries = queries
+
+    def encode_texts(self, texts: Any) -> Embeddings:
+        return self._queries[[int(text) for text in texts]]
 
 
 def _near(num_rows: int, seed: int) -> Embeddings:
@@ -197,7 +234,7 @@ def _items(start: int, number: int) -> list[Item]:
     ]
 
 
-TRIALS = (search_rows, filter_rows, other_rows, read_table, search_text, make_many, open_many)
+TRIALS = (search_rows, filter_rows, other_rows, judge_rows, read_table, draw_map, search_text, make_many, open_many)
 
 if __name__ == "__main__":
     main(TRIALS)

@@ -23,6 +23,13 @@ def understands(model_id: str) -> frozenset[str] | None:
     return frozenset({"en"} if languages[model_id] == "English" else TONGUES)
 
 
+def foreign_language(model_id: str, text: str) -> str:
+    """The code of a text's language where the encoder does not understand it; "" where it does, or where unsure."""
+    understood = understands(model_id)
+    language = language_of_query(text) if understood else ""
+    return "" if language in (understood or ()) else language
+
+
 def language_of_query(text: str) -> str:
     """The code, of TONGUES, of the language that a text is in; "" where unsure.
 

@@ -1,5 +1,6 @@
 """Several collections in one app, and collections without thumbnails or originals."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -100,3 +101,19 @@ def test_only_the_app_takes_several() -> None:
     assert Settings.read({}).bundle == STARTER
     with pytest.raises(SettingsError, match="Give one"):
         _ = Settings.read({"index": [STARTER, Path("b")]}).bundle
+
+
+def test_an_item_is_one_of_its_own_collection(url: str, new_context: Callable[..., BrowserContext]) -> None:
+    page = new_context(viewport={"width": 1400, "height": 900}, locale="en-US").new_page()
+    page.goto(f"{url}?tab=similar&id=skimage/coffee.jpg")
+    hits = page.locator("#similar_hits .card .caption")
+    expect(hits.first).to_contain_text("espresso", timeout=60_000)
+    page.get_by_label("Collection").click()
+    page.get_by_role("option", name="fruit").click()
+    expect(hits).to_have_count(3, timeout=30_000)  # like the picture, which is no item there
+    expect(page.get_by_test_id("toast-text")).to_have_count(0)
+    page.locator("#similar_hits .card .actions button").nth(3).click()
+    expect(page.locator("#sentence textarea")).not_to_have_value("", timeout=30_000)
+    page.locator("#search_description").click()
+    expect(page).to_have_url(re.compile("tab=search&q=.*&in=fruit"), timeout=30_000)
+    expect(page.locator("#banner")).to_contain_text("fruit, 3 pictures")

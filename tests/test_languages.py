@@ -19,7 +19,7 @@ from imgsearch.tabs.languages import (
     number,
     translated,
 )
-from imgsearch.tongues import language_of_query, understands
+from imgsearch.tongues import foreign_language, language_of_query, understands
 
 SIGLIP2, CLIP = "ViT-B-32-SigLIP2-256/webli", "ViT-B-32-256/datacomp_s34b_b86k"
 UNREACHED = "the connection to the hub failed (ConnectError). Check the network and start again."
@@ -152,17 +152,19 @@ def test_what_no_language_has_is_unsure(text: str) -> None:
 
 
 def test_a_query_that_the_model_does_not_understand_is_told() -> None:
-    assert foreign_notice(STARTER_ID, "un chien dans la neige", EN) == (
+    assert foreign_language(STARTER_ID, "un chien dans la neige") == "fr"
+    assert foreign_language(CLIP, "un chien dans la neige") == "fr"
+    assert foreign_language(STARTER_ID, "ein Hund auf dem Sofa") == "de"
+    assert foreign_language(STARTER_ID, "a dog in the snow") == ""
+    assert foreign_language(SIGLIP2, "un chien dans la neige") == ""
+    assert foreign_language("local-dir:/somewhere", "un chien dans la neige") == ""
+    assert foreign_notice("fr", EN) == (
         "This model understands English only; the query seems to be French. Try it in English."
     )
-    assert "semble être en français. Essayez-la en anglais" in foreign_notice(CLIP, "un chien dans la neige", FR)
-    assert "en allemand" in foreign_notice(STARTER_ID, "ein Hund auf dem Sofa", FR)
-    assert foreign_notice(STARTER_ID, "a dog in the snow", FR) == ""
-    assert foreign_notice(SIGLIP2, "un chien dans la neige", FR) == ""
-    assert foreign_notice("local-dir:/somewhere", "un chien dans la neige", FR) == ""
+    assert "semble être en allemand. Essayez-la en anglais" in foreign_notice("de", FR)
 
 
 def test_the_queries_to_try_are_ones_that_the_model_understands() -> None:
     assert example_queries(SIGLIP2, FR)[0] == "un chien"
     assert example_queries(SIGLIP2, EN) == example_queries(STARTER_ID, FR) == example_queries("", FR)
-    assert all(not foreign_notice(STARTER_ID, query, FR) for query in example_queries(STARTER_ID, FR))
+    assert all(not foreign_language(STARTER_ID, query) for query in example_queries(STARTER_ID, FR))

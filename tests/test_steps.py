@@ -221,3 +221,84 @@ def test_360_pixels_wide(visit: Open) -> None:
         page.wait_for_timeout(300)
         assert not is_too_wide(page)
     assert NARROW["width"] > 360
+
+
+def test_a_link_asks_in_its_own_tab_only(visit: Open, app_url: str) -> None:
+    page = visit()
+    page.goto(f"{app_url}?q=a+planet&tab=search&k=12")
+    expect(hits_of(page, "search")).to_have_count(12, timeout=WAIT_MS)
+    page.wait_for_timeout(1500)
+    expect(page).to_have_url(f"{app_url}?tab=search&q=a+planet")
+    expect(page.get_by_test_id("toast-text")).to_have_count(0)
+    search(page, "mountains")
+    expect(page).to_have_url(re.compile("q=mountains"), timeout=WAIT_MS)
+    page.go_back()
+    expect(page.locator("#query textarea")).to_have_value("a planet", timeout=WAIT_MS)
+    page.go_forward()
+    expect(page.locator("#query textarea")).to_have_value("mountains", timeout=WAIT_MS)
+    page.get_by_role("tab", name="Find similar").click()
+    page.wait_for_timeout(500)
+    expect(hits_of(page, "similar")).to_have_count(0)
+    page.goto(f"{app_url}?tab=search")
+    expect(page.locator("#query textarea")).to_be_visible(timeout=WAIT_MS)
+    page.wait_for_timeout(1000)
+    expect(hits_of(page, "search")).to_have_count(0)
+    expect(page.get_by_test_id("toast-text")).to_have_count(0)
+
+
+def test_a_page_belongs_to_the_answer_shown(visit: Open, app_url: str) -> None:
+    page = visit()
+    page.goto(f"{app_url}?tab=search&q=a+planet&from=12")
+    expect(hits_of(page, "search")).to_have_count(50, timeout=WAIT_MS)
+    expect(hits_of(page, "search").first).to_be_visible()  # however weak
+    page.locator("#query textarea").fill("mountains")  # and not asked
+    page.locator("#search_next").click()
+    expect(page).to_have_url(re.compile(r"q=a\+planet&from=6\d"), timeout=WAIT_MS)
+    page.locator("#search_previous").click()
+    expect(page).to_have_url(re.compile(r"q=a\+planet&from=12"), timeout=WAIT_MS)
+
+
+def test_what_a_link_holds_is_text(visit: Open, app_url: str) -> None:
+    page = visit()
+    page.goto(
+        f"{app_url}?tab=similar&id=%3Ca+href%3Dhttp%3A%2F%2Felsewhere%3Eclick%3C%2Fa%3E%3Cimg+src%3Dhttp%3A%2F%2Felsewhere%2Fx.png%3E"
+    )
+    toast = page.get_by_test_id("toast-text").first
+    expect(toast).to_contain_text("<a href=http://elsewhere>click</a>", timeout=WAIT_MS)
+    expect(toast.locator("a, img")).to_have_count(0)
+    page.goto(f"{app_url}?tab=search&q=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E&part=1:text:%3Cb%3Ebold%3C%2Fb%3E")
+    page.locator("#search_refine button").first.click()
+    expect(page.locator("#search_terms .shown")).to_have_text("<b>bold</b>", timeout=WAIT_MS)
+
+
+def test_quick_marks_all_count_and_the_focus_stays(visit: Open) -> None:
+    page = visit()
+    hits = search(page, "a dog")
+    expect(hits).to_have_count(12, timeout=WAIT_MS)
+    page.locator("#search_refine button").first.click()
+    for number in range(3):
+        act(hits.nth(number), 0)
+    chips = page.locator("#search_terms li")
+    expect(chips).to_have_count(3, timeout=WAIT_MS)
+    weight = chips.nth(1).locator("input")
+    weight.focus()
+    page.keyboard.press("ArrowUp")
+    expect(page).to_have_url(re.compile(r"part=1\.1%3Aitem"), timeout=WAIT_MS)
+    assert page.evaluate("document.activeElement.type") == "number"
+
+
+def test_the_map_shows_where_the_hits_lie(visit: Open) -> None:
+    page = visit()
+    expect(search(page, "a planet")).to_have_count(12, timeout=WAIT_MS)
+    page.locator("#overview button").first.click()
+    canvas = page.locator("#atlas canvas")
+    expect(canvas).to_be_visible(timeout=60_000)
+    expect(page.locator("#atlas .atlas-key")).to_be_visible(timeout=WAIT_MS)
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#atlas .atlas-card img")).to_be_visible(timeout=WAIT_MS)
+    page.keyboard.press("Enter")
+    expect(page.locator("#map_hit")).to_contain_text("subject", timeout=WAIT_MS)
+    page.locator("#map_hit_similar").click()
+    expect(page).to_have_url(re.compile("tab=similar&id="), timeout=WAIT_MS)
+    expect(hits_of(page, "similar")).to_have_count(12, timeout=WAIT_MS)

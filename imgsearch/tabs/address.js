@@ -7,14 +7,17 @@ const own = (link) => {
 };
 
 let current = own(location.search);
+let isFollowing = false; // a link, Back or Forward: what comes of it is no step of its own
 watch('value', () => {
   if (!props.value) return;
   const link = own(props.value);
-  if (link !== current) history.pushState(null, '', link);
+  if (link !== current) history[isFollowing ? 'replaceState' : 'pushState'](null, '', link);
   current = link;
+  isFollowing = false;
 });
 addEventListener('popstate', () => {
   current = own(location.search);
+  isFollowing = true;
   trigger('input', { link: location.search });
 });
 document.addEventListener('click', (event) => {
@@ -22,5 +25,6 @@ document.addEventListener('click', (event) => {
   if (tab) trigger('select', { tab: tab.id.replace(/_tab-button$/, '') });
 });
 if (props.keys.some((key) => new URLSearchParams(location.search).has(key))) {
+  isFollowing = true;
   trigger('submit', { link: location.search });
 }

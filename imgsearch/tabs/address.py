@@ -3,16 +3,13 @@
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import gradio as gr
 
-from imgsearch.tabs.asked import KEYS, TABS, Asked, Tab, Uploads, tab_of
+from imgsearch.tabs.asked import KEYS, TABS, Asked, Tab, Uploads, Wanted, tab_of
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded
-
-SCRIPT = Path(__file__).parent / "address.js"
+from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded, script
 
 
 class View(Protocol):
@@ -25,11 +22,15 @@ class View(Protocol):
 
     @property
     def restored(self) -> Sequence[Any]:
-        """The components that `restore` sets; the change of one of them is to bring the answer."""
+        """The components that `restore` sets."""
         ...
 
     def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> Mapping[Any, Any]:
         """What its components become for a state of the page."""
+        ...
+
+    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
+        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
         ...
 
 
@@ -41,7 +42,7 @@ class Address:
         self.component = gr.HTML(
             "",
             html_template="<span></span>",
-            js_on_load=SCRIPT.read_text("utf-8"),
+            js_on_load=script("address"),
             padding=False,
             apply_default_css=False,
             elem_id="address",
@@ -52,19 +53,31 @@ class Address:
 
     def connect(self, tabs: gr.Tabs, collections: Collections, views: Mapping[Tab, View]) -> None:
         """Have the page follow links, Back and Forward."""
-        self.component.select(_selected, [views[tab].link for tab in TABS], self.component, **QUIET)
+        links = [views[tab].link for tab in TABS]
+
+        def selected(describe: str, similar: str, search: str, collection: str, event: gr.EventData) -> str:
+            """The link to what a tab shows, which the visitor has opened by a click."""
+            tab = tab_of(str(event._data.get("tab", "")))
+            shown = dict(zip(TABS, (describe, similar, search), strict=True))[tab]
+            return shown or Asked(tab, collection=collections.named(collection)).to_link()
+
+        self.component.select(selected, [*links, collections.choice], self.component, **QUIET)
         self.follow(self.component.input, _of_event)
         self.follow(self.component.submit, _of_event)
 
-        def restore(wanted: tuple[str, float], uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-            asked = Asked.from_link(wanted[0])
-            choice = collections.named(asked.collection) or collections.default
+        def restore(wanted: Wanted, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+            if not wanted[1]:  # the page reports a change of a state when it first hears of it
+                return {self.component: gr.skip()}
+            asked = collections.canonical(Asked.from_link(wanted[0]))
+            choice = asked.collection or collections.default
             changes = {tabs: gr.Tabs(selected=asked.tab), self.component: asked.to_link(), collections.choice: choice}
             return {**changes, **views[asked.tab].restore(asked, uploads, request)}
 
         restored = (part for view in views.values() for part in view.restored)
         components = [tabs, self.component, collections.choice, *restored]
-        self.wanted.change(guarded(restore), [self.wanted, self.uploads], components, **HIDDEN)
+        event = self.wanted.change(guarded(restore), [self.wanted, self.uploads], components, **HIDDEN)
+        for tab in reversed(TABS):  # a description takes longest
+            event = views[tab].follow(event.then, self.wanted)
 
     def follow(self, trigger: Callable[..., Any], link: Callable[..., str | None], *inputs: Any) -> None:
         """Go, on `trigger`, to the link that `link` makes of the inputs; nowhere where that is None."""
@@ -79,10 +92,3 @@ class Address:
 
 def _of_event(event: gr.EventData) -> str:
     return str(event._data.get("link", ""))
-
-
-def _selected(describe: str, similar: str, search: str, event: gr.EventData) -> str:
-    """The link to what a tab shows, which the visitor has opened by a click."""
-    tab = str(event._data.get("tab", ""))
-    links = dict(zip(TABS, (describe, similar, search), strict=True))
-    return links[tab_of(tab)] or Asked(tab=tab_of(tab)).to_link()

@@ -10,6 +10,8 @@ from urllib.parse import parse_qs, urlencode
 from imgsearch.query import MAX_PARTS, Box, Part
 
 Tab = Literal["describe", "similar", "search"]
+Wanted = tuple[str, float]
+"""A link to follow, and when it was asked for; 0 for never."""
 TABS: tuple[Tab, ...] = ("describe", "similar", "search")
 NUM_HITS, MAX_HITS = 12, 50  # of a page: what is asked for at first, and at most
 KEYS = ("tab", "q", "id", "u", "box", "part", "where", "k", "from", "fold", "in")
@@ -40,11 +42,6 @@ class Asked:
     start: int = 0  # hits before the first one shown
     fold: bool = True
     collection: str = ""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is asked yet."""
-        return not (self.text.strip() or self.item or self.upload)
 
     @property
     def size(self) -> int:

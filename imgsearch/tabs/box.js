@@ -57,5 +57,9 @@ document.addEventListener('pointerup', (event) => {
   if (right - left < 0.02 || bottom - top < 0.02) draw(shown());
   else trigger('select', { box: [left, top, right, bottom].map((edge) => Math.round(1000 * edge) / 10).join(', ') });
 });
+document.addEventListener('pointercancel', () => {
+  start = null;
+  draw(shown());
+});
 addEventListener('resize', () => draw(shown()));
 watch('value', () => draw(shown()));

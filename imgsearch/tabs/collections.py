@@ -1,11 +1,13 @@
 """The collections that the page searches, and the choice among them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from imgsearch.engine import Engine
+from imgsearch.tabs.asked import Asked
 
 
 class Collections:
@@ -36,6 +38,10 @@ class Collections:
     def named(self, name: str) -> str:
         """What a link calls it: nothing, where it is the first one or there is none of that name."""
         return name if name in self._engines and name != self.default else ""
+
+    def canonical(self, asked: Asked) -> Asked:
+        """The question of a link as this page words it."""
+        return replace(asked, collection=self.named(asked.collection))
 
     @property
     def are_complete(self) -> bool:

@@ -1,7 +1,6 @@
 """Describe: a picture in; a sentence as it is written, tags as bars and the seconds out."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -12,7 +11,7 @@ from imgsearch.captioner import MAX_QUESTION, Detail
 from imgsearch.engine import Engine
 from imgsearch.query import MAX_TEXT
 from imgsearch.tabs.address import Address
-from imgsearch.tabs.asked import Asked, Uploads
+from imgsearch.tabs.asked import Asked, Uploads, Wanted
 from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.examples import Examples
 from imgsearch.tabs.handlers import CAPTIONS, QUIET, guarded
@@ -41,40 +40,42 @@ class DescribeTab:
             with gr.Column(scale=3, min_width=300):
                 answer = self._answer = Answer(collections.first, t)
         self.link = gr.State("")
-        self._go = gr.State(0.0)  # its change is the event of a link that was followed
-        self.restored = [picture, self.link, self._go, answer.column, answer.note]
-        inputs = [picture, *options]
+        self.restored = [picture, self.link, answer.column, answer.note]
+        inputs = self._inputs = [picture, *options]
         models.change(_offer, models, [*options, ask], **QUIET)
         answer.connect(picture.upload, inputs, api_name="describe")
         chosen = examples.connect(picture)
-        for trigger in (chosen, self._go.change, question.submit, ask.click, detail.change, language.change):
+        for trigger in (chosen, question.submit, ask.click, detail.change, language.change):
             answer.connect(trigger, inputs)
         for trigger in (picture.upload, chosen, picture.clear):
             states = [address.component, self.link, address.uploads]
-            trigger(_link, [picture, address.uploads], states, **QUIET)
+            trigger(self._link, [picture, address.uploads, collections.choice], states, **QUIET)
         picture.clear(answer.clear, None, [answer.column, answer.note], cancels=answer.events, **QUIET)
-        address.follow(answer.search.click, _search_link, answer.sentence)
+        address.follow(answer.search.click, self._search_link, answer.sentence, collections.choice)
 
     def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """What the components become for a state of the page."""
         path = self._pictures.asked(asked, self._collections, uploads, request)
-        changes = {self._picture: path, self.link: asked.to_link() if path else "", self._go: time.time()}
+        changes: dict[Any, Any] = {self._picture: path, self.link: asked.to_link() if path else ""}
         if path is None:
             column, note = self._answer.clear(request)
             changes |= {self._answer.column: column, self._answer.note: note}
         return changes
 
+    def _link(self, path: str | None, uploads: Uploads, collection: str) -> tuple[str, str, Uploads]:
+        token = ""
+        if path:
+            uploads, token = uploads.remember(path)
+        link = Asked("describe", upload=token, collection=self._collections.named(collection)).to_link()
+        return link, link if path else "", uploads
 
-def _link(path: str | None, uploads: Uploads) -> tuple[str, str, Uploads]:
-    token = ""
-    if path:
-        uploads, token = uploads.remember(path)
-    link = Asked("describe", upload=token).to_link()
-    return link, link if path else "", uploads
+    def _search_link(self, sentence: str | None, collection: str) -> str | None:
+        text = (sentence or "")[:MAX_TEXT]
+        return Asked("search", text=text, collection=self._collections.named(collection)).to_link() if text else None
 
-
-def _search_link(sentence: str | None) -> str | None:
-    return Asked("search", text=sentence[:MAX_TEXT]).to_link() if sentence else None
+    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
+        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
+        return self._answer.follow(trigger, self._inputs, wanted)
 
 
 def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
@@ -141,6 +142,27 @@ class Answer:
         event.failure(self.clear, None, [self.column, self.note], **QUIET)
         self.events.append(event)
 
+    def follow(self, trigger: Callable[..., Any], inputs: list[Any], wanted: gr.State) -> Any:
+        """Describe, on `trigger`, where the wanted link is one to this tab. Returns the event."""
+
+        def begin(image: str | None, wanted: Wanted, request: gr.Request) -> tuple[Any, Any]:
+            return self._begin(image, request) if _is_own(wanted) else (gr.skip(), gr.skip())
+
+        def describe(
+            image: str | None, detail: Detail, question: str | None, language: str, wanted: Wanted, request: gr.Request
+        ) -> Iterator[Any]:
+            if _is_own(wanted):
+                yield from self._describe_again(image, detail, question, language, request)
+            else:
+                yield (gr.skip(),) * len(self._outputs)
+
+        how = CAPTIONS | {"show_progress_on": self.note, "api_visibility": "private"}
+        began = trigger(begin, [inputs[0], wanted], [self.column, self._stop], **QUIET)
+        event = began.then(guarded(describe), [*inputs, wanted], self._outputs, **how)
+        event.failure(self.clear, None, [self.column, self.note], **QUIET)
+        self.events.append(event)
+        return event.then(self._end, None, self._stop, **QUIET)
+
     def clear(self, request: gr.Request) -> tuple[Any, Any]:
         """The answer as it was before any picture."""
         self._running.stop(request)
@@ -176,6 +198,10 @@ class Answer:
             yield (gr.skip(),) * len(self._outputs)
         else:
             yield from self._describe(image, detail, question, language, request)
+
+
+def _is_own(wanted: Wanted) -> bool:
+    return bool(wanted[1]) and Asked.from_link(wanted[0]).tab == "describe"
 
 
 class Running:

@@ -1,14 +1,10 @@
 // Example pictures as buttons, each with its name.
 const render = () => {
   const items = (props.value?.pictures || []).map((picture, number) => {
-    const image = Object.assign(document.createElement('img'), { src: picture.src, alt: '' });
-    const button = Object.assign(document.createElement('button'), { type: 'button', title: picture.name });
-    button.setAttribute('aria-label', picture.name);
-    button.append(image);
+    const named = { type: 'button', title: picture.name, 'aria-label': picture.name };
+    const button = make('button', named, make('img', { src: picture.src, alt: '' }));
     button.addEventListener('click', () => trigger('select', { number }));
-    const item = document.createElement('li');
-    item.append(button);
-    return item;
+    return make('li', {}, button);
   });
   element.querySelector('.label').textContent = props.value?.title || '';
   element.querySelector('.examples').replaceChildren(...items);

@@ -10,7 +10,7 @@ import gradio as gr
 
 from imgsearch.config import ROOT
 from imgsearch.images import open_rgb, to_webp
-from imgsearch.tabs.handlers import QUIET
+from imgsearch.tabs.handlers import QUIET, script
 from imgsearch.tabs.languages import CODES, language_of, word
 from imgsearch.tabs.refinement import data_url
 
@@ -22,7 +22,6 @@ EXAMPLES = (
     "wallpapers/mountain_path.jpg",
 )
 SIDE = 116  # pixels, shown at half of it
-SCRIPT = Path(__file__).parent / "examples.js"
 
 
 class Examples:
@@ -33,7 +32,7 @@ class Examples:
         self._view = gr.HTML(
             {},
             html_template='<p class="label"></p><ul class="examples"></ul>',
-            js_on_load=SCRIPT.read_text("utf-8"),
+            js_on_load=script("elements", "examples"),
             padding=False,
             apply_default_css=False,
             elem_id=f"{name}_examples",

@@ -1,10 +1,12 @@
 """How a tab's functions are called: their queue, and their errors as messages."""
 
 import functools
+import html
 import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,6 +23,13 @@ CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 1
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # The same in the queue: outside of it, a state's change event does not reach the page.
 HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
+# Every one counts, and none reads a state that another is about to change.
+EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1, "trigger_mode": "multiple"}
+
+
+def script(*names: str) -> str:
+    """The scripts of those names, one after the other."""
+    return "".join(Path(__file__).with_name(f"{name}.js").read_text("utf-8") for name in names)
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +56,8 @@ def _shown(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
     except gr.Error:
         raise
     except ImgsearchError as error:
-        raise gr.Error(translated(str(error), request), print_exception=False) from None
+        message = html.escape(translated(str(error), request), quote=False)  # the page shows it as HTML
+        raise gr.Error(message, print_exception=False) from None
     except Exception:
         log.exception("%s failed", name)
         raise gr.Error(word("failed", request), print_exception=False) from None

@@ -7,7 +7,7 @@ import gradio as gr
 
 from imgsearch.records import Item
 from imgsearch.tabs.words import EXAMPLES, LANGUAGES, MESSAGES, WORDS
-from imgsearch.tongues import language_of_query, understands
+from imgsearch.tongues import understands
 
 CODES = tuple(LANGUAGES)
 
@@ -56,12 +56,8 @@ def translated(message: str, request: gr.Request | None) -> str:
     return _filled(message, column) if column else message
 
 
-def foreign_notice(model_id: str, query: str, request: gr.Request | None) -> str:
-    """What to say of a query in a language that the encoder does not understand; "" where there is nothing to say."""
-    understood = understands(model_id)
-    language = language_of_query(query) if understood else ""
-    if understood is None or language in ("", *understood):
-        return ""
+def foreign_notice(language: str, request: gr.Request | None) -> str:
+    """What to say of a query in a language that the encoder does not understand."""
     return word("foreign_query", request).format(word(f"language_{language}", request))
 
 

@@ -13,7 +13,8 @@ from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import HIDDEN, guarded
 from imgsearch.tabs.languages import caption_of
 from imgsearch.tabs.picked import Picked, Pictures
-from imgsearch.tabs.results import Results, Shown
+from imgsearch.tabs.results import Results
+from imgsearch.tabs.shown import Shown
 
 NUM_COLUMNS = 4  # that colour the map
 MAX_VALUES = 100  # of a column that does: with more of them it tells nothing
@@ -60,7 +61,7 @@ class Overview:
     def _mark(self, is_open: bool, collection: str, shown: Shown | None) -> Any:
         if not is_open:
             return gr.skip()
-        if shown is None:
+        if shown is None or shown.asked.collection != self._collections.named(collection):
             return self._view.marks(None, [])
         try:
             atlas = self._collections[collection].finder.atlas

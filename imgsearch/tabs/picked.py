@@ -10,12 +10,13 @@ from typing import Any
 
 import gradio as gr
 
+from imgsearch.errors import ImgsearchError
 from imgsearch.records import Item
 from imgsearch.tabs.address import Address
 from imgsearch.tabs.asked import Asked, Uploads
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import QUIET, SEARCHES, guarded
-from imgsearch.tabs.languages import word
+from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded
+from imgsearch.tabs.languages import translated, word
 
 
 class Pictures:
@@ -28,13 +29,19 @@ class Pictures:
         """The path of a file with these bytes."""
         path = Path(self._folder.name) / f"{hashlib.sha256(webp).hexdigest()}.webp"
         if not path.exists():
-            path.write_bytes(webp)
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
+                part.write(webp)
+            Path(part.name).replace(path)  # another visitor may ask for it in this moment
         return str(path)
 
     def asked(self, asked: Asked, collections: Collections, uploads: Uploads, request: gr.Request) -> str | None:
         """The picture that a link asks with; a message where it is an upload that is not here any more."""
         if asked.item:
-            return self.file(collections[asked.collection].large_picture(asked.item))
+            try:
+                return self.file(collections[asked.collection].large_picture(asked.item))
+            except ImgsearchError as error:
+                gr.Warning(html.escape(translated(str(error), request), quote=False))
+                return None
         path = uploads.path(asked.upload) if asked.upload else None
         if asked.upload and not path:
             gr.Warning(word("not_here_any_more", request))
@@ -67,7 +74,7 @@ class Picked:
     ) -> None:
         """Show, on `trigger`, the item that `pick` gives of the event and inputs: its collection, id and score."""
         outputs = [self.row, self._large, self._data, self._picked]
-        how = SEARCHES | {"api_visibility": "private", "show_progress": "hidden", "scroll_to_output": True}
+        how = HIDDEN | {"scroll_to_output": True}
 
         @functools.wraps(pick)  # keeps the signature, by which Gradio passes requests and events
         def show(*values: Any) -> tuple[Any, ...]:

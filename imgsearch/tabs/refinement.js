@@ -1,11 +1,4 @@
 // The parts of a query beside its main one, as chips with a sign, a weight and a way to take them out.
-const make = (tag, attributes, ...children) => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-};
-
 const chip = (term, number, words) => {
   const say = (weight) => trigger('edit', { number, weight });
   const sign = make('button', { type: 'button', 'aria-label': `${term.weight > 0 ? words.more : words.less}: ${term.shown}` },
@@ -23,7 +16,7 @@ const chip = (term, number, words) => {
 
 const render = () => {
   const { terms = [], words = {} } = props.value || {};
-  element.querySelector('.terms').replaceChildren(...terms.map((term, number) => chip(term, number, words)));
+  refill(element.querySelector('.terms'), ...terms.map((term, number) => chip(term, number, words)));
 };
 
 watch('value', render);

@@ -1,7 +1,6 @@
 """What refines a query: parts that are wanted or not, filters, and whether near-duplicates are folded."""
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -10,11 +9,11 @@ from imgsearch.errors import ImgsearchError
 from imgsearch.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT
 from imgsearch.tabs.asked import MAX_HITS, NUM_HITS, Asked, Term, Uploads
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded
+from imgsearch.tabs.handlers import EDITS, QUIET, guarded, script
 from imgsearch.tabs.languages import caption_of, word
 from imgsearch.tabs.upload import draw_upload
 
-SCRIPT = Path(__file__).parent / "refinement.js"
+SHOW_SCORES = "(on) => document.body.classList.toggle('numbers', on)"
 NUM_VALUES = 30  # of a column, that are offered as filters
 Terms = tuple[Term, ...]
 
@@ -40,14 +39,15 @@ class Refinement:
         self._collections = collections
         self.k = NumHits(1, MAX_HITS, NUM_HITS, step=1, precision=0, label=t("num_hits"), elem_id=f"{name}_k")
         self.terms = gr.State(())
-        self._edited = gr.State(0)  # its change is the event of an edit by the visitor
+        self.edits = gr.State(0)  # its change is the event of an edit by the visitor
         self._filters = gr.State([])  # as they were set last
         with gr.Accordion(t("refine"), open=False, elem_id=f"{name}_refine") as self._accordion:
             self._view = gr.HTML(
                 {},
                 html_template='<ul class="terms"></ul>',
-                js_on_load=SCRIPT.read_text("utf-8"),
+                js_on_load=script("elements", "refinement"),
                 padding=False,
+                apply_default_css=False,
                 elem_id=f"{name}_terms",
             )
             text = gr.Textbox(label=t("add_part"), max_lines=2, elem_id=f"{name}_part")
@@ -65,20 +65,30 @@ class Refinement:
                 elem_id=f"{name}_where",
             )
             self.fold = gr.Checkbox(True, label=t("fold_copies"), elem_id=f"{name}_fold")
+            scores = gr.Checkbox(False, label=t("show_scores"), elem_id=f"{name}_numbers")
+        scores.change(None, scores, None, js=SHOW_SCORES, **QUIET)
         self.restored = [self.k, self.terms, self._view, self.where, self._filters, self.fold]
         self.inputs = [self.k, collections.choice, self.where, self.fold, self.terms, uploads]
-        self.changes = [self.k.input, self._edited.change, self.fold.input, *collections.choices]
-        self._state = state = [self.terms, self._edited, collections.choice, uploads]
-        self._outputs = edited = [self.terms, self._view, self._edited]
-        more.click(guarded(self._add_text(1.0)), [text, *state], [text, *edited], **HIDDEN)
-        text.submit(guarded(self._add_text(1.0)), [text, *state], [text, *edited], **HIDDEN)
-        less.click(guarded(self._add_text(-1.0)), [text, *state], [text, *edited], **HIDDEN)
-        picture.upload(guarded(self._add_picture), [picture, *state], [picture, uploads, *edited], **HIDDEN)
-        self._view.edit(guarded(self._weigh), state, edited, **HIDDEN)
-        self._view.delete(guarded(self._remove), state, edited, **HIDDEN)
+        self.changes = [self.k.input, self.fold.input]
+        self._state = [self.terms, self.edits, collections.choice, uploads]
+        self._outputs = [self.terms, self._view, self.edits]
+        self._connect(text, more, less, picture, uploads)
+
+    def _connect(
+        self, text: gr.Textbox, more: gr.Button, less: gr.Button, picture: gr.Image, uploads: gr.State
+    ) -> None:
+        state, edited, choice = self._state, self._outputs, self._collections.choice
+        more.click(guarded(self._add_text(1.0)), [text, *state], [text, *edited], **EDITS)
+        text.submit(guarded(self._add_text(1.0)), [text, *state], [text, *edited], **EDITS)
+        less.click(guarded(self._add_text(-1.0)), [text, *state], [text, *edited], **EDITS)
+        picture.upload(guarded(self._add_picture), [picture, *state], [picture, uploads, *edited], **EDITS)
+        self._view.edit(guarded(self._weigh), state, edited, **EDITS)
+        self._view.delete(guarded(self._remove), state, edited, **EDITS)
+        for chosen in self._collections.choices:
+            chosen(guarded(self._without_items), state, edited, **EDITS)
         # Not its input event, which a value that is typed does not bring about.
-        self.where.change(_filtered, [self.where, self._filters, self._edited], [self._filters, self._edited], **HIDDEN)
-        self._accordion.expand(self._offer, [collections.choice, self.where], self.where, **QUIET)
+        self.where.change(_filtered, [self.where, self._filters, self.edits], [self._filters, self.edits], **EDITS)
+        self._accordion.expand(self._offer, [choice, self.where], self.where, **QUIET)
 
     def connect(self, hits: gr.HTML, shown: gr.State) -> None:
         """Have + and - on a hit make it a part."""
@@ -92,13 +102,13 @@ class Refinement:
             event: gr.EventData,
             request: gr.Request,
         ) -> tuple[Any, ...]:
-            hit = shown.hit(event._data.get("number")) if shown else None
-            if not hit:
+            hit = shown.hit(event) if shown else None
+            if not hit or shown.asked.collection != self._collections.named(collection):
                 raise gr.Error(word("no_such_hit", request), print_exception=False)
             term = Term("item", hit.item.id, 1.0 if event._data.get("liked") else -1.0)
             return self._added(term, terms, edits, collection, uploads, request)
 
-        hits.like(guarded(like), [shown, *self._state], self._outputs, **HIDDEN)
+        hits.like(guarded(like), [shown, *self._state], self._outputs, **EDITS)
 
     def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """What the components become for a state of the page."""
@@ -166,6 +176,13 @@ class Refinement:
         number = event._data.get("number")
         if _is_in(number, terms):
             terms = (*terms[:number], *terms[number + 1 :])
+        return self._changed(terms, edits, collection, uploads, request)
+
+    def _without_items(
+        self, terms: Terms, edits: int, collection: str, uploads: Uploads, request: gr.Request
+    ) -> tuple[Terms, Any, int]:
+        """In another collection an id names another item, or none."""
+        terms = tuple(term for term in terms if term.kind != "item")
         return self._changed(terms, edits, collection, uploads, request)
 
     def _shown(self, terms: Terms, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:

@@ -1,27 +1,23 @@
 """The hits of a query, as both search tabs show them: judged cards, pages of them, and what became of the query."""
 
-import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from imgsearch.filters import Condition
 from imgsearch.query import Part
-from imgsearch.records import Answer, Hit
 from imgsearch.tabs.address import Address
-from imgsearch.tabs.asked import Asked, Tab
+from imgsearch.tabs.asked import Asked, Tab, Uploads, Wanted, parts_of
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import QUIET, SEARCHES, guarded
+from imgsearch.tabs.handlers import QUIET, SEARCHES, guarded, script
 from imgsearch.tabs.insight import histogram
-from imgsearch.tabs.languages import caption_of, num_copies, num_pictures, number, word
+from imgsearch.tabs.languages import word
 from imgsearch.tabs.picked import Picked, Pictures
-from imgsearch.tabs.refinement import data_url
+from imgsearch.tabs.shown import Shown, as_csv, as_json, cards, note
 
-SCRIPT = Path(__file__).parent / "hits.js"
 SAVE = """(text, name) => {
   const link = document.createElement('a');
   link.download = name;
@@ -29,43 +25,28 @@ SAVE = """(text, name) => {
   link.click();
   URL.revokeObjectURL(link.href);
 }"""
-WORDS = {
-    "more": "more_like",
-    "less": "less_like",
-    "similar": "similar_to_this",
-    "describe": "describe_this",
-    "weaker": "weaker_below",
-    "nearest": "nearest_anyway",
-}
-
-
-@dataclass(frozen=True, eq=False)  # told apart by identity: a state's change is seen by its hash
-class Shown:
-    """What a tab shows: the question, and the answer without its thumbnails."""
-
-    asked: Asked
-    answer: Answer
-
-    def hit(self, number: Any) -> Hit | None:
-        """The hit that an event of the page names."""
-        hits = self.answer.hits
-        return hits[number] if isinstance(number, int) and 0 <= number < len(hits) else None
+Main = Callable[[Asked, Uploads, gr.Request], list[Part]]
 
 
 class Results:
     """The components; `show` fills them."""
 
-    def __init__(self, collections: Collections, pictures: Pictures, address: Address, name: Tab, t: gr.I18n) -> None:
-        """Draw them in the current layout: hidden until there are hits, but for a hint."""
-        self._collections, self._address, self._name, self._t = collections, address, name, t
+    def __init__(
+        self, collections: Collections, pictures: Pictures, address: Address, name: Tab, t: gr.I18n, main: Main
+    ) -> None:
+        """Draw them in the current layout: hidden until there are hits, but for a hint.
+
+        `main` gives the parts of a question beside its terms.
+        """
+        self._collections, self._address, self._name, self._t, self._main = collections, address, name, t, main
         self.shown = gr.State(None)
         self.link = gr.State("")
         self.picked = Picked(collections, pictures, address, name, t)
-        self._note = gr.Markdown(t(f"{name}_hint"), elem_classes="note", elem_id=f"{name}_note")
+        self._note = gr.HTML(t(f"{name}_hint"), elem_classes="note", elem_id=f"{name}_note", padding=False)
         self.hits = gr.HTML(
             {},
             html_template='<div class="hits"></div>',
-            js_on_load=SCRIPT.read_text("utf-8"),
+            js_on_load=script("elements", "hits"),
             padding=False,
             apply_default_css=False,
             elem_id=f"{name}_hits",
@@ -73,15 +54,9 @@ class Results:
         with gr.Row(visible=False, elem_classes="buttons", elem_id=f"{name}_pages") as self._pages:
             self._previous = gr.Button(t("previous_page"), size="sm", elem_id=f"{name}_previous")
             self._next = gr.Button(t("next_page"), size="sm", elem_id=f"{name}_next")
-        with gr.Accordion(t("scores_title"), open=False, visible=False, elem_id=f"{name}_insight") as self._insight:
-            self._scores = gr.HTML(padding=False)
-            with gr.Row(elem_classes="buttons"):
-                csv = gr.Button(t("export_csv"), size="sm", elem_id=f"{name}_csv")
-                jsn = gr.Button(t("export_json"), size="sm", elem_id=f"{name}_json")
+        self._draw_insight()
         self._json = gr.JSON(visible=False)  # for the API
-        self._start, self._starts = gr.State(0), gr.State([0])  # of this page, and of all up to it
-        self._go = gr.State(0.0)  # its change is the event of a link that was followed
-        self.restored = [self._start, self._starts, self._go]
+        self._starts = gr.State([0])  # of the pages up to this one
         self.outputs = [
             self._json,
             self._note,
@@ -92,11 +67,20 @@ class Results:
             self.link,
             address.uploads,
         ]
-        text, file = gr.Textbox(visible=False), gr.Textbox(visible=False)
-        for button, make in ((csv, _as_csv), (jsn, _as_json)):
-            button.click(make, self.shown, [text, file], **QUIET).then(None, [text, file], None, js=SAVE, **QUIET)
         self.picked.connect(self.hits.select, _pick, self.shown)
         address.follow(self.hits.submit, _hand_over, self.shown)
+
+    def _draw_insight(self) -> None:
+        """Draw what tells more of an answer: its histogram, and the hits as a file."""
+        name, t = self._name, self._t
+        with gr.Accordion(t("scores_title"), open=False, visible=False, elem_id=f"{name}_insight") as self._insight:
+            self._scores = gr.HTML(padding=False)
+            with gr.Row(elem_classes="buttons"):
+                csv = gr.Button(t("export_csv"), size="sm", elem_id=f"{name}_csv")
+                jsn = gr.Button(t("export_json"), size="sm", elem_id=f"{name}_json")
+        text, file = gr.Textbox(visible=False), gr.Textbox(visible=False)
+        for button, make in ((csv, as_csv), (jsn, as_json)):
+            button.click(make, self.shown, [text, file], **QUIET).then(None, [text, file], None, js=SAVE, **QUIET)
 
     def connect(
         self,
@@ -104,74 +88,82 @@ class Results:
         inputs: list[Any],
         *triggers: Callable[..., Any],
         is_asked: bool = False,
+        edits: int | gr.State = 1,
         api_name: str = "",
     ) -> None:
-        """Run `ask`, which returns what `show` or `clear` do, on each trigger.
+        """Run `ask`, which returns what `ask` below does, on each trigger.
 
-        The last two of its inputs are the start of the page, and whether a visitor asks: then a query is a must.
+        The last two of its inputs are whether a query is a must, and a number that is 0 where nothing happened yet.
         """
         how = SEARCHES | ({"api_name": api_name} if api_name else {"api_visibility": "private"})
         for trigger in triggers:
-            states = [gr.State(0), gr.State(is_asked)]
+            states = [gr.State(is_asked), edits if isinstance(edits, gr.State) else gr.State(edits)]
             event = trigger(guarded(ask), [*inputs, *states], self.outputs, show_progress_on=self._note, **how)
             self._reveal(event)
 
-    def turn(self, ask: Callable[..., Any], inputs: list[Any]) -> None:
-        """Run it for the next and the previous page, and for the page of a link."""
-        how = SEARCHES | {"api_visibility": "private", "show_progress_on": self._note}
-        states = [self._start, gr.State(False)]
-        for button, start in ((self._next, _forth), (self._previous, _back)):
-            turned = button.click(start, [self.shown, self._starts], [self._start, self._starts], **QUIET)
-            self._reveal(turned.then(guarded(ask), [*inputs, *states], self.outputs, scroll_to_output=True, **how))
-        self._reveal(self._go.change(guarded(ask), [*inputs, *states], self.outputs, **how))
+    def turn(self) -> None:
+        """Let the buttons turn the pages of the answer shown."""
+        how = SEARCHES | {"api_visibility": "private", "show_progress_on": self._note, "scroll_to_output": True}
+        inputs, outputs = [self.shown, self._starts, self._address.uploads], [*self.outputs, self._starts]
+        for button, turned in ((self._next, _forth), (self._previous, _back)):
 
-    def restore(self, asked: Asked) -> dict[Any, Any]:
-        """What starts the answer to a link."""
-        starts = [0, asked.start] if asked.start else [0]
-        return {self._start: asked.start, self._starts: starts, self._go: time.time()}
+            def turn(
+                shown: Shown, starts: list[int], uploads: Uploads, request: gr.Request, turned: Any = turned
+            ) -> tuple[Any, ...]:
+                starts = turned(shown, starts)
+                return *self.ask(replace(shown.asked, start=starts[-1]), uploads, request), starts
+
+            self._reveal(button.click(guarded(turn), inputs, outputs, **how))
+
+    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
+        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
+
+        def follow(wanted: Wanted, uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
+            asked = self._collections.canonical(Asked.from_link(wanted[0]))
+            if not wanted[1] or asked.tab != self._name:
+                return (gr.skip(),) * (len(self.outputs) + 1)
+            return *self.ask(asked, uploads, request), [0, asked.start] if asked.start else [0]
+
+        how = SEARCHES | {"api_visibility": "private", "show_progress_on": self._note}
+        outputs = [*self.outputs, self._starts]
+        event = trigger(guarded(follow), [wanted, self._address.uploads], outputs, **how)
+        self._reveal(event)
+        return event
 
     def _reveal(self, event: Any) -> None:
         """After an answer, show what belongs to it and nothing else."""
         outputs = [self._pages, self._previous, self._next, self._insight, self.picked.row, self._starts]
         event.success(_reveal, [self.shown, self._starts], outputs, **QUIET)
 
-    def show(self, asked: Asked, parts: Sequence[Part], uploads: Any, request: gr.Request) -> tuple[Any, ...]:
-        """Ask the engine; what `outputs` become."""
+    def ask(self, asked: Asked, uploads: Uploads, request: gr.Request, *, is_asked: bool = False) -> tuple[Any, ...]:
+        """What `outputs` become for a question; as before the first one where there is none, unless it is a must."""
+        others = parts_of(asked.terms, uploads)
+        if len(others) < len(asked.terms):
+            gr.Warning(word("not_here_any_more", request))
+        parts = [*self._main(asked, uploads, request), *others]
+        if not parts and not is_asked:
+            return None, self._t(f"{self._name}_hint"), {}, asked.to_link(), "", None, "", uploads
+        return self._show(asked, parts or [Part()], uploads, request)
+
+    def _show(self, asked: Asked, parts: list[Part], uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
         engine = self._collections[asked.collection]
         conditions = [Condition.parse(text) for text in asked.where]
         answer = engine.find(parts, asked.size, start=asked.start, conditions=conditions, fold=asked.fold)
         begin = time.perf_counter()
-        cards = [self._card(hit, answer, engine.thumbnail(hit.item), request) for hit in answer.hits]
+        thumbnails = [engine.thumbnail(hit.item) for hit in answer.hits]
         seconds = time.perf_counter() - begin
         stages = {**answer.stages, "thumbnails": seconds}
         answer = replace(answer, stages=stages, seconds=answer.seconds + seconds)
         link = asked.to_link()
-        words = {name: word(key, request) for name, key in WORDS.items()}
-        hits = {"hits": cards, "words": words, "folded": not answer.has_match}
+        hits = cards(answer, thumbnails, request)
         bare = [replace(hit, item=replace(hit.item, thumbnail=b"")) for hit in answer.hits]
         shown = Shown(asked, replace(answer, hits=bare))
         scores = histogram(answer, request)
-        return answer.to_json(), _note(answer, asked, request), hits, link, scores, shown, link, uploads
-
-    def clear(self, asked: Asked, uploads: Any) -> tuple[Any, ...]:
-        """`outputs` as they were before the first query."""
-        return None, self._t(f"{self._name}_hint"), {}, asked.to_link(), "", None, "", uploads
-
-    def _card(self, hit: Hit, answer: Answer, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
-        copies = len(hit.near_duplicates)
-        return {
-            "src": data_url(thumbnail),
-            "caption": caption_of(hit.item, request),
-            "word": word(hit.strength, request) if hit.strength else "",
-            "strength": hit.strength or "",
-            "share": _share(hit.score, answer.bounds),
-            "score": number(hit.score, request, 2),
-            "copies": f"+ {num_copies(copies, request)}" if copies else "",
-        }
+        return answer.to_json(), note(answer, asked, request), hits, link, scores, shown, link, uploads
 
 
 def _pick(shown: Shown | None, event: gr.EventData, request: gr.Request) -> tuple[str, str, float | None]:
-    hit = shown.hit(event._data.get("number")) if shown else None
+    hit = shown.hit(event) if shown else None
     if not shown or not hit:
         raise gr.Error(word("no_such_hit", request), print_exception=False)
     return shown.asked.collection, hit.item.id, hit.score
@@ -179,21 +171,19 @@ def _pick(shown: Shown | None, event: gr.EventData, request: gr.Request) -> tupl
 
 def _hand_over(shown: Shown | None, event: gr.EventData) -> str | None:
     """The link to "similar to this" or "describe this"."""
-    hit = shown.hit(event._data.get("number")) if shown else None
+    hit = shown.hit(event) if shown else None
     tab = event._data.get("tab")
     if not shown or not hit or tab not in ("similar", "describe"):
         return None
     return Asked(tab, item=hit.item.id, collection=shown.asked.collection).to_link()
 
 
-def _forth(shown: Shown, starts: list[int]) -> tuple[int, list[int]]:
-    start = shown.answer.following or 0
-    return start, [*starts, start]
+def _forth(shown: Shown, starts: list[int]) -> list[int]:
+    return [*starts, shown.answer.following or 0]
 
 
-def _back(shown: Shown, starts: list[int]) -> tuple[int, list[int]]:
-    starts = starts[:-1] or [0]
-    return starts[-1], starts
+def _back(shown: Shown, starts: list[int]) -> list[int]:
+    return starts[:-1] or [0]
 
 
 def _reveal(shown: Shown | None, starts: list[int]) -> tuple[Any, ...]:
@@ -208,39 +198,3 @@ def _reveal(shown: Shown | None, starts: list[int]) -> tuple[Any, ...]:
         gr.Row(visible=False),
         starts if is_later else [0],
     )
-
-
-def _note(answer: Answer, asked: Asked, request: gr.Request) -> str:
-    """The line above the hits."""
-    lines = []
-    if answer.language:
-        lines.append(word("foreign_query", request).format(word(f"language_{answer.language}", request)))
-    if not answer.hits:
-        lines.append(word("no_hits_filtered" if asked.where else "no_more_hits", request))
-    elif not answer.has_match and not answer.start:
-        lines.append(word("nothing_matches", request))
-    stages = ", ".join(
-        f"{word(f'stage_{name}', request)} {number(seconds, request, 3)}" for name, seconds in answer.stages.items()
-    )
-    count = num_pictures(len(answer.hits), request)
-    if answer.start:
-        count = word("page_of", request).format(answer.start + 1, answer.hits[-1].rank) if answer.hits else count
-    lines.append(f"{count} · {number(answer.seconds, request, 2)} s ({stages})")
-    if answer.cut:
-        lines.append(word("query_cut", request).format(answer.cut))
-    return "  \n".join(lines)
-
-
-def _share(score: float, bounds: tuple[float, float] | None) -> int:
-    """Percent of its bar that a score fills: a third where a hit becomes fair, two thirds where it becomes strong."""
-    if bounds is None or bounds[1] <= bounds[0]:
-        return 0
-    return round(min(max((score - bounds[0]) / (bounds[1] - bounds[0]) / 3 + 1 / 3, 0.03), 1) * 100)
-
-
-def _as_csv(shown: Shown | None) -> tuple[str, str]:
-    return (shown.answer.to_csv() if shown else ""), "imgsearch.csv"
-
-
-def _as_json(shown: Shown | None) -> tuple[str, str]:
-    return json.dumps(shown.answer.to_json() if shown else {}, indent=2, ensure_ascii=False), "imgsearch.json"

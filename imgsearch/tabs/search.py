@@ -1,5 +1,6 @@
 """Search by text: words in, the pictures that fit them out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -7,7 +8,7 @@ import gradio as gr
 from imgsearch.models import STARTER_ID
 from imgsearch.query import Part
 from imgsearch.tabs.address import Address
-from imgsearch.tabs.asked import Asked, Uploads, parts_of
+from imgsearch.tabs.asked import Asked, Uploads
 from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import QUIET
 from imgsearch.tabs.languages import example_queries
@@ -40,22 +41,26 @@ class SearchTab:
                 )
                 refinement = self._refinement = Refinement(collections, address.uploads, "search", t)
             with gr.Column(scale=5, min_width=300):
-                results = self.results = Results(collections, pictures, address, "search", t)
-        self.results, self.link = results, results.link
-        self.restored = [self._query, *refinement.restored, *results.restored]
+                results = self.results = Results(collections, pictures, address, "search", t, _main)
+        self.link = results.link
+        self.restored = [self._query, *refinement.restored]
         inputs = [self._query, *refinement.inputs]
         chosen = examples.click(lambda sample: sample[0], examples, self._query, **QUIET)
         results.connect(self._search, inputs, self._query.submit, is_asked=True, api_name="search")
         results.connect(self._search, inputs, go.click, is_asked=True)
         results.connect(self._search, inputs, chosen.then, *refinement.changes)
-        results.turn(self._search, inputs)
+        results.connect(self._search, inputs, refinement.edits.change, edits=refinement.edits)
+        results.turn()
         refinement.connect(results.hits, results.shown)
         models.change(self._adapt, models, [self._query, examples], **QUIET)
 
     def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """What the components become for a state of the page."""
-        changes = self._refinement.restore(asked, uploads, request)
-        return {self._query: asked.text, **changes, **self.results.restore(asked)}
+        return {self._query: asked.text, **self._refinement.restore(asked, uploads, request)}
+
+    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
+        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
+        return self.results.follow(trigger, wanted)
 
     def _search(
         self,
@@ -66,30 +71,32 @@ class SearchTab:
         fold: bool,
         terms: Terms,
         uploads: Uploads,
-        start: int,
         is_asked: bool,
+        edits: int,
         request: gr.Request,
     ) -> tuple[Any, ...]:
+        if not edits:
+            return (gr.skip(),) * len(self.results.outputs)
         asked = Asked(
             "search",
             text=text or "",
             terms=tuple(terms),
-            where=tuple(where or ()),
+            where=tuple(map(str, where or ())),
             k=k,
-            start=start,
             fold=fold,
             collection=self._collections.named(collection),
         )
-        main = [Part(text=asked.text)] if asked.text.strip() or not terms else []
-        if not main and not terms and not is_asked:
-            return self.results.clear(asked, uploads)
-        return self.results.show(asked, [*main, *parts_of(terms, uploads)], uploads, request)
+        return self.results.ask(asked, uploads, request, is_asked=is_asked)
 
     def _adapt(self, models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, Any]:
         info = _info(models[0])
         placeholder = "query_placeholder_many" if info == "query_info_many" else "query_placeholder"
         query = gr.Textbox(info=self._t(info), placeholder=self._t(placeholder))
         return query, gr.Dataset(samples=_samples(models[0], request))
+
+
+def _main(asked: Asked, uploads: Uploads, request: gr.Request) -> list[Part]:
+    return [Part(text=asked.text)] if asked.text.strip() else []
 
 
 def _samples(encoder: str, request: gr.Request | None) -> list[list[str]]:

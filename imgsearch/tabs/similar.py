@@ -1,23 +1,23 @@
 """Find similar: a picture in, whole or a part of it; the most similar ones of the collection out."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from imgsearch.query import Box, Part
 from imgsearch.tabs.address import Address
-from imgsearch.tabs.asked import Asked, Uploads, parts_of, read_box
+from imgsearch.tabs.asked import Asked, Uploads, read_box
 from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.examples import Examples
-from imgsearch.tabs.handlers import HIDDEN, QUIET
+from imgsearch.tabs.handlers import HIDDEN, QUIET, script
 from imgsearch.tabs.languages import word
 from imgsearch.tabs.picked import Pictures
 from imgsearch.tabs.refinement import Refinement, Terms
 from imgsearch.tabs.results import Results
 from imgsearch.tabs.upload import draw_upload, picture_path
 
-SCRIPT = Path(__file__).parent / "box.js"
+NO_ITEM = ("", "")  # an upload
 
 
 class SimilarTab:
@@ -32,23 +32,24 @@ class SimilarTab:
             with gr.Column(scale=2, min_width=300):
                 self._picture = draw_upload("similar", t)
                 examples = Examples(models, "similar_picture")
-                self._item = gr.State("")  # whose picture it is; "" for an upload
+                self._item = gr.State(NO_ITEM)  # whose picture it is: a collection and an id
                 self._box = gr.Textbox("", label=t("box_label"), info=t("box_info"), elem_id="similar_box")
                 drawn = self._draw_box()
                 refinement = self._refinement = Refinement(collections, address.uploads, "similar", t)
             with gr.Column(scale=5, min_width=300):
-                results = self.results = Results(collections, pictures, address, "similar", t)
-        self.results, self.link = results, results.link
-        self.restored = [self._picture, self._item, self._box, *refinement.restored, *results.restored]
+                results = self.results = Results(collections, pictures, address, "similar", t, _main)
+        self.link = results.link
+        self.restored = [self._picture, self._item, self._box, *refinement.restored]
         k, choice, *others = refinement.inputs
         inputs = [self._picture, k, choice, self._box, *others, self._item]
         triggers = [self._picture.upload, self._picture.clear, examples.connect(self._picture)]
-        anew = [trigger(lambda: ("", ""), None, [self._item, self._box], **QUIET) for trigger in triggers]
+        anew = [trigger(lambda: (NO_ITEM, ""), None, [self._item, self._box], **QUIET) for trigger in triggers]
         dragged = drawn.select(_dragged, None, self._box, **HIDDEN)
         again: list[Any] = [*(event.then for event in anew), dragged.then, self._box.submit]
         results.connect(self._similar, inputs, gr.Button(visible=False).click, is_asked=True, api_name="similar")
         results.connect(self._similar, inputs, *again, *refinement.changes)
-        results.turn(self._similar, inputs)
+        results.connect(self._similar, inputs, refinement.edits.change, edits=refinement.edits)
+        results.turn()
         refinement.connect(results.hits, results.shown)
 
     def _draw_box(self) -> gr.HTML:
@@ -56,7 +57,7 @@ class SimilarTab:
         drawn = gr.HTML(
             "",
             html_template="<span></span>",
-            js_on_load=SCRIPT.read_text("utf-8"),
+            js_on_load=script("box"),
             padding=False,
             apply_default_css=False,
             elem_id="similar_drawn",
@@ -68,8 +69,13 @@ class SimilarTab:
     def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """What the components become for a state of the page."""
         path = self._pictures.asked(asked, self._collections, uploads, request)
-        changes = {self._picture: path, self._item: asked.item, self._box: asked.box}
-        return {**changes, **self._refinement.restore(asked, uploads, request), **self.results.restore(asked)}
+        item = (self._collections.named(asked.collection), asked.item) if path else NO_ITEM
+        changes = {self._picture: path, self._item: item, self._box: asked.box}
+        return {**changes, **self._refinement.restore(asked, uploads, request)}
+
+    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
+        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
+        return self.results.follow(trigger, wanted)
 
     def _similar(
         self,
@@ -81,34 +87,37 @@ class SimilarTab:
         fold: bool,
         terms: Terms,
         uploads: Uploads,
-        item: str,
-        start: int,
+        item: tuple[str, str],
         is_asked: bool,
+        edits: int,
         request: gr.Request,
     ) -> tuple[Any, ...]:
+        if not edits:
+            return (gr.skip(),) * len(self.results.outputs)
         path = picture_path(image, request) if image or is_asked else None
-        token = ""
-        if path and not item:
+        name = self._collections.named(collection)
+        id, token = item[1] if path and item[0] == name else "", ""  # in another collection it would be another item
+        if path and not id:
             uploads, token = uploads.remember(str(path))
         asked = Asked(
             "similar",
-            item=item if path else "",
+            item=id,
             upload=token,
             box=(box or "").strip() if path else "",
             terms=tuple(terms),
-            where=tuple(where or ()),
+            where=tuple(map(str, where or ())),
             k=k,
-            start=start,
             fold=fold,
-            collection=self._collections.named(collection),
+            collection=name,
         )
-        main: list[Part] = []
-        if path:
-            edges = _edges(asked.box, request)
-            main = [Part(item=item, box=edges) if item else Part(image=path, name=path.name, box=edges)]
-        if not main and not terms:
-            return self.results.clear(asked, uploads)
-        return self.results.show(asked, [*main, *parts_of(terms, uploads)], uploads, request)
+        return self.results.ask(asked, uploads, request, is_asked=is_asked)
+
+
+def _main(asked: Asked, uploads: Uploads, request: gr.Request) -> list[Part]:
+    path = uploads.path(asked.upload)
+    if asked.item:
+        return [Part(item=asked.item, box=_edges(asked.box, request))]
+    return [Part(image=path, name=path.name, box=_edges(asked.box, request))] if path else []
 
 
 def _dragged(event: gr.EventData) -> str:

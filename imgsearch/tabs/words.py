@@ -135,17 +135,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "weight": ("Weight", "Poids"),
     "add_part": ("Add a part", "Ajouter un élément"),
     "remove_part": ("Remove this part", "Retirer cet élément"),
-    "part_text": ("Text", "Texte"),
-    "part_picture": ("Picture", "Image"),
     "filters": ("Filters", "Filtres"),
-    "column": ("Column", "Colonne"),
-    "relation": ("Condition", "Condition"),
-    "relation_equals": ("equals", "est égal à"),
-    "relation_contains": ("contains", "contient"),
-    "relation_range": ("is between", "est entre"),
-    "value": ("Value", "Valeur"),
-    "add_filter": ("Add a filter", "Ajouter un filtre"),
-    "clear_all": ("Clear all", "Tout effacer"),
     "next_page": ("Next page", "Page suivante"),
     "previous_page": ("Previous page", "Page précédente"),
     "page_of": ("{} to {}", "{} à {}"),
@@ -187,14 +177,9 @@ WORDS: dict[str, tuple[str, ...]] = {
         "Drag a box on the picture, or type left, top, right, bottom in percent.",
         "Tracez un cadre sur l'image, ou écrivez gauche, haut, droite, bas en pour cent.",
     ),
-    "box_clear": ("The whole picture", "L'image entière"),
     "bad_box": (
         "That part of the picture cannot be read. Give left, top, right and bottom in percent.",
         "Cette partie de l'image est illisible. Donnez gauche, haut, droite et bas en pour cent.",
-    ),
-    "bad_filter": (
-        "That filter cannot be read. Choose a column, a condition and a value.",
-        "Ce filtre est illisible. Choisissez une colonne, une condition et une valeur.",
     ),
     "no_hits_filtered": (
         "No picture passes these filters. Loosen them, or clear them all.",
@@ -269,6 +254,18 @@ MESSAGES: tuple[tuple[str, ...], ...] = (
     (
         "The query says only what is not wanted. Add something that is.",
         "La requête ne dit que ce qui n'est pas voulu. Ajoutez ce qui l'est.",
+    ),
+    (
+        "The number of hits to leave out is {}. Give at least 0.",
+        "Le nombre de résultats à sauter est {}. Donnez au moins 0.",
+    ),
+    (
+        "A filter has {} characters, at most {} are read. Shorten it.",
+        "Un filtre a {} caractères, {} au plus sont lus. Raccourcissez-le.",
+    ),
+    (
+        "There are {} filters, at most {} are possible. Take some away.",
+        "Il y a {} filtres, {} au plus sont possibles. Retirez-en.",
     ),
     (
         "The query has {} parts, at most {} are possible. Take some away.",

@@ -1,0 +1,319 @@
+"""Calibration and map of a bundle: worked out once, kept in it or beside it, and never believed blindly."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_bundles import contents_of
+
+from imgsearch.annex import atlas_of, calibration_of, complete, kept_calibration
+from imgsearch.atlas import Atlas
+from imgsearch.build import build_index
+from imgsearch.bundle import install, writing
+from imgsearch.calibration import Calibration
+from imgsearch.collection import open_collection
+from imgsearch.config import ROOT, STARTER_BUNDLE
+from imgsearch.curate import merge, remove
+from imgsearch.encoder import Encoder
+from imgsearch.engine import Engine
+from imgsearch.folder import Folder
+from imgsearch.index import Index
+from imgsearch.manifest import Card, digest_file, read_manifest
+from imgsearch.separation import Bounds
+
+KINDS = ("atlas-", "calibration-", "items-", "vectors-")
+MADE_UP = Calibration(Bounds(0.1, 0.2), Bounds(0.3, 0.4), 0.9, "{}", {"text_auc": 1.0})
+Reference = Callable[[], Index]
+
+
+@pytest.fixture
+def bundle(folder: Path, tmp_path: Path, encoder: Encoder) -> Path:
+    """Six photos, as an older version leaves them: without calibration and map."""
+    build_index(Folder(folder), tmp_path / "bundle", encoder)
+    return tmp_path / "bundle"
+
+
+@pytest.fixture(scope="session")
+def reference(encoder: Encoder) -> Reference:
+    return lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None)
+
+
+def no_reference() -> Index:
+    raise AssertionError("this was worked out before")
+
+
+def kinds_of(bundle: Path) -> list[str]:
+    return sorted(name.partition("-")[0] + "-" for name in read_manifest(bundle).files)
+
+
+def put(bundle: Path, **texts: bytes) -> None:
+    """Make these files part of the bundle, with the right digests."""
+    with writing(bundle) as work:
+        files = []
+        for name, data in texts.items():
+            files.append(work / f"{name}.{'npz' if name == 'atlas' else 'json'}")
+            files[-1].write_bytes(data)
+        install(files, bundle, read_manifest(bundle), None)
+
+
+def as_json(calibration: Calibration, **changes: object) -> bytes:
+    return json.dumps(calibration.to_json() | changes).encode()
+
+
+def stamps(folder: Path) -> Mapping[str, int]:
+    """When each file was written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_a_bundle_is_completed_once(bundle: Path, encoder: Encoder, reference: Reference) -> None:
+    before = contents_of(bundle)
+    assert kinds_of(bundle) == ["items-", "vectors-"]
+    complete(bundle, encoder, reference)
+    after = contents_of(bundle)
+    assert kinds_of(bundle) == [*KINDS] and len(after) == len(before) + 2
+    assert {name: after[name] for name in before if name != "manifest.json"} == {
+        name: data for name, data in before.items() if name != "manifest.json"
+    }
+    old, new = json.loads(before["manifest.json"]), json.loads(after["manifest.json"])
+    assert {**old, "files": 0, "digest": 0} == {**new, "files": 0, "digest": 0}
+    index = Index.load(bundle)
+    assert kept_calibration(bundle, index) == calibration_of(bundle, index, encoder, no_reference)
+    assert len(atlas_of(bundle, index)) == len(index)
+    assert not bundle.with_name(".bundle.build").exists()
+    written = stamps(bundle)
+    complete(bundle, encoder, no_reference)
+    assert stamps(bundle) == written
+
+
+def test_what_is_worked_out_on_first_use_is_kept_in_the_cache(bundle: Path, empty_cache: Path) -> None:
+    before = contents_of(bundle)
+    answer = Engine(bundle, "starter").search("a cup of coffee", 3)
+    assert answer.bounds and answer.hits[0].strength
+    kept = [name for name in stamps(empty_cache) if name.startswith("calibration-")]
+    assert len(kept) == 1 and contents_of(bundle) == before
+    written = stamps(empty_cache)
+    again = Engine(bundle, "starter")
+    assert again.search("a cup of coffee", 3).bounds == answer.bounds
+    assert stamps(empty_cache) == written
+    drawn = again.finder.atlas
+    points = [name for name in stamps(empty_cache) if name.startswith("atlas-")]
+    assert len(points) == 1
+    written = stamps(empty_cache)
+    # A copy elsewhere holds the same pictures by the same encoder.
+    copy = Engine(Path(shutil.copytree(bundle, bundle.with_name("copy"))), "starter")
+    assert copy.search("a cup of coffee", 3).bounds == answer.bounds
+    assert np.array_equal(copy.finder.atlas.points, drawn.points)
+    assert stamps(empty_cache) == written
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"{}", b"\xff" * 100, b"[" * 200_000, b"9" * 10_000])
+def test_a_damaged_file_in_the_cache_is_worked_out_anew(
+    data: bytes, bundle: Path, empty_cache: Path, encoder: Encoder
+) -> None:
+    index = Index.load(bundle)
+    drawn = atlas_of(bundle, index)
+    (points,) = empty_cache.glob("atlas-*")
+    whole = points.read_bytes()
+    points.write_bytes(data)
+    assert np.array_equal(atlas_of(bundle, index).points, drawn.points)
+    assert points.read_bytes() == whole
+    bounds = empty_cache / points.name.replace("atlas", "calibration").replace(".npz", ".json")
+    bounds.write_bytes(as_json(MADE_UP))
+    assert calibration_of(bundle, index, encoder, no_reference) == MADE_UP
+    bounds.write_bytes(data)
+    assert kept_calibration(bundle, index) is None
+
+
+def test_a_damaged_calibration_in_the_cache_is_measured_anew(
+    bundle: Path, empty_cache: Path, encoder: Encoder, reference: Reference
+) -> None:
+    index = Index.load(bundle)
+    atlas_of(bundle, index)
+    (points,) = empty_cache.glob("atlas-*")
+    file = empty_cache / points.name.replace("atlas", "calibration").replace(".npz", ".json")
+    file.write_bytes(as_json(MADE_UP)[:-20])
+    made = calibration_of(bundle, index, encoder, reference)
+    assert json.loads(file.read_bytes()) == made.to_json()
+    assert calibration_of(bundle, index, encoder, no_reference) == made
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    bundle: Path, encoder: Encoder, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    index = Index.load(bundle)
+    assert kept_calibration(bundle, index) is None
+    assert len(atlas_of(bundle, index)) == len(index)
+    assert calibration_of(bundle, index, encoder, reference).near_duplicate <= 1
+
+
+def test_a_bundle_that_is_replaced_meanwhile_is_left_alone(
+    folder: Path, bundle: Path, encoder: Encoder, reference: Reference
+) -> None:
+    def replaced() -> Index:
+        remove(bundle, ["coffee.jpg"])
+        return reference()
+
+    complete(bundle, encoder, replaced)
+    assert kinds_of(bundle) == ["items-", "vectors-"] and len(Index.load(bundle)) == 5
+    assert not list(bundle.with_name(".bundle.build").glob("*/*"))
+
+
+def test_the_cache_keeps_what_belongs_to_the_bundle_that_was_opened(
+    folder: Path, bundle: Path, empty_cache: Path, encoder: Encoder
+) -> None:
+    """Though another one, of as many pictures, takes its place meanwhile."""
+    index = Index.load(bundle)
+    (folder / "coffee.jpg").write_bytes((folder / "household-key.jpg").read_bytes())
+    build_index(Folder(folder), bundle, encoder)
+    old, new = atlas_of(bundle, index), atlas_of(bundle, Index.load(bundle))
+    assert not np.array_equal(old.points, new.points)
+    assert len(list(empty_cache.glob("atlas-*"))) == 2
+
+
+HOSTILE_CALIBRATIONS = {
+    "no number": as_json(MADE_UP, text={"fair": float("nan"), "strong": 0.5}),
+    "no bounds": as_json(MADE_UP, image=None),
+    "the wrong way round": as_json(MADE_UP, text={"fair": 0.9, "strong": 0.1}),
+    "a template that reads attributes": as_json(MADE_UP, template="{0.__class__}"),
+    "too large": as_json(MADE_UP, near_duplicate=10**400),
+    "too deep": b"[" * 100_000,
+    "not UTF-8": b"\xff\xfe",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_CALIBRATIONS)
+def test_a_hostile_calibration_is_refused(
+    name: str, bundle: Path, empty_cache: Path, encoder: Encoder, reference: Reference
+) -> None:
+    put(bundle, calibration=HOSTILE_CALIBRATIONS[name])
+    index = Index.load(bundle)
+    assert kept_calibration(bundle, index) is None
+    if name == "no number":
+        made = calibration_of(bundle, index, encoder, reference)
+        json.dumps(made.to_json(), allow_nan=False)
+        assert calibration_of(bundle, index, encoder, no_reference) == made  # from the cache
+
+
+def atlas_bytes(rows: object, points: object, clusters: object) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, rows=np.asarray(rows), points=np.asarray(points), clusters=np.asarray(clusters))
+    return buffer.getvalue()
+
+
+POINTS, CLUSTERS = np.zeros((6, 2), np.uint16), np.zeros(6, np.uint8)
+HOSTILE_ATLASES = {
+    "beyond the last row": atlas_bytes([0, 1, 2, 3, 4, 6], POINTS, CLUSTERS),
+    "before the first row": atlas_bytes([-1, 1, 2, 3, 4, 5], POINTS, CLUSTERS),
+    "a row twice": atlas_bytes([0, 1, 2, 3, 5, 5], POINTS, CLUSTERS),
+    "a cluster too many": atlas_bytes(np.arange(6), POINTS, CLUSTERS + 200),
+    "points that are none": atlas_bytes(np.arange(6), np.full((6, 2), np.nan), CLUSTERS),
+    "a point too few": atlas_bytes(np.arange(6), POINTS[:5], CLUSTERS),
+    "objects": atlas_bytes(np.array([print] * 6, dtype=object), POINTS, CLUSTERS),
+    "no archive": b"PK\x03\x04" + b"\0" * 100,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_ATLASES)
+def test_a_hostile_atlas_is_refused_and_drawn_anew(name: str, bundle: Path, empty_cache: Path) -> None:
+    put(bundle, atlas=HOSTILE_ATLASES[name])
+    index = Index.load(bundle)
+    drawn = atlas_of(bundle, index)
+    assert drawn.rows.tolist() == list(range(6)) and len(np.unique(drawn.points, axis=0)) == 6
+    (file,) = empty_cache.glob("atlas-*")
+    assert np.array_equal(Atlas.from_bytes(file.read_bytes(), 6).points, drawn.points)
+
+
+def test_what_is_kept_in_the_bundle_comes_first(bundle: Path, empty_cache: Path, encoder: Encoder) -> None:
+    put(bundle, calibration=as_json(MADE_UP), atlas=atlas_bytes(np.arange(6), POINTS, CLUSTERS))
+    index = Index.load(bundle)
+    assert calibration_of(bundle, index, encoder, no_reference) == MADE_UP
+    assert not atlas_of(bundle, index).points.any() and not empty_cache.exists()
+    # For vectors by another encoder it says nothing.
+    others = Index.from_rows(index.rows, [index.item(row) for row in range(6)], Card(encoder="other"))
+    assert kept_calibration(bundle, others) is None
+
+
+def test_what_is_taken_out_or_put_together_leaves_nothing_stale(bundle: Path, tmp_path: Path) -> None:
+    put(bundle, calibration=as_json(MADE_UP), atlas=atlas_bytes(np.arange(6), POINTS, CLUSTERS))
+    assert kinds_of(bundle) == [*KINDS]
+    other = Path(shutil.copytree(bundle, tmp_path / "other"))
+    remove(bundle, ["coffee.jpg", "household-key.jpg"])
+    remove(other, [id for id in Index.load(other).column("id") if id not in ("coffee.jpg", "household-key.jpg")])
+    merge([bundle, other], tmp_path / "merged")
+    for path, number in ((bundle, 4), (other, 2), (tmp_path / "merged", 6)):
+        assert kinds_of(path) == ["items-", "vectors-"]
+        assert set(contents_of(path)) == {"manifest.json", "report.json", *read_manifest(path).files}
+        index = Index.load(path)
+        assert len(index) == number and kept_calibration(path, index) is None
+        assert len(atlas_of(path, index)) == number
+
+
+def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "imgsearch", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def check_complete(bundle: Path) -> None:
+    """All four files are there, whole, and for these items."""
+    assert kinds_of(bundle) == [*KINDS]
+    index = Index.load(bundle)
+    assert kept_calibration(bundle, index)
+    for name, digest in read_manifest(bundle).files.items():
+        assert digest_file(bundle / name) == digest
+    (points,) = bundle.glob("atlas-*")
+    assert len(Atlas.from_bytes(points.read_bytes(), len(index))) == len(index)
+    assert not bundle.with_name(f".{bundle.name}.build").exists()
+
+
+def test_the_commands_leave_a_complete_bundle(folder: Path, tmp_path: Path) -> None:
+    bundle, build = tmp_path / "bundle", ("build", folder, "--encoder", "starter", "--out")
+    assert run(*build, bundle).returncode == 0
+    check_complete(bundle)
+    before = contents_of(bundle)
+    (folder / "coffee.jpg").unlink()
+    assert run(*build, bundle, "--update").returncode == 0
+    check_complete(bundle)
+    assert not {name for name in before if name.startswith(("atlas-", "items-"))} & set(contents_of(bundle))
+    for part in ("1/2", "2/2"):
+        done = run(*build, tmp_path / part[0], "--shard", part, "--shard-size", "2")
+        assert done.returncode == 0 and "calibrated" not in done.stderr
+        assert kinds_of(tmp_path / part[0]) == ["items-", "vectors-"]
+    info = run("info", "--index", bundle, "--verify")
+    assert info.returncode == 0 and "calibration-" in info.stdout
+
+
+def is_under_way(bundle: Path) -> bool:
+    return bool(list(bundle.glob("manifest.json")))
+
+
+def has_files(bundle: Path) -> bool:
+    return bool(list(bundle.with_name(".bundle.build").glob("annex/*")) or list(bundle.glob("calibration-*")))
+
+
+@pytest.mark.parametrize("moment", [is_under_way, has_files])
+def test_a_build_that_is_killed_leaves_a_bundle(
+    moment: Callable[[Path], bool], folder: Path, tmp_path: Path, encoder: Encoder, reference: Reference
+) -> None:
+    bundle = tmp_path / "bundle"
+    command = [sys.executable, "-m", "imgsearch", "build", folder, "--encoder", "starter", "--out", bundle]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not moment(bundle):
+        assert process.poll() is None, "the build ended before it was killed"
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert len(Index.load(bundle)) == 6
+    complete(bundle, encoder, reference)
+    build_index(Folder(folder), tmp_path / "other", encoder)
+    old, new = (read_manifest(path).files for path in (tmp_path / "other", bundle))
+    assert old.items() <= new.items() and kinds_of(bundle) == [*KINDS]
+    assert kept_calibration(bundle, Index.load(bundle))

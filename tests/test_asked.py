@@ -1,0 +1,171 @@
+"""Links: what is written into an address comes back from it, and what anyone else writes there does no harm."""
+
+import random
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from imgsearch.query import MAX_PARTS, Part
+from imgsearch.tabs.asked import (
+    MAX_HITS,
+    MAX_LINK,
+    NUM_HITS,
+    TABS,
+    Asked,
+    Term,
+    Uploads,
+    parts_of,
+    read_box,
+    tab_of,
+)
+
+CHARACTERS = "ab:=&?#%+;,.~/\\\"'<>{}\n\t\r\0 é犬\u0301\u202e\ufeff👩‍👩‍👧"
+KINDS = ("text", "item", "upload")
+
+
+def random_text(rng: random.Random, least: int = 0) -> str:
+    return "".join(rng.choices(CHARACTERS, k=rng.randint(least, 12)))
+
+
+def random_asked(rng: random.Random) -> Asked:
+    """Any state that the page can be in."""
+    terms = [
+        Term(rng.choice(KINDS), random_text(rng, 1), rng.choice((-1, 1)) * rng.randint(1, 100) / 10)
+        for _ in range(rng.choice((0, 0, 1, 3)))
+    ]
+    return Asked(
+        tab=rng.choice(TABS),
+        text=random_text(rng).strip(),
+        item=random_text(rng),
+        upload=random_text(rng),
+        box=rng.choice(("", "0, 12.5, 100, 50", random_text(rng))),
+        terms=tuple(terms),
+        where=tuple(random_text(rng, 1) for _ in range(rng.choice((0, 0, 1, 3)))),
+        k=rng.randint(1, MAX_HITS),
+        start=rng.choice((0, 12, rng.randint(0, 10**8))),
+        fold=rng.random() < 0.5,
+        collection=random_text(rng),
+    )
+
+
+def check_sound(asked: Asked) -> None:
+    """A state that the page can be in."""
+    assert asked.tab in TABS
+    assert 1 <= asked.k <= MAX_HITS and 0 <= asked.start < 10**9
+    assert len(asked.terms) <= MAX_PARTS and len(asked.where) <= MAX_PARTS
+    assert all(term.kind in KINDS and term.value and isfinite(term.weight) for term in asked.terms)
+    for text in (asked.text, asked.item, asked.upload, asked.box, asked.collection, *asked.where):
+        text.encode()
+        assert len(text) <= MAX_LINK
+
+
+def test_a_link_says_all_that_was_asked() -> None:
+    rng = random.Random(0)
+    for _ in range(3000):
+        asked = random_asked(rng)
+        link = asked.to_link()
+        assert link.isascii() and link.isprintable() and link.startswith("?") and "#" not in link
+        assert Asked.from_link(link) == asked
+        assert Asked.from_link(link.removeprefix("?")) == asked
+
+
+def test_a_link_says_no_more_than_what_is_not_as_at_first() -> None:
+    assert Asked().to_link() == "?tab=describe"
+    assert Asked("search", text=" two dogs ").to_link() == "?tab=search&q=two+dogs"
+    asked = Asked("search", terms=(Term("text", "snow: deep", -1.5),), where=("year:1990..", "a=b&c"), k=20, fold=False)
+    assert asked.to_link() == (
+        "?tab=search&part=-1.5%3Atext%3Asnow%3A+deep&where=year%3A1990..&where=a%3Db%26c&k=20&fold=0"
+    )
+
+
+def test_a_text_that_is_no_unicode_does_no_harm() -> None:
+    asked = Asked("search", text="dog \udcff", terms=(Term("text", "\ud800"),), where=("a=\udfff",))
+    found = Asked.from_link(asked.to_link())
+    check_sound(found)
+    assert found.text == "dog ?" and found.terms == (Term("text", "?"),)
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("", Asked()),
+        ("?", Asked()),
+        ("?tab=SEARCH&tab=search", Asked()),
+        ("?tab=search&q=a&q=b", Asked("search", text="a")),
+        ("?tab=search&q=%FF%FE", Asked("search", text="\ufffd\ufffd")),
+        ("?tab=search&q=%E4%B", Asked("search", text="\ufffd%B")),
+        ("?k=-3", Asked()),
+        ("?k=0", Asked(k=1)),
+        ("?k=1e3", Asked()),
+        ("?k=51", Asked(k=MAX_HITS)),
+        ("?k=" + "9" * 5000, Asked()),
+        ("?k=٣&from=²", Asked()),
+        ("?from=-1", Asked()),
+        ("?from=1.5", Asked()),
+        ("?fold=no&fold=0", Asked()),
+        ("?part=", Asked()),
+        ("?part=1:text", Asked()),
+        ("?part=1:text:", Asked()),
+        ("?part=1:sound:x", Asked()),
+        ("?part=one:text:x", Asked()),
+        ("?part=nan:text:x", Asked()),
+        ("?part=-inf:text:x&part=1e999:text:x", Asked()),
+        ("?part=2:text:a:b&part=x", Asked(terms=(Term("text", "a:b", 2),))),
+        ("?utm_source=x&__theme=dark&Q=x", Asked()),
+    ],
+)
+def test_what_is_not_understood_counts_as_not_said(link: str, expected: Asked) -> None:
+    assert Asked.from_link(link) == expected
+
+
+def test_nonsense_gives_a_sound_state() -> None:
+    rng = random.Random(1)
+    for _ in range(3000):
+        link = list(random_asked(rng).to_link())
+        for _ in range(rng.randint(1, 20)):
+            link[rng.randrange(len(link)) :] = [*rng.choices("%&=;:?\0é9", k=2), *link[rng.randrange(len(link)) :]]
+        check_sound(Asked.from_link("".join(link)))
+    for name in ("part=1:text:x", "where=a=b", "q=x", "%"):
+        check_sound(Asked.from_link("&".join([name] * 10_000)))
+    check_sound(Asked.from_link("q=" + quote("犬" * 10_000)))
+
+
+def test_the_first_page_is_as_long_as_asked_for_and_later_ones_are_full() -> None:
+    assert Asked().size == NUM_HITS and Asked(k=5).size == 5
+    assert replace(Asked(k=5), start=5).size == MAX_HITS
+    assert tab_of("similar") == "similar" and tab_of("") == tab_of("../etc") == "describe"
+
+
+def test_an_upload_is_its_visitors_alone(tmp_path: Path) -> None:
+    token = "0123456789abcdef"
+    picture = tmp_path / f"{token}fedcba9876543210" / "dog.jpg"
+    picture.parent.mkdir()
+    picture.write_bytes(b"picture")
+    before = Uploads()
+    mine, name = before.remember(str(picture))
+    assert name == token and mine.path(token) == picture
+    assert before.path(token) is None and Uploads().path(token) is None  # another visitor, with the same link
+    for guess in ("", "0", token[:-1], token + "f", str(picture), f"../{token}", "\0"):
+        assert mine.path(guess) is None
+    both, other = mine.remember(str(tmp_path / "fedcba" / "cat.jpg"))
+    assert both.path(token) == picture and both.path(other) is None  # never written
+    terms = [Term("upload", token, -1), Term("text", "snow"), Term("item", "a.jpg", 2), Term("upload", other)]
+    assert parts_of(terms, both) == [
+        Part(image=picture, name="dog.jpg", weight=-1),
+        Part("snow"),
+        Part(item="a.jpg", weight=2),
+    ]
+    picture.unlink()
+    assert both.path(token) is None and parts_of(terms, both) == [Part("snow"), Part(item="a.jpg", weight=2)]
+
+
+def test_a_box_is_read_as_people_write_it() -> None:
+    for text in ("10, 20, 30, 40", "10,20,30,40", " 10 20 30 40 ", "10%; 20%; 30%; 40%", "10 %, 2e1 %, 30. 40\n"):
+        assert read_box(text) == pytest.approx((0.1, 0.2, 0.3, 0.4))
+    assert read_box("") is None and read_box(" \n") is None
+    for text in ("10", "10, 20, 30", "1, 2, 3, 4, 5", "a, b, c, d", ",", "0x10 0 0 0"):
+        with pytest.raises(ValueError, match="."):
+            read_box(text)

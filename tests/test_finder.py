@@ -1,0 +1,415 @@
+"""`Finder` on numbers worked out by hand, page after page, and on the starter model with its words."""
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgsearch.annex import complete
+from imgsearch.atlas import draw_atlas
+from imgsearch.build import build_index
+from imgsearch.calibration import Calibration
+from imgsearch.collection import open_collection
+from imgsearch.config import STARTER_BUNDLE
+from imgsearch.curate import merge
+from imgsearch.encoder import Encoder, Prepared
+from imgsearch.engine import Engine
+from imgsearch.errors import InputError
+from imgsearch.filters import Condition
+from imgsearch.finder import MAX_LOOKED_AT, Finder
+from imgsearch.folder import Folder
+from imgsearch.images import to_webp
+from imgsearch.index import Index
+from imgsearch.manifest import Card
+from imgsearch.query import Part
+from imgsearch.records import Answer, Item, Strength
+from imgsearch.separation import Bounds
+from imgsearch.vectors import Embeddings, normalize
+
+HUES = ("red", "lime", "blue")  # the directions 0, 1 and 2
+
+
+class Toy:
+    """An encoder whose text rows are the numbers in the text, and whose image rows are the mean colour."""
+
+    model_id, revision, precision, preprocess = "toy", "", "float32", ""
+    dim, image_side, text_scale = 3, 8, 2.0
+
+    def prepare(self, image: Image.Image) -> Prepared:
+        return np.asarray(image, np.float32).mean(axis=(0, 1))
+
+    def encode_prepared(self, prepared: Sequence[Prepared]) -> Embeddings:
+        return normalize(np.stack(prepared))
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
+        return self.encode_prepared([self.prepare(image) for image in images])
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        return normalize([[float(number) for number in text.split()] for text in texts])
+
+    def cut(self, text: str) -> str:
+        return ""
+
+
+def calibration(near_duplicate: float = 2.0, template: str = "{}") -> Calibration:
+    """Texts are fair from 0.32 and strong from 0.4 on, pictures from 0.25 and 0.5 on."""
+    return Calibration(Bounds(0.32, 0.4), Bounds(0.25, 0.5), near_duplicate, template, {})
+
+
+def finder(
+    rows: Embeddings, calibration: Calibration | None = None, encoder: Encoder | None = None, source: str = ""
+) -> Finder:
+    encoder = encoder or Toy()
+    thumbnail = to_webp(Image.new("RGB", (4, 4), "blue"))
+    items = [Item(f"{n}.jpg", f"number {n}", {"n": str(n)}, "", thumbnail) for n in range(len(rows))]
+    index = Index.from_rows(rows, items, Card(encoder=encoder.model_id, vectors="float32", source=source))
+    return Finder(index, encoder, calibration, lambda: calibration, lambda: draw_atlas(index))
+
+
+def upright(*pairs: tuple[float, float]) -> Embeddings:
+    """Unit rows that begin with these two numbers."""
+    return np.array([[a, b, np.sqrt(1 - a * a - b * b)] for a, b in pairs], np.float32)
+
+
+def picture(hue: str) -> Image.Image:
+    return Image.new("RGB", (6, 6), hue)
+
+
+def ids(answer: Answer) -> list[int]:
+    return [hit.row for hit in answer.hits]
+
+
+# To the text "1 0 0" (scale 2) the items score 0.2, 0.2, 0.4, 0.4: mean 0.3, standard deviation 0.1. To a lime
+# picture they score 0.5, -0.5, 0.5, -0.5: mean 0, standard deviation 0.5.
+ROWS = upright((0.1, 0.5), (0.1, -0.5), (0.2, 0.5), (0.2, -0.5))
+TEXT, LIME = Part("1 0 0"), Part(image=picture("lime"), name="lime.jpg")
+
+
+def test_a_single_part_scores_the_cosine() -> None:
+    find = finder(ROWS, calibration()).find
+    answer = find([TEXT], 4)
+    assert ids(answer) == [2, 3, 0, 1] and [hit.rank for hit in answer.hits] == [1, 2, 3, 4]
+    assert [hit.score for hit in answer.hits] == pytest.approx([0.4, 0.4, 0.2, 0.2], abs=1e-6)
+    assert answer.bounds == (0.32, 0.4) and answer.sample == pytest.approx([0.2, 0.2, 0.4, 0.4])
+    answer = find([LIME], 4)
+    assert ids(answer) == [0, 2, 1, 3] and [hit.strength for hit in answer.hits] == ["strong"] * 2 + ["weak"] * 2
+    assert [hit.score for hit in answer.hits] == pytest.approx([0.5, 0.5, -0.5, -0.5], abs=1e-6)
+    assert answer.bounds == (0.25, 0.5) and answer.query == "lime.jpg"
+    heavier = find([Part("1 0 0", weight=3)], 4)
+    assert [hit.score for hit in heavier.hits] == pytest.approx([0.4, 0.4, 0.2, 0.2], abs=1e-6)
+    assert heavier.query == "+ 3 * 1 0 0" and heavier.bounds == (0.32, 0.4)
+
+
+def test_bounds_follow_the_querys_own_location_and_length() -> None:
+    bounds = Bounds(0.2, 0.3, bias=0.5, length_bias=0.01)
+    judged = Calibration(bounds, Bounds(0.1, 0.2, bias=1.0), 2.0, "{}", {})
+    # The text's location is 0.3, its length 5; the picture's location is 0.
+    assert finder(ROWS, judged).find([TEXT], 4).bounds == pytest.approx((0.4, 0.5))
+    assert finder(ROWS, judged).find([LIME], 4).bounds == pytest.approx((0.1, 0.2))
+
+
+def test_a_short_text_is_put_into_the_template() -> None:
+    answer = finder(ROWS, calibration(template="0 {} 0")).find([Part("1")], 4)
+    assert [hit.score for hit in answer.hits] == pytest.approx([1, 1, -1, -1], abs=1e-6)  # of "0 1 0", scaled
+    assert answer.query == "1"
+
+
+def test_two_parts_stand_on_the_same_footing() -> None:
+    """Added are z: -1, -1, 1, 1 of the text and 1, -1, 1, -1 of the picture, whose scores spread five times wider."""
+    answer = finder(ROWS, calibration()).find([Part("1 0 0", weight=1.5), LIME], 4)
+    assert ids(answer) == [2, 3, 0, 1]  # z: 2.5, 0.5, -0.5, -2.5; of the scores themselves 1.1, 0.1, 0.8, -0.2
+    # The one row is 1.5 / 0.1 * 2 = 30 along the text and 1 / 0.5 = 2 along the picture, scaled to unit length.
+    length = np.hypot(30, 2)
+    assert [hit.score * length for hit in answer.hits] == pytest.approx([7, 5, 4, 2], abs=1e-4)
+    # fair is z = 0.2 of the text and 0.5 of the picture, strong is 1 and 1: in the mean 0.32 and 1 of the sum, whose
+    # scores 4, 2, 7 and 5 have the mean 4.5 and the variance 13 / 4.
+    assert answer.bounds
+    assert np.array(answer.bounds) * length == pytest.approx([4.5 + np.sqrt(13 / 4) * z for z in (0.32, 1)], abs=1e-4)
+    assert [hit.strength for hit in answer.hits] == ["strong", "weak", "weak", "weak"]
+    assert answer.query == "+ 1.5 * 1 0 0 + lime.jpg"
+
+
+def test_a_part_that_spreads_ten_times_wider_drowns_no_other() -> None:
+    rows = upright((0.30, 0.5), (0.30, -0.5), (0.35, 0.5), (0.35, -0.5))  # 2 * 0.05 apart, and 1
+    both = finder(rows, calibration()).find([Part("1 0 0", weight=1.1), LIME], 4)
+    assert ids(both) == [2, 3, 0, 1]
+    both = finder(rows, calibration()).find([TEXT, Part(image=picture("lime"), weight=1.1)], 4)
+    assert ids(both) == [2, 0, 3, 1]
+
+
+def test_what_is_not_wanted_counts_against() -> None:
+    find = finder(ROWS, calibration()).find
+    answer = find([TEXT, Part(image=picture("lime"), weight=-2, name="lime.jpg")], 4)
+    assert ids(answer) == [3, 1, 2, 0]  # z: -3, 1, -1, 3
+    assert answer.query == "1 0 0 - 2 * lime.jpg"
+    # Only the text is wanted: fair is its z of 0.2, of the sum's z, whose standard deviation is the root of 5.
+    length = np.hypot(20, 4)
+    assert answer.bounds
+    scores = np.array([20 * a - 4 * b for a, b, _ in ROWS])
+    assert answer.bounds[0] * length == pytest.approx(scores.mean() + 0.2 * scores.std(), abs=1e-4)
+
+
+def test_an_item_is_a_part_and_finds_itself() -> None:
+    answer = finder(ROWS, calibration()).find([Part(item="1.jpg")], 4)
+    assert ids(answer)[0] == 1 and answer.hits[0].score == pytest.approx(1, abs=1e-6)
+    assert answer.query == "1.jpg" and answer.bounds == (0.25, 0.5)
+    with pytest.raises(InputError, match=r"no picture 'none\.jpg'"):
+        finder(ROWS).find([Part(item="none.jpg")], 4)
+
+
+@pytest.mark.parametrize("calibrated", [None, calibration()])
+def test_parts_that_say_nothing_together(calibrated: Calibration | None) -> None:
+    find = finder(ROWS, calibrated).find
+    for parts in ([TEXT, Part("2 0 0", weight=-1)], [LIME, TEXT, Part("0 1 0", weight=-1), Part("1 0 0", weight=-1)]):
+        with pytest.raises(InputError, match="cancel each other out"):
+            find(parts, 4)
+    with pytest.raises(InputError, match="only what is not wanted"):
+        find([Part("1 0 0", weight=-1), Part("0 1 0", weight=-2)], 4)
+    assert len(find([TEXT, Part("2 0 0", weight=-0.9)], 4).hits) == 4  # something is left
+
+
+def test_a_part_that_all_items_fit_alike_moves_nothing() -> None:
+    """Their scores are equal but for rounding, which must not count as a spread."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    rows = upright(*[(0.3, float(b)) for b in np.linspace(-0.6, 0.6, 40)]) @ turn
+    alike, other = (Part(" ".join(map(repr, direction))) for direction in turn[:2].tolist())
+    assert ids(finder(normalize(rows), calibration()).find([alike, other], 40)) == list(range(39, -1, -1))
+
+
+def test_a_box_of_a_picture_and_of_an_item() -> None:
+    image = Image.new("RGB", (40, 20), "red")
+    image.paste("lime", (20, 0, 40, 20))
+    rows = np.eye(3, dtype=np.float32)
+    find = finder(rows).find
+    for box, row in (((0.0, 0.0, 0.5, 1.0), 0), ((0.5, 0.0, 1.0, 1.0), 1)):
+        assert ids(find([Part(image=image, box=box)], 1)) == [row]
+    # An item without its file is opened as its thumbnail, here blue; whole, it is its embedding.
+    assert ids(find([Part(item="0.jpg")], 1)) == [0]
+    assert ids(find([Part(item="0.jpg", box=(0, 0, 0.5, 1))], 1)) == [2]
+
+
+def test_a_box_of_an_item_reads_its_file(tmp_path: Path) -> None:
+    image = Image.new("RGB", (400, 200), "red")
+    image.paste("lime", (200, 0, 400, 200))
+    image.save(tmp_path / "both.png")
+    toy = Toy()
+    for hue in HUES:
+        picture(hue).save(tmp_path / f"{hue}.png")
+    build_index(Folder(tmp_path), tmp_path.parent / "toy", toy)
+    index = Index.load(tmp_path.parent / "toy")
+    found = Finder(index, toy, None, lambda: None, lambda: draw_atlas(index))
+    for box, hue in (((0.0, 0.0, 0.4, 1.0), "red"), ((0.6, 0.0, 1.0, 1.0), "lime")):
+        assert found.find([Part(item="both.png", box=box)], 1).hits[0].item.id == f"{hue}.png"
+
+
+def clusters(number: int, sizes: int) -> tuple[Embeddings, list[int]]:
+    """Rows in groups of 1 to `sizes` near-duplicates (cosine > 0.999), the groups apart (< 0.99), and their groups."""
+    rng = np.random.default_rng(0)
+    angles = np.linspace(0.15, 1.5, number)
+    centres = np.stack([np.cos(angles), np.sin(angles), np.zeros(number)], axis=1)
+    groups = [n for n in range(number) for _ in range(rng.integers(1, sizes + 1))]
+    groups = rng.permutation(groups).tolist()
+    return normalize(centres[groups] + rng.normal(scale=1e-3, size=(len(groups), 3))), groups
+
+
+def pages(found: Finder, parts: Sequence[Part], k: int, *, fold: bool = True, where: str = "") -> list[Answer]:
+    conditions = [Condition.parse(where)] if where else []
+    answers = [found.find(parts, k, conditions=conditions, fold=fold)]
+    while (start := answers[-1].following) is not None:
+        assert start > answers[-1].start
+        answers.append(found.find(parts, k, start=start, conditions=conditions, fold=fold))
+    return answers
+
+
+@pytest.mark.parametrize("k", [1, 3, 7, 12, 200])
+@pytest.mark.parametrize("where", ["", "n:20..70"])
+def test_near_duplicates_fold_and_pages_hold_every_item(k: int, where: str) -> None:
+    rows, groups = clusters(9, 30)
+    found = finder(rows, calibration(near_duplicate=0.995))
+    answers = pages(found, [TEXT], k, where=where)
+    wanted = [n for n in range(len(rows)) if not where or 20 <= n <= 70]
+    shown: list[int] = []
+    for answer in answers:
+        leaders = [groups[row] for row in ids(answer)]
+        assert len(set(leaders)) == len(leaders) <= k
+        assert len(leaders) == k or answer.following is None
+        assert [hit.rank for hit in answer.hits] == sorted(hit.rank for hit in answer.hits)
+        assert answer.hits[0].rank == answer.start + 1
+        for hit in answer.hits:
+            members = {int(id.removesuffix(".jpg")) for id in hit.near_duplicates}
+            assert {groups[row] for row in members} <= {groups[hit.row]} and len(members) == len(hit.near_duplicates)
+            shown += [hit.row, *members]
+    assert sorted(shown) == wanted  # each once
+    first = answers[0]
+    assert len(first.hits) == min(k, len({groups[row] for row in wanted}))
+
+
+@pytest.mark.parametrize("k", [1, 7, 50, 500])
+@pytest.mark.parametrize("judged", [None, calibration(near_duplicate=0.995)])
+def test_unfolded_pages_hold_every_item_once(k: int, judged: Calibration | None) -> None:
+    rows, _ = clusters(9, 30)
+    found = finder(rows, judged)
+    for where in ("", "n:20..70"):
+        answers = pages(found, [TEXT, LIME], k, fold=False, where=where)
+        rows_found = [row for answer in answers for row in ids(answer)]
+        assert sorted(rows_found) == [n for n in range(len(rows)) if not where or 20 <= n <= 70]
+        scores = [hit.score for answer in answers for hit in answer.hits]
+        assert scores == sorted(scores, reverse=True)
+        assert [hit.rank for answer in answers for hit in answer.hits] == list(range(1, len(rows_found) + 1))
+        assert all(len(answer.hits) == k for answer in answers[:-1])
+        assert not any(hit.near_duplicates for answer in answers for hit in answer.hits)
+
+
+def test_many_copies_of_the_best_hide_no_other() -> None:
+    copies = np.tile(np.array([[1, 0, 0]], np.float32), (300, 1))
+    rows, groups = clusters(9, 1)
+    found = finder(np.concatenate([copies, rows]), calibration(near_duplicate=0.995))
+    answer = found.find([TEXT], 5)
+    assert [hit.row for hit in answer.hits] == [0, 300 + groups.index(0)] + [300 + groups.index(n) for n in (1, 2, 3)]
+    assert [len(hit.near_duplicates) for hit in answer.hits] == [299, 0, 0, 0, 0]
+    assert answer.following == 304
+
+
+def test_more_copies_than_are_looked_at_still_page_on() -> None:
+    copies = np.tile(np.array([[1, 0, 0]], np.float32), (MAX_LOOKED_AT + 50, 1))
+    found = finder(np.concatenate([copies, np.eye(3, dtype=np.float32)[1:]]), calibration(near_duplicate=0.995))
+    answers = pages(found, [TEXT], 5)
+    assert [len(answer.hits) for answer in answers] == [1, 3]
+    assert answers[0].following == MAX_LOOKED_AT and answers[1].hits[0].row == MAX_LOOKED_AT
+    whole = found.find([TEXT], MAX_LOOKED_AT + 1)  # beyond that nothing is folded
+    assert ids(whole) == list(range(MAX_LOOKED_AT + 1)) and whole.following == MAX_LOOKED_AT + 1
+
+
+def test_without_a_calibration_nothing_is_judged_or_folded() -> None:
+    answer = finder(np.tile(ROWS, (3, 1))).find([TEXT], 5)
+    assert answer.bounds is None and answer.has_match
+    assert [(hit.strength, hit.near_duplicates) for hit in answer.hits] == [(None, ())] * 5
+    assert answer.following == 5
+
+
+def test_more_than_there_is() -> None:
+    for judged in (None, calibration(near_duplicate=0.995)):
+        found = finder(ROWS, judged)
+        for k in (4, 5, 1000, 10**15):
+            answer = found.find([TEXT], k)
+            assert len(answer.hits) == 4 and answer.following is None
+        for start in (4, 5, 10**15):
+            answer = found.find([TEXT], 12, start=start)
+            assert answer.hits == [] and answer.following is None
+        nothing = found.find([TEXT], 12, conditions=[Condition.parse("n=none")])
+        assert nothing.hits == [] and nothing.following is None
+        with pytest.raises(InputError, match="at least 1"):
+            found.find([TEXT], 0)
+        with pytest.raises(InputError, match="leave out is -1"):
+            found.find([TEXT], 12, start=-1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_empty_index_has_no_hits() -> None:
+    found = finder(np.zeros((0, 3), np.float32))
+    found.calibrate()
+    for parts in ([TEXT], [TEXT, LIME]):
+        answer = found.find(parts, 12, conditions=[Condition.parse("caption~x")])
+        assert (answer.hits, answer.following, list(answer.sample), answer.bounds) == ([], None, [], None)
+    with pytest.raises(InputError, match="no picture"):
+        found.find([Part(item="0.jpg")], 12)
+
+
+def test_filters_hold_within_the_search() -> None:
+    """The one item that meets the condition is found, though it is the last of all."""
+    rows, groups = clusters(9, 30)
+    found = finder(rows, calibration(near_duplicate=0.995))
+    last = found.index.search(np.array([[1, 0, 0]], np.float32), len(rows))[-1].row
+    answer = found.find([TEXT], 1, conditions=[Condition.parse(f"id={last}.jpg")])
+    assert ids(answer) == [last] and answer.hits[0].rank == 1 and answer.following is None
+    with pytest.raises(InputError, match="no column 'nothing'"):
+        found.find([TEXT], 1, conditions=[Condition.parse("nothing=1")])
+
+
+def test_calibration_is_measured_once() -> None:
+    plain = finder(ROWS)
+    made: list[Calibration] = []
+
+    def measure() -> Calibration:
+        made.append(calibration())
+        return made[-1]
+
+    found = Finder(plain.index, Toy(), None, measure, lambda: draw_atlas(plain.index))
+    assert found.find([TEXT], 4).bounds is None
+    found.calibrate()
+    found.calibrate()
+    assert len(made) == 1 and found.find([TEXT], 4).bounds == (0.32, 0.4)
+
+
+def test_a_foreign_language_is_noticed(engine: Engine) -> None:
+    assert engine.search("a red fruit").language == ""
+    assert engine.search("un chien dans la neige").language == "fr"
+    assert engine.find([Part("a red fruit"), Part("ein Hund im Schnee", weight=-1)]).language == "de"
+    assert engine.find([Part(item="skimage/coffee.jpg")]).language == ""
+    assert finder(ROWS, encoder=Toy()).find([Part("1 0 0")], 4).language == ""  # of a model no one knows
+
+
+def test_parts_of_the_starter_move_the_answer(engine: Engine) -> None:
+    def found(*parts: Part) -> list[str]:
+        return [hit.item.id for hit in engine.find(parts, 5).hits]
+
+    animal, bird, guitar = Part("an animal"), Part("a bird"), "stamps/hobbies-music-string-guitar_electric.jpg"
+    assert all("animals-birds" in id for id in found(animal, replace(bird, weight=2)))
+    assert not any("animals-birds" in id for id in found(animal, replace(bird, weight=-1)))
+    assert found(Part("a musical instrument"))[0] == guitar
+    less = found(Part("a musical instrument"), Part(item=guitar, weight=-0.5))
+    assert guitar not in less and any("percussion" in id for id in less)
+    coffee = engine.find([Part(item="skimage/coffee.jpg"), Part("a cup of coffee")], 1)
+    assert coffee.hits[0].item.id == "skimage/coffee.jpg" and coffee.hits[0].strength == "strong"
+
+
+def test_a_box_of_the_starters_item(engine: Engine, examples: Path) -> None:
+    """The left half of two pictures side by side finds the one, the right half the other."""
+    both = Image.new("RGB", (800, 400))
+    for number, name in enumerate(("skimage/coffee", "stamps/animals-birds-owl")):
+        with Image.open(examples / f"{name}.jpg") as image:
+            both.paste(image.convert("RGB").resize((400, 400)), (400 * number, 0))
+    buffer = io.BytesIO()
+    both.save(buffer, "JPEG", quality=90)
+    for box, name in (((0.0, 0.0, 0.5, 1.0), "skimage/coffee"), ((0.5, 0.0, 1.0, 1.0), "stamps/animals-birds-owl")):
+        assert engine.find([Part(image=buffer.getvalue(), box=box)], 1).hits[0].item.id == f"{name}.jpg"
+
+
+GOLDEN = {
+    "a cup of coffee": ["A cup of espresso on a saucer, on a wooden table. strong", "A teapot. fair"],
+    "a bird": ["An owl. strong"],
+    "business meeting in an office": ["“T-intersection”. weak"],
+}
+
+
+def said(bundle: Path) -> dict[str, list[tuple[str, Strength | None]]]:
+    """Caption and word of the first hits of a few queries."""
+    engine = Engine(bundle, "starter")
+    return {query: [(hit.item.caption, hit.strength) for hit in engine.search(query, 4).hits] for query in GOLDEN}
+
+
+def test_the_same_words_whatever_the_order_of_a_build(encoder: Encoder, examples: Path, tmp_path: Path) -> None:
+    with (examples / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        captions = {row["file_name"]: row["caption"] for row in csv.DictReader(file)}
+    chosen = ["skimage/coffee.jpg", *list(captions)[::8]]
+    for folder, order in (("whole", chosen), ("one", chosen[15:]), ("other", chosen[:15])):
+        (tmp_path / folder).mkdir()
+        for name in order:
+            shutil.copy(examples / name, tmp_path / folder / Path(name).name)
+        lines = ["file_name,caption", *(f'{Path(name).name},"{captions[name]}"' for name in order)]
+        (tmp_path / folder / "metadata.csv").write_text("\n".join(lines), "utf-8")
+        build_index(Folder(tmp_path / folder), tmp_path / f"{folder}.bundle", encoder)
+    merge([tmp_path / "one.bundle", tmp_path / "other.bundle"], tmp_path / "merged.bundle")
+    whole, merged = tmp_path / "whole.bundle", tmp_path / "merged.bundle"
+    assert list(Index.load(whole).column("id")) != list(Index.load(merged).column("id"))
+    complete(whole, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None))
+    words = said(whole)
+    assert words == said(merged)  # calibrated on first use
+    found = {query: [f"{caption} {strength}" for caption, strength in hits] for query, hits in words.items()}
+    assert {query: found[query][: len(golden)] for query, golden in GOLDEN.items()} == GOLDEN
