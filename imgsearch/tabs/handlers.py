@@ -22,9 +22,9 @@ SEARCHES: dict[str, Any] = {"concurrency_id": "searches", "concurrency_limit": 1
 CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 1, "trigger_mode": "always_last"}
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # The same in the queue: outside of it, a state's change event does not reach the page.
-HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
+HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}
 # Every one counts, and none reads a state that another is about to change.
-EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1, "trigger_mode": "multiple"}
+EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1}
 
 
 def script(*names: str) -> str:
