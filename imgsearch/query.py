@@ -13,7 +13,7 @@ from imgsearch.images import ImageSource, open_rgb
 MAX_TEXT = 500  # characters: what the smallest text model reads whole (512 tokens)
 MAX_PARTS = 16
 MAX_WEIGHT = 10.0
-MIN_EXTENT = 0.02  # of a picture's side, of a part of it
+MIN_EXTENT = 0.0199  # of a picture's side, of a part of it: 2 %, as the page rounds it
 Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom of a part of a picture, as shares of its sides: 0..1."""
 

@@ -15,7 +15,7 @@ Wanted = tuple[str, float]
 TABS: tuple[Tab, ...] = ("describe", "similar", "search")
 NUM_HITS, MAX_HITS = 12, 50  # of a page: what is asked for at first, and at most
 KEYS = ("tab", "q", "id", "u", "box", "part", "where", "k", "from", "fold", "in")
-MAX_LINK = 8000  # characters
+MAX_LINK = 32_000  # characters
 
 
 @dataclass(frozen=True)
