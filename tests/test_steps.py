@@ -302,3 +302,12 @@ def test_the_map_shows_where_the_hits_lie(visit: Open) -> None:
     page.locator("#map_hit_similar").click()
     expect(page).to_have_url(re.compile("tab=similar&id="), timeout=WAIT_MS)
     expect(hits_of(page, "similar")).to_have_count(12, timeout=WAIT_MS)
+
+
+def test_the_map_marks_the_hits_of_a_link(visit: Open, app_url: str) -> None:
+    page = visit()
+    page.goto(f"{app_url}?tab=search&q=a+planet")
+    expect(hits_of(page, "search")).to_have_count(12, timeout=WAIT_MS)
+    page.wait_for_timeout(1000)
+    page.locator("#overview button").first.click()
+    expect(page.locator("#atlas .atlas-key")).to_be_visible(timeout=60_000)

@@ -47,8 +47,8 @@ class Overview:
 
     def connect(self, results: Results) -> None:
         """Mark what is found there."""
-        event = results.shown.change(lambda shown: shown, results.shown, self._shown, **HIDDEN)
-        event.then(self._mark, [self._is_open, self._collections.choice, results.shown], self._view.component, **HIDDEN)
+        event = results.shown.change(_found, results.shown, self._shown, **HIDDEN)
+        event.then(self._mark, [self._is_open, self._collections.choice, self._shown], self._view.component, **HIDDEN)
 
     def _draw(self, is_open: bool, collection: str, request: gr.Request) -> tuple[Any, Any]:
         if not is_open:
@@ -86,6 +86,10 @@ class Overview:
         finder = self._collections[collection].finder
         point = self._view.picked(event, collection, len(finder.atlas), request)
         return collection, finder.index.item(int(finder.atlas.rows[point])).id, None
+
+
+def _found(shown: Shown | None) -> Any:
+    return shown or gr.skip()  # a tab without an answer leaves the marks of the other
 
 
 def _colouring(finder: Finder) -> list[str]:
