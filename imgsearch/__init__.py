@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from imgsearch.engine import Engine
     from imgsearch.errors import BundleError, ImgsearchError, InputError, ModelError, PictureError, SettingsError
     from imgsearch.evaluate import evaluate
+    from imgsearch.filters import Condition
     from imgsearch.folder import Folder
     from imgsearch.images import open_rgb
     from imgsearch.index import Index
     from imgsearch.models import load_captioner, load_encoder
+    from imgsearch.query import Part
     from imgsearch.stream import BuildOptions
 
 __all__ = [
     "BuildOptions",
     "BundleError",
     "Captioner",
+    "Condition",
     "DatasetOptions",
     "Describer",
     "Encoder",
@@ -36,6 +39,7 @@ __all__ = [
     "Index",
     "InputError",
     "ModelError",
+    "Part",
     "PictureError",
     "SettingsError",
     "build_index",
@@ -60,6 +64,8 @@ _HOMES = {
     "Describer": "describer",
     "Encoder": "encoder",
     "Engine": "engine",
+    "Condition": "filters",
+    "Part": "query",
     "BundleError": "errors",
     "ImgsearchError": "errors",
     "InputError": "errors",

@@ -29,7 +29,7 @@ Main = Callable[[Asked, Uploads, gr.Request], list[Part]]
 
 
 class Results:
-    """The components; `show` fills them."""
+    """The components; `ask` tells what they become."""
 
     def __init__(
         self, collections: Collections, pictures: Pictures, address: Address, name: Tab, t: gr.I18n, main: Main
@@ -84,21 +84,21 @@ class Results:
 
     def connect(
         self,
-        ask: Callable[..., Any],
+        read: Callable[..., Any],
         inputs: list[Any],
         *triggers: Callable[..., Any],
         is_asked: bool = False,
         edits: int | gr.State = 1,
         api_name: str = "",
     ) -> None:
-        """Run `ask`, which returns what `ask` below does, on each trigger.
+        """Answer, on each trigger, the question that `read` makes of the inputs and hands to `ask`.
 
-        The last two of its inputs are whether a query is a must, and a number that is 0 where nothing happened yet.
+        Its last two inputs are whether a query is a must, and a number that is 0 where nothing happened yet.
         """
         how = SEARCHES | ({"api_name": api_name} if api_name else {"api_visibility": "private"})
         for trigger in triggers:
             states = [gr.State(is_asked), edits if isinstance(edits, gr.State) else gr.State(edits)]
-            event = trigger(guarded(ask), [*inputs, *states], self.outputs, show_progress_on=self._note, **how)
+            event = trigger(guarded(read), [*inputs, *states], self.outputs, show_progress_on=self._note, **how)
             self._reveal(event)
 
     def turn(self) -> None:
