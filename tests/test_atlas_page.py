@@ -39,7 +39,7 @@ def drawn(index: Index) -> Atlas:
 @pytest.fixture(scope="module")
 def url(index: Index, drawn: Atlas) -> Iterator[str]:
     """A page with the map in its second tab, what marks it, and the number of the point that was opened."""
-    view = AtlasView(i18n(), partial(thumbnail_of, index))
+    view = AtlasView(partial(thumbnail_of, index))
     groups = {
         "subject": [EVIL if row == 7 else index.item(int(row)).columns["subject"] for row in drawn.rows],
         EVIL: ["", *(["one", EVIL] * len(drawn))][: len(drawn)],

@@ -9,7 +9,8 @@ import gradio as gr
 
 from imgsearch.tabs.asked import KEYS, TABS, Asked, Tab, Uploads, Wanted, tab_of
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded, script
+from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded
+from imgsearch.tabs.scripted import scripted
 
 
 class View(Protocol):
@@ -39,15 +40,7 @@ class Address:
 
     def __init__(self) -> None:
         """Draw it in the current layout, and the states that go with it."""
-        self.component = gr.HTML(
-            "",
-            html_template="<span></span>",
-            js_on_load=script("address"),
-            padding=False,
-            apply_default_css=False,
-            elem_id="address",
-            keys=list(KEYS),
-        )
+        self.component = scripted("address", "<span></span>", "address", keys=list(KEYS))
         self.uploads = gr.State(Uploads())
         self.wanted = gr.State(("", 0.0))  # the link to follow, and when it was asked for
 

@@ -3,7 +3,6 @@
 import base64
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from imgsearch.atlas import Atlas
 from imgsearch.errors import InputError
 from imgsearch.tabs.languages import num_pictures, word
+from imgsearch.tabs.scripted import scripted
 
 MAX_VALUES = 12  # of a column that have a colour of their own: six colours in two shapes
 MAX_NAME = 60  # characters of a value in the legend
@@ -38,7 +38,6 @@ TEMPLATE = """
 </div>
 """
 WORDS_OF_SCRIPT = ("colour_by", "other", "query", "hits", "zoom_in", "zoom_out", "fit")
-SCRIPTS = [Path(__file__).with_name(name) for name in ("atlas_draw.js", "atlas.js")]
 Thumbnail = Callable[[str, int, gr.Request], tuple[bytes, str]]
 """(collection, point, request) -> (WebP, caption). Raises InputError or LookupError where there is no such point."""
 
@@ -49,8 +48,7 @@ class AtlasView:
     A click or Enter on a point is its `select` event, which `picked` reads.
     """
 
-    def __init__(self, t: gr.I18n, thumbnail: Thumbnail) -> None:
-        self._t = t
+    def __init__(self, thumbnail: Thumbnail) -> None:
         self._thumbnail = thumbnail
 
     def draw(self) -> None:
@@ -59,16 +57,7 @@ class AtlasView:
         def card(asked: Any, request: gr.Request) -> dict[str, str] | None:
             return self._card(asked, request)
 
-        self.component = gr.HTML(
-            None,
-            label=self._t("map_title"),
-            html_template=TEMPLATE,
-            js_on_load="".join(path.read_text("utf-8") for path in SCRIPTS),
-            apply_default_css=False,
-            server_functions=[card],
-            elem_id="atlas",
-            marks=None,
-        )
+        self.component = scripted("atlas", TEMPLATE, "atlas_draw", "atlas", server_functions=[card], marks=None)
 
     @staticmethod
     def value(

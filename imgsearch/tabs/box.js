@@ -36,8 +36,8 @@ const draw = (shares) => {
 };
 
 const shown = () => {
-  const numbers = (props.value || '').split(',').map(Number);
-  return props.value && numbers.length === 4 && numbers.every(Number.isFinite) ? numbers.map((n) => n / 100) : null;
+  const numbers = String(props.value).split(',').map(Number);
+  return numbers.length === 4 && numbers.every(Number.isFinite) ? numbers.map((n) => n / 100) : null;
 };
 
 document.addEventListener('pointerdown', (event) => {

@@ -10,9 +10,10 @@ import gradio as gr
 
 from imgsearch.config import ROOT
 from imgsearch.images import open_rgb, to_webp
-from imgsearch.tabs.handlers import QUIET, script
+from imgsearch.tabs.handlers import QUIET
 from imgsearch.tabs.languages import CODES, language_of, word
 from imgsearch.tabs.refinement import data_url
+from imgsearch.tabs.scripted import scripted
 
 EXAMPLES = (
     "stamps/animals-birds-owl.jpg",
@@ -21,6 +22,7 @@ EXAMPLES = (
     "stamps/hobbies-music-string-guitar_electric.jpg",
     "wallpapers/mountain_path.jpg",
 )
+TEMPLATE = '<p class="label"></p><ul class="examples"></ul>'
 SIDE = 116  # pixels, shown at half of it
 
 
@@ -29,14 +31,7 @@ class Examples:
 
     def __init__(self, models: gr.State, name: str) -> None:
         """Draw them in the current layout; they are named in the visitor's language once the page is there."""
-        self._view = gr.HTML(
-            {},
-            html_template='<p class="label"></p><ul class="examples"></ul>',
-            js_on_load=script("elements", "examples"),
-            padding=False,
-            apply_default_css=False,
-            elem_id=f"{name}_examples",
-        )
+        self._view = scripted(f"{name}_examples", TEMPLATE, "elements", "examples")
         models.change(_value, None, self._view, **QUIET)
 
     def connect(self, picture: gr.Image) -> Callable[..., Any]:

@@ -6,7 +6,6 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -25,11 +24,6 @@ QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_prog
 HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}
 # Every one counts, and none reads a state that another is about to change.
 EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1}
-
-
-def script(*names: str) -> str:
-    """The scripts of those names, one after the other."""
-    return "".join(Path(__file__).with_name(f"{name}.js").read_text("utf-8") for name in names)
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:

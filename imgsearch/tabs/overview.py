@@ -34,7 +34,7 @@ class Overview:
         self._shown = gr.State(None)  # the last answer
         with gr.Accordion(t("map_title"), open=False, elem_id="overview") as accordion:
             note = gr.Markdown(t("map_wait"), elem_classes="note", elem_id="map_note")
-            self._view = AtlasView(t, self._thumbnail)
+            self._view = AtlasView(self._thumbnail)
             self._view.draw()
             picked = Picked(collections, pictures, address, "map", t)
         component = self._view.component

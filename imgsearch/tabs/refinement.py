@@ -9,8 +9,9 @@ from imgsearch.errors import ImgsearchError
 from imgsearch.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT
 from imgsearch.tabs.asked import MAX_HITS, NUM_HITS, Asked, Term, Uploads
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import EDITS, QUIET, guarded, script
+from imgsearch.tabs.handlers import EDITS, QUIET, guarded
 from imgsearch.tabs.languages import caption_of, word
+from imgsearch.tabs.scripted import scripted
 from imgsearch.tabs.upload import draw_upload
 
 SHOW_SCORES = "(on) => document.body.classList.toggle('numbers', on)"
@@ -42,14 +43,7 @@ class Refinement:
         self.edits = gr.State(0)  # its change is the event of an edit by the visitor
         self._filters = gr.State([])  # as they were set last
         with gr.Accordion(t("refine"), open=False, elem_id=f"{name}_refine") as self._accordion:
-            self._view = gr.HTML(
-                {},
-                html_template='<ul class="terms"></ul>',
-                js_on_load=script("elements", "refinement"),
-                padding=False,
-                apply_default_css=False,
-                elem_id=f"{name}_terms",
-            )
+            self._view = scripted(f"{name}_terms", '<ul class="terms"></ul>', "elements", "refinement")
             text = gr.Textbox(label=t("add_part"), max_lines=2, elem_id=f"{name}_part")
             with gr.Row(elem_classes="buttons"):
                 more = gr.Button(t("more_like_it"), size="sm", elem_id=f"{name}_more")

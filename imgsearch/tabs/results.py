@@ -12,10 +12,11 @@ from imgsearch.query import Part
 from imgsearch.tabs.address import Address
 from imgsearch.tabs.asked import Asked, Tab, Uploads, Wanted, parts_of
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import QUIET, SEARCHES, guarded, script
+from imgsearch.tabs.handlers import QUIET, SEARCHES, guarded
 from imgsearch.tabs.insight import histogram
 from imgsearch.tabs.languages import word
 from imgsearch.tabs.picked import Picked, Pictures
+from imgsearch.tabs.scripted import scripted
 from imgsearch.tabs.shown import Shown, as_csv, as_json, cards, note
 
 SAVE = """(text, name) => {
@@ -43,14 +44,7 @@ class Results:
         self.link = gr.State("")
         self.picked = Picked(collections, pictures, address, name, t)
         self._note = gr.HTML(t(f"{name}_hint"), elem_classes="note", elem_id=f"{name}_note", padding=False)
-        self.hits = gr.HTML(
-            {},
-            html_template='<div class="hits"></div>',
-            js_on_load=script("elements", "hits"),
-            padding=False,
-            apply_default_css=False,
-            elem_id=f"{name}_hits",
-        )
+        self.hits = scripted(f"{name}_hits", '<div class="hits"></div>', "elements", "hits")
         with gr.Row(visible=False, elem_classes="buttons", elem_id=f"{name}_pages") as self._pages:
             self._previous = gr.Button(t("previous_page"), size="sm", elem_id=f"{name}_previous")
             self._next = gr.Button(t("next_page"), size="sm", elem_id=f"{name}_next")

@@ -10,11 +10,12 @@ from imgsearch.tabs.address import Address
 from imgsearch.tabs.asked import Asked, Uploads, read_box
 from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.examples import Examples
-from imgsearch.tabs.handlers import HIDDEN, QUIET, script
+from imgsearch.tabs.handlers import HIDDEN, QUIET
 from imgsearch.tabs.languages import word
 from imgsearch.tabs.picked import Pictures
 from imgsearch.tabs.refinement import Refinement, Terms
 from imgsearch.tabs.results import Results
+from imgsearch.tabs.scripted import scripted
 from imgsearch.tabs.upload import draw_upload, picture_path
 
 NO_ITEM = ("", "")  # an upload
@@ -54,15 +55,7 @@ class SimilarTab:
 
     def _draw_box(self) -> gr.HTML:
         """Draw what lets a visitor drag a box on the picture; its value is the box."""
-        drawn = gr.HTML(
-            "",
-            html_template="<span></span>",
-            js_on_load=script("box"),
-            padding=False,
-            apply_default_css=False,
-            elem_id="similar_drawn",
-            picture="#similar_picture",
-        )
+        drawn = scripted("similar_drawn", "<span></span>", "box", picture="#similar_picture")
         self._box.change(lambda box: box, self._box, drawn, **QUIET)
         return drawn
 
