@@ -1,9 +1,9 @@
 """What a score means, for one encoder and one collection: from where on a hit is fair or strong, or a copy."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -238,4 +238,4 @@ def _locations(index: Index, rows: Embeddings) -> Floats:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
