@@ -57,7 +57,11 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
             raise InputError("The threshold of this collection could not be measured. Give --threshold, such as 0.95.")
         threshold = finder.calibration.near_duplicate
     with tqdm(unit=" pictures", total=len(finder.index), file=sys.stderr) as bar:
-        found = groups(finder.index, threshold, lambda done, total: bar.update(done - bar.n) and None)
+
+        def on_progress(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        found = groups(finder.index, threshold, on_progress)
     if arguments.json:
         print_json({"threshold": threshold, "groups": found})
         return
