@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from imgsearch.calibration import Calibration, calibrate
 from imgsearch.config import cache_folder
 from imgsearch.encoder import Encoder
 from imgsearch.errors import BundleError
+from imgsearch.files import put
 from imgsearch.index import Index
 from imgsearch.manifest import MADE_BY, Manifest, read_manifest
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 def complete(bundle: Path, encoder: Encoder, reference: Callable[[], Index]) -> None:
-    """Work out what the bundle does not have yet, and keep it there.
+    """Work out both and keep them in the bundle, where one of them is missing.
 
     `reference` gives the example photos by the same encoder. Raises InputError where the bundle cannot be written.
     """
     index = Index.load(bundle)
-    if not len(index) or isinstance(index.card, Manifest) and _has_all(index.card):
+    if not len(index) or all(_own(name, bundle, index) for name in (CALIBRATION, ATLAS)):
         return
     texts = {
         CALIBRATION: _bytes(calibrate(index, encoder, reference())),
@@ -93,9 +93,7 @@ def _keep(name: str, bundle: Path, index: Index, data: bytes) -> None:
     file = _cached(name, bundle, index)
     with suppress(OSError):  # a place that cannot be written to is done without
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
-            part.write(data)
-        Path(part.name).replace(file)
+        put(file, data)
 
 
 def _own(name: str, bundle: Path, index: Index) -> Path | None:
@@ -115,8 +113,3 @@ def _cached(name: str, bundle: Path, index: Index) -> Path:
     key = hashlib.sha256(json.dumps([sorted(digests), made_by, len(index)]).encode()).hexdigest()[:16]
     stem, _, suffix = name.partition(".")
     return cache_folder() / f"{stem}-{key}.{suffix}"
-
-
-def _has_all(manifest: Manifest) -> bool:
-    stems = {file.partition("-")[0] for file in manifest.files}
-    return {CALIBRATION.partition(".")[0], ATLAS.partition(".")[0]} <= stems

@@ -23,6 +23,7 @@ SIGNS: dict[Relation, str] = {"equals": "=", "contains": "~", "range": ":"}
 # The first sign counts, but for a colon without a range behind it: it belongs to the name of the column.
 CONDITION = re.compile(r"(.*?)(?:([=~])|(:)(?=.*\.\.))(.*)", re.DOTALL)
 MAX_LENGTH = 500  # characters of a condition
+OWN = ("id", "caption")  # columns that every item has
 NUM_MASKS = 16  # remembered
 BLOCK = 10_000  # items that are read at a time
 Test: TypeAlias = Callable[[str], bool]
@@ -93,9 +94,14 @@ class Table:
 
     @property
     def names(self) -> list[str]:
-        """The columns, in the order of their appearance."""
+        """All columns: the items' own, then those of their metadata."""
+        return [*OWN, *self.metadata]
+
+    @property
+    def metadata(self) -> list[str]:
+        """The columns of the items' metadata, in the order of their appearance."""
         with self._lock:
-            return [*dict.fromkeys(["id", "caption", *self._metadata])]
+            return [name for name in self._metadata if name not in OWN]
 
     def values(self, name: str, limit: int) -> list[tuple[str, int]]:
         """The most frequent texts of a column, less the empty one, with how many items have them. Raises InputError."""
@@ -130,7 +136,7 @@ class Table:
         if name not in names:
             raise InputError(f"The collection has no column {name!r}. It has: {', '.join(names)}.")
         with self._lock:
-            if name not in ("id", "caption"):
+            if name not in OWN:
                 return self._metadata[name]
             if name not in self._own:
                 self._own[name] = _column(texts.dictionary_encode() for texts in self._items.texts(name))

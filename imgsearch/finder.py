@@ -33,6 +33,7 @@ class Direction:
     row: Embeddings
     scale: float
     bounds: tuple[float, float] | None  # the scores from which a hit is fair and strong
+    sample: Embeddings  # (<= 1000,): the scores of the fixed sample
 
 
 class Finder:
@@ -50,7 +51,8 @@ class Finder:
         self.encoder = encoder
         self._calibrate = calibrate
         self._draw = draw
-        self._calibrating, self._drawing, self._reading = (threading.Lock() for _ in range(3))
+        self._calibrating, self._drawing = threading.Lock(), threading.Lock()
+        self.table = Table(index)
         self.calibration = calibration
         self._is_calibrated = calibration is not None
 
@@ -70,16 +72,6 @@ class Finder:
     @cached_property
     def _atlas(self) -> Atlas:
         return self._draw()
-
-    @property
-    def table(self) -> Table:
-        """The columns of the items."""
-        with self._reading:
-            return self._table
-
-    @cached_property
-    def _table(self) -> Table:
-        return Table(self.index)
 
     @cached_property
     def _sample(self) -> Embeddings:
@@ -126,7 +118,7 @@ class Finder:
             start=start,
             following=start + following if following else None,
             bounds=direction.bounds,
-            sample=self._sampled(direction.row[0], direction.scale).tolist(),
+            sample=direction.sample.tolist(),
             language=next(filter(None, (foreign_language(self.encoder.model_id, text) for text in texts)), ""),
         )
 
@@ -152,10 +144,11 @@ class Finder:
         out as the parts that are wanted must be, on their weighted average.
         """
         scales = [self.encoder.text_scale if part.text else 1.0 for part in parts]
-        footing = [self._footing(row, scale) for row, scale in zip(rows, scales, strict=True)]
+        samples = [self._sampled(row, scale) for row, scale in zip(rows, scales, strict=True)]
+        footing = [_footing(scores) for scores in samples]
         limits = [self._limits(part, location) for part, (location, _) in zip(parts, footing, strict=True)]
         if len(parts) == 1:
-            return Direction(rows[0][None], scales[0], limits[0])
+            return Direction(rows[0][None], scales[0], limits[0], samples[0])
         terms = zip(parts, footing, scales, rows, strict=True)
         added = [part.weight / spread * scale * row for part, (_, spread), scale, row in terms]
         row: Embeddings = np.sum(added, axis=0, dtype=np.float32)
@@ -163,22 +156,15 @@ class Finder:
         if length < CANCELLED * sum(float(np.linalg.norm(term)) for term in added):
             raise InputError("The parts of the query cancel each other out. Change one of them, or its weight.")
         row = row / np.float32(length)
-        location, spread = self._footing(row, 1.0)
+        sample = self._sampled(row, 1.0)
+        location, spread = _footing(sample)
         wanted = [n for n, part in enumerate(parts) if part.weight > 0]
         weights = [parts[n].weight for n in wanted]
         outer = [[(limit - footing[n][0]) / footing[n][1] for limit in found] for n in wanted if (found := limits[n])]
         if not outer:
-            return Direction(row[None], 1.0, None)
+            return Direction(row[None], 1.0, None, sample)
         fair, strong = (location + spread * float(z) for z in np.average(outer, axis=0, weights=weights))
-        return Direction(row[None], 1.0, (fair, strong))
-
-    def _footing(self, row: Embeddings, scale: float) -> tuple[float, float]:
-        """Mean and standard deviation, or 1 where there is none, of a query's scores over the fixed sample."""
-        scores = self._sampled(row, scale)
-        if not len(scores):
-            return 0.0, 1.0
-        spread = float(scores.std())
-        return float(scores.mean()), spread if spread > NO_SPREAD else 1.0
+        return Direction(row[None], 1.0, (fair, strong), sample)
 
     def _sampled(self, row: Embeddings, scale: float) -> Embeddings:
         """(<= 1000,): a query's scores over the fixed sample."""
@@ -217,6 +203,14 @@ class Finder:
                 members[leader].append(hits[n].item.id)
         shown = [replace(hits[n], near_duplicates=tuple(ids)) for n, ids in members.items()]
         return shown, 0 if end == len(hits) < number else end
+
+
+def _footing(scores: Embeddings) -> tuple[float, float]:
+    """Mean and standard deviation, or 1 where there is none, of a query's scores over the fixed sample."""
+    if not len(scores):
+        return 0.0, 1.0
+    spread = float(scores.std())
+    return float(scores.mean()), spread if spread > NO_SPREAD else 1.0
 
 
 def _judged(hit: Hit, direction: Direction) -> Hit:

@@ -1,13 +1,15 @@
 """Embeddings: float32 arrays whose rows are unit vectors."""
 
 import hashlib
-import tempfile
+import io
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from imgsearch.files import put
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 """float32, shape (n, dim), every row of L2 norm 1 (to 1e-3: rows may have been stored in half precision)."""
@@ -58,10 +60,6 @@ def save_rows(file: Path, rows: Embeddings) -> None:
     """Keep rows in a file, which is whole or not there; a place that cannot be written to is done without."""
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as part:
-            try:
-                np.save(part, rows)
-                part.close()
-                Path(part.name).replace(file)
-            except OSError:
-                Path(part.name).unlink(missing_ok=True)
+        buffer = io.BytesIO()
+        np.save(buffer, rows)
+        put(file, buffer.getvalue())

@@ -11,6 +11,7 @@ from imgsearch.config import ROOT
 
 # Each may import from the lines above it only, and never from its own line.
 LAYERS = [
+    {"files"},
     {"errors", "records", "vectors"},
     {"images", "config", "manifest", "nouns", "colours", "vocabulary", "device", "checkpoints", "stream"},
     {"clip", "bundle", "items", "query", "queries", "copies", "separation"},

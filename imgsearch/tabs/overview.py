@@ -94,6 +94,5 @@ def _found(shown: Shown | None) -> Any:
 
 def _colouring(finder: Finder) -> list[str]:
     """The columns by which the map can be coloured: those of a few values."""
-    columns = [name for name in finder.table.names if name not in ("id", "caption")]
-    counts = {name: len(finder.table.values(name, MAX_VALUES + 1)) for name in columns}
-    return [name for name in columns if 2 <= counts[name] <= MAX_VALUES][:NUM_COLUMNS]
+    counts = {name: len(finder.table.values(name, MAX_VALUES + 1)) for name in finder.table.metadata}
+    return [name for name, count in counts.items() if 2 <= count <= MAX_VALUES][:NUM_COLUMNS]

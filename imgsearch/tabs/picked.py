@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.errors import ImgsearchError
+from imgsearch.files import put
 from imgsearch.records import Item
 from imgsearch.tabs.address import Address
 from imgsearch.tabs.asked import Asked, Uploads
@@ -29,9 +30,7 @@ class Pictures:
         """The path of a file with these bytes."""
         path = Path(self._folder.name) / f"{hashlib.sha256(webp).hexdigest()}.webp"
         if not path.exists():
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
-                part.write(webp)
-            Path(part.name).replace(path)  # another visitor may ask for it in this moment
+            put(path, webp)  # another visitor may ask for it in this moment
         return str(path)
 
     def asked(self, asked: Asked, collections: Collections, uploads: Uploads, request: gr.Request) -> str | None:

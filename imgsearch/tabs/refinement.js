@@ -8,7 +8,7 @@ const chip = (term, number, words) => {
   weight.value = Math.abs(term.weight);
   weight.addEventListener('change', () => say(Math.sign(term.weight) * Math.abs(Number(weight.value))));
   const remove = make('button', { type: 'button', 'aria-label': `${words.remove}: ${term.shown}` }, '×');
-  remove.addEventListener('click', () => trigger('delete', { number }));
+  remove.addEventListener('click', () => say(null));
   const image = term.src ? [make('img', { src: term.src, alt: '' })] : [];
   return make('li', { class: term.weight > 0 ? 'more' : 'less' }, sign, ...image,
     make('span', { class: 'shown' }, term.shown), weight, remove);

@@ -1,6 +1,7 @@
 """What refines a query: parts that are wanted or not, filters, and whether near-duplicates are folded."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -76,8 +77,7 @@ class Refinement:
         text.submit(guarded(self._add_text(1.0)), [text, *state], [text, *edited], **EDITS)
         less.click(guarded(self._add_text(-1.0)), [text, *state], [text, *edited], **EDITS)
         picture.upload(guarded(self._add_picture), [picture, *state], [picture, uploads, *edited], **EDITS)
-        self._view.edit(guarded(self._weigh), state, edited, **EDITS)
-        self._view.delete(guarded(self._remove), state, edited, **EDITS)
+        self._view.edit(guarded(self._edit), state, edited, **EDITS)
         for chosen in self._collections.choices:
             chosen(guarded(self._without_items), state, edited, **EDITS)
         # Not its input event, which a value that is typed does not bring about.
@@ -143,7 +143,7 @@ class Refinement:
         uploads, token = uploads.remember(path)
         return None, uploads, *self._added(Term("upload", token), terms, edits, collection, uploads, request)
 
-    def _weigh(
+    def _edit(
         self,
         terms: Terms,
         edits: int,
@@ -152,24 +152,12 @@ class Refinement:
         event: gr.EventData,
         request: gr.Request,
     ) -> tuple[Terms, Any, int]:
+        """Give a part another weight, or take it out where there is none; what is impossible leaves all as it was."""
         number, weight = event._data.get("number"), event._data.get("weight")
-        if not _is_in(number, terms) or not isinstance(weight, int | float) or not 0.01 <= abs(weight) <= MAX_WEIGHT:
-            return self._changed(terms, edits, collection, uploads, request)  # as it was
-        term = Term(terms[number].kind, terms[number].value, float(weight))
-        return self._changed((*terms[:number], term, *terms[number + 1 :]), edits, collection, uploads, request)
-
-    def _remove(
-        self,
-        terms: Terms,
-        edits: int,
-        collection: str,
-        uploads: Uploads,
-        event: gr.EventData,
-        request: gr.Request,
-    ) -> tuple[Terms, Any, int]:
-        number = event._data.get("number")
-        if _is_in(number, terms):
-            terms = (*terms[:number], *terms[number + 1 :])
+        is_weight = isinstance(weight, int | float) and 0.01 <= abs(weight) <= MAX_WEIGHT
+        if isinstance(number, int) and 0 <= number < len(terms) and (weight is None or is_weight):
+            edited = (replace(terms[number], weight=float(weight)),) if is_weight else ()
+            terms = (*terms[:number], *edited, *terms[number + 1 :])
         return self._changed(terms, edits, collection, uploads, request)
 
     def _without_items(
@@ -206,8 +194,7 @@ class Refinement:
             table = self._collections[collection].finder.table
         except ImgsearchError:
             return gr.skip()
-        names = [name for name in table.names if name not in ("id", "caption")]
-        offered = [f"{name}={value}" for name in names for value, _ in table.values(name, NUM_VALUES) if value]
+        offered = [f"{name}={value}" for name in table.metadata for value, _ in table.values(name, NUM_VALUES)]
         return gr.Dropdown(choices=list(dict.fromkeys([*offered, *(chosen or [])])))
 
 
@@ -218,7 +205,3 @@ def _filtered(where: list[str], known: list[str], edits: int) -> Any:
 def data_url(webp: bytes) -> str:
     """A picture as an address that holds it."""
     return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
-
-
-def _is_in(number: Any, terms: Terms) -> bool:
-    return isinstance(number, int) and 0 <= number < len(terms)
