@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from imgsearch.config import FlagParser, Settings, reach_self_directly
+from imgsearch.config import FlagParser, Settings, cache_folder, reach_self_directly
+from imgsearch.decoder import Decoder
 from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError, SettingsError
 from imgsearch.models import STARTER
+from imgsearch.remote import at_hand
+from imgsearch.surroundings import can_write, on_space, prepare
 
 if TYPE_CHECKING:  # Gradio takes seconds to import: after the flags are read
     import gradio as gr
@@ -20,10 +29,16 @@ if TYPE_CHECKING:  # Gradio takes seconds to import: after the flags are read
 STYLE = Path(__file__).parent / "imgsearch" / "tabs" / "style.css"
 CACHE_CHECK_S, CACHE_AGE_S = 3600, 86400  # uploads older than a day are deleted, looked for each hour
 MAX_FILE_SIZE = "20mb"
-NO_LINK = "A public link could not be opened: is there internet? The local app goes on."
+ANSWERS_S = 1  # that those under way have when the app ends, before they are cut short
+END_S = 4.0  # in which it ends, whatever runs
+SPACE_IS_PUBLIC = "A Space has an address of its own, so --share is left out."
+FLAGS = (
+    *("index", "host", "port", "share", "auth", "auth_file", "public", "rate", "trust_proxy"),
+    *("encoder", "captioner", "precision"),
+)
 
 
-def build_app(engines: Sequence[Engine]) -> gr.Blocks:
+def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     """The page, not yet served, over an engine for each collection; they may load their models later."""
     import gradio as gr
 
@@ -39,7 +54,7 @@ def build_app(engines: Sequence[Engine]) -> gr.Blocks:
 
     t = i18n()
     delete_cache = (CACHE_CHECK_S, CACHE_AGE_S)
-    app = gr.Blocks(title="imgsearch", analytics_enabled=False, delete_cache=delete_cache, fill_width=True)
+    app = gr.Blocks(title="imgsearch", delete_cache=delete_cache, fill_width=True)
     with app:
         banner.draw_title(app)
         gr.Markdown(t("tagline"), elem_id="tagline")
@@ -47,7 +62,7 @@ def build_app(engines: Sequence[Engine]) -> gr.Blocks:
         collections = Collections(engines)
         collections.draw(t)
         models = banner.draw(collections, app)
-        parts = collections, Pictures(), address, t, models
+        parts = collections, Pictures(decoder), address, t, models
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab(t("describe_tab"), id="describe", elem_id="describe_tab"):
                 describe = DescribeTab(*parts)
@@ -69,11 +84,13 @@ def serve(app: gr.Blocks, settings: Settings) -> None:
     from imgsearch.tabs.languages import i18n
 
     app.queue(api_open=False)  # no way around the queues
+    os.environ.pop("SYSTEM", None)  # on a Space Gradio would watch for new code, and run it
     try:
         app.launch(
             server_name=settings.host,
             server_port=settings.port,
-            share=settings.share,
+            share=False,  # Gradio would let the page wait for it
+            auth=settings.users or None,
             prevent_thread_lock=True,
             quiet=True,
             i18n=i18n(),
@@ -89,8 +106,71 @@ def serve(app: gr.Blocks, settings: Settings) -> None:
             pwa=False,
         )
     except OSError:
-        place = f"{settings.host or '127.0.0.1'}:{settings.port or 'any port'}"
+        place = f"{settings.host}:{settings.port or 'any port'}"
         raise SettingsError(f"{place} cannot be listened on. Give another --port or --host.") from None
+
+
+def main() -> int:
+    """Start the app and serve until interrupted. Returns 2 after one line on stderr where a setting is wrong."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
+    with ExitStack() as closing:
+        try:
+            prepare(cache_folder().parent)
+            _run(_settings(), closing)
+        except ImgsearchError as error:
+            print(f"imgsearch: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            _end_in_time()
+    os._exit(0)  # what still runs, such as a model that loads, would hold it up, and torch aborts when cut short
+
+
+def _settings() -> Settings:
+    parser = FlagParser(prog="app.py", description="Describe images, find similar ones, search by text.")
+    parser.add_settings(*FLAGS)
+    settings = Settings.read(vars(parser.parse_args()))
+    if settings.share and on_space():
+        print(SPACE_IS_PUBLIC, flush=True)
+        settings = replace(settings, share=False)
+    _ = settings.users  # a wrong one is told before anything is fetched
+    return at_hand(settings)
+
+
+def _run(settings: Settings, closing: ExitStack) -> None:
+    """Serve until interrupted; what is to be closed then is left in `closing`."""
+    os.environ["GRADIO_TEMP_DIR"] = closing.enter_context(_visitors_folder())
+    engines: list[Engine] = []
+    for bundle in settings.index:
+        captioner = STARTER if engines else settings.captioner  # the first one describes
+        engines.append(Engine(Path(bundle), settings.encoder, captioner, settings.precision, behind=True))
+        closing.callback(engines[-1].close)
+        engines[-1].check()
+    reach_self_directly()
+    decoder = Decoder()
+    closing.callback(decoder.close)
+    app = build_app(engines, decoder)
+    closing.callback(_close, app)
+    serve(app, settings)
+    print(f"imgsearch is on {app.local_url}", flush=True)
+    if settings.share:
+        from imgsearch.sharing import Link, announcement
+
+        names = [engine.bundle.resolve().name for engine in engines]
+        print(announcement(names, has_password=bool(settings.users)), flush=True)
+        link = Link(app)
+        closing.callback(link.close)
+        link.open()
+    threading.Thread(target=_complete, args=(engines,), name="models", daemon=True).start()
+    while True:
+        time.sleep(CACHE_CHECK_S)
+
+
+def _visitors_folder() -> TemporaryDirectory[str]:
+    """Where their pictures lie, in nobody else's reach, until the app ends."""
+    place = os.environ.get("GRADIO_TEMP_DIR")
+    if place and not can_write(Path(place)):
+        raise SettingsError(f"GRADIO_TEMP_DIR is {place}, where nothing can be written. Give another folder.")
+    return TemporaryDirectory(prefix="imgsearch-", dir=place or None, ignore_cleanup_errors=True)
 
 
 def _complete(engines: Sequence[Engine]) -> None:
@@ -98,35 +178,24 @@ def _complete(engines: Sequence[Engine]) -> None:
         engine.complete()
 
 
-def main() -> int:
-    """Start the app and serve until interrupted. Returns 2 after one line on stderr where a setting is wrong."""
-    parser = FlagParser(prog="app.py", description="Describe images, find similar ones, search by text.")
-    parser.add_settings("index", "host", "port", "share", "encoder", "captioner", "precision")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
-    engines: list[Engine] = []
-    try:
-        settings = Settings.read(vars(parser.parse_args()))
-        for bundle in settings.index:
-            captioner = STARTER if engines else settings.captioner  # the first one describes
-            engines.append(Engine(bundle, settings.encoder, captioner, settings.precision, behind=True))
-            engines[-1].check()
-        reach_self_directly()
-        app = build_app(engines)
-        serve(app, settings)
-        print(f"imgsearch is on {app.local_url}", flush=True)
-        if settings.share:
-            print(f"and for everyone, for a week, on {app.share_url}" if app.share_url else NO_LINK, flush=True)
-        threading.Thread(target=_complete, args=(engines,)).start()  # no daemon: torch aborts if it is cut short
-        app.block_thread()
-    except ImgsearchError as error:
-        print(f"imgsearch: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for engine in engines:
-            engine.close()
-    return 0
+def _close(app: gr.Blocks) -> None:
+    """Stop serving."""
+    if app.is_running:
+        app.server.config.timeout_graceful_shutdown = ANSWERS_S
+    app.close(verbose=False)
+
+
+def _end_in_time() -> None:
+    """End the process after END_S where closing does not.
+
+    No file is left half-written, whatever is cut short: each is put in its place whole, by a rename.
+    """
+    logging.disable()  # what is cut short now would be told as an error
+    for number in (signal.SIGINT, signal.SIGTERM):  # once is enough
+        signal.signal(number, signal.SIG_IGN)
+    timer = threading.Timer(END_S, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from imgsearch.query import Part
     from imgsearch.stream import BuildOptions
 
+__version__ = "0.6.0"
 __all__ = [
     "BuildOptions",
     "BundleError",

@@ -17,10 +17,13 @@ from imgsearch.asking import (
     similar,
     tell_problems,
 )
-from imgsearch.config import FlagParser, Settings
+from imgsearch.config import FlagParser, Settings, cache_folder
 from imgsearch.errors import ImgsearchError
-from imgsearch.making import add_build_flags, build, export, merge, plain, print_json, remove
+from imgsearch.making import add_build_flags, build, export, merge, print_json, remove
 from imgsearch.manifest import MAX_DIGEST_BYTES, check_digests, read_manifest
+from imgsearch.plain import plain
+from imgsearch.remote import at_hand
+from imgsearch.surroundings import prepare
 
 Command = Callable[[argparse.Namespace, Settings], None]
 
@@ -29,9 +32,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns 0, or 2 after one line on stderr that says what is wrong and what to do."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments, Settings.read(vars(arguments)))
+        prepare(cache_folder().parent)
+        settings = Settings.read(vars(arguments))
+        arguments.run(arguments, settings if arguments.run in MAKING else at_hand(settings))
     except ImgsearchError as error:
-        print(f"imgsearch: {error}", file=sys.stderr)
+        print(plain(f"imgsearch: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -94,7 +99,7 @@ def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
         return
     print(plain(description.caption))
     for tag in description.tags:
-        print(f"{tag.score:6.2f}  {tag.tag}")
+        print(plain(f"{tag.score:6.2f}  {tag.tag}"))
 
 
 def _info(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -105,7 +110,7 @@ def _info(arguments: argparse.Namespace, settings: Settings) -> None:
         print_json(fields)
         return
     for name, value in fields.items():
-        print(f"{name:16}{_shown(value)}")
+        print(plain(f"{name:16}{_shown(value)}"))
 
 
 def _shown(value: Any) -> str:
@@ -148,6 +153,9 @@ def _bench(arguments: argparse.Namespace, settings: Settings) -> None:
             print(figure, flush=True)
     if arguments.json:
         print_json({"figures": figures})
+
+
+MAKING = (build, merge, remove, _bench)  # they open no bundle of another
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from imgsearch.encoder import Encoder
 from imgsearch.errors import BundleError
 from imgsearch.files import put
 from imgsearch.index import Index
-from imgsearch.manifest import MADE_BY, Manifest, read_manifest
+from imgsearch.manifest import MADE_BY, Manifest, read_at_most, read_manifest
 
 CALIBRATION, ATLAS = "calibration.json", "atlas.npz"
+MAX_BYTES = 2**20  # of a file: a map of all its points takes 130 kB
 T = TypeVar("T")
 
 
@@ -85,7 +86,7 @@ def _read(name: str, bundle: Path, index: Index, read: Callable[[bytes], T]) -> 
         # Of another version, damaged, hostile (too deep, too large a number), or replaced meanwhile.
         with suppress(OSError, ValueError, RecursionError, OverflowError):
             if path:
-                return read(path.read_bytes())
+                return read(read_at_most(path, MAX_BYTES))
     return None
 
 

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from imgsearch.config import FlagParser, Settings
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
-from imgsearch.making import plain, print_json
+from imgsearch.making import print_json
+from imgsearch.plain import plain
 from imgsearch.query import Box, Part
 from imgsearch.records import Answer
 
@@ -77,7 +78,7 @@ def make_engine(settings: Settings) -> Engine:
 def tell_problems(engine: Engine) -> None:
     """What was wanted and is not there, on stderr."""
     for problem in engine.status.problems:
-        print(f"imgsearch: {problem}", file=sys.stderr)
+        print(plain(f"imgsearch: {problem}"), file=sys.stderr)
 
 
 def _add_query_flags(command: FlagParser) -> None:

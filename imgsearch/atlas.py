@@ -4,8 +4,9 @@ import io
 import math
 import threading
 import warnings
+import zipfile
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from imgsearch.known import least_hashes
 from imgsearch.vectors import Embeddings
 
 NUM_POINTS = 10_000
+MAX_BYTES = 8 * NUM_POINTS  # of an array
 MAX_CLUSTERS = 12
 GRID = 65_535
 MIN_UMAP = 32  # items: on samples of the example photos, PCA keeps as many neighbours below it
@@ -56,8 +58,9 @@ class Atlas:
     def from_bytes(cls, data: bytes, num_items: int) -> "Atlas":
         """What `to_bytes` gave, for an index of `num_items`. Raises ValueError on anything else."""
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                atlas = cls(arrays["rows"], arrays["points"], arrays["clusters"])
+            with zipfile.ZipFile(io.BytesIO(data)) as file:
+                rows, points, clusters = (_array(file, name) for name in ("rows", "points", "clusters"))
+            atlas = cls(rows, points, clusters)
         except Exception as error:  # on damaged bytes NumPy raises almost anything
             raise ValueError(f"not an atlas: {error!r:.80}") from error
         atlas._check(num_items)
@@ -72,6 +75,17 @@ class Atlas:
             raise ValueError(f"the atlas has {size} points in {self.clusters.max() + 1} clusters")
         if size and (self.rows[0] < 0 or self.rows[-1] >= num_items or np.any(np.diff(self.rows) <= 0)):
             raise ValueError(f"the rows of the atlas are not rising rows of {num_items} items")
+
+
+def _array(file: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """An array of an .npz file. Raises ValueError, before memory is taken for it, where it is too large for a map."""
+    with file.open(f"{name}.npy") as member:
+        if np.lib.format.read_magic(member) != (1, 0):
+            raise ValueError(f"{name} is of another version")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(member)
+        if is_fortran or dtype.hasobject or math.prod(shape) * dtype.itemsize > MAX_BYTES:
+            raise ValueError(f"{name} is {dtype} of shape {shape}")
+        return np.frombuffer(member.read(MAX_BYTES), dtype).reshape(shape)
 
 
 def draw_atlas(index: Index) -> Atlas:

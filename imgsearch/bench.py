@@ -1,18 +1,11 @@
 """Speed and memory, as ratios against a peer or a limit measured in the same run. Reads memory from Linux's /proc."""
 
-import os
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from gradio_client import Client, handle_file
@@ -20,12 +13,13 @@ from gradio_client import Client, handle_file
 from imgsearch.config import ROOT, STARTER_BUNDLE
 from imgsearch.engine import Engine
 from imgsearch.figures import Figure, bench_build, bench_many, bench_memory, bench_order, bench_search, run_trial
+from imgsearch.load import bench_load
 from imgsearch.peers import NUM_CAPTIONS, NUM_PICTURES
+from imgsearch.serving import resident_mib, serve, serve_app
 
-GROUPS = ("app", "models", "build", "search")
+GROUPS = ("app", "models", "build", "search", "load")
 NUM_RUNS = 5  # of each side, alternating; medians are compared
 NUM_SEARCHES = 50
-TIMEOUT_S = 120
 HELLO_WORLD = """
 import sys, gradio as gr
 with gr.Blocks(analytics_enabled=False) as page:
@@ -37,12 +31,13 @@ BARE_LOADER = "from imgsearch.starter import MiniLm, load_efficientnet; load_eff
 
 
 def bench(groups: Collection[str] = GROUPS) -> Iterator[Figure]:
-    """Measure the app, the hub's models with random weights, builds and searches: minutes for each group."""
+    """Measure the app, the hub's models with random weights, builds, searches, visitors: minutes for each group."""
     measures = {
         "app": (_bench_app, _bench_answers),
         "models": (_bench_encoder, _bench_captioner),
         "build": (bench_build, bench_memory),
         "search": (bench_search, bench_order, bench_many),
+        "load": (bench_load,),
     }
     for group in groups:
         for measure in measures[group]:
@@ -54,10 +49,10 @@ def _bench_app() -> Iterator[Figure]:
     answers: dict[str, list[float]] = {"load": [], "starter": [], "auto": []}
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(NUM_RUNS):
-            with _serving(["-c", HELLO_WORLD]) as (_, _, seconds):
+            with serve(["-c", HELLO_WORLD]) as (_, _, seconds):
                 pages["hello"].append(seconds)
             for models in ("starter", "auto"):
-                with _app(models, cache) as (url, _, seconds):
+                with serve_app(models, cache) as (url, _, seconds):
                     start = time.perf_counter()
                     Client(url, verbose=False).predict("a dog", 12, api_name="/search")
                     answers[models].append(time.perf_counter() - start)
@@ -117,56 +112,15 @@ def _search_ms() -> float:
 def _resident_mib() -> float:
     """VmRSS of the app after one answer of each tab."""
     picture = handle_file(ROOT / "examples" / "skimage" / "coffee.jpg")
-    with tempfile.TemporaryDirectory() as cache, _app("starter", cache) as (url, process, _):
+    with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache) as (url, process, _):
         client = Client(url, verbose=False)
         client.predict(picture, api_name="/describe")
         client.predict(picture, 12, api_name="/similar")
         client.predict("a dog", 12, api_name="/search")
-        status = Path(f"/proc/{process.pid}/status").read_text("ascii")
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        return resident_mib(process.pid)
 
 
 def _seconds_to_load() -> float:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", BARE_LOADER], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
     return time.perf_counter() - start
-
-
-@contextmanager
-def _app(models: str, cache: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]", float]]:
-    """The app over the starter collection, without a hub and with a cache of its own, which it may fill."""
-    command = ["app.py", "--encoder", models, "--captioner", models, "--port"]
-    environ = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": cache, "XDG_CACHE_HOME": cache}
-    with _serving(command, environ) as served:
-        yield served
-
-
-@contextmanager
-def _serving(
-    command: list[str], environ: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[tuple[str, "subprocess.Popen[bytes]", float]]:
-    """Run Python with `command` and a free port; its address, process and seconds to its first HTTP 200."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *command, str(port)],
-        cwd=ROOT,
-        env=os.environ | environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        while True:
-            with suppress(OSError):
-                urllib.request.urlopen(url, timeout=TIMEOUT_S).close()
-                break
-            if process.poll() is not None or time.perf_counter() - start > TIMEOUT_S:
-                raise RuntimeError(f"{command[0]} did not answer")
-            time.sleep(0.01)
-        yield url, process, time.perf_counter() - start
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(TIMEOUT_S)

@@ -16,10 +16,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from imgsearch.errors import InputError
-from imgsearch.manifest import FILE_NAME, FileDigest, Manifest, digest_file, named_files
+from imgsearch.manifest import FILE_NAME, FileDigest, Manifest, digest_file, named_files, read_at_most
+from imgsearch.plain import json_text
 from imgsearch.records import BuildReport
 
 REPORT = "report.json"
+MAX_REPORT_BYTES = 256 * 2**20
 DATA_FILE = re.compile(r"(vectors|items|calibration|atlas)-[0-9a-f]{16}\.(faiss|arrow|json|npz)")
 
 
@@ -85,7 +87,7 @@ def install(files: Sequence[Path], bundle: Path, manifest: Manifest, report: Bui
         path.replace(bundle / _name(path, digest))
     folder = files[0].parent
     if report:
-        _put(folder / REPORT, json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n", bundle)
+        _put(folder / REPORT, json_text(report.to_json()) + "\n", bundle)
     old = named_files(bundle)
     _sync(bundle)
     _put(folder / FILE_NAME, replace(manifest, files=named).to_text(), bundle)
@@ -99,10 +101,10 @@ def install(files: Sequence[Path], bundle: Path, manifest: Manifest, report: Bui
 def read_report(bundle: Path) -> BuildReport:
     """What the build of a bundle reported; an empty report where it is not there or damaged."""
     try:
-        report = BuildReport.from_json(json.loads((bundle / REPORT).read_text("utf-8")))
+        report = BuildReport.from_json(json.loads(read_at_most(bundle / REPORT, MAX_REPORT_BYTES)))
         _ = BuildReport() + report  # raises where a number is none
         return report
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return BuildReport()
 
 

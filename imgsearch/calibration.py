@@ -1,7 +1,6 @@
 """What a score means, for one encoder and one collection: from where on a hit is fair or strong, or a copy."""
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,6 +25,7 @@ NUM_CAPTIONS = 300  # of a collection, searched: their 5 % quantile rests on 15
 MIN_CAPTIONS = 50  # of a collection of its own; below that quantile rests on one or two
 NUM_FOUND = 10  # a caption is a good query where its own picture is among the first ten hits
 NUM_COPIES = 50
+MAX_NUMBER, MAX_TEMPLATE = 1000, 100  # of a calibration that is read: cosines and characters are far below
 MAX_SHORT = 3  # words of a query that a template may help
 TEMPLATES = ("a photo of {}", "a picture of {}", "this is {}", "{}, a photo", "{}.")
 ARTICLE = re.compile(r"^(an?|the)\s+", re.IGNORECASE)
@@ -58,10 +58,11 @@ class Calibration:
             raise ValueError(f"this is no calibration: {error!r}") from error
         numbers = [*asdict(text).values(), *asdict(image).values(), calibration.near_duplicate]
         if not all(_is_number(number) for number in [*numbers, *calibration.figures.values()]):
-            raise ValueError("a number of the calibration is missing or not finite")
+            raise ValueError("a number of the calibration is missing or too large")
         if text.fair > text.strong or image.fair > image.strong:
             raise ValueError("a fair hit of the calibration is stronger than a strong one")
-        if not isinstance(calibration.template, str) or re.findall(r"[{}]+", calibration.template) != ["{}"]:
+        template = calibration.template
+        if not isinstance(template, str) or len(template) > MAX_TEMPLATE or re.findall(r"[{}]+", template) != ["{}"]:
             raise ValueError("the template of the calibration is none")
         return calibration
 
@@ -238,4 +239,4 @@ def _locations(index: Index, rows: Embeddings) -> Floats:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER

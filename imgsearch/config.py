@@ -2,31 +2,53 @@
 
 import argparse
 import os
-import tempfile
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from imgsearch.errors import SettingsError
+from imgsearch.surroundings import can_write, on_space, private_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTER_BUNDLE = ROOT / "indexes" / "starter"
 PREFIX = "IMGSEARCH_"
+HUB_BUNDLE = "hf://datasets/"  # begins the name of a bundle on the hub
+RATE = 60  # requests a minute of one client, where more than this machine can reach the app
+SPACE_HOST, SPACE_PORT = "0.0.0.0", 7860
+SWITCHES = ("share", "public", "trust_proxy")
+Bundle: TypeAlias = Path | str
+"""A folder, or the name of a bundle on the hub."""
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for this app (XDG Base Directory Specification); it may not exist yet."""
+    """The user's cache folder for this app (XDG Base Directory Specification); a private temporary one without it."""
     base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "imgsearch"
-    except RuntimeError:  # a user without a home
-        return Path(tempfile.gettempdir()) / "imgsearch"
+    with suppress(RuntimeError):  # a user without a home
+        folder = (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "imgsearch"
+        if can_write(folder):
+            return folder
+    folder = private_folder() / "imgsearch"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def hub_folder() -> Path:
+    """Where files from the hub are kept."""
+    return cache_folder() / "hub"
 
 
 def is_starter_collection(bundle: Path) -> bool:
     """Whether this is the collection that comes with the app: the only one to have vectors of any encoder."""
     return bundle.resolve() == STARTER_BUNDLE.resolve()
+
+
+def is_from_hub(bundle: Path) -> bool:
+    """Whether this was fetched from the hub: what it says of paths does not concern this machine."""
+    return bundle.resolve().is_relative_to(hub_folder().resolve())
 
 
 def reach_self_directly() -> None:
@@ -47,17 +69,22 @@ def spin_less() -> None:
 class Settings:
     """What the app is started with."""
 
-    index: tuple[Path, ...] = (STARTER_BUNDLE,)
-    host: str | None = None  # None: 127.0.0.1, or what the hosting platform sets
+    index: tuple[Bundle, ...] = (STARTER_BUNDLE,)
+    host: str = "127.0.0.1"
     port: int | None = None  # None: 7860, or the next free one
     share: bool = False
+    auth: str = field(default="", repr=False)  # USER:PASSWORD
+    auth_file: Path | None = None  # with a USER:PASSWORD on each line
+    public: bool = False  # shared without a password
+    rate: int | None = None  # requests a minute of one client; None: any number
+    trust_proxy: bool = False  # to tell the clients apart by the X-Forwarded-For of a proxy
     encoder: str = "auto"
     captioner: str = "auto"
     precision: str = "auto"
 
     @classmethod
     def read(cls, flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Settings from `flags` (None: not given), else from `environ`, else the defaults.
+        """Settings from `flags` (None: not given), else from `environ`, else the defaults, which depend on the place.
 
         An empty variable is not set. Raises SettingsError for an unknown `IMGSEARCH_` variable or an impossible value.
         """
@@ -72,29 +99,86 @@ class Settings:
                 raise SettingsError(f"{variable} is not a setting. The settings are {known}.")
             values[name] = _parse(variable, name, text)
         values |= {name: value for name, value in flags.items() if name in names and value is not None}
-        return cls(**values | {"index": tuple(dict.fromkeys(values.get("index", ()))) or cls.index})
+        values["index"] = tuple(dict.fromkeys(values.get("index", ()))) or cls.index
+        return cls(**values | _by_place(values, environ))
 
     @property
     def bundle(self) -> Path:
-        """The only bundle. Raises SettingsError where there are several."""
+        """The only bundle. Raises SettingsError where there are several, or where it is still on the hub."""
         if len(self.index) > 1:
             raise SettingsError("There are several --index. Give one: only the app serves more.")
+        if isinstance(self.index[0], str):
+            raise SettingsError(
+                f"{self.index[0]} is on the hub and cannot be changed here. Give the folder of a bundle."
+            )
         return self.index[0]
+
+    @property
+    def users(self) -> list[tuple[str, str]]:
+        """Who may come in, with their passwords; nobody: everyone may. Raises SettingsError."""
+        lines = {"--auth": self.auth} if self.auth else {}
+        if self.auth_file:
+            try:
+                texts = self.auth_file.read_text("utf-8").splitlines()
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or "not UTF-8"
+                raise SettingsError(f"{self.auth_file} cannot be read: {reason}. Give another --auth-file.") from None
+            lines |= {
+                f"Line {number} of {self.auth_file}": text for number, text in enumerate(texts, 1) if text.strip()
+            }
+            if not lines:
+                raise SettingsError(f"{self.auth_file} is empty. Put USER:PASSWORD into it.")
+        pairs = {place: text.partition(":") for place, text in lines.items()}
+        for place, (user, _, password) in pairs.items():
+            if not user.strip() or not password:
+                raise SettingsError(f"{place} is not USER:PASSWORD. Give both, with a colon between them.")
+        if self.share and not pairs and not self.public:
+            raise SettingsError(
+                "--share lets everyone in who has the link. Give --auth USER:PASSWORD or --auth-file FILE, or --public."
+            )
+        return [(user.strip(), password) for user, _, password in pairs.values()]
+
+
+def _by_place(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The defaults that depend on where the app runs, and who can reach it."""
+    is_space = on_space(environ)
+    host = values.get("host") or environ.get("GRADIO_SERVER_NAME") or (SPACE_HOST if is_space else Settings.host)
+    own_port = SPACE_PORT if is_space and not environ.get("GRADIO_SERVER_PORT") else None
+    is_alone = _is_loopback(host) and not values.get("share") and not is_space
+    return {
+        "host": host,
+        "port": values.get("port", own_port),
+        "rate": values.get("rate", 0 if is_alone else RATE) or None,
+        "trust_proxy": values.get("trust_proxy", is_space),  # a Space's own proxy
+    }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _parse(variable: str, name: str, text: str) -> Any:
-    if name == "index":
-        return [Path(path) for path in text.split(os.pathsep) if path]
-    if name == "port":
+    if name == "index":  # a name on the hub holds the colon that elsewhere parts two of them
+        separator = re.escape(os.pathsep)
+        return [bundle_name(part) for part in re.findall(rf"{HUB_BUNDLE}[^{separator}]*|[^{separator}]+", text)]
+    if name in ("port", "rate"):
         try:
-            return port_number(text)
+            return FLAGS[name]["type"](text)
         except argparse.ArgumentTypeError as error:
             raise SettingsError(f"{variable}: {error}.") from None
-    if name == "share":
+    if name in SWITCHES:
         if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
             raise SettingsError(f"{variable} is {text!r}. Give 1 or 0.")
         return text.lower() in ("1", "true", "yes")
-    return text
+    return Path(text) if name == "auth_file" else text
+
+
+def bundle_name(text: str) -> Bundle:
+    """A bundle as the user names it: a path loses a slash of a name on the hub."""
+    return text if text.startswith("hf:") else Path(text)
 
 
 def port_number(text: str) -> int:
@@ -104,16 +188,32 @@ def port_number(text: str) -> int:
     return int(text)
 
 
+def _rate(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests, such as 60, or 0 for any number")
+    return int(text)
+
+
+_SWITCH: dict[str, Any] = {"action": "store_true", "default": None}
 FLAGS: dict[str, dict[str, Any]] = {
     "index": {
-        "type": Path,
+        "type": bundle_name,
         "action": "append",
         "metavar": "BUNDLE",
-        "help": "the bundle to search (default: indexes/starter); the app takes several",
+        "help": f"a bundle, or {HUB_BUNDLE}ORG/NAME[@REVISION] (default: indexes/starter); the app takes several",
     },
     "host": {"help": "address to listen on (default: 127.0.0.1)"},
     "port": {"type": port_number, "help": "port to listen on (default: 7860, or the next free one)"},
-    "share": {"action": "store_true", "default": None, "help": "open a temporary public link"},
+    "share": _SWITCH | {"help": "open a public link for a week, with --auth, --auth-file or --public"},
+    "auth": {"metavar": "USER:PASSWORD", "help": "who may come in; other users see it here, in a file they do not"},
+    "auth_file": {"type": Path, "metavar": "FILE", "help": "who may come in: a USER:PASSWORD on each line"},
+    "public": _SWITCH | {"help": "share without a password"},
+    "rate": {
+        "type": _rate,
+        "metavar": "N",
+        "help": f"requests a minute of one client, 0 for any number (default: {RATE} where others can reach the app)",
+    },
+    "trust_proxy": _SWITCH | {"help": "tell clients apart by a proxy's X-Forwarded-For (default: on a Space)"},
     "encoder": {"help": "auto, starter, a preset or a model of open_clip (default: auto)"},
     "captioner": {"help": "auto, starter, a preset or a model of the hub (default: auto)"},
     "precision": {"help": "auto, float32 or bfloat16, for models of the hub (default: auto)"},
@@ -126,8 +226,11 @@ class FlagParser(argparse.ArgumentParser):
     def add_settings(self, *names: str) -> None:
         """Add the flags of these settings; a flag that is not given comes out as None."""
         for name in names:
-            self.add_argument(f"--{name}", **FLAGS[name])
+            self.add_argument(f"--{name.replace('_', '-')}", **FLAGS[name])
 
     def error(self, message: str) -> NoReturn:
         """Print the message and where to look, and exit with code 2."""
+        said, colon, words = message.partition("unrecognized arguments: ")
+        if colon:  # no values: after a mistyped --auth there is a password
+            message = said + colon + " ".join(word.split("=")[0] for word in words.split() if word.startswith("-"))
         self.exit(2, f"{self.prog}: {message} (see --help)\n")

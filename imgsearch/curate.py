@@ -1,6 +1,5 @@
 """Bundles out of bundles: put together, with pictures taken out, written for other programs."""
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from imgsearch.bundle import check_target, read_report, writing
 from imgsearch.errors import InputError
 from imgsearch.index import Index, Piece, kept, write
+from imgsearch.items import columns_of
 from imgsearch.known import hash_texts, is_first_of_equals, num_copies
 from imgsearch.manifest import Card
 from imgsearch.records import BuildReport
@@ -81,11 +81,11 @@ def export_parquet(bundle: Path, file: Path) -> int:
     """
     index = Index.load(bundle)
     names = sorted({name for piece in index.pieces() for row in _columns(piece) for name in row})
-    texts = ["id", "caption", "sha256"]
+    texts = dict.fromkeys(("id", "caption", "sha256"))
     for name in names:
-        while name in (*texts, "vector"):
+        while name in texts or name == "vector":
             name += "_"
-        texts.append(name)
+        texts[name] = None
     fields = [pa.field(name, pa.string()) for name in texts]
     schema = pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), index.dim))])
     if not file.name:
@@ -146,4 +146,4 @@ def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Piece, ...]]:
 
 
 def _columns(piece: Piece) -> list[dict[str, str]]:
-    return [json.loads(text) for text in piece.batch["columns"].to_pylist()]
+    return [columns_of(text) for text in piece.batch["columns"].to_pylist()]

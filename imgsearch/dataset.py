@@ -21,7 +21,8 @@ from datasets.packaged_modules.webdataset.webdataset import WebDataset
 from imgsearch.columns import DatasetOptions, find_columns
 from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.folder import Folder
-from imgsearch.hub import Repo, fetch_all, probe, reason
+from imgsearch.hub import Repo, fetch_all, probe
+from imgsearch.reasons import reason
 from imgsearch.records import Picture, Skip
 
 BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".tar": WebDataset}

@@ -5,7 +5,8 @@ ImgsearchError
 │   ├── PictureError    not a picture, damaged, too large
 │   └── SettingsError   an unknown or impossible setting
 ├── BundleError         a bundle that cannot be opened
-└── ModelError          a model that cannot be had or loaded
+├── ModelError          a model that cannot be had or loaded
+└── BusyError           too much is asked at once
 """
 
 
@@ -31,6 +32,10 @@ class BundleError(ImgsearchError):
 
 class ModelError(ImgsearchError):
     """A model whose files cannot be fetched, are damaged, or are of a kind that cannot be loaded."""
+
+
+class BusyError(ImgsearchError):
+    """What was asked for did not get its turn, or was not done, in time."""
 
 
 def not_loaded(model_id: str, error: Exception) -> ModelError:

@@ -1,6 +1,5 @@
 """Filters: which items meet conditions on their id, their caption and the columns of their metadata."""
 
-import json
 import math
 import re
 import threading
@@ -16,7 +15,8 @@ import pyarrow as pa
 
 from imgsearch.errors import InputError
 from imgsearch.index import Index
-from imgsearch.items import Mask
+from imgsearch.items import Mask, columns_of
+from imgsearch.plain import short
 
 Relation: TypeAlias = Literal["equals", "contains", "range"]
 SIGNS: dict[Relation, str] = {"equals": "=", "contains": "~", "range": ":"}
@@ -24,6 +24,8 @@ SIGNS: dict[Relation, str] = {"equals": "=", "contains": "~", "range": ":"}
 CONDITION = re.compile(r"(.*?)(?:([=~])|(:)(?=.*\.\.))(.*)", re.DOTALL)
 MAX_LENGTH = 500  # characters of a condition
 OWN = ("id", "caption")  # columns that every item has
+MAX_COLUMNS, MAX_CELLS = 1000, 50_000_000  # of the metadata, that are read: 200 MB
+NUM_NAMED, MAX_NAME = 20, 60  # columns that a message names, and characters of each
 NUM_MASKS = 16  # remembered
 BLOCK = 10_000  # items that are read at a time
 Test: TypeAlias = Callable[[str], bool]
@@ -83,7 +85,8 @@ class Column(NamedTuple):
 class Table:
     """The columns of an index: "id", "caption", and the names in its items' metadata, each read when it is asked for.
 
-    Of a name of the metadata that is "id" or "caption" the item's own counts. Safe to call from several threads.
+    Of a name of the metadata that is "id" or "caption" the item's own counts; of very many the first are read. Safe to
+    call from several threads.
     """
 
     def __init__(self, index: Index) -> None:
@@ -134,7 +137,7 @@ class Table:
     def _column(self, name: str) -> Column:
         names = self.names
         if name not in names:
-            raise InputError(f"The collection has no column {name!r}. It has: {', '.join(names)}.")
+            raise InputError(f"The collection has no column {short(name, MAX_NAME)!r}. It has: {_listed(names)}.")
         with self._lock:
             if name not in OWN:
                 return self._metadata[name]
@@ -144,16 +147,23 @@ class Table:
 
     @cached_property
     def _metadata(self) -> dict[str, Column]:
+        limit = min(MAX_COLUMNS, MAX_CELLS // max(len(self._items), 1))
         parts: dict[str, list[pa.DictionaryArray]] = {}
         before: list[pa.DictionaryArray] = []  # where there is no such column
         for texts in _blocks(self._items.texts("columns")):
-            rows = [json.loads(text) for text in texts.to_pylist()]
+            rows = [columns_of(text) for text in texts.to_pylist()]
             for name in dict.fromkeys(name for row in rows for name in row):
-                parts.setdefault(name, list(before))
+                if len(parts) < limit:
+                    parts.setdefault(name, list(before))
             for name, column in parts.items():
                 column.append(pa.array([row.get(name, "") for row in rows], pa.string()).dictionary_encode())
             before.append(pa.array([""] * len(rows), pa.string()).dictionary_encode())
         return {name: _column(column) for name, column in parts.items()}
+
+
+def _listed(names: Sequence[str]) -> str:
+    listed = ", ".join(short(name, MAX_NAME) for name in names[:NUM_NAMED])
+    return listed if len(names) <= NUM_NAMED else f"{listed}, …"
 
 
 def _not_understood(text: str) -> InputError:

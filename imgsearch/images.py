@@ -1,58 +1,79 @@
 """The one decode path: bytes, a file or a PIL image to upright RGB. Index and query both go through it."""
 
 import io
+import stat
 import warnings
 from contextlib import suppress
+from math import sqrt
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from imgsearch.errors import PictureError
 
-ImageSource: TypeAlias = bytes | Path | Image.Image
-
 MAX_PIXELS = 80_000_000
+MAX_SIDE = 250_000  # a run-length BMP skips 255 rows with four bytes
+MAX_BYTES = 256 * 2**20
+SEEN_PIXELS = 2048 * 2048  # of a picture once it is decoded: no model looks at more
+ZOOMED_PIXELS = 4 * SEEN_PIXELS  # of one of which a model looks at a small part
+BYTES_PER_PIXEL = 32  # at the peak of a decode; measured: 27 for WebP, 25 for JPEG 2000, 15 for JPEG
 THUMBNAIL_SIDE = 320
 LONGEST_RATIO = 100  # of a picture's sides
 DRAFT_RATIO = 1.4  # at least, of what a JPEG is decoded to over what a model sees: below it scaling shows
+# What is decoded: nothing that starts another program (EPS) or is a document (PDF, SVG).
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 warnings.filterwarnings("ignore", module="PIL")  # what matters is raised, our pixel cap among it
-# What Pillow decodes by itself: nothing that starts another program (EPS) or is a document (PDF).
-FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice as many, also where an icon holds a picture
+
+
+class Undecoded(Protocol):
+    """A picture that is decoded elsewhere."""
+
+    def decode(self, name: str, side: int | None) -> Image.Image:
+        """What `open_rgb` gives for it. Raises PictureError."""
+        ...
+
+
+ImageSource: TypeAlias = bytes | Path | Image.Image | Undecoded
 
 
 def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None = None) -> Image.Image:
     """Decode to an upright 8-bit RGB image: EXIF rotation applied, transparency on white, first frame.
 
-    `name` stands for the picture in messages. With `side`, the pixels of the square that a model sees, a JPEG much
-    larger than that is decoded at a half, a quarter or an eighth of its size, which takes half the time and less.
-    Raises PictureError, before decoding where the header announces more than MAX_PIXELS.
+    One of more than SEEN_PIXELS is scaled down to that, or to ZOOMED_PIXELS where `side` is longer. `name` stands for
+    the picture in messages. With `side`, the pixels of the square that a model sees, a JPEG much larger than that is
+    decoded at a half, a quarter or an eighth of its size, which takes half the time and less.
+    Raises PictureError; before decoding where the header announces more than `max_pixels`.
     """
     if isinstance(source, Image.Image):
-        return _to_rgb(source)
+        return _to_rgb(source, side)
+    if not isinstance(source, bytes | Path):
+        return source.decode(name, side)
     try:
+        _check_bytes(source, name)
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(name)
-            if side:
-                _draft(image, side)
-            return _to_rgb(image)
+            _check_pixels(image, name)
+            _draft(image, side)
+            return _to_rgb(image, side)
     except PictureError:
         raise
     except FileNotFoundError:
         raise PictureError(f"{name} does not exist. Check the path.") from None
     except Image.DecompressionBombError:
-        raise _too_large(name) from None
+        raise _too_large(name, MAX_PIXELS) from None
     except UnidentifiedImageError:
-        raise PictureError(f"{name} is not a picture that can be read. Use a JPEG, PNG, WebP, GIF or AVIF.") from None
+        raise PictureError(
+            f"{name} is not a picture that can be read. Use a JPEG, PNG, WebP, GIF, AVIF or HEIC."
+        ) from None
     except OSError as error:
         if error.errno is None:  # Pillow's own
-            raise _damaged(name) from error
+            raise damaged(name) from error
         raise PictureError(f"{name} cannot be read: {error.strerror}. Check the path.") from error
     except Exception as error:  # on damaged bytes Pillow's readers raise almost anything
-        raise _damaged(name) from error
+        raise damaged(name) from error
 
 
 def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
@@ -74,39 +95,115 @@ def within_ratio(image: Image.Image) -> Image.Image:
     return image if (width, height) == image.size else image.crop((left, top, left + width, top + height))
 
 
-def _draft(image: Image.Image, side: int) -> None:
-    """Have a JPEG decoded so small that its shorter side is still enough for a model and its longer for a thumbnail."""
-    least = max(THUMBNAIL_SIDE, round(DRAFT_RATIO * side))
-    image.draft(None, (least, least))
-
-
-def _too_large(name: str) -> PictureError:
-    return PictureError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first.")
-
-
-def _damaged(name: str) -> PictureError:
+def damaged(name: str) -> PictureError:
+    """What is said of a picture that cannot be decoded."""
     return PictureError(f"{name} is damaged or incomplete. Save it again, or use another one.")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def max_pixels(available: int | None) -> int:
+    """How many pixels a picture may have: what decodes in half of the bytes available, but not below a megapixel."""
+    return MAX_PIXELS if available is None else min(MAX_PIXELS, max(available // 2 // BYTES_PER_PIXEL, 1_000_000))
+
+
+def memory_available(root: Path = Path("/")) -> int | None:
+    """Bytes that this process may still take, by its machine and by its container; None where Linux does not tell.
+
+    `root` is the folder that holds proc and sys. What files take of a container's memory can be had back.
+    """
+    with suppress(OSError, LookupError, ValueError):
+        found = [_numbers(root / "proc/meminfo")["MemAvailable:"] * 1024]
+        groups = root / "sys/fs/cgroup"
+        for folder, limit, use, files in (
+            (groups, "memory.max", "memory.current", "{}_file"),
+            (groups / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_{}_file"),
+        ):
+            with suppress(OSError, LookupError, ValueError):  # no such group, or "max"
+                statistics = _numbers(folder / "memory.stat")
+                in_files = sum(statistics[files.format(kind)] for kind in ("active", "inactive"))
+                taken = int((folder / use).read_text()) - in_files
+                found.append(int((folder / limit).read_text()) - taken)
+        return max(0, min(found))
+    return None
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}
+
+
+def _check_bytes(source: bytes | Path, name: str) -> None:
+    """Before anything is read: a pipe or a device may never end."""
+    num_bytes = len(source) if isinstance(source, bytes) else 0
+    if isinstance(source, Path):
+        facts = source.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise PictureError(f"{name} cannot be read: it is not a file. Check the path.")
+        num_bytes = facts.st_size
+    if num_bytes > MAX_BYTES:
+        raise PictureError(f"{name} has more than {MAX_BYTES // 2**20} MB. Use a smaller one.")
+
+
+def _check_pixels(image: Image.Image, name: str) -> None:
+    if max(image.size) > MAX_SIDE:
+        raise PictureError(f"{name} has a side of more than {MAX_SIDE:,} pixels. Scale it down first.")
+    allowed = max_pixels(memory_available())
+    if image.width * image.height > allowed:
+        raise _too_large(name, allowed)
+
+
+def _draft(image: Image.Image, side: int | None) -> None:
+    """Have a JPEG decoded so small that its shorter side is still enough for a model and its longer for a thumbnail."""
+    least = max(THUMBNAIL_SIDE, round(DRAFT_RATIO * side)) if side else round(sqrt(SEEN_PIXELS))
+    image.draft(None, (least, least))
+
+
+def _too_large(name: str, max_pixels: int) -> PictureError:
+    return PictureError(f"{name} has more than {max_pixels // 1_000_000} megapixels. Scale it down first.")
+
+
+def _to_rgb(image: Image.Image, side: int | None) -> Image.Image:
     image.load()
     with suppress(Exception):  # on broken EXIF data; the picture itself is whole
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         image = _to_8_bit(image)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGB", rgba.size, "white")
-        image.paste(rgba, mask=rgba)
-    return image.convert("RGB")
+    if not image.has_transparency_data:
+        return _scaled_down(image.convert("RGB"), side)
+    rgba = _scaled_down(image.convert("RGBA"), side)
+    image = Image.new("RGB", rgba.size, "white")
+    image.paste(rgba, mask=rgba)
+    return image
+
+
+def _scaled_down(image: Image.Image, side: int | None) -> Image.Image:
+    most = ZOOMED_PIXELS if side and side**2 > SEEN_PIXELS else SEEN_PIXELS
+    scale = sqrt(most / (image.width * image.height))
+    if scale >= 1:
+        return image
+    width, height = (max(1, int(scale * side)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit and float greys to 0..255 (Pillow's own conversion clips them to white)."""
-    grey: npt.NDArray[np.floating] = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    grey: npt.NDArray[np.float32] = np.array(image, dtype=np.float32)
+    np.nan_to_num(grey, copy=False)
     highest = float(grey.max(initial=0.0))
     if image.mode.startswith("I;16") or highest > 255:
-        grey = grey / 257  # 65535 becomes 255
+        grey /= 257  # 65535 becomes 255
     elif image.mode == "F" and highest <= 1:
-        grey = grey * 255
-    return Image.fromarray(np.clip(grey.round(), 0, 255).astype(np.uint8))
+        grey *= 255
+    return Image.fromarray(np.clip(np.rint(grey, out=grey), 0, 255, out=grey).astype(np.uint8))
+
+
+def _open_heif(file: IO[bytes], path: str | bytes) -> ImageFile.ImageFile:
+    """Reads HEIC; its library is loaded with the first one."""
+    from pillow_heif import HeifImageFile
+
+    return HeifImageFile(file, path)
+
+
+def _is_heif(prefix: bytes) -> bool:
+    return prefix[4:8] == b"ftyp"
+
+
+Image.register_open("HEIF", _open_heif, _is_heif)

@@ -1,6 +1,7 @@
 """`Index`: exact inner-product search over unit vectors, and the items they belong to. Saved as a bundle."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -14,14 +15,18 @@ import pyarrow as pa
 
 from imgsearch.bundle import install, writing
 from imgsearch.errors import BundleError
+from imgsearch.flat import empty, open_rows, sound
 from imgsearch.items import SCHEMA, Items, Mask
-from imgsearch.manifest import Card, Manifest, check_digests, read_manifest, steadily
+from imgsearch.manifest import Card, Manifest, check_digests, read_at_most, read_manifest, steadily
+from imgsearch.plain import short
 from imgsearch.records import BuildReport, Hit, Item
 from imgsearch.vectors import Embeddings, check_unit
 
 NUM_SPARE = 500  # hits more than a filter is to leave over: of 100,000 rows they take FAISS 6 % longer
 GROWTH = 8
 SKIP_COST = 4  # rows that could be scored while FAISS goes from rows that are kept to some that are not, or back
+MAX_ORIGINAL_BYTES = 256 * 2**20
+MAX_REASON = 200  # characters of a library's message
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 
@@ -53,7 +58,7 @@ class Index:
     @classmethod
     def from_rows(cls, rows: Embeddings, items: Sequence[Item], card: Card) -> "Index":
         """An index of `rows`, float32 (n, dim) of unit length, where rows[i] belongs to items[i]."""
-        vectors = _empty(rows.shape[1], card.vectors)
+        vectors = empty(rows.shape[1], card.vectors)
         vectors.add(check_unit(rows, rows.shape[1]))
         return cls(vectors, Items.of(items), card)
 
@@ -78,7 +83,7 @@ class Index:
         """The embeddings at some rows as stored, float32 (len(numbers), dim), in that order."""
         if not len(numbers):
             return self._rows(0, 0)
-        return np.asarray(self._vectors.reconstruct_batch(np.asarray(numbers, np.int64)), np.float32)
+        return sound(np.asarray(self._vectors.reconstruct_batch(np.asarray(numbers, np.int64)), np.float32))
 
     def item(self, row: int) -> Item:
         """The item at a row (0 <= row < len)."""
@@ -94,12 +99,13 @@ class Index:
 
     def original(self, item: Item) -> bytes | None:
         """The bytes of an item's picture, as they were indexed; None where there is no such file, or it is changed."""
-        source = Path(self.card.source)
-        path = source / item.id
         try:
-            if not self.card.source or not path.resolve().is_relative_to(source.resolve()) or not path.is_file():
+            source, path = (
+                Path(os.path.realpath(path)) for path in (self.card.source, f"{self.card.source}/{item.id}")
+            )
+            if not self.card.source or not path.is_relative_to(source):
                 return None
-            data = path.read_bytes()
+            data = read_at_most(path, MAX_ORIGINAL_BYTES)
         except (OSError, ValueError):
             return None
         # The digest holds a bundle to the pictures it was built from: it cannot name another file.
@@ -109,7 +115,8 @@ class Index:
         """Ranks start + 1 to start + k, best first, of the items that are kept; fewer where there are no more.
 
         `query`: float32 (1, dim) of unit length; `kept`: bool (len,), None for all. Score = inner product; items of
-        equal score stand by row. Raises ValueError where k < 1, start < 0, or a shape differs.
+        equal score stand by row. Raises ValueError where k < 1, start < 0, or a shape differs; BundleError where the
+        vectors of the bundle are none.
         """
         if k < 1 or start < 0:
             raise ValueError(f"k is {k}, it must be at least 1; start is {start}, it must be at least 0")
@@ -148,6 +155,7 @@ class Index:
             selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
             parameters.sel = selector
         scores, rows = (found[0] for found in self._vectors.search(query, number, params=parameters))
+        sound(np.where(rows < 0, np.nan, scores))  # FAISS leaves out rows whose score is no number
         if number < num_kept:
             is_whole = scores > scores[-1]
             scores, rows = scores[is_whole], rows[is_whole]
@@ -185,19 +193,17 @@ class Index:
         manifest = read_manifest(bundle)
         check_digests(bundle, manifest)
         try:
-            # Of the two flags that map a file, this one does; the other reads it all into memory.
-            vectors = faiss.read_index(str(bundle / manifest.file(".faiss")), faiss.IO_FLAG_MMAP_IFC)
+            vectors = open_rows(bundle / manifest.file(".faiss"), manifest)
             items = Items.open(bundle / manifest.file(".arrow"))
-            if (vectors.d, vectors.ntotal) != (manifest.dim, manifest.num_items):
-                raise ValueError("the files do not fit the manifest")
             return cls(vectors, items, manifest.at(bundle))
-        except (RuntimeError, OSError, ValueError) as error:
-            raise BundleError(f"The bundle {bundle} cannot be opened: {error}. Build it again.") from error
+        except (RuntimeError, OSError, ValueError, MemoryError, pa.ArrowException) as error:
+            reason = short(str(error).rstrip("."), MAX_REASON)
+            raise BundleError(f"The bundle {bundle} cannot be opened: {reason}. Build it again.") from error
 
     def _rows(self, start: int, count: int) -> Embeddings:
         if not count:
             return np.zeros((0, self.dim), np.float32)
-        return np.asarray(self._vectors.reconstruct_n(start, count), dtype=np.float32)
+        return sound(np.asarray(self._vectors.reconstruct_n(start, count), dtype=np.float32))
 
 
 def kept(pieces: Iterable[Piece], mask: Mask) -> Iterator[Piece]:
@@ -217,7 +223,7 @@ def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report:
     folder.mkdir()
     try:
         dim = first.rows.shape[1]
-        vectors = _empty(dim, card.vectors)
+        vectors = empty(dim, card.vectors)
         codes, items, stored = folder / "codes", folder / "items.arrow", folder / "vectors.faiss"
         with codes.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
             for piece in chain([first], rest):
@@ -232,12 +238,6 @@ def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report:
         raise OSError(str(error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _empty(dim: int, kind: str) -> faiss.Index:
-    if kind == "float32":
-        return faiss.IndexFlatIP(dim)
-    return faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
 
 
 def _is_narrow(mask: Mask) -> bool:

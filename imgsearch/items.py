@@ -1,6 +1,7 @@
 """`Items`: the pictures of an index, in Arrow batches that may stay on disk."""
 
 import json
+import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -15,6 +16,11 @@ import pyarrow.compute as pc
 from imgsearch.errors import InputError
 from imgsearch.records import Item
 
+MAGIC = b"ARROW1\0\0"  # begins an Arrow file; a stream of messages follows
+MAX_VALUE = 4 * 2**20  # bytes of a text or thumbnail
+NUM_EMPTY = 1000  # batches without an item, such as parts of a divided build have
+MAX_SIDE = 1024  # pixels of a thumbnail that is shown
+HEADER, COMPRESSION = 2, 3  # the numbers of the fields in Arrow's Message and RecordBatch
 Mask: TypeAlias = npt.NDArray[np.bool_]
 """bool, (n,): of each item, by row, whether it counts."""
 
@@ -53,11 +59,25 @@ class Items:
 
     @classmethod
     def open(cls, path: Path) -> "Items":
-        """The items of an Arrow file, which is mapped. Raises OSError, ValueError where it is no such file."""
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        if reader.schema.names not in (SCHEMA.names, SCHEMA.names[:-1]):
+        """The items of an Arrow file, which is mapped. Raises OSError, ValueError where it is no such file.
+
+        Its messages are read one after the other, so that none counts twice, whatever the table at its end says.
+        """
+        file = pa.memory_map(str(path))
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError(f"{path.name} is no Arrow file")
+        reader = pa.ipc.MessageReader.open_stream(file)
+        schema = next(map(pa.ipc.read_schema, reader), None)
+        if schema not in (SCHEMA, SCHEMA.remove(len(SCHEMA) - 1)):
             raise ValueError(f"{path.name} has other columns")
-        return cls([_current(reader.get_batch(number)) for number in range(reader.num_record_batches)])
+        batches: list[pa.RecordBatch] = []
+        num_items = 0
+        for message in reader:
+            batches.append(_current(_batch(message, schema)))
+            num_items += batches[-1].num_rows
+            if len(batches) > num_items + NUM_EMPTY:
+                raise ValueError(f"{path.name} is nearly empty")
+        return cls(batches)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -65,7 +85,8 @@ class Items:
     def __getitem__(self, row: int) -> Item:
         number = bisect_right(self.starts, row) - 1
         fields = self.batches[number].slice(row - self.starts[number], 1).to_pylist()[0]
-        return Item(**fields | {"columns": json.loads(fields["columns"])})
+        columns, thumbnail = columns_of(fields["columns"]), _thumbnail(fields["thumbnail"])
+        return Item(**fields | {"columns": columns, "thumbnail": thumbnail})
 
     def row_of(self, id: str) -> int:
         """The row of the item of that id. Raises InputError where there is none."""
@@ -79,6 +100,66 @@ class Items:
     def texts(self, name: str) -> Iterator[pa.Array]:
         """A column of texts, as SCHEMA has it, batch by batch."""
         return (batch[name] for batch in self.batches)
+
+
+def columns_of(text: str) -> dict[str, str]:
+    """The columns of an item, by their names; what is no JSON object counts as none, nor does what is no text in it."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(fields, dict):
+        return {}
+    if "\\u" in text:  # half a character may be written so
+        return {_whole(name): _whole(value) for name, value in fields.items() if isinstance(value, str)}
+    return {name: value for name, value in fields.items() if isinstance(value, str)}
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+def _thumbnail(data: bytes) -> bytes:
+    """A thumbnail as `images.to_webp` writes it, a WebP of one lossy frame; none where it is anything else.
+
+    Its size stands in the frame's header (RFC 6386, 9.1).
+    """
+    if len(data) < 30 or (data[:4], data[8:16], data[23:26]) != (b"RIFF", b"WEBPVP8 ", b"\x9d\x01\x2a"):
+        return b""
+    return data if max(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26)) <= MAX_SIDE else b""
+
+
+def _batch(message: pa.ipc.Message, schema: pa.Schema) -> pa.RecordBatch:
+    """The record batch of a message, looked through. Raises ValueError where it is not as `Items.of` makes them."""
+    if message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()):
+        raise ValueError(f"its {message.type} is of another kind")
+    batch = pa.ipc.read_record_batch(message, schema)
+    batch.validate(full=True)
+    for name, column in zip(schema.names, batch.columns, strict=True):
+        if column.null_count or (pc.max(pc.binary_length(column)).as_py() or 0) > MAX_VALUE:
+            raise ValueError(f"its column {name} has gaps, or more than {MAX_VALUE // 2**20} MB in one place")
+    return batch
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Whether the buffers of a record batch are: a few bytes may stand for gigabytes, which Arrow takes at once.
+
+    `metadata` is a FlatBuffers table (Arrow's Message.fbs), whose header is another one, the RecordBatch.
+    """
+    try:
+        header = _field(metadata, struct.unpack_from("<I", metadata)[0], HEADER)
+        return bool(_field(metadata, header + struct.unpack_from("<I", metadata, header)[0], COMPRESSION))
+    except struct.error as error:
+        raise ValueError("the items are damaged") from error
+
+
+def _field(data: bytes, table: int, number: int) -> int:
+    """Where the field of that number of a FlatBuffers table lies; 0 where the table does not have it."""
+    fields = table - struct.unpack_from("<i", data, table)[0]
+    size = struct.unpack_from("<H", data, fields)[0]
+    place = 4 + 2 * number
+    offset = struct.unpack_from("<H", data, fields + place)[0] if place < size else 0
+    return table + offset if offset else 0
 
 
 def _current(batch: pa.RecordBatch) -> pa.RecordBatch:

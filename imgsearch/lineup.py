@@ -31,6 +31,7 @@ from imgsearch.models import (
     resolve,
 )
 from imgsearch.records import Progress
+from imgsearch.together import Together
 
 if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the page is served
     from imgsearch.calibration import Calibration
@@ -209,9 +210,9 @@ def _encoder(
 ) -> Encoder:
     """The encoder of that name: several collections share one."""
     with _loading[name.model_id, precision]:
-        for (model_id, revision, asked), encoder in list(_loaded.items()):
+        for (model_id, revision, asked), loaded in list(_loaded.items()):
             if (model_id, asked) == (name.model_id, precision) and name.revision in ("", revision):
-                return encoder
-        encoder = load_encoder(name, precision, on_progress)
+                return loaded
+        encoder = Together(load_encoder(name, precision, on_progress))
         _loaded[encoder.model_id, encoder.revision, precision] = encoder
         return encoder

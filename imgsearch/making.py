@@ -1,7 +1,6 @@
 """The commands that make bundles: build, merge, remove, export."""
 
 import argparse
-import json
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError
 from imgsearch.manifest import FILE_NAME, read_manifest
 from imgsearch.models import Name, load_encoder
+from imgsearch.plain import json_text, plain
 from imgsearch.records import BuildReport
 from imgsearch.stream import SHARD_SIZE, BuildOptions
 
@@ -105,21 +105,16 @@ def export(arguments: argparse.Namespace, settings: Settings) -> None:
     _print(arguments, fields, f"{count} rows written to {arguments.parquet}.")
 
 
-def plain(text: str) -> str:
-    """One line without control characters: captions and names may be anyone's."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
 def print_json(value: dict[str, Any]) -> None:
     """Print JSON, readable."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json_text(value))
 
 
 def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> None:
     if arguments.json:
         print_json(fields)
     else:
-        print(line)
+        print(plain(line))
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -154,7 +149,7 @@ def _print_report(report: BuildReport, where: str, arguments: argparse.Namespace
     if arguments.json:
         print_json(report.to_json())
         return
-    print(f"{report.num_items} pictures indexed into {where} in {report.seconds:.1f} s.")
+    print(plain(f"{report.num_items} pictures indexed into {where} in {report.seconds:.1f} s."))
     if report.changes:
         print(", ".join(f"{count} {change}" for change, count in report.changes.items()), end="; ")
         print(f"{report.num_encoded} encoded.")

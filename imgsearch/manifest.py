@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -16,6 +17,12 @@ FORMAT_VERSION = 3  # 1 had no revision, 2 no names by content and little about 
 FILE_NAME = "manifest.json"
 MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # what vectors that are compared have in common
 MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
+MAX_MANIFEST_BYTES = 2**20
+MAX_FILES, MAX_DIM = 16, 2**16
+KINDS = ("float16", "float32")  # of vectors
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # of a file: it stands in the bundle itself
+SHA256 = re.compile(r"[0-9a-f]{64}")
+PART = re.compile(r"([0-9]{1,9}/[0-9]{1,9})?")
 HUB = "hf://"  # begins a source that is no path
 LIBRARIES = ("torch", "open_clip_torch", "transformers", "timm", "faiss-cpu", "pyarrow", "pillow", "numpy", "datasets")
 T = TypeVar("T")
@@ -98,11 +105,18 @@ class Manifest(Card):
     @classmethod
     def from_text(cls, text: str) -> "Manifest":
         """Raises ValueError where `text` is not what `to_text` wrote, to the letter; BundleError for a newer format."""
+        try:
+            return cls._from_text(text)
+        except RecursionError as error:
+            raise ValueError("it is too deep") from error
+
+    @classmethod
+    def _from_text(cls, text: str) -> "Manifest":
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("not a manifest")
         number = values.get("format_version")
-        if isinstance(number, int) and number > FORMAT_VERSION:
+        if isinstance(number, int) and FORMAT_VERSION < number < 10**9:
             raise BundleError(
                 f"The bundle has format {number}, this imgsearch reads up to {FORMAT_VERSION}. Update imgsearch."
             )
@@ -111,9 +125,31 @@ class Manifest(Card):
             raise ValueError("the digest does not match")
         try:
             files = {name: FileDigest(**entry) for name, entry in values.pop("files").items()}
-            return cls(**values, files=files)
+            manifest = cls(**values, files=files)
+            is_sound = manifest._is_sound()
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("the fields are not those of a manifest") from error
+        if not is_sound:
+            raise ValueError("a field of the manifest is of another kind")
+        return manifest
+
+    def _is_sound(self) -> bool:
+        """Whether each field holds what it may. Raises TypeError, AttributeError where one is of another type."""
+        texts = [fact for name, fact in self.card().items() if name != "thumbnails"]
+        texts += [self.created, *self.libraries, *self.libraries.values()]
+        numbers = [self.dim, self.num_items, self.format_version, *(digest.num_bytes for digest in self.files.values())]
+        return (
+            all(isinstance(text, str) for text in texts)
+            and all(type(number) is int and number >= 0 for number in numbers)  # True is an int, too
+            and isinstance(self.thumbnails, bool)
+            and self.vectors in KINDS
+            and 1 <= self.dim <= MAX_DIM
+            and 1 <= self.format_version <= FORMAT_VERSION
+            and PART.fullmatch(self.part) is not None
+            and not Path(self.source).is_absolute()
+            and len(self.files) <= MAX_FILES
+            and all(NAME.fullmatch(name) and SHA256.fullmatch(digest.sha256) for name, digest in self.files.items())
+        )
 
 
 def read_manifest(bundle: Path) -> Manifest:
@@ -142,8 +178,7 @@ def _read(bundle: Path) -> Manifest:
             raise BundleError(f"There is no bundle at {bundle}. {build}")
         manifest = _parse(bundle)
         for name, digest in manifest.files.items():
-            path = bundle / name
-            if Path(name).name != name or not path.is_file() or path.stat().st_size != digest.num_bytes:
+            if not _is_own(bundle, name) or (bundle / name).stat().st_size != digest.num_bytes:
                 raise _damaged(bundle, name)
     except PermissionError as error:
         raise _closed(bundle, error) from error
@@ -163,6 +198,15 @@ def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGES
             raise _damaged(bundle, name)
 
 
+def read_at_most(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a regular file. Raises OSError; ValueError where it is none, or larger."""
+    size = path.stat().st_size
+    if not path.is_file() or size > max_bytes:
+        raise ValueError(f"{path.name} is no file of at most {max_bytes:,} bytes")
+    with path.open("rb") as file:
+        return file.read(size)  # what the system makes while it is read has no size, and may have no end
+
+
 def digest_file(path: Path) -> FileDigest:
     """Size and SHA-256 of a file's bytes."""
     with path.open("rb") as file:
@@ -179,7 +223,13 @@ def named_files(folder: Path) -> set[str]:
 
 
 def _parse(bundle: Path) -> Manifest:
-    return Manifest.from_text((bundle / FILE_NAME).read_bytes().decode())
+    return Manifest.from_text(read_at_most(bundle / FILE_NAME, MAX_MANIFEST_BYTES).decode())
+
+
+def _is_own(bundle: Path, name: str) -> bool:
+    """Whether a file of that name lies in the bundle, or where the hub's cache keeps what its folders link to."""
+    file, folder = (Path(os.path.realpath(path)) for path in (bundle / name, bundle))  # of a loop `resolve` raises
+    return file.is_file() and file.parent in (folder, *(parent / "blobs" for parent in folder.parents))
 
 
 def _damaged(bundle: Path, name: str) -> BundleError:

@@ -2,11 +2,15 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from imgsearch.plain import lines
+
+NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
+FORMULA = re.compile(r"[\t\r\n]|[\s\"']*[=+\-@＝＋－＠]")  # the wide ones count where Japanese is written
 Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder and the collection
 
 
@@ -101,18 +105,19 @@ class Answer:
     def to_csv(self) -> str:
         """The hits as CSV with a line of names: rank, id, score, strength, caption, near-duplicates, the columns.
 
-        No cell is a formula to a spreadsheet (OWASP, "CSV Injection"): such a text gets an apostrophe before it.
+        No cell is a formula to a spreadsheet (OWASP, "CSV Injection"): such a text gets an apostrophe before it; and
+        a stand-in is put for each character that is not seen.
         """
         fixed = ["rank", "id", "score", "strength", "caption", "near_duplicates"]
         names = list(dict.fromkeys(name for hit in self.hits for name in hit.item.columns if name not in fixed))
-        lines = io.StringIO()
-        writer = csv.writer(lines)
+        text = io.StringIO()
+        writer = csv.writer(text)
         writer.writerow([*fixed, *map(_cell, names)])
         for hit in self.hits:
             copies = " ".join(hit.near_duplicates)
             texts = [hit.strength or "", hit.item.caption, copies, *(hit.item.columns.get(name, "") for name in names)]
             writer.writerow([hit.rank, _cell(hit.item.id), round(hit.score, 4), *map(_cell, texts)])
-        return lines.getvalue()
+        return text.getvalue()
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,5 @@ class Status:
 
 
 def _cell(text: str) -> str:
-    with suppress(ValueError):
-        float(text)  # -33.9 is no formula
-        return text
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r")) else text
+    is_formula = FORMULA.match(text) and not NUMBER.fullmatch(text)  # -33.9 is none
+    return lines(f"'{text}" if is_formula else text)

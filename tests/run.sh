@@ -3,14 +3,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-[ -x .venv/bin/python ] || python3 -m venv .venv
-.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+venv=${TEST_VENV:-.venv}
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
 
 find_chromium() {
   for name in chromium chromium-browser google-chrome; do
     command -v "$name" && return
   done
-  .venv/bin/python - <<'PYTHON'
+  "$venv/bin/python" - <<'PYTHON'
 import sys
 from pathlib import Path
 from playwright.sync_api import sync_playwright
@@ -29,7 +30,7 @@ install_chromium() {
     as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
       apt-get install -y -qq --no-install-recommends chromium >/dev/null && return
   fi
-  timeout 300 .venv/bin/playwright install --with-deps chromium
+  timeout 300 "$venv/bin/playwright" install --with-deps chromium
 }
 
 if ! browser=$(find_chromium); then
@@ -40,8 +41,8 @@ fi
 export TEST_BROWSER=$browser
 [ -n "$TEST_BROWSER" ] || echo "WARNING: no browser could be had: the browser tests will be SKIPPED." >&2
 
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
+"$venv/bin/ruff" check .
+"$venv/bin/ruff" format --check .
 rm -f imgsearch/tabs/*.pyi  # Gradio writes them at import; mypy would read them instead of the code
-.venv/bin/mypy
-exec .venv/bin/python -m pytest "$@"
+"$venv/bin/mypy"
+exec "$venv/bin/python" -m pytest "$@"

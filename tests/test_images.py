@@ -1,35 +1,36 @@
 """One decode path: the right picture or one plain sentence."""
 
 import io
-import struct
-import zlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
+from hostile.pictures import bitmap, encoded, icon
+from hostile.pictures import png as bomb
 from PIL import Image
 
+from imgsearch.config import ROOT
 from imgsearch.errors import PictureError
-from imgsearch.images import THUMBNAIL_SIDE, open_rgb, to_webp
+from imgsearch.images import (
+    BYTES_PER_PIXEL,
+    MAX_BYTES,
+    MAX_PIXELS,
+    SEEN_PIXELS,
+    THUMBNAIL_SIDE,
+    ZOOMED_PIXELS,
+    max_pixels,
+    memory_available,
+    open_rgb,
+    to_webp,
+)
 
 
-def encoded(image: Image.Image, format: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG whose header announces a size that its few bytes do not hold."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM"])
 def test_reads_the_common_formats(photo: Image.Image, format: str) -> None:
     decoded = open_rgb(encoded(photo, format))
     assert (decoded.mode, decoded.size) == ("RGB", photo.size)
@@ -85,6 +86,9 @@ def test_takes_the_first_frame() -> None:
         (bomb(30_000, 30_000), "more than 80 megapixels"),
         (bomb(10_000, 9_000), "more than 80 megapixels"),
         (bomb(100, 100), "damaged"),
+        (bomb(300_000, 1), "a side of more than 250,000 pixels"),
+        (bitmap(300_000, 1, b"\0\2\0\xff" * 4), "a side of more than 250,000 pixels"),
+        (icon(encoded(Image.new("1", (10_000, 9_000)), "PNG")), "more than 80 megapixels"),
     ],
 )
 def test_refuses_in_one_sentence(data: bytes, message: str) -> None:
@@ -110,3 +114,106 @@ def test_thumbnails_keep_the_shape(photo: Image.Image) -> None:
     assert max(thumbnail.size) == THUMBNAIL_SIDE
     assert thumbnail.width / thumbnail.height == pytest.approx(photo.width / photo.height, rel=0.01)
     assert open_rgb(to_webp(Image.new("RGB", (20, 10)))).size == (20, 10)
+
+
+def test_the_primary_picture_of_a_heic() -> None:
+    pictures = pillow_heif.from_pillow(Image.new("RGB", (64, 64), "red"))
+    pictures.add_from_pillow(Image.new("RGB", (32, 32), "blue"))
+    buffer = io.BytesIO()
+    pictures.save(buffer, primary_index=1)
+    decoded = open_rgb(buffer.getvalue())
+    assert decoded.size == (32, 32) and decoded.getpixel((9, 9))[2] > 200
+
+
+def test_the_library_for_heic_is_loaded_with_the_first_one(examples: Path, tmp_path: Path) -> None:
+    code = """if True:
+        import sys
+        from pathlib import Path
+        import app
+        from imgsearch.images import open_rgb
+        open_rgb(Path(sys.argv[1]))
+        assert "pillow_heif" not in sys.modules
+        assert open_rgb(Path(sys.argv[2])).size == (8, 8)"""
+    (tmp_path / "phone.heic").write_bytes(encoded(Image.new("RGB", (8, 8)), "HEIF"))
+    command = [sys.executable, "-c", code, examples / "skimage" / "coffee.jpg", tmp_path / "phone.heic"]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("size", [(3000, 2000), (2000, 3000), (60_000, 100)])
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_scales_down_what_no_model_sees(size: tuple[int, int], format: str) -> None:
+    decoded = open_rgb(encoded(Image.linear_gradient("L").resize(size), format))
+    assert 0.95 * SEEN_PIXELS < decoded.width * decoded.height <= SEEN_PIXELS
+    assert decoded.width / decoded.height == pytest.approx(size[0] / size[1], rel=0.02)
+    corners = [decoded.getpixel(place)[0] for place in ((0, 0), (decoded.width - 1, decoded.height - 1))]
+    assert corners[0] < 5 and corners[1] > 250
+
+
+def test_leaves_more_to_see_a_small_part_of() -> None:
+    picture = encoded(Image.new("1", (5000, 4000)), "PNG")
+    assert open_rgb(picture, side=2048).width < 2500
+    assert 0.95 * ZOOMED_PIXELS < np.prod(open_rgb(picture, side=4480).size) <= ZOOMED_PIXELS
+
+
+def test_leaves_what_is_small_enough() -> None:
+    assert open_rgb(encoded(Image.new("1", (2048, 2048)), "PNG")).size == (2048, 2048)
+
+
+def test_greys_that_are_no_numbers() -> None:
+    greys = np.array([[np.nan, -np.inf, np.inf, 0.5]], np.float32)
+    assert np.asarray(open_rgb(encoded(Image.fromarray(greys), "TIFF")))[0, :, 0].tolist() == [0, 0, 255, 0]
+
+
+def test_refuses_what_may_never_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", Path("/dev/zero"), tmp_path):
+        with pytest.raises(PictureError, match="It cannot be read: it is not a file"):
+            open_rgb(path, "It")
+
+
+def test_refuses_a_file_of_too_many_bytes(tmp_path: Path) -> None:
+    with (tmp_path / "long.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(PictureError, match="has more than 256 MB"):
+        open_rgb(tmp_path / "long.jpg")
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_memory_is_what_machine_and_container_leave(tmp_path: Path) -> None:
+    assert memory_available(tmp_path) is None
+    write(tmp_path / "proc/meminfo", "MemTotal:  9000 kB\nMemAvailable:   5000 kB\nHugePages_Total:   0\n")
+    assert memory_available(tmp_path) == 5_000 * 1024
+    group = tmp_path / "sys/fs/cgroup"
+    write(group / "memory.stat", "anon 1000000\nactive_file 300000\ninactive_file 200000\n")
+    write(group / "memory.current", "1500000\n")
+    write(group / "memory.max", "max\n")
+    assert memory_available(tmp_path) == 5_000 * 1024
+    write(group / "memory.max", "3000000\n")
+    assert memory_available(tmp_path) == 2_000_000
+    write(group / "memory/memory.stat", "inactive_file 9\ntotal_active_file 0\ntotal_inactive_file 100000\n")
+    write(group / "memory/memory.usage_in_bytes", "1100000\n")
+    write(group / "memory/memory.limit_in_bytes", "1500000\n")
+    assert memory_available(tmp_path) == 500_000
+    assert memory_available() > 0 or sys.platform != "linux"
+
+
+def test_fewer_pixels_where_memory_is_short() -> None:
+    assert max_pixels(None) == max_pixels(2**40) == MAX_PIXELS
+    assert max_pixels(2**30) == 2**29 // BYTES_PER_PIXEL
+    assert max_pixels(0) == 1_000_000
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Decodes to a picture as wide as the name is long."""
+
+    def decode(self, name: str, side: int | None) -> Image.Image:
+        return Image.new("RGB", (len(name), side or 1))
+
+
+def test_what_is_decoded_elsewhere_is_asked() -> None:
+    assert open_rgb(Elsewhere(), "holiday", side=224).size == (7, 224)

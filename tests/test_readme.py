@@ -63,7 +63,7 @@ def test_the_file_map_names_every_module() -> None:
 
 def test_every_setting_is_explained() -> None:
     for name in Settings.__dataclass_fields__:
-        assert f"`--{name}" in README and f"`IMGSEARCH_{name.upper()}`" in README
+        assert f"`--{name.replace('_', '-')}" in README and f"`IMGSEARCH_{name.upper()}`" in README
 
 
 def test_the_pictures_of_the_readme_exist() -> None:

@@ -17,7 +17,7 @@ PAGE = [path for path in sorted(TABS.glob("*.py")) if path.name != "words.py"]
 ERRORS = {name for name, thing in vars(errors).items() if isinstance(thing, type)}
 # What is said to a model, not to a visitor; and what is said before there is a page.
 PROMPTS = {"Describe this picture", "Décris cette image", "{} Answer in", "{} Réponds en", "This is {} {}, a type of"}
-COMMAND_LINE = {"config"}
+COMMAND_LINE = {"config", "remote", "sharing"}
 SHOWN = {"label", "info", "placeholder", "alt_text", "title", "submit_btn", "stop_btn"}
 
 

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from imgsearch.atlas import Atlas
 from imgsearch.errors import InputError
+from imgsearch.plain import short
 from imgsearch.tabs.languages import num_pictures, word
 from imgsearch.tabs.scripted import scripted
 
 MAX_VALUES = 12  # of a column that have a colour of their own: six colours in two shapes
-MAX_NAME = 60  # characters of a value in the legend
+MAX_NAME, MAX_COLUMN = 60, 100  # characters of a value in the legend, and of a column
 TEMPLATE = """
 <div class="atlas" hidden>
   <div class="atlas-frame">
@@ -111,8 +112,8 @@ def _by_column(name: str, values: Sequence[str]) -> dict[str, Any]:
     codes = {value: code for code, value in enumerate(common)}
     packed = _packed(np.array([codes.get(value, MAX_VALUES) for value in values], np.uint8))
     return {
-        "name": name,
-        "values": [value if len(value) <= MAX_NAME else f"{value[:MAX_NAME]}…" for value in common],
+        "name": short(name, MAX_COLUMN),
+        "values": [short(value, MAX_NAME) for value in common],
         "codes": packed,
     }
 

@@ -8,11 +8,13 @@ import gradio as gr
 
 from imgsearch.clip import LOCAL
 from imgsearch.engine import Engine
+from imgsearch.plain import plain, short
 from imgsearch.records import Progress, Status
 from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import QUIET
 from imgsearch.tabs.languages import num_pictures, number, translated, word
 
+MAX_NAME = 60  # characters of a collection's
 POLL_S = 1.0  # between two looks at the engine, as long as something is under way
 
 
@@ -54,13 +56,13 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     if not status.encoder:
         return _lines("<p>{}</p>", [word("failed" if status.is_complete else "loading", request)])
     facts = {
-        word("encoder", request): _shown(status.encoder),
-        word("captioner", request): _shown(status.captioner) or word("from_vectors", request),
-        word("collection", request): engine.bundle.resolve().name,
+        word("encoder", request): model_name(status.encoder),
+        word("captioner", request): model_name(status.captioner) or word("from_vectors", request),
+        word("collection", request): short(engine.bundle.resolve().name, MAX_NAME),
     }
     if status.num_items is not None:
         facts[word("collection", request)] += f", {num_pictures(status.num_items, request)}"
-    chips = (f"<li>{html.escape(name)} <b>{html.escape(fact)}</b></li>" for name, fact in facts.items())
+    chips = (f"<li>{html.escape(name)} <b>{html.escape(plain(fact))}</b></li>" for name, fact in facts.items())
     under_way = [_progress(status.progress, request)] if status.progress else []
     problems = [translated(problem, request) for problem in status.problems]
     num_grave = 0 if status.num_items is not None else 1  # then the first one says why nothing can be searched
@@ -78,16 +80,16 @@ def _missing(problems: list[str], request: gr.Request) -> str:
 
 
 def _lines(template: str, texts: list[str]) -> str:
-    return "".join(template.format(html.escape(text)) for text in texts)
+    return "".join(template.format(html.escape(plain(text))) for text in texts)
 
 
 def _progress(progress: Progress, request: gr.Request) -> str:
     """ "Fetching X: 340 of 1,540 MB.", in the visitor's language."""
     unit = 1_000_000 if progress.step == "fetch" else 1
     done, total = (number(count / unit, request) for count in (progress.done, progress.total))
-    return word(f"under_way_{progress.step}", request).format(_shown(progress.model_id), done, total)
+    return word(f"under_way_{progress.step}", request).format(model_name(progress.model_id), done, total)
 
 
-def _shown(model_id: str) -> str:
+def model_name(model_id: str) -> str:
     """A model's name for visitors, whom the folders of the server do not concern."""
     return model_id.rpartition("/")[2] if model_id.startswith(LOCAL) else model_id

@@ -8,14 +8,15 @@ import gradio as gr
 
 from imgsearch.engine import Engine
 from imgsearch.tabs.asked import Asked
+from imgsearch.tabs.languages import choice_of
 
 
 class Collections:
     """One engine each. With one collection there is nothing to choose, and nothing of it in the page or the API."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
-        names = [engine.bundle.resolve().name for engine in engines]
-        paths = [str(engine.bundle) for engine in engines]
+        names = [_text(engine.bundle.resolve().name) for engine in engines]
+        paths = [_text(str(engine.bundle)) for engine in engines]
         unique = names if len(set(names)) == len(names) else paths
         self._engines = dict(zip(unique, engines, strict=True))
         self.first = engines[0]
@@ -28,7 +29,9 @@ class Collections:
         self.changes: list[Any] = []  # the events of another choice,
         self.choices: list[Any] = []  # and of one that the visitor made
         if len(names) > 1:
-            self.choice = gr.Dropdown(names, value=names[0], label=t("collection"), elem_id="collection")
+            choices = [choice_of(name) for name in names]
+            choices = [choice_of(name) for name in names]
+            self.choice = gr.Dropdown(choices, value=names[0], label=t("collection"), elem_id="collection")
             self.changes, self.choices = [self.choice.change], [self.choice.input]
 
     def __getitem__(self, name: str) -> Engine:
@@ -47,3 +50,8 @@ class Collections:
     def are_complete(self) -> bool:
         """Whether nothing will change any more in any of them."""
         return all(engine.status.is_complete for engine in self._engines.values())
+
+
+def _text(path: str) -> str:
+    """A path in Unicode: its bytes may be none."""
+    return path.encode(errors="replace").decode()

@@ -1,8 +1,6 @@
 """Describe: a picture in; a sentence as it is written, tags as bars and the seconds out."""
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import gradio as gr
@@ -17,6 +15,7 @@ from imgsearch.tabs.examples import Examples
 from imgsearch.tabs.handlers import CAPTIONS, QUIET, guarded
 from imgsearch.tabs.languages import language_of
 from imgsearch.tabs.picked import Pictures
+from imgsearch.tabs.running import Running
 from imgsearch.tabs.upload import draw_upload, picture_path
 from imgsearch.tabs.words import LANGUAGES
 
@@ -38,7 +37,7 @@ class DescribeTab:
                 detail, question, language = options = _draw_options(t)
                 ask = gr.Button(t("ask"), size="sm", visible=False, elem_id="ask")
             with gr.Column(scale=3, min_width=300):
-                answer = self._answer = Answer(collections.first, t)
+                answer = self._answer = Answer(collections.first, pictures, t)
         self.link = gr.State("")
         self.restored = [picture, self.link, answer.column, answer.note]
         inputs = self._inputs = [picture, *options]
@@ -114,10 +113,9 @@ def _offer(models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, ...
 class Answer:
     """The components that show a description, and what fills them."""
 
-    def __init__(self, engine: Engine, t: gr.I18n) -> None:
+    def __init__(self, engine: Engine, pictures: Pictures, t: gr.I18n) -> None:
         """Draw them in the current layout, hidden until there is a picture."""
-        self._engine = engine
-        self._t = t
+        self._engine, self._pictures, self._t = engine, pictures, t
         self._running = Running()
         self.events: list[Any] = []
         with gr.Column(visible=False) as self.column:
@@ -180,9 +178,14 @@ class Answer:
     ) -> Iterator[tuple[str, Bars, str, Bars]]:
         path = picture_path(image, request)
         wish: Detail = "question" if question else detail
-        with self._running.as_latest(request) as is_stopped:
+        with self._running.as_latest(request) as stop:
             for description in self._engine.describe_growing(
-                path, path.name, detail=wish, question=question or "", language=language, stop=is_stopped
+                self._pictures.given(path),
+                path.name,
+                detail=wish,
+                question=question or "",
+                language=language,
+                stop=stop,
             ):
                 bars, colour_bars = (
                     {tag.tag: tag.score for tag in description.tags if (tag.group == "colours") == is_colour}
@@ -202,40 +205,3 @@ class Answer:
 
 def _is_own(wanted: Wanted) -> bool:
     return bool(wanted[1]) and Asked.from_link(wanted[0]).tab == "describe"
-
-
-class Running:
-    """The description of each visitor that is under way or waits for its turn, which the visitor may stop."""
-
-    def __init__(self) -> None:
-        self._stopped: dict[str, threading.Event] = {}
-
-    def begin(self, request: gr.Request) -> None:
-        """Another one is wanted: the one before it is stopped."""
-        self.stop(request)
-        self._stopped[_session(request)] = threading.Event()
-
-    @contextmanager
-    def as_latest(self, request: gr.Request) -> Iterator[Callable[[], bool]]:
-        """Whether the visitor has stopped it, asked for as long as it runs."""
-        event = self._stopped.setdefault(_session(request), threading.Event())
-        try:
-            yield event.is_set
-        finally:
-            if self._stopped.get(_session(request)) is event:
-                del self._stopped[_session(request)]
-
-    def stop(self, request: gr.Request) -> None:
-        """Stop what is under way for this visitor, if anything is."""
-        event = self._stopped.get(_session(request))
-        if event:
-            event.set()
-
-    def is_under_way(self, request: gr.Request) -> bool:
-        """Whether there is something to stop."""
-        event = self._stopped.get(_session(request))
-        return event is not None and not event.is_set()
-
-
-def _session(request: gr.Request) -> str:
-    return request.session_hash or ""

@@ -1,9 +1,9 @@
-"""How a tab's functions are called: their queue, and their errors as messages."""
+"""How a tab's functions are called: their queue, their errors as messages, and their line in the log."""
 
 import functools
 import html
 import inspect
-import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,14 +11,14 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.errors import ImgsearchError
+from imgsearch.tabs import journal
 from imgsearch.tabs.languages import translated, word
-
-log = logging.getLogger(__name__)
 
 # One query and one caption at a time, each in its own queue: a long caption never blocks a search. What a visitor asks
 # while an answer is on its way waits for it; of several such questions the last one counts.
 SEARCHES: dict[str, Any] = {"concurrency_id": "searches", "concurrency_limit": 1, "trigger_mode": "always_last"}
 CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 1, "trigger_mode": "always_last"}
+MODEL_QUEUES = {how["concurrency_id"] for how in (SEARCHES, CAPTIONS)}
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # The same in the queue: outside of it, a state's change event does not reach the page.
 HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}
@@ -45,13 +45,22 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def _shown(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
     request = next((argument for argument in arguments if isinstance(argument, gr.Request)), None)
+    begin, outcome, reason = time.perf_counter(), "ok", ""
     try:
         yield
+    except GeneratorExit:  # the client has left, or wants another answer
+        outcome = "cancelled"
+        raise
     except gr.Error:
+        outcome = "refused"
         raise
     except ImgsearchError as error:
+        outcome, reason = "refused", type(error).__name__
         message = html.escape(translated(str(error), request), quote=False)  # the page shows it as HTML
         raise gr.Error(message, print_exception=False) from None
-    except Exception:
-        log.exception("%s failed", name)
+    except Exception as error:
+        outcome, reason = "failed", type(error).__name__
+        journal.report(name, error)
         raise gr.Error(word("failed", request), print_exception=False) from None
+    finally:
+        journal.note(name.strip("_"), begin, outcome, reason)

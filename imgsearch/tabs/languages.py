@@ -5,11 +5,14 @@ from functools import cache
 
 import gradio as gr
 
+from imgsearch.plain import lines, short
 from imgsearch.records import Item
 from imgsearch.tabs.words import EXAMPLES, LANGUAGES, MESSAGES, WORDS
 from imgsearch.tongues import understands
 
 CODES = tuple(LANGUAGES)
+MAX_CAPTION, MAX_CHOICE = 300, 100  # characters that are shown
+MARKER = "__i18n__"  # begins what Gradio translates in the browser
 
 
 def i18n() -> gr.I18n:
@@ -41,8 +44,14 @@ def num_pictures(count: int, request: gr.Request | None) -> str:
 
 
 def caption_of(item: Item, request: gr.Request | None) -> str:
-    """An item's caption in the visitor's language, else the one there is, else its id."""
-    return item.columns.get(f"caption_{language_of(request)}") or item.caption or item.id
+    """The beginning of an item's caption in the visitor's language, else of the one there is, else of its id."""
+    return short(item.columns.get(f"caption_{language_of(request)}") or item.caption or item.id, MAX_CAPTION)
+
+
+def choice_of(text: str) -> tuple[str, str]:
+    """A text of a collection as a choice of a menu: what is shown of it, and its value, which stays as it is."""
+    shown = short(text, MAX_CHOICE).replace(MARKER, "_\N{ZERO WIDTH NON-JOINER}_i18n__")
+    return shown, text
 
 
 def num_copies(count: int, request: gr.Request | None) -> str:
@@ -51,9 +60,9 @@ def num_copies(count: int, request: gr.Request | None) -> str:
 
 
 def translated(message: str, request: gr.Request | None) -> str:
-    """What the library says, in the visitor's language; as it is where MESSAGES does not have it."""
+    """What the library says, as letters, in the visitor's language; in English where MESSAGES does not have it."""
     column = _column(request)
-    return _filled(message, column) if column else message
+    return lines(_filled(message, column) if column else message)
 
 
 def foreign_notice(language: str, request: gr.Request | None) -> str:

@@ -3,15 +3,21 @@
 import functools
 import hashlib
 import html
-import tempfile
+import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
+from imgsearch.decoder import Decoder
 from imgsearch.errors import ImgsearchError
 from imgsearch.files import put
+from imgsearch.images import Undecoded
+from imgsearch.plain import short
 from imgsearch.records import Item
 from imgsearch.tabs.address import Address
 from imgsearch.tabs.asked import Asked, Uploads
@@ -19,19 +25,27 @@ from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded
 from imgsearch.tabs.languages import translated, word
 
+MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item that are shown; characters of each
+
 
 class Pictures:
-    """Files of pictures that the page shows large; they are gone when the app ends."""
+    """Pictures as files in the folder of uploads: those that the page shows large, and those that visitors give."""
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="imgsearch-")
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
 
     def file(self, webp: bytes) -> str:
         """The path of a file with these bytes."""
-        path = Path(self._folder.name) / f"{hashlib.sha256(webp).hexdigest()}.webp"
-        if not path.exists():
-            put(path, webp)  # another visitor may ask for it in this moment
+        path = Path(get_upload_folder()) / "shown" / f"{hashlib.sha256(webp).hexdigest()}.webp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        put(path, webp)  # another visitor may ask for it in this moment, or it may be swept
         return str(path)
+
+    def given(self, path: Path) -> Undecoded:
+        """A visitor's picture, to be decoded where it can do no harm; used now, it stays a while."""
+        with suppress(OSError):  # gone by now, as decoding it will tell
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+        return self._decoder.picture(path)
 
     def asked(self, asked: Asked, collections: Collections, uploads: Uploads, request: gr.Request) -> str | None:
         """The picture that a link asks with; a message where it is an upload that is not here any more."""
@@ -97,5 +111,7 @@ def _table(item: Item, score: float | None) -> str:
     """The item's row as HTML; everything in it is text, never markup."""
     fields = [("id", item.id), ("caption", item.caption), *item.columns.items()]
     fields += [("score", f"{score:.3f}")] if score is not None else []
-    rows = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in fields if text)
+    shown = [(short(name, MAX_NAME), short(text, MAX_TEXT)) for name, text in fields[:MAX_ROWS] if text]
+    shown += [("…", f"+ {len(fields) - MAX_ROWS}")] if len(fields) > MAX_ROWS else []
+    rows = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in shown)
     return f'<dl class="row-data">{"".join(rows)}</dl>'

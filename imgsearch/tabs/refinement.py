@@ -7,16 +7,18 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.errors import ImgsearchError
+from imgsearch.filters import MAX_LENGTH
+from imgsearch.plain import short
 from imgsearch.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT
 from imgsearch.tabs.asked import MAX_HITS, NUM_HITS, Asked, Term, Uploads
 from imgsearch.tabs.collections import Collections
 from imgsearch.tabs.handlers import EDITS, QUIET, guarded
-from imgsearch.tabs.languages import caption_of, word
+from imgsearch.tabs.languages import MAX_CAPTION, caption_of, choice_of, word
 from imgsearch.tabs.scripted import scripted
 from imgsearch.tabs.upload import draw_upload
 
 SHOW_SCORES = "(on) => document.body.classList.toggle('numbers', on)"
-NUM_VALUES = 30  # of a column, that are offered as filters
+NUM_COLUMNS, NUM_VALUES = 50, 30  # columns, and values of each, that are offered as filters
 Terms = tuple[Term, ...]
 
 
@@ -186,7 +188,7 @@ class Refinement:
                 shown, src = caption_of(item, request), data_url(engine.thumbnail(item))
             except ImgsearchError:
                 pass  # the search will say so
-        return {"shown": shown, "src": src, "weight": term.weight}
+        return {"shown": short(shown, MAX_CAPTION), "src": src, "weight": term.weight}
 
     def _offer(self, collection: str, chosen: list[str]) -> Any:
         """The filters on values that there are, as a menu; what is chosen stays."""
@@ -194,8 +196,10 @@ class Refinement:
             table = self._collections[collection].finder.table
         except ImgsearchError:
             return gr.skip()
-        offered = [f"{name}={value}" for name in table.metadata for value, _ in table.values(name, NUM_VALUES)]
-        return gr.Dropdown(choices=list(dict.fromkeys([*offered, *(chosen or [])])))
+        names = [name for name in table.metadata if not set(name) & set("=~")][:NUM_COLUMNS]  # their filters are others
+        offered = [f"{name}={value}" for name in names for value, _ in table.values(name, NUM_VALUES)]
+        offered = [text for text in offered if len(text) <= MAX_LENGTH]
+        return gr.Dropdown(choices=[choice_of(text) for text in dict.fromkeys([*offered, *(chosen or [])])])
 
 
 def _filtered(where: list[str], known: list[str], edits: int) -> Any:

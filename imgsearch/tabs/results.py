@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -39,7 +40,8 @@ class Results:
 
         `main` gives the parts of a question beside its terms.
         """
-        self._collections, self._address, self._name, self._t, self._main = collections, address, name, t, main
+        self._collections, self._pictures, self._address = collections, pictures, address
+        self._name, self._t, self._main = name, t, main
         self.shown = gr.State(None)
         self.link = gr.State("")
         self.picked = Picked(collections, pictures, address, name, t)
@@ -142,6 +144,10 @@ class Results:
     def _show(self, asked: Asked, parts: list[Part], uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
         engine = self._collections[asked.collection]
         conditions = [Condition.parse(text) for text in asked.where]
+        parts = [
+            replace(part, image=self._pictures.given(part.image)) if isinstance(part.image, Path) else part
+            for part in parts
+        ]
         answer = engine.find(parts, asked.size, start=asked.start, conditions=conditions, fold=asked.fold)
         begin = time.perf_counter()
         thumbnails = [engine.thumbnail(hit.item) for hit in answer.hits]
@@ -151,7 +157,7 @@ class Results:
         link = asked.to_link()
         hits = cards(answer, thumbnails, request)
         bare = [replace(hit, item=replace(hit.item, thumbnail=b"")) for hit in answer.hits]
-        shown = Shown(asked, replace(answer, hits=bare))
+        shown = Shown(asked, replace(answer, hits=bare, sample=()))
         scores = histogram(answer, request)
         return answer.to_json(), note(answer, asked, request), hits, link, scores, shown, link, uploads
 

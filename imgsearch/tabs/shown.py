@@ -1,13 +1,13 @@
 """An answer as the page shows it: its cards, the lines above them, its files."""
 
 import html
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from imgsearch.plain import json_text, plain
 from imgsearch.records import Answer, Hit
 from imgsearch.tabs.asked import Asked
 from imgsearch.tabs.languages import caption_of, foreign_notice, num_copies, num_pictures, number, word
@@ -59,7 +59,7 @@ def note(answer: Answer, asked: Asked, request: gr.Request) -> str:
         count = word("page_of", request).format(answer.start + 1, answer.hits[-1].rank)
     lines.append(f"{count} · {number(answer.seconds, request, 2)} s ({stages})")
     if answer.cut:
-        lines.append(word("query_cut", request).format(answer.cut))
+        lines.append(word("query_cut", request).format(plain(answer.cut)))
     return "<br>".join(map(html.escape, lines))
 
 
@@ -70,7 +70,7 @@ def as_csv(shown: Shown | None) -> tuple[str, str]:
 
 def as_json(shown: Shown | None) -> tuple[str, str]:
     """The answer as JSON, and the name of the file."""
-    return json.dumps(shown.answer.to_json() if shown else {}, indent=2, ensure_ascii=False), "imgsearch.json"
+    return json_text(shown.answer.to_json() if shown else {}), "imgsearch.json"
 
 
 def _card(hit: Hit, answer: Answer, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:

@@ -1,13 +1,29 @@
 """The picture a visitor gives: an upload and nothing else."""
 
+import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gradio as gr
+from gradio import processing_utils
 from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from imgsearch.tabs.languages import word
+
+
+class Upload(ImageData):
+    """What the page and API clients send for a picture."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def from_client(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """What is of another shape is no upload, which `preprocess` tells; its error would put it into the log."""
+        try:
+            return handler(value)
+        except ValidationError:
+            return cls(path="")
 
 
 class UploadedImage(gr.Image):
@@ -17,6 +33,7 @@ class UploadedImage(gr.Image):
     """
 
     is_template = True  # the browser draws it as the stock component
+    data_model = Upload
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
         """Refuse addresses before Gradio downloads them."""
@@ -29,12 +46,27 @@ class UploadedImage(gr.Image):
         """The path of the uploaded file, None where there is none."""
         if payload is None:
             return None
-        if not payload.path or (payload.url or "").startswith("data:"):
+        if not payload.path or (payload.url or "").startswith("data:") or not is_upload(payload.path):
             raise _not_an_upload()
-        path = Path(payload.path).resolve()
-        if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
-            raise _not_an_upload()
-        return str(path)
+        return str(Path(payload.path).resolve())
+
+
+def is_upload(path: str) -> bool:
+    """Whether it is the path of a file that a visitor uploaded or that the page has shown. The file is not opened."""
+    try:
+        file = Path(path).resolve()
+        return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
+    except (OSError, ValueError):  # too long, or with a zero in it
+        return False
+
+
+def hide_names() -> None:
+    """Have Gradio's names for the folders of files unlike those of any other process, for no one to work them out.
+
+    They are digests of the content and a seed, which Gradio keeps in its own folder: known to all who have the image
+    of a container.
+    """
+    processing_utils.hash_seed = secrets.token_bytes(32)
 
 
 def _not_an_upload() -> gr.Error:

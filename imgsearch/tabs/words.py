@@ -194,6 +194,26 @@ WORDS: dict[str, tuple[str, ...]] = {
         "Something went wrong on our side. Try again, or with another picture.",
         "Une erreur s'est produite de notre côté. Réessayez, ou prenez une autre image.",
     ),
+    "busy": (
+        "Busy: {} others are waiting. Try again in about {} s.",
+        "Le serveur est occupé : {} autres attendent. Réessayez dans environ {} s.",
+    ),
+    "too_many": ("Too many requests. Try again in {} s.", "Trop de demandes. Réessayez dans {} s."),
+    "too_large": ("That is more than {}. Send less.", "Cela fait plus de {}. Envoyez-en moins."),
+    "too_slow": (
+        "What you sent did not arrive within {} s. Try again, or send less.",
+        "Votre envoi n'est pas arrivé en {} s. Réessayez, ou envoyez-en moins.",
+    ),
+    "one_picture": ("Send one picture at a time.", "Envoyez une image à la fois."),
+    "not_understood": (
+        "This request cannot be read. Reload the page, or see how to use the API.",
+        "Cette demande est illisible. Rechargez la page, ou voyez comment utiliser l'API.",
+    ),
+    "not_there": ("There is nothing here. Reload the page.", "Il n'y a rien ici. Rechargez la page."),
+    "other_site": (
+        "This comes from another site's page. Open the app itself.",
+        "Cela vient de la page d'un autre site. Ouvrez l'application elle-même.",
+    ),
 }
 
 # Queries that are one click away.
@@ -211,13 +231,26 @@ MESSAGES: tuple[tuple[str, ...], ...] = (
     ("The picture", "L'image"),
     ("{} does not exist. Check the path.", "{} n'existe pas. Vérifiez le chemin."),
     (
-        "{} is not a picture that can be read. Use a JPEG, PNG, WebP, GIF or AVIF.",
-        "{} n'est pas une image lisible. Prenez un fichier JPEG, PNG, WebP, GIF ou AVIF.",
+        "{} is not a picture that can be read. Use a JPEG, PNG, WebP, GIF, AVIF or HEIC.",
+        "{} n'est pas une image lisible. Prenez un fichier JPEG, PNG, WebP, GIF, AVIF ou HEIC.",
+    ),
+    (
+        "{} cannot be read: it is not a file. Check the path.",
+        "{} ne peut pas être lu : ce n'est pas un fichier. Vérifiez le chemin.",
     ),
     ("{} cannot be read: {}. Check the path.", "{} ne peut pas être lu : {}. Vérifiez le chemin."),
     (
         "{} has more than {} megapixels. Scale it down first.",
         "{} a plus de {} mégapixels. Réduisez sa taille d'abord.",
+    ),
+    (
+        "{} has a side of more than {} pixels. Scale it down first.",
+        "{} a un côté de plus de {} pixels. Réduisez sa taille d'abord.",
+    ),
+    ("{} has more than {} MB. Use a smaller one.", "{} fait plus de {} Mo. Prenez-en un plus petit."),
+    (
+        "{} takes too long to decode. Use a smaller one, or save it as JPEG.",
+        "{} est trop long à décoder. Prenez-en un plus petit, ou enregistrez-le en JPEG.",
     ),
     (
         "{} is damaged or incomplete. Save it again, or use another one.",
@@ -297,8 +330,12 @@ MESSAGES: tuple[tuple[str, ...], ...] = (
     ("{} cannot be had: {}", "{} ne peut pas être obtenu : {}"),
     ("the hub did not answer within {} s.", "le hub n'a pas répondu en {} s."),
     (
-        "{} cannot be had: {} arrived damaged. Start again to fetch it again.",
-        "{} ne peut pas être obtenu : {} est arrivé endommagé. Redémarrez pour le télécharger à nouveau.",
+        "{} arrived damaged. Start again to fetch it again.",
+        "{} est arrivé endommagé. Redémarrez pour le télécharger à nouveau.",
+    ),
+    (
+        "its files are larger than it says. Get it from elsewhere.",
+        "ses fichiers sont plus grands qu'il ne le dit. Prenez-le ailleurs.",
     ),
     (
         "the hub has no {} of such a name. Check the name.",
@@ -387,6 +424,14 @@ MESSAGES: tuple[tuple[str, ...], ...] = (
     (
         "The bundle {} was made by the encoder {}, but the one loaded is {}. Build it again.",
         "La collection {} a été faite par l'encodeur {}, mais celui qui est chargé est {}. Construisez-la à nouveau.",
+    ),
+    (
+        "The bundle {} has rows of {} numbers, the encoder {} makes {}. Build it again.",
+        "La collection {} a des lignes de {} nombres, l'encodeur {} en fait {}. Construisez-la à nouveau.",
+    ),
+    (
+        "The vectors of this collection are damaged. Build its bundle again.",
+        "Les vecteurs de cette collection sont endommagés. Construisez-la à nouveau.",
     ),
     (
         "The bundle {} is damaged: {} is not as it was written. Build it again.",

@@ -1,0 +1,52 @@
+"""What the process finds around it: where it runs, where it may write, what libraries would tell others of it."""
+
+import functools
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+
+def on_space(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this runs on a Hugging Face Space."""
+    return bool(environ.get("SPACE_ID"))
+
+
+def can_write(folder: Path) -> bool:
+    """Whether files can be put into a folder, which is made where it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+@functools.cache
+def private_folder() -> Path:
+    """A temporary folder of this user alone: the same at each start, unless another user has taken its name."""
+    user = getattr(os, "getuid", int)()
+    folder = Path(tempfile.gettempdir()) / f"imgsearch-{user}"
+    with suppress(FileExistsError):
+        folder.mkdir(0o700)
+    facts = folder.lstat()
+    is_own = stat.S_ISDIR(facts.st_mode) and facts.st_uid == user and not facts.st_mode & 0o077
+    return folder if is_own else Path(tempfile.mkdtemp(prefix="imgsearch-"))
+
+
+def prepare(caches: Path) -> None:
+    """Set what libraries read when they are imported: no telemetry, and `caches` where theirs cannot be written to.
+
+    What the user has set stays. Of a place that can be read at least, the models and the login are still used.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    hub = Path(os.path.expanduser(os.environ.get("HF_HOME") or usual))  # noqa: PTH111 there may be no home
+    if str(hub).startswith("~") or not can_write(hub):
+        for variable, name in (("HF_HUB_CACHE", "hub"), ("HF_TOKEN_PATH", "token")):
+            if (hub / name).exists():
+                os.environ.setdefault(variable, str(hub / name))
+        os.environ["HF_HOME"] = str(caches / "huggingface")
+    os.environ["XDG_CACHE_HOME"] = str(caches)  # numba's too

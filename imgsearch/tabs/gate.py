@@ -1,0 +1,167 @@
+"""The gate before the app: which requests are let in, how large, how often, and how many wait for the models."""
+
+import math
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from gradio.routes import App
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from imgsearch.engine import Engine
+from imgsearch.tabs import events, journal
+from imgsearch.tabs.bodies import MAX_JSON, MAX_UPLOAD, Body
+from imgsearch.tabs.events import TOKEN
+from imgsearch.tabs.handlers import MODEL_QUEUES
+from imgsearch.tabs.health import health_route
+from imgsearch.tabs.rates import Rate, client_of
+from imgsearch.tabs.refusals import RefusedError
+
+API = "/gradio_api"
+READS = (  # what pages and API clients fetch; a file never by an address
+    rf"/|/(config|theme\.css|favicon\.ico|robots\.txt|healthz|logout)|/(assets|static|svelte)/.+|{API}/("
+    rf"info|user|app_id|login_check|startup-events|theme\.css|queue/(data|status)|upload_progress|heartbeat/{TOKEN}|"
+    rf"call/(v2/)?\w+/{TOKEN}|file=(?!\w\w+:).+)"
+)
+WRITES = {
+    "login": "/login",
+    "join": f"{API}/queue/join",  # an event of the page, or a call by gradio_client
+    "run": f"{API}/run/predict",  # an event of the page outside of the queue
+    "call": rf"{API}/call/(?P<is_v2>v2/)?(?P<name>\w+)",
+    "upload": f"{API}/upload",
+    "cancel": f"{API}/cancel",
+    "reset": f"{API}/reset",
+}
+COUNTED = ("login", "upload", "call")  # and joins that wait for a model
+LOGINS = 10  # a minute, of one client
+HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}  # the page's links hold queries
+
+
+@dataclass
+class Visit:
+    """A request on its way through the gate."""
+
+    request: Request
+    body: Body = field(default_factory=Body)
+    endpoint: str = "unknown"  # what the log calls it
+    begin: float = field(default_factory=time.perf_counter)
+    is_answered: bool = False  # or about to be
+
+    def marked(self, send: Send) -> Send:
+        """A `send` that adds the headers of every answer."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.is_answered = True
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        return sent
+
+
+def gated(engines: Sequence[Engine], rate: int | None, *, trust_proxy: bool) -> dict[str, Any]:
+    """The `app_kwargs` for Gradio's `launch` that put a `Gate` before the app, and /healthz beside it."""
+    gate = Middleware(Gate, rate=rate, trust_proxy=trust_proxy)
+    return {"middleware": [gate], "routes": [health_route(engines)], "openapi_url": None}
+
+
+class Gate:
+    """ASGI middleware around Gradio's app."""
+
+    def __init__(self, app: ASGIApp, rate: int | None, *, trust_proxy: bool) -> None:
+        """At most `rate` requests a minute may come from one client, None for any number.
+
+        With `trust_proxy` the client is who the proxy in front says that it is.
+        """
+        self._app = app
+        self._rate = Rate(rate) if rate else None
+        self._logins = Rate(LOGINS)
+        self._trust_proxy = trust_proxy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or say why not."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit = Visit(Request(scope, receive))
+        send = visit.marked(send)
+        try:
+            admitted = await self._admit(visit)
+            if admitted:
+                await self._app(scope, admitted, send)
+        except RefusedError as refusal:
+            journal.note(visit.endpoint, visit.begin, refusal.outcome, refusal.key)
+            await refusal.answer(visit.request, visit.endpoint)(scope, receive, send)
+        except Exception as error:
+            journal.report(visit.endpoint, error)
+            if not visit.is_answered:
+                await RefusedError(500, "failed").answer(visit.request, visit.endpoint)(scope, receive, send)
+        finally:
+            visit.body.close()
+
+    async def _admit(self, visit: Visit) -> Receive | None:
+        """What the app is to receive the request by; None where the client has left. Raises RefusedError."""
+        request, path = visit.request, visit.request.scope["path"]
+        if request.method in ("GET", "HEAD"):
+            if not re.fullmatch(READS, path, re.ASCII):
+                raise RefusedError(404, "not_there")
+            visit.endpoint = "read"
+            self._check(request)
+            return request.receive
+        matches = {name: re.fullmatch(pattern, path, re.ASCII) for name, pattern in WRITES.items()}
+        endpoint, match = next(((name, match) for name, match in matches.items() if match), ("", None))
+        if request.method != "POST" or not match:
+            raise RefusedError(404, "not_there")
+        visit.endpoint = endpoint
+        self._check(request)
+        if endpoint in COUNTED:
+            self._count(visit)
+        if not await visit.body.read(request, MAX_UPLOAD if endpoint == "upload" else MAX_JSON):
+            return None
+        self._check_body(visit, match)
+        return visit.body.again(request.receive)
+
+    def _check(self, request: Request) -> None:
+        """Refuse what another site's page asks in its visitor's name, and names that are none."""
+        hosts = [request.headers.get("host")]
+        if self._trust_proxy:
+            hosts.append(request.headers.get("x-forwarded-host"))
+        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+        is_own = site in ("same-origin", "none") if site else urlsplit(origin or "").netloc in hosts
+        if origin is not None and not is_own:
+            raise RefusedError(403, "other_site")
+        names = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
+        if not all(name is None or re.fullmatch(TOKEN, name, re.ASCII) for name in names):
+            raise RefusedError(400, "not_understood")
+
+    def _check_body(self, visit: Visit, match: re.Match[str]) -> None:
+        if visit.endpoint == "upload" and not visit.body.is_one_picture(visit.request.headers.get("content-type", "")):
+            raise RefusedError(400, "one_picture")
+        if visit.endpoint not in ("join", "run", "call", "cancel"):
+            return
+        asked = visit.body.json()
+        session = events.session_of(asked)
+        if visit.endpoint == "cancel":
+            return
+        blocks = cast(App, visit.request.app).get_blocks()
+        if visit.endpoint == "call":
+            function = events.named(blocks, match["name"], asked, has_names=bool(match["is_v2"]))
+        else:
+            function = events.numbered(blocks, asked, is_queued=visit.endpoint == "join")
+        if function.concurrency_id in MODEL_QUEUES:
+            if visit.endpoint == "join":
+                self._count(visit)
+            events.check_queue(blocks, function, session)
+
+    def _count(self, visit: Visit) -> None:
+        client = client_of(visit.request, trust_proxy=self._trust_proxy)
+        for rate in (self._rate, self._logins if visit.endpoint == "login" else None):
+            wait_s = math.ceil(rate.wait_s(client)) if rate else 0
+            if wait_s:
+                raise RefusedError(429, "too_many", str(wait_s), outcome="rate", wait_s=wait_s)

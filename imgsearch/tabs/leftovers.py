@@ -1,0 +1,109 @@
+"""What visitors leave behind, pictures in the temporary folder and answers nobody fetched: swept meanwhile."""
+
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.state_holder import SessionState, StateHolder
+
+MAX_AGE_S = 3600.0  # since a picture was last used
+MAX_BYTES = 2**30  # of all of them: beyond it those go that were used longest ago
+IDLE_S = 60.0  # since a session last asked something
+SWEEP_S = 30.0
+
+
+class Unkept(dict[int, dict[str, Any]]):
+    """What each component of a page is to be: as far as Gradio can see it is there, but nothing of it is kept."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: int) -> dict[str, Any]:
+        return {}
+
+    def __setitem__(self, key: int, value: dict[str, Any]) -> None:
+        pass
+
+
+class Sessions(StateHolder):
+    """The states of visitors, without the half a megabyte that Gradio keeps of each for deep links."""
+
+    def __getitem__(self, session_id: str) -> SessionState:
+        state = super().__getitem__(session_id)
+        state.config_values = Unkept()
+        return state
+
+
+class Leftovers:
+    """The sweeper of a page that is being served."""
+
+    def __init__(self, app: gr.Blocks, folder: Path) -> None:
+        """`folder` is where all files of visitors lie, and nothing else."""
+        self._app, self._folder = app, folder
+        app.app.state_holder = Sessions()  # type: ignore[no-untyped-call]
+        app.app.state_holder.set_blocks(app)
+        self._is_closing = threading.Event()
+
+    def start(self) -> None:
+        """Sweep, in a thread, until `close`."""
+        threading.Thread(target=self._run, name="leftovers", daemon=True).start()
+
+    def close(self) -> None:
+        """End soon."""
+        self._is_closing.set()
+
+    def _run(self) -> None:
+        while not self._is_closing.wait(SWEEP_S):
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Take away what nobody will come for."""
+        sweep_files(self._folder, MAX_AGE_S, MAX_BYTES)
+        self._sweep_answers()
+        self._sweep_sessions()
+
+    def _sweep_answers(self) -> None:
+        """Forget the queues of sessions that wait for nothing, or whose answers nobody has come for.
+
+        Gradio keeps one for each session it has ever seen; it makes a new one for one that asks again.
+        """
+        queue = self._app._queue
+        for session in list(queue.pending_messages_per_session):
+            if not queue.pending_event_ids_session.get(session) or self._is_idle(session):
+                queue.pending_messages_per_session.pop(session, None)
+                queue.pending_event_ids_session.pop(session, None)
+
+    def _sweep_sessions(self) -> None:
+        """Forget sessions whose page is closed."""
+        holder = self._app.state_holder
+        with holder.lock:
+            closed = [session for session, state in holder.session_data.items() if state.is_closed]
+        for session in filter(self._is_idle, closed):
+            holder.session_data.pop(session, None)
+            holder.time_last_used.pop(session, None)
+
+    def _is_idle(self, session: str) -> bool:
+        last = self._app.state_holder.time_last_used.get(session)
+        return last is None or time.time() - last.timestamp() > IDLE_S
+
+
+def sweep_files(folder: Path, max_age_s: float, max_bytes: int) -> None:
+    """Delete the files that were last used longest ago, until none is older and all together are no larger."""
+    found = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # another thread may be faster
+            facts = path.lstat()
+            if not path.is_dir():
+                found.append((max(facts.st_atime, facts.st_mtime), facts.st_size, path))
+    num_bytes = sum(size for _, size, _ in found)
+    for used, size, path in sorted(found):
+        if time.time() - used <= max_age_s and num_bytes <= max_bytes:
+            break
+        num_bytes -= size
+        with suppress(OSError):
+            path.unlink()
+        with suppress(OSError):  # not empty
+            path.parent.rmdir()

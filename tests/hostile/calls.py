@@ -1,0 +1,278 @@
+"""Raw calls of strangers: what each sends, and whether it may be answered."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gradio.utils import get_hash_seed
+
+from imgsearch.config import ROOT
+
+API = "/gradio_api"
+META = {"_type": "gradio.FileData"}
+COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
+GIF = "R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+HOSTS = ("localhost:{}", "127.0.0.1:{}", "[::1]:{}", "2130706433:{}", "0x7f.1:{}", "u:p@127.0.0.1:{}", "127.1:{}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request; `may_answer` where something other than a refusal may come of it."""
+
+    name: str
+    method: str
+    path: str
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    is_chunked: bool = False  # its length is not said beforehand
+    may_answer: bool = False
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a stranger knows of a running app, and of another visitor; and a server of the stranger's own."""
+
+    config: dict[str, Any]
+    canary_port: int
+    upload: str  # the path of another visitor's picture
+    session: str  # of that visitor
+
+    def inputs(self, number: int) -> list[dict[str, Any]]:
+        """The components that an event takes."""
+        components = {component["id"]: component for component in self.config["components"]}
+        return [components[id] for id in self.config["dependencies"][number]["inputs"]]
+
+    def numbers(self, kind: str) -> list[int]:
+        """The events that take a component of this kind."""
+        events = range(len(self.config["dependencies"]))
+        return [number for number in events if kind in {part["type"] for part in self.inputs(number)}]
+
+    def number(self, api_name: str) -> int:
+        """The event of that name."""
+        return next(event["id"] for event in self.config["dependencies"] if event["api_name"] == api_name)
+
+
+def post(name: str, path: str, value: object, *, may_answer: bool = False, **headers: str) -> Call:
+    """A JSON body; as it is where it is bytes already."""
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    names = {key.replace("_", "-"): text for key, text in headers.items()}
+    return Call(name, "POST", API + path, body, {"Content-Type": "application/json"} | names, may_answer=may_answer)
+
+
+def make_calls(server: Server) -> dict[str, list[Call]]:
+    """All of them, in groups."""
+    groups = (pictures, misplaced, malformed, events, files, routes, uploads)
+    return {make.__name__: list(make(server)) for make in groups}
+
+
+def file_values(server: Server) -> dict[str, object]:
+    """What stands for a picture and is no upload."""
+    addresses = [f"http://{host.format(server.canary_port)}/a.jpg" for host in HOSTS]
+    addresses += ["HTTP://127.0.0.1:9/a.jpg", "https://127.0.0.1/a.jpg", "ftp://127.0.0.1/a.jpg", "gopher://x/"]
+    addresses += ["http://169.254.169.254/latest/meta-data/", "http://metadata.google.internal/", "//127.0.0.1/a.jpg"]
+    paths = ["/etc/passwd", "/proc/self/environ", "/proc/self/fd/0", str(COFFEE), "examples/skimage/coffee.jpg"]
+    paths += [
+        str(ROOT / "app.py"),
+        "file:///etc/passwd",
+        "file:/etc/passwd",
+        "/dev/zero",
+        "/",
+        "",
+        ".",
+        "~/.ssh/id_rsa",
+    ]
+    folder = str(Path(server.upload).parent)
+    paths += [folder, f"{folder}/../../../etc/passwd", f"{folder}/../..{COFFEE}", f"{folder}/\0", "a" * 5000, "\ud800"]
+    values: dict[str, object] = {}
+    for path in (*addresses, *paths):
+        values[f"{path[:60]!r} with meta"] = {"path": path, "meta": META}
+        values[f"{path[:60]!r} without"] = {"path": path}
+        values[f"{path[:60]!r} as an SVG"] = {"path": path, "orig_name": "a.svg", "mime_type": "image/svg+xml"}
+        values[f"{path[:60]!r} as a stream"] = {"path": path, "meta": META, "is_stream": True}
+        values[f"{path[:60]!r} bare"] = path
+        values[f"{path[:60]!r} as an url"] = {"path": None, "url": path, "meta": META}
+    values["data"] = {"url": f"data:image/gif;base64,{GIF}"}
+    values["data as a path"] = {"path": f"data:image/gif;base64,{GIF}", "meta": META}
+    values["upload with data"] = {"path": server.upload, "url": f"data:image/gif;base64,{GIF}", "meta": META}
+    odd = (GIF, [], [server.upload], {}, 7, -1, 1e308, True, "null", {"path": 7}, {"path": [], "meta": META})
+    values |= {f"{value!r:.60}": value for value in odd}
+    values["odd meta"] = {"path": server.upload, "meta": 7}
+    return values
+
+
+def pictures(server: Server) -> Iterator[Call]:
+    """In place of the picture, to each endpoint and to each event of the page that takes one."""
+    images = server.numbers("image")
+    for i, (name, value) in enumerate(file_values(server).items()):
+        may = name == "upload with data"  # of which only the upload counts
+        for endpoint, more in (("describe", ["short", "", "en"]), ("similar", [3, "", [], True])):
+            yield post(f"{endpoint}: {name}", f"/call/{endpoint}", {"data": [value, *more]}, may_answer=may)
+            yield post(f"{endpoint}, v2: {name}", f"/call/v2/{endpoint}", {"image": value}, may_answer=may)
+        number = images[i % len(images)]  # each event gets some of the values
+        call = event(server, f"event {number}: {name}", number, {"image": value})
+        yield replace(call, may_answer=may)
+    for number in images:
+        yield event(server, f"event {number}", number, {"image": {"path": str(COFFEE), "orig_name": "a.svg"}})
+
+
+def event(server: Server, name: str, number: int, given: dict[str, object], **more: object) -> Call:
+    """An event of the page with what is given for each kind of component, and else with what stands there."""
+    data = [given.get(part["type"], part["props"].get("value")) for part in server.inputs(number)]
+    path = "/queue/join" if server.config["dependencies"][number]["queue"] else "/run/predict"
+    body = {"data": data, "fn_index": number, "session_hash": f"stranger{number}", "event_data": None} | more
+    return post(name, path, body, may_answer="event_data" in more or "image" not in given)
+
+
+def misplaced(server: Server) -> Iterator[Call]:
+    """A file where none is asked for."""
+    address = f"http://127.0.0.1:{server.canary_port}/a.jpg"
+    for value in ({"path": address, "meta": META}, {"path": str(COFFEE), "meta": META}):
+        yield post("as the text", "/call/search", {"data": [value, 3, [], True]})
+        yield post("in the filters", "/call/search", {"data": ["a dog", 3, [[value]], True]})
+        yield post("as k", "/call/search", {"data": ["a dog", value, [], True]})
+        yield post("as the text, by name", "/call/v2/search", {"text": value})
+        for kind in ("textbox", "dropdown", "checkbox", "radio", "slider"):
+            number = server.numbers(kind)[0]
+            yield event(server, f"as a {kind}", number, {kind: value})
+
+
+def malformed(server: Server) -> Iterator[Call]:
+    """Bodies that no client sends."""
+    number = server.number("search")
+    yield post("no JSON", "/call/search", b"{")
+    yield post("not an object", "/call/search", [1])
+    yield post("not UTF-8", "/call/search", b'{"data": ["\xff\xfe", 3, [], true]}')
+    for path in ("/call/search", "/call/v2/search", "/queue/join", "/run/predict", "/cancel", "/reset"):
+        yield post(f"deep {path}", path, b'{"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        yield post(f"30 deep {path}", path, b'{"data":' + b'{"a":' * 30 + b"1" + b"}" * 30 + b"}")
+        yield post(f"too large {path}", path, {"data": ["a" * 3_000_000]})
+        yield post(f"nothing {path}", path, b"")
+    yield post("NaN", "/call/search", b'{"data": ["a dog", NaN, [], true]}')
+    yield post("infinite", "/call/search", b'{"data": ["a dog", Infinity, [], true]}')
+    yield post("huge number", "/call/search", b'{"data": ["a dog", ' + b"9" * 4000 + b", [], true]}", may_answer=True)
+    yield post("5,000 digits", "/call/search", b'{"data": ["a dog", ' + b"9" * 5000 + b", [], true]}")
+    yield post("lone surrogate", "/call/search", {"data": ["a \ud800 dog", 3, [], True]}, may_answer=True)
+    yield post("10,000 filters", "/call/search", {"data": ["a dog", 3, ["a=b"] * 10_000, True]})
+    yield post("10,000 inputs", "/call/search", {"data": ["a dog"] * 10_000})
+    for count in (0, 1, 3, 5, 8):
+        yield post(f"{count} inputs", "/call/search", {"data": ["a secret dog"] * count})
+    yield post("odd parts", "/call/search", {"data": ["a dog", 3, {"a": 1}, True]}, may_answer=True)
+    yield post("unknown names", "/call/v2/search", {"text": "a dog", "__class__": 1, "self": 2})
+    yield post("a batch", "/queue/join", body_of(server, number, batched=True), may_answer=True)
+    yield post("a text/plain body", "/call/search", {"data": ["a dog", 3, [], True]}, Content_Type="text/plain")
+
+
+def body_of(server: Server, number: object, **more: object) -> dict[str, object]:
+    """The body of a search by the page."""
+    data = [part["props"].get("value") for part in server.inputs(server.number("search"))]
+    return {"data": ["a dog", *data[1:]], "fn_index": number, "session_hash": "stranger", **more}
+
+
+def events(server: Server) -> Iterator[Call]:
+    """Events that are none, in the name of others, and with forged data."""
+    for number in (-1, 10**6, 10**30, "6", "search", 6.0, True, None, [6], {}):
+        yield post(f"event {number!r:.20}", "/queue/join", body_of(server, number))
+        yield post(f"event {number!r:.20}, not queued", "/run/predict", body_of(server, number))
+    for name in ("../search", "_draw", "restore", "x" * 300, "search%2f..", "predict"):
+        yield post(f"name {name[:20]}", f"/call/{name}", {"data": ["a dog", 3, [], True]})
+    for session in ("", "../../etc", "a" * 5000, "a\r\nSet-Cookie: a=b", 7, [server.session], None):
+        body = body_of(server, server.number("search"), session_hash=session)
+        yield post(f"session {session!r:.20}", "/queue/join", body)
+    stolen = server.number("as_json")
+    yield event(server, "another's hits", stolen, {}, event_data={"session_hash": server.session})
+    yield post(
+        "another's event", "/cancel", {"session_hash": server.session, "fn_index": 0, "event_id": "a"}, may_answer=True
+    )
+    names = ("_pick", "_dragged", "_edit", "like", "selected", "_of_event", "_hand_over", "_pick_2", "_chosen")
+    forged = (None, {}, [], 7, "x", {"index": 10**30}, {"index": -1}, {"number": 1e308, "weight": "x"}, {"tab": []})
+    for name in names:
+        for value in (*forged, {"box": "x" * 9000}, {"link": "?tab=similar&u=../../etc/passwd&id=../x", "_data": {}}):
+            yield event(server, f"{name} {value!r:.30}", server.number(name), {}, event_data=value)
+
+
+def files(server: Server) -> Iterator[Call]:
+    """Files of the server, and of others by a name worked out from the content."""
+    folder = Path(server.upload).parents[1]
+    digest = hashlib.sha256(get_hash_seed().encode() + COFFEE.read_bytes()).hexdigest()
+    names = ["/etc/passwd", "/proc/self/environ", "/proc/self/cmdline", f"{ROOT}/app.py", "app.py", f"{COFFEE}"]
+    names += [f"{ROOT}/indexes/starter/manifest.json", f"{ROOT}/.venv/pyvenv.cfg", "examples/CREDITS.md", "README.md"]
+    names += [f"{folder}", f"{folder}/", f"{folder}/{digest}/coffee.jpg", f"{folder}/../../etc/passwd", "", "."]
+    names += [f"{folder}/%2e%2e/%2e%2e/etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "%00", "%5c%5cx"]
+    names += [f"{folder}/..%252f..%252fetc/passwd", "//etc/passwd", "file:///etc/passwd", "a" * 9000]
+    names += [f"http://127.0.0.1:{server.canary_port}/a", f"HTTPS://127.0.0.1:{server.canary_port}/a"]
+    for name in names:
+        for method in ("GET", "HEAD"):
+            yield Call(f"{method} {name[:60]}", method, f"{API}/file={name}")
+    for path in ("/assets/", "/static/", "/svelte/", f"{API}/file/"):
+        for name in ("../../../../../../etc/passwd", "%2e%2e/%2e%2e/routes.py", "..%2f..%2froutes.py", "/etc/passwd"):
+            yield Call(f"{path} {name}", "GET", path + name)
+
+
+def routes(server: Server) -> Iterator[Call]:
+    """What Gradio has beside what the page needs, and what other sites' pages would send."""
+    address = f"http://127.0.0.1:{server.canary_port}/a"
+    closed = [f"proxy={address}", "stream/a", "stream/a/b/c/playlist.m3u8", "stream/a/b/c/playlist-file", "deep_link"]
+    closed += ["dev/reload", "vibe-code", "openapi.json", "runs", "mcp", "mcp/sse", "run-history/records", "token"]
+    closed += ["custom_component/6/component/a/../../../../etc/passwd", "profiling/traces", "queue/nothing"]
+    for name in closed:
+        yield Call(name, "GET", f"{API}/{name}")
+    for path in ("/monitoring", "/monitoring/summary", "/docs", "/redoc", "/openapi.json", "/manifest.json", "/app.py"):
+        yield Call(path, "GET", path)
+    for name in ("component_server", "process_recording", "vibe-edit", "vibe-edit/", "run-history/connect", "stream/a"):
+        body = {"data": [["."], "/etc/passwd"], "component_id": 14, "session_hash": "a", "fn_name": "ls"}
+        yield post(name, f"/{name}", body)
+    search = {"data": ["a dog", 3, [], True]}
+    for name in ("search", "describe", "similar", "predict/", "_title", "show"):
+        yield post(f"run {name}", f"/run/{name}", search)
+        yield post(f"api {name}", f"/api/{name}", search)
+    yield post("run queued", "/run/predict", body_of(server, server.number("search")))
+    for origin in (
+        "https://elsewhere.example",
+        "null",
+        "http://127.0.0.1:1",
+        "http://localhost.elsewhere.example",
+        "x",
+    ):
+        yield post(f"from {origin}", "/call/search", search, Origin=origin)
+        yield post(f"from {origin}, forwarded", "/call/search", search, Origin=origin, X_Forwarded_Host=origin[8:])
+    yield post("from another page", "/call/search", search, Origin="http://127.0.0.1", Sec_Fetch_Site="cross-site")
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"):
+        yield Call(f"{method} a search", method, f"{API}/call/search")
+
+
+def uploads(server: Server) -> Iterator[Call]:
+    """Forms that are not one picture."""
+    gif = b"GIF89a" + bytes(20)
+    huge = bytes(22 * 2**20)
+    form = {"Content-Type": "multipart/form-data; boundary=XXX"}
+    path = f"{API}/upload"
+    yield Call("300 files", "POST", path, form_of(*[("a.gif", gif)] * 300), form)
+    yield Call("2 files", "POST", path, form_of(("a.gif", gif), ("b.gif", gif)), form)
+    yield Call("22 MB", "POST", path, form_of(("a.gif", huge)), form)
+    yield Call("22 MB without a length", "POST", path, form_of(("a.gif", huge)), form, is_chunked=True)
+    yield Call("no end", "POST", path, form_of(("a.gif", gif))[:-7], form)
+    yield Call("nothing", "POST", path, b"", form)
+    for kind in ("text/plain", "application/json", "multipart/form-data", "multipart/mixed; boundary=XXX", "a" * 9000):
+        yield Call(f"as {kind[:40]}", "POST", path, form_of(("a.gif", gif)), {"Content-Type": kind})
+    yield Call("a long part header", "POST", path, form_of(("a" * 100_000, gif)), form)
+    for name in (
+        "../../../etc/cron.d/x",
+        "/etc/passwd",
+        'a"; name="b',
+        "a\r\nX: y",
+        "\0",
+        "a" * 300 + ".gif",
+        ".",
+        "..",
+    ):
+        yield Call(f"named {name[:30]!r}", "POST", path, form_of((name, gif)), form, may_answer=True)
+    yield Call("an odd id", "POST", f"{path}?upload_id={'a' * 500}", form_of(("a.gif", gif)), form)
+
+
+def form_of(*parts: tuple[str, bytes]) -> bytes:
+    """A form of files, with their names as they are."""
+    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\nContent-Type: image/gif\r\n\r\n'
+    return b"".join(head % name.encode() + data + b"\r\n" for name, data in parts) + b"--XXX--\r\n"

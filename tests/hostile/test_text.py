@@ -1,0 +1,377 @@
+"""Captions, columns, file names and names of collections are text: letters in page, terminal and exports."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from bundles import with_texts
+from conftest import running_app
+from gradio_client import Client
+from pages import WAIT_MS, WIDE, act, hits_of, search
+from playwright.sync_api import BrowserContext, Page, expect
+
+from imgsearch.__main__ import main
+from imgsearch.config import ROOT
+from imgsearch.index import Index
+from imgsearch.plain import json_text, plain, short
+from imgsearch.records import Answer, Hit, Item
+from imgsearch.tabs.asked import Asked
+
+MARKUP = [
+    "<script>window.hacked = 1</script>",
+    '<img src=x onerror="window.hacked = 1">',
+    "[a link](http://evil.example/a) ![a picture](http://evil.example/b.png) <http://evil.example>",
+    "{{ window.hacked = 1 }} ${window.hacked = 1} {0} {} %s {value}",
+    '__i18n__{"__type__": "translation_metadata", "key": "close"}',
+    "'\"></textarea></style></dl><svg onload=window.hacked=1><a href=javascript:window.hacked=1>click</a>",
+    "&lt;b onclick=window.hacked=1&gt; &#60;i&#62;",
+]
+UNSEEN = [
+    "\u202egnp.\u202c \u200fright\u200e to left \u2066isolated\u2069",
+    "\x1b[31mred\x1b[0m \x07bell \x00nul \x7f \x9b31m \x1b]0;title\x07",
+    "two\nlines\r\nand a\ttab \u2028 \u2029 \ufeff \u00ad \u061c",
+]
+FORMULAS = ["=1+1", "+1+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", ' "=1"', "＝1+1"]
+NUMBERS = ["-33.9", "+5", "1e-5", "7"]
+TEXTS = [*MARKUP, *UNSEEN, *FORMULAS]
+HIDDEN = "[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff]"
+LONG = "long words " * 10_000  # 110 kB
+NAME = "<img src=x onerror='window.hacked=1'>\u202e{{name}}"
+
+
+def strange_item(row: int, item: Item) -> Item:
+    """An item of hostile texts: the first is the longest, the second has a thousand columns."""
+    text = TEXTS[row % len(TEXTS)]
+    columns = {
+        "group": MARKUP[row % len(MARKUP)],
+        text: text,
+        "number": NUMBERS[row % len(NUMBERS)],
+        "caption_fr": f"fr {text}",
+    }
+    if row == 1:
+        columns |= {f"{text} {number}": f"value {number}" for number in range(1000)}
+    id = item.id if row == 2 else f"{row}/{text}.jpg".replace("\0", "")
+    return replace(item, id=id, caption=LONG if row == 0 else text, columns=columns)
+
+
+@pytest.fixture(scope="module")
+def strange(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example photos' vectors by the starter encoder, with hostile texts, in a folder of a hostile name."""
+    bundle = tmp_path_factory.mktemp("strange") / NAME
+    shutil.copytree(starter_bundle, bundle)
+    with_texts(bundle, strange_item)
+    return bundle
+
+
+@pytest.fixture(scope="module")
+def url(strange: Path, starter_bundle: Path) -> Iterator[str]:
+    with running_app("--index", str(strange), "--index", str(starter_bundle), "--captioner", "starter") as (url, _):
+        yield url
+
+
+@pytest.fixture
+def open_page(new_context: Callable[..., BrowserContext], url: str) -> Iterator[Callable[[str], Page]]:
+    """Opens the app; nothing of the collection may run, be made an element of, or be fetched."""
+    pages: list[Page] = []
+    said: list[str] = []
+    outside: list[str] = []
+
+    def open_page(locale: str) -> Page:
+        page = new_context(viewport=WIDE, locale=locale).new_page()
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: outside.append(request.url))
+        page.goto(url)
+        expect(page.locator("#banner")).to_contain_text("228", timeout=60_000)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        check_letters(page)
+    assert not said
+    assert not [each for each in outside if not each.startswith((url, "data:", "blob:"))]
+
+
+def check_letters(page: Page) -> None:
+    """No script of the collection has run, none of its tags is an element, no unseen character is in the text."""
+    assert page.evaluate("window.hacked") is None
+    assert (
+        page.locator('[onerror], [onclick], [onload], img[src="x"], a[href*="evil"], a[href^="javascript"]').count()
+        == 0
+    )
+    assert page.evaluate("[...document.scripts].filter((one) => one.text.startsWith('window.hacked')).length") == 0
+    assert not re.search(HIDDEN, page.locator("body").inner_text())
+    labels = page.evaluate("[...document.querySelectorAll('[aria-label], [title]')].map((e) => e.ariaLabel + e.title)")
+    assert not re.search(HIDDEN, "".join(labels))
+
+
+def pick(page: Page, text: str) -> None:
+    """Show the first hit large; its row is to say a text."""
+    folded = page.locator("#search_hits summary")
+    if folded.count():
+        folded.click()
+    hits_of(page, "search").first.locator(".pick").click()
+    expect(page.locator("#search_hit .row-data")).to_contain_text(text, timeout=WAIT_MS)
+
+
+def letters(text: str) -> str:
+    """A text as a page shows it."""
+    return " ".join(plain(text).split())
+
+
+@pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
+def test_cards_show_letters(open_page: Callable[[str], Page], locale: str) -> None:
+    page = open_page(locale)
+    cards = search(page, "an animal")
+    expect(cards).to_have_count(12, timeout=WAIT_MS)
+    known = {short(("fr " if locale == "fr-FR" else "") + text, 300) for text in TEXTS} | {short(LONG, 300)}
+    shown = cards.locator(".caption").evaluate_all("(all) => all.map((each) => each.textContent)")
+    assert set(shown) <= known and len(set(shown)) > 3
+
+
+@pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
+def test_the_row_of_a_picked_hit_shows_letters(open_page: Callable[[str], Page], url: str, locale: str) -> None:
+    page = open_page(locale)
+    for text in MARKUP[:4]:
+        ask(page, url, f"group={text}")
+        expect(hits_of(page, "search").first).to_be_attached(timeout=WAIT_MS)
+        pick(page, letters(text))
+        check_letters(page)
+
+
+def ask(page: Page, url: str, where: str, text: str = "an animal") -> None:
+    """Open the link of a search with a filter."""
+    page.goto(f"{url}{Asked('search', text=text, where=(where,)).to_link()}")
+
+
+def test_long_texts_and_many_columns_are_cut(open_page: Callable[[str], Page], url: str) -> None:
+    page = open_page("en-US")
+    ask(page, url, "caption~long words long words")
+    cards = hits_of(page, "search")
+    expect(cards).to_have_count(1, timeout=WAIT_MS)
+    assert len(cards.locator(".caption").text_content() or "") <= 301
+    pick(page, "…")
+    row = page.locator("#search_hit .row-data")
+    assert len(row.text_content() or "") < 10_000
+    ask(page, url, f"id=1/{MARKUP[1]}.jpg")
+    expect(cards).to_have_count(1, timeout=WAIT_MS)
+    pick(page, "value 7")
+    assert row.locator("dt").count() <= 101
+
+
+def test_a_chip_shows_letters(open_page: Callable[[str], Page], url: str) -> None:
+    page = open_page("en-US")
+    ask(page, url, f"group={MARKUP[1]}")
+    cards = hits_of(page, "search")
+    expect(cards.first).to_be_visible(timeout=WAIT_MS)
+    caption = cards.first.locator(".caption").text_content() or ""
+    act(cards.first, 0)
+    page.locator("#search_refine > button").click()
+    expect(page.locator("#search_terms .shown")).to_have_text(" ".join(caption.split()), timeout=WAIT_MS)
+
+
+@pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
+def test_the_menu_of_filters_shows_letters_and_filters(open_page: Callable[[str], Page], locale: str) -> None:
+    page = open_page(locale)
+    cards = search(page, "an animal")
+    expect(cards.first).to_be_visible(timeout=WAIT_MS)
+    page.locator("#search_refine > button").click()
+    field = page.locator("#search_where input")
+    field.click()
+    field.fill("group=")
+    options = page.get_by_role("option")
+    expect(options).to_have_count(len(MARKUP), timeout=WAIT_MS)
+    shown = {letters((text or "").replace("✓", "").replace("\u200c", "")) for text in options.all_text_contents()}
+    assert shown == {short(f"group={text}", 100) for text in MARKUP}
+    options.filter(has_text="&lt;b").click()
+    expect(page.locator("#search_note")).to_contain_text("12", timeout=WAIT_MS)
+    expect(page.locator("#search_where")).to_contain_text("&lt;b onclick")
+
+
+def test_the_banner_and_the_choice_of_collections_show_letters(open_page: Callable[[str], Page]) -> None:
+    page = open_page("en-US")
+    expect(page.locator("#banner")).to_contain_text(plain(NAME))
+    choice = page.locator("#collection input")
+    assert choice.input_value() == plain(NAME)
+    choice.click()
+    expect(page.get_by_role("option")).to_have_count(2)
+    expect(page.get_by_role("option").first).to_contain_text(plain(NAME))
+
+
+@pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
+def test_the_map_shows_letters(open_page: Callable[[str], Page], locale: str) -> None:
+    page = open_page(locale)
+    page.locator("#overview > button").click()
+    legend = page.locator(".atlas-legend")
+    expect(legend).to_contain_text("<script>", timeout=4 * WAIT_MS)
+    for text in MARKUP:
+        expect(legend).to_contain_text(short(text, 60))
+    page.locator(".atlas canvas").press("ArrowRight")
+    card = page.locator(".atlas-card p")
+    expect(card).to_be_visible(timeout=WAIT_MS)
+    texts = [LONG, *TEXTS]
+    known = {short(("fr " if locale == "fr-FR" else "") + text, 300) for text in texts} | {short(LONG, 300)}
+    assert card.text_content() in known
+    page.locator(".atlas canvas").press("Enter")
+    expect(page.locator("#map_hit .row-data")).to_contain_text("group", timeout=WAIT_MS)
+
+
+def test_an_item_that_leads_on_shows_letters(open_page: Callable[[str], Page], url: str) -> None:
+    page = open_page("en-US")
+    ask(page, url, f"group={MARKUP[0]}")
+    cards = hits_of(page, "search")
+    expect(cards.first).to_be_visible(timeout=WAIT_MS)
+    act(cards.first, 2)
+    expect(hits_of(page, "similar").first).to_be_visible(timeout=WAIT_MS)
+
+
+def test_what_went_wrong_is_said_in_letters(open_page: Callable[[str], Page], url: str) -> None:
+    page = open_page("en-US")
+    ask(page, url, f"{MARKUP[1]}\u202e=1")
+    expect(page.get_by_test_id("toast-body").first).to_contain_text("no column", timeout=WAIT_MS)
+    expect(page.get_by_test_id("toast-body").first).to_contain_text("<img src=x")
+
+
+def test_exports_are_safe_and_say_the_same(url: str, open_page: Callable[[str], Page]) -> None:
+    page = open_page("en-US")
+    search(page, "an animal")
+    page.locator("#search_insight > button").click()
+    with page.expect_download() as started:
+        page.locator("#search_csv").click()
+    check_csv(Path(started.value.path()).read_text("utf-8"))
+    with page.expect_download() as started:
+        page.locator("#search_json").click()
+    text = Path(started.value.path()).read_text("utf-8")
+    answer = Client(url, verbose=False).predict("an animal", 12, NAME, api_name="/search")[0]
+    assert [hit["id"] for hit in json.loads(text)["hits"]] == [hit["id"] for hit in answer["hits"]]
+    check_terminal(text)
+
+
+def check_csv(text: str) -> None:
+    """No cell is a formula, and numbers are numbers."""
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert len(rows) == 13 and len({len(row) for row in rows}) == 1
+    number = rows[0].index("number")
+    for row in rows[1:]:
+        float(row[0]), float(row[2]), float(row[number])
+        assert not any(re.match(r"[\s\"']*[=+\-@＝]", cell) and not is_number(cell) for cell in row if cell[:1] != "'")
+    assert not any(unicodedata.category(sign) in ("Cf", "Cs") for sign in text)
+
+
+def is_number(cell: str) -> bool:
+    try:
+        return float(cell) == float(cell)
+    except ValueError:
+        return False
+
+
+def check_terminal(text: str) -> None:
+    """Nothing in it steers a terminal, or is not seen."""
+    assert text and not any(
+        unicodedata.category(sign) in ("Cc", "Cf", "Cs") for sign in text if sign not in "\n\u200c\u200d"
+    )
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command prints."""
+    code = main([*arguments])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    return printed.out
+
+
+def test_a_terminal_shows_letters(strange: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("search", "an animal", "--index", str(strange), "-k", "50", "--unfolded")
+    lines = run(capsys, *command)
+    check_terminal(lines)
+    assert len(lines.splitlines()) == 50
+    check_terminal(run(capsys, *command, "--csv").replace("\r", "").replace("\t", ""))
+    answer = run(capsys, *command, "--json")
+    check_terminal(answer)
+    captions = {item.caption for item in map(Index.load(strange).item, range(228))}
+    assert {hit["caption"] for hit in json.loads(answer)["hits"]} <= captions
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["lines", "json"])
+def test_other_commands_show_letters(
+    strange: Path, examples: Path, tmp_path: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "\x1b[2J\u202e.jpg"
+    shutil.copy(examples / "skimage" / "coffee.jpg", picture)
+    for arguments in (
+        ("info", "--index", str(strange)),
+        ("duplicates", "--index", str(strange), "--threshold", "0.9"),
+        ("similar", str(picture), "--index", str(strange)),
+        ("describe", str(picture)),
+    ):
+        check_terminal(run(capsys, *arguments, *more))
+
+
+def test_error_lines_show_letters(strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ("describe", str(tmp_path / "\x1b[2J\u202enone.jpg")),
+        ("search", "an animal", "--index", str(tmp_path / "\x1b[2Jnone")),
+        ("search", "an animal", "--index", str(strange), "--where", "\x1b[2J\u202e=1"),
+    ):
+        assert main([*arguments]) == 2
+        said = capsys.readouterr().err
+        check_terminal(said)
+        assert len(said.splitlines()) == 1
+
+
+def test_a_build_of_strange_names_shows_letters(examples: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, text in enumerate(TEXTS):
+        name = f"{number} {text}.jpg".replace("/", "").replace("\0", "")
+        shutil.copy(examples / "stamps" / "food-fruit-kiwi.jpg", folder / name)
+        (folder / f"not a picture {name}").write_text("none")
+    command = ["build", str(folder), "--out", str(tmp_path / "\x1b[2Jbundle"), "--encoder", "starter"]
+    ended = subprocess.run([sys.executable, "-m", "imgsearch", *command], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    check_terminal(ended.stdout)
+    assert f"{len(TEXTS)} pictures indexed" in ended.stdout and ended.stdout.count("Not indexed") == len(TEXTS)
+    report = (tmp_path / "\x1b[2Jbundle" / "report.json").read_text("utf-8")
+    check_terminal(report)
+    assert len(json.loads(report)["skipped"]) == len(TEXTS)
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_formula_in_any_cell_is_a_text(text: str) -> None:
+    item = Item(text, text, {text: text}, "", b"")
+    rows = list(csv.reader(io.StringIO(answer_of(item).to_csv(), newline="")))
+    assert rows[0][6] == rows[1][6] == rows[1][1] == rows[1][4] == f"'{text}"
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_a_number_stays_a_number(text: str) -> None:
+    rows = list(csv.reader(io.StringIO(answer_of(Item("a", "", {"n": text}, "", b"")).to_csv())))
+    assert rows[1][2] == "-0.25" and rows[1][6] == text
+
+
+def answer_of(item: Item) -> Answer:
+    return Answer("", [Hit(1, item, -0.25)], 0.0)
+
+
+def test_plain_keeps_what_is_seen() -> None:
+    for text in (
+        "Un été à 20 °C, 3\u202f000 m",
+        "日本語\u3000の写真",
+        "مرحبا",
+        "👩\u200d🌾 می\u200cخواهم",
+        "naïve – “ok” …",
+    ):
+        assert plain(text) == text == json.loads(json_text(text))
+    assert [plain(text) for text in ("a\nb\t\r\nc", "\x1b[1m\u202e\ud800", "\u2028")] == ["a b c", "�[1m��", "�"]
+    assert (short("abc", 3), short("abcd", 3)) == ("abc", "abc…")
+    assert json.loads(json_text(UNSEEN)) == UNSEEN and json_text("\U000e0041\x9b") == '"\\udb40\\udc41\\u009b"'

@@ -1,0 +1,73 @@
+"""Every hostile file through the three tabs of a running app: an answer or one plain sentence."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import running_app
+from gradio_client import Client, handle_file
+from hostile.calls import API, COFFEE, META, Call, Server, body_of, event, post
+from hostile.pictures import Hostile, make_hostile
+from hostile.test_calls import ask, is_mute, is_refused, memory_mb
+
+GROWTH_MB = 64
+SENTENCE = re.compile(r'"error": ?"([^"]+\.)"')
+
+
+@dataclass(frozen=True)
+class App:
+    url: str
+    pid: int
+    server: Server
+    files: list[Hostile]
+
+    def upload(self, file: Path) -> dict[str, Any]:
+        """What stands for the file in an event."""
+        name = re.sub(r'["\r\n\\]', "_", file.name).encode("utf-8", "replace")
+        head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % name
+        body = head + file.read_bytes() + b"\r\n--XXX--\r\n"
+        form = {"Content-Type": "multipart/form-data; boundary=XXX"}
+        answer = ask(self.url, Call("", "POST", f"{API}/upload", body, form))
+        return {"path": json.loads(answer)[0], "orig_name": file.name, "meta": META}
+
+    def answers(self, picture: dict[str, Any]) -> dict[str, str]:
+        """What each tab says of it; the search has it as one of its parts."""
+        session = picture["path"].split("/")[-2][:32]
+        added = event(self.server, "", self.server.number("_add_picture_1"), {"image": picture}, session_hash=session)
+        assert not is_refused(ask(self.url, added))
+        search = body_of(self.server, self.server.number("search"), session_hash=session)
+        return {
+            "describe": ask(self.url, post("", "/call/describe", {"data": [picture, "short", "", "en"]})),
+            "similar": ask(self.url, post("", "/call/similar", {"data": [picture, 3, "", [], True]})),
+            "search": ask(self.url, post("", "/queue/join", search)),
+        }
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    files = make_hostile(tmp_path_factory.mktemp("hostile"))
+    with running_app("--encoder", "starter", "--captioner", "starter") as (url, process):
+        client = Client(url, verbose=False)
+        for endpoint in ("/describe", "/similar"):
+            client.predict(handle_file(COFFEE), api_name=endpoint)
+        yield App(url, process.pid, Server(client.config, 0, "", ""), files)
+        assert process.poll() is None
+
+
+def test_an_answer_or_a_sentence(app: App) -> None:
+    before = memory_mb(app.pid)
+    wrong = []
+    for hostile in app.files:
+        answers = app.answers(app.upload(hostile.path))
+        for tab, answer in answers.items():
+            refused = is_refused(answer)
+            if is_mute(answer) or (refused and not SENTENCE.search(answer)) or refused is hostile.is_picture:
+                wrong.append(f"{tab}, {hostile.path.name!r}: {answer[-300:]!r}")
+    assert not wrong, "\n".join(wrong)
+    assert memory_mb(app.pid) <= before + GROWTH_MB
+    answer, *_ = Client(app.url, verbose=False).predict("a cup of coffee", 3, api_name="/search")
+    assert len(answer["hits"]) == 3

@@ -1,0 +1,195 @@
+"""The gate before the app: who is let in, how often, and what is said to those who are not."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from conftest import running_app
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import ValidationError
+from starlette.requests import Request
+
+from imgsearch import __version__
+from imgsearch.config import ROOT
+from imgsearch.tabs.rates import MAX_CLIENTS, Rate, client_of
+
+COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
+STARTER = ("--encoder", "starter", "--captioner", "starter")
+RATE = 20  # a minute of one client: 10 at once
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """An app behind a proxy: each test is a client of its own."""
+    with running_app(*STARTER, IMGSEARCH_RATE=str(RATE), IMGSEARCH_TRUST_PROXY="1") as (url, _):
+        yield url
+
+
+def ask(url: str, path: str, value: object = None, **headers: str) -> tuple[int, str, dict[str, str]]:
+    """The status, body and headers of an answer; a POST of JSON where there is a value."""
+    data = None if value is None else json.dumps(value).encode()
+    names = {key.replace("_", "-"): text for key, text in headers.items()}
+    request = urllib.request.Request(url + path.lstrip("/"), data, {"Content-Type": "application/json"} | names)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.read().decode(), dict(response.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(), dict(error.headers)
+
+
+def search(url: str, client: str, **headers: str) -> tuple[int, str, dict[str, str]]:
+    value = {"data": ["a dog", 1, [], True]}
+    return ask(url, "gradio_api/call/search", value, X_Forwarded_For=client, **headers)
+
+
+def test_a_rate_allows_half_a_minute_at_once() -> None:
+    rate = Rate(60)
+    assert [rate.wait_s("one") for _ in range(30)] == [0.0] * 30
+    assert 0 < rate.wait_s("one") <= 1
+    assert rate.wait_s("another") == 0
+
+
+def test_a_rate_remembers_so_many_clients() -> None:
+    rate = Rate(1)
+    for number in range(MAX_CLIENTS):
+        assert rate.wait_s(str(number)) == 0
+    assert rate.wait_s("0") > 0  # and is the last one that asked
+    assert rate.wait_s("new") == rate.wait_s("1") == 0
+
+
+@pytest.mark.parametrize(
+    ("trust_proxy", "forwarded", "client"),
+    [
+        (False, ["1.1.1.1"], "9.9.9.9"),
+        (True, [], "9.9.9.9"),
+        (True, ["1.1.1.1"], "1.1.1.1"),
+        (True, ["6.6.6.6, 1.1.1.1"], "1.1.1.1"),
+        (True, ["6.6.6.6", "1.1.1.1"], "1.1.1.1"),
+        (True, ["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::/64"),
+        (True, ["nonsense"], "nonsense"),
+    ],
+)
+def test_the_client_is_the_peer_or_who_the_proxy_saw(trust_proxy: bool, forwarded: list[str], client: str) -> None:
+    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+    request = Request({"type": "http", "client": ("9.9.9.9", 1), "headers": headers})
+    assert client_of(request, trust_proxy=trust_proxy) == client
+
+
+def test_too_many_requests_of_one_client(url: str) -> None:
+    answers = [search(url, "1.1.1.1") for _ in range(RATE)]
+    assert [status for status, *_ in answers[: RATE // 2]] == [200] * (RATE // 2)
+    status, text, headers = answers[-1]
+    seconds = headers["retry-after"]
+    assert status == 429 and json.loads(text) == {"detail": f"Too many requests. Try again in {seconds} s."}
+    assert search(url, "2.2.2.2, 1.1.1.1")[0] == 429
+    assert search(url, "1.1.1.1, 2.2.2.2")[0] == 200
+    _, text, _ = search(url, "1.1.1.1", Accept_Language="fr-FR")
+    assert json.loads(text)["detail"].startswith("Trop de demandes.")
+
+
+def test_logins_are_counted_more_strictly(url: str) -> None:
+    answers = [ask(url, "login", {}, X_Forwarded_For="3.3.3.3")[0] for _ in range(7)]
+    assert 429 not in answers[:5] and answers[5:] == [429, 429]
+
+
+def test_headers_and_no_frames_forbidden(url: str) -> None:
+    for path in ("", "config", "nothing"):
+        _, _, headers = ask(url, path)
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert "x-frame-options" not in headers
+
+
+def test_own_pages_may_ask_and_others_may_not(url: str) -> None:
+    own = url.rstrip("/")
+    forwarded = {"Origin": "https://example.org", "X_Forwarded_Host": "example.org"}
+    for headers in ({"Origin": own}, {"Origin": "https://x.example", "Sec_Fetch_Site": "same-origin"}, forwarded):
+        assert search(url, "4.4.4.4", **headers)[0] == 200, headers
+    for headers in ({"Origin": "https://example.org"}, {"Origin": own, "Sec_Fetch_Site": "cross-site"}):
+        status, text, _ = search(url, "4.4.4.4", **headers)
+        assert status == 403 and "another site" in text
+    assert ask(url, "config", Origin="https://example.org")[0] == 403
+
+
+def test_health(url: str) -> None:
+    status, text, _ = ask(url, "healthz")
+    health = json.loads(text)
+    assert status == 200 and health["status"] == "ok" and health["version"] == __version__
+    assert health["collections"] == [{"name": "starter", "num_items": health["collections"][0]["num_items"]}]
+    assert health["collections"][0]["num_items"] in (None, 228)
+    assert set(health["models"]) == {"encoder", "captioner"}
+    assert health["queue"].keys() == {"waiting", "running"} and str(ROOT) not in text
+
+
+LOG = re.compile(r'\{"time": "[^"]+", "endpoint": "(\w+)", "ms": \d+, "outcome": "(\w+)"(?:, "reason": "(\w+)")?\}')
+
+
+def test_the_busy_are_told_at_once_and_the_log_tells_no_secrets(capfd: pytest.CaptureFixture[str]) -> None:
+    """One app for both: more descriptions than it can give, some searches, and what is written of them."""
+    with running_app(*STARTER) as (url, _):
+        client = Client(url, verbose=False)
+        client.predict(handle_file(COFFEE), api_name="/describe")
+        client.predict("a secret dog", 3, api_name="/search")
+        with pytest.raises(Exception, match="empty"):
+            client.predict("", 3, api_name="/search")
+        with asking_on(url) as answers:
+            while not answers or answers[-1][0] == 200:
+                time.sleep(0.01)
+            status, text, headers = answers[-1]
+            assert status == 429 and int(headers["retry-after"]) >= 1
+            assert re.fullmatch(
+                r"Busy: \d+ others are waiting\. Try again in about \d+ s\.", json.loads(text)["detail"]
+            )
+            with pytest.raises(ValidationError, match="Busy: .* others are waiting"):
+                client.predict(handle_file(COFFEE), api_name="/describe")
+            assert client.predict("a dog", 1, api_name="/search")[0]["hits"]  # searches go on
+            assert json.loads(ask(url, "healthz")[1])["queue"]["waiting"] > 32
+        assert search(url, "1.1.1.1", Origin="https://secret.example")[0] == 403
+        ask(url, "gradio_api/call/secret", {})
+    written = capfd.readouterr().err
+    lines = {match.groups() for match in map(LOG.fullmatch, written.splitlines()) if match}
+    assert {("describe", "ok", None), ("search", "ok", None), ("search", "refused", "InputError")} <= lines
+    assert {("call", "busy", "busy"), ("join", "busy", "busy"), ("call", "refused", "other_site")} <= lines
+    assert "secret" not in written and "coffee" not in written and "127.0.0.1" not in written
+
+
+@contextmanager
+def asking_on(url: str) -> Iterator[list[tuple[int, str, dict[str, str]]]]:
+    """Someone asks for descriptions, one after the other, without waiting for any; what is said to that."""
+    value = {"data": [{"path": json.loads(upload(url))[0], "meta": {"_type": "gradio.FileData"}}, "short", "", "en"]}
+    answers: list[tuple[int, str, dict[str, str]]] = []
+    is_over = threading.Event()
+
+    def ask_on() -> None:
+        while not is_over.is_set():
+            answers.append(ask(url, "gradio_api/call/describe", value))
+
+    thread = threading.Thread(target=ask_on)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def upload(url: str) -> str:
+    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="coffee.jpg"\r\n\r\n'
+    form = {"Content-Type": "multipart/form-data; boundary=XXX"}
+    body = head + COFFEE.read_bytes() + b"\r\n--XXX--\r\n"
+    with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, form), timeout=30) as response:
+        return str(response.read().decode())
+
+
+def test_names_of_uploads_differ_between_processes() -> None:
+    code = "from imgsearch.tabs.upload import hide_names; hide_names(); from gradio import processing_utils as p; "
+    code += f"print(p.hash_file({str(COFFEE)!r}))"
+    names = {subprocess.check_output([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)}
+    assert len(names) == 2

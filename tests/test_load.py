@@ -1,0 +1,68 @@
+"""Many visitors at once: right answers or "busy", nothing else; what they leave behind goes, and the app ends at once."""
+
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import running_app
+
+from imgsearch.load import ENDPOINTS, Load, memory_mib, put_load
+from imgsearch.serving import children_of
+
+STARTER = ("--encoder", "starter", "--captioner", "starter", "--trust-proxy")
+GROWTH = 1.05  # of resident memory, at most
+GRACE_MIB = 25  # what a few seconds of load may bring: pools that fill once
+
+
+def check(load: Load) -> None:
+    assert not load.errors
+    assert all(load.seconds[endpoint] for endpoint in ENDPOINTS)
+
+
+@pytest.fixture
+def own_temp(tmp_path: Path) -> Iterator[Path]:
+    """The app's own temporary folder, as long as it runs."""
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        yield Path(folder)
+
+
+def test_twenty_visitors(own_temp: Path) -> None:
+    with running_app(*STARTER, TMPDIR=str(own_temp)) as (url, process):
+        check(put_load(url, 20, 8))
+        before = memory_mib(process.pid)
+        check(put_load(url, 20, 12))
+        assert memory_mib(process.pid) <= before * GROWTH + GRACE_MIB
+        assert any(own_temp.rglob("*.jpg"))
+    assert not [path for path in own_temp.rglob("*") if path.is_file()]
+
+
+def test_it_ends_within_seconds_under_load(own_temp: Path) -> None:
+    with running_app(*STARTER, TMPDIR=str(own_temp)) as (url, process):
+        put_load(url, 3, 6)  # until the models are there
+        visitors = threading.Thread(target=put_load, args=(url, 10, 4))
+        visitors.start()
+        time.sleep(3)
+        workers = children_of(process.pid)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        assert time.monotonic() - begin < 5
+        assert workers
+        assert not [pid for pid in workers if Path(f"/proc/{pid}/exe").exists()]
+        visitors.join()
+    assert not [path for path in own_temp.rglob("*") if path.is_file()]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("num_visitors", [20, 100])
+def test_three_minutes(num_visitors: int) -> None:
+    with running_app(*STARTER) as (url, process):
+        check(put_load(url, num_visitors, 15))
+        before = memory_mib(process.pid)
+        check(put_load(url, num_visitors, 180))
+        time.sleep(5)
+        assert memory_mib(process.pid) <= before * GROWTH

@@ -1,0 +1,198 @@
+"""Bundles on the hub: fetched, checked, followed, and used without it; what is wrong with one is one sentence."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from loopback_hub import Corrupt, Hang, LoopbackHub, Status
+from test_cli import run, run_json
+
+from imgsearch.collection import open_collection
+from imgsearch.config import STARTER_BUNDLE, Settings, is_from_hub
+from imgsearch.encoder import Encoder
+from imgsearch.errors import BundleError, ImgsearchError, SettingsError
+from imgsearch.manifest import FILE_NAME, FileDigest, read_manifest
+from imgsearch.remote import at_hand
+
+NAME = "hf://datasets/org/my.bundle"
+REPO = "org/my.bundle"
+
+
+@pytest.fixture
+def pushed(hub: LoopbackHub, empty_cache: Path, copy_bundle: Callable[[], Path]) -> Path:
+    """The folder of a bundle that the hub has, with other files beside those of the bundle."""
+    bundle = copy_bundle()
+    (bundle / "README.md").write_text("---\nlicense: mit\n---\n")
+    (bundle / "run.py").write_text("raise SystemExit('never')")
+    hub.add(REPO, bundle, "dataset")
+    return bundle
+
+
+def folder_of(name: str = NAME) -> Path:
+    [folder] = at_hand(Settings(index=(name,))).index
+    assert isinstance(folder, Path)
+    return folder
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def failure(name: str = NAME) -> str:
+    with pytest.raises(ImgsearchError) as caught:
+        folder_of(name)
+    message = str(caught.value)
+    assert "org/my.bundle" in message and not any(word in message for word in ("\n", "http:", "Traceback"))
+    return message
+
+
+def test_only_the_files_of_the_bundle_are_fetched(hub: LoopbackHub, pushed: Path, empty_cache: Path) -> None:
+    folder = folder_of()
+    assert names_in(folder) == {FILE_NAME, *read_manifest(pushed).files}
+    assert all((folder / name).read_bytes() == (pushed / name).read_bytes() for name in names_in(folder))
+    assert folder.name == "my.bundle" and folder.is_relative_to(empty_cache) and is_from_hub(folder)
+    assert not is_from_hub(pushed) and not is_from_hub(STARTER_BUNDLE)
+    assert at_hand(Settings()).index == (STARTER_BUNDLE,)
+
+
+def test_a_branch_is_followed_and_a_commit_is_pinned(hub: LoopbackHub, pushed: Path) -> None:
+    first = folder_of()
+    hub.requests.clear()
+    assert folder_of() == first and len(hub.requests) == 1
+    (pushed / "README.md").write_text("another commit")
+    commit = hub.add(REPO, pushed, "dataset")
+    second = folder_of()
+    assert second != first and commit in second.parts
+    hub.requests.clear()
+    assert folder_of(f"{NAME}@{commit}") == second and not hub.requests
+    assert folder_of(f"{NAME}@{first.parent.name}") == first and not hub.requests
+
+
+@pytest.mark.parametrize("fault", [Hang(), Status(500)], ids=repr)
+def test_what_was_fetched_last_is_taken_without_the_hub(hub: LoopbackHub, pushed: Path, fault: Hang) -> None:
+    folder = folder_of()
+    hub.fault = fault
+    assert folder_of() == folder
+    hub.fault = None
+    (pushed / "README.md").write_text("another commit")
+    hub.add(REPO, pushed, "dataset")
+    hub.fault = Status(500, "/resolve/")
+    assert "answers 500" in failure()  # a newer one that is not here yet
+    hub.fault = fault
+    assert folder_of() == folder
+
+
+@pytest.mark.parametrize("name", ["hf://org/my.bundle", "hf:/org/my.bundle", f"{NAME}/sub", f"{NAME}@"])
+def test_a_name_that_is_none(name: str) -> None:
+    with pytest.raises(SettingsError, match="is not the name of a bundle on the hub"):
+        folder_of(name)
+
+
+@pytest.mark.parametrize("name", ["hf://datasets/../x", "hf://datasets/a/..", "hf://datasets//a", "hf://models/a/b"])
+def test_a_name_that_leads_elsewhere(name: str) -> None:
+    with pytest.raises(SettingsError, match="is not the name of a bundle on the hub"):
+        folder_of(name)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Status(404), "the hub knows no such bundle or revision (404)"),
+        (Status(401), "the hub knows no such bundle, or does not show it to you"),
+        (Hang(), "did not answer within 3 s"),
+        (Corrupt(FILE_NAME, 2), "manifest.json arrived damaged"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_had_is_told_and_got_over(hub: LoopbackHub, pushed: Path, fault: Hang, words: str) -> None:
+    hub.fault = fault
+    assert words in failure()
+    hub.fault = None
+    assert names_in(folder_of()) == {FILE_NAME, *read_manifest(pushed).files}
+
+
+def push(hub: LoopbackHub, bundle: Path, **files: FileDigest) -> None:
+    """Push a bundle whose manifest names these files too, and is otherwise in order."""
+    manifest = read_manifest(bundle)
+    named = replace(manifest, files={**manifest.files, **files})
+    (bundle / FILE_NAME).write_text(named.to_text(), "utf-8", newline="\n")
+    hub.add(REPO, bundle, "dataset")
+
+
+@pytest.mark.parametrize("name", ["../x.bin", "a/b.bin", "/etc/passwd", ".hidden", "..", "", "a\0b", FILE_NAME, "a\\b"])
+def test_a_file_by_a_name_that_leads_elsewhere_is_not_fetched(hub: LoopbackHub, pushed: Path, name: str) -> None:
+    push(hub, pushed, **{name: FileDigest(3, "0" * 64)})
+    assert "is no bundle: its manifest.json is damaged" in failure()
+    assert not [request for request in hub.requests if request.path.endswith((".bin", ".faiss", "passwd"))]
+
+
+def test_more_than_there_is_room_for_is_not_fetched(hub: LoopbackHub, pushed: Path) -> None:
+    push(hub, pushed, **{"more.bin": FileDigest(2**62, "0" * 64)})
+    assert "MB are free. Make room" in failure()
+    assert not [request for request in hub.requests if request.path.endswith(".faiss")]
+
+
+def test_what_is_larger_than_the_manifest_says_is_not_fetched(hub: LoopbackHub, pushed: Path) -> None:
+    [vectors] = pushed.glob("vectors*")
+    with vectors.open("ab") as file:
+        file.write(bytes(2**21))
+    hub.add(REPO, pushed, "dataset")
+    assert "larger than it says" in failure()
+    (pushed / FILE_NAME).write_text(" " * 2**21)
+    hub.add(REPO, pushed, "dataset")
+    assert "larger than it says" in failure()
+    assert not [request for request in hub.requests if request.path.endswith(".faiss")]
+
+
+def test_a_file_that_is_not_what_the_manifest_says_is_not_kept(
+    hub: LoopbackHub, pushed: Path, empty_cache: Path
+) -> None:
+    [vectors] = pushed.glob("vectors*")
+    data = bytearray(vectors.read_bytes())
+    data[-1] ^= 1
+    vectors.write_bytes(data)
+    hub.add(REPO, pushed, "dataset")
+    assert "its files are not those of its manifest.json" in failure()
+    assert not list(empty_cache.rglob("*.faiss"))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[" * 100_000, '{"files": 3}', "\udcff"])
+def test_a_manifest_that_is_none(hub: LoopbackHub, pushed: Path, text: str) -> None:
+    (pushed / FILE_NAME).write_bytes(text.encode(errors="surrogateescape"))
+    hub.add(REPO, pushed, "dataset")
+    assert "is no bundle: its manifest.json is damaged" in failure()
+    (pushed / FILE_NAME).unlink()
+    hub.add(REPO, pushed, "dataset")
+    assert "is no bundle: manifest.json is missing" in failure()
+
+
+def test_a_source_that_is_a_path_is_never_read_here(
+    hub: LoopbackHub, pushed: Path, examples: Path, encoder: Encoder
+) -> None:
+    source = "../" * 40 + str(examples.relative_to("/"))  # from wherever it lies
+    (pushed / FILE_NAME).write_text(replace(read_manifest(pushed), source=source).to_text(), "utf-8", newline="\n")
+    index = open_collection(pushed, encoder, lambda done, total: None)
+    item = next(item for item in map(index.item, range(len(index))) if index.original(item))
+    hub.add(REPO, pushed, "dataset")
+    fetched = open_collection(folder_of(), encoder, lambda done, total: None)
+    assert fetched.find(item.id) == item and fetched.original(item) is None
+
+
+def test_the_command_line_asks_it_and_changes_it_not(hub: LoopbackHub, pushed: Path) -> None:
+    answer = run_json("search", "a red fruit", "--index", NAME, "-k", "2")
+    assert len(answer["hits"]) == 2
+    assert run_json("info", "--index", NAME)["num_items"] == 228
+    done = run("info", IMGSEARCH_INDEX=f"{NAME}@{hub.commit(f'datasets/{REPO}')}")
+    assert done.returncode == 0 and "my.bundle" in done.stdout
+    done = run("remove", "--id", "skimage/coffee.jpg", "--index", NAME)
+    assert done.returncode == 2 and "cannot be changed here" in done.stderr and len(done.stderr.splitlines()) == 1
+    shutil.rmtree(pushed)
+    hub.repos.clear()
+    assert run("info", "--index", "hf://datasets/org/nothing").returncode == 2
+
+
+def test_an_error_is_a_bundle_error(hub: LoopbackHub, empty_cache: Path) -> None:
+    with pytest.raises(BundleError, match="^hf://datasets/org/nothing cannot be had: the hub knows no such bundle"):
+        folder_of("hf://datasets/org/nothing")
