@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -27,8 +26,8 @@ if TYPE_CHECKING:  # Gradio takes seconds to import: after the flags are read
     import gradio as gr
 
 STYLE = Path(__file__).parent / "imgsearch" / "tabs" / "style.css"
-CACHE_CHECK_S, CACHE_AGE_S = 3600, 86400  # uploads older than a day are deleted, looked for each hour
 MAX_FILE_SIZE = "20mb"
+NUM_SESSIONS = 1000  # that are remembered, 50 kB each; those that asked longest ago are forgotten
 ANSWERS_S = 1  # that those under way have when the app ends, before they are cut short
 END_S = 4.0  # in which it ends, whatever runs
 SPACE_IS_PUBLIC = "A Space has an address of its own, so --share is left out."
@@ -53,8 +52,7 @@ def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     from imgsearch.tabs.similar import SimilarTab
 
     t = i18n()
-    delete_cache = (CACHE_CHECK_S, CACHE_AGE_S)
-    app = gr.Blocks(title="imgsearch", delete_cache=delete_cache, fill_width=True)
+    app = gr.Blocks(title="imgsearch", fill_width=True)
     with app:
         banner.draw_title(app)
         gr.Markdown(t("tagline"), elem_id="tagline")
@@ -77,12 +75,15 @@ def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     return app
 
 
-def serve(app: gr.Blocks, settings: Settings) -> None:
+def serve(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> None:
     """Serve the page in the background and return once it answers. Raises SettingsError where the port is taken."""
     import gradio as gr
 
+    from imgsearch.tabs.gate import gated
     from imgsearch.tabs.languages import i18n
+    from imgsearch.tabs.upload import hide_names
 
+    hide_names()
     app.queue(api_open=False)  # no way around the queues
     os.environ.pop("SYSTEM", None)  # on a Space Gradio would watch for new code, and run it
     try:
@@ -104,6 +105,8 @@ def serve(app: gr.Blocks, settings: Settings) -> None:
             ssr_mode=False,
             mcp_server=False,
             pwa=False,
+            state_session_capacity=NUM_SESSIONS,
+            app_kwargs=gated(engines, settings.rate, trust_proxy=settings.trust_proxy),
         )
     except OSError:
         place = f"{settings.host}:{settings.port or 'any port'}"
@@ -138,7 +141,7 @@ def _settings() -> Settings:
 
 def _run(settings: Settings, closing: ExitStack) -> None:
     """Serve until interrupted; what is to be closed then is left in `closing`."""
-    os.environ["GRADIO_TEMP_DIR"] = closing.enter_context(_visitors_folder())
+    os.environ["GRADIO_TEMP_DIR"] = folder = closing.enter_context(_visitors_folder())
     engines: list[Engine] = []
     for bundle in settings.index:
         captioner = STARTER if engines else settings.captioner  # the first one describes
@@ -149,8 +152,12 @@ def _run(settings: Settings, closing: ExitStack) -> None:
     decoder = Decoder()
     closing.callback(decoder.close)
     app = build_app(engines, decoder)
+    from imgsearch.tabs.journal import show_requests
+    from imgsearch.tabs.leftovers import Leftovers
+
+    show_requests()
     closing.callback(_close, app)
-    serve(app, settings)
+    serve(app, engines, settings)
     print(f"imgsearch is on {app.local_url}", flush=True)
     if settings.share:
         from imgsearch.sharing import Link, announcement
@@ -161,8 +168,7 @@ def _run(settings: Settings, closing: ExitStack) -> None:
         closing.callback(link.close)
         link.open()
     threading.Thread(target=_complete, args=(engines,), name="models", daemon=True).start()
-    while True:
-        time.sleep(CACHE_CHECK_S)
+    Leftovers(app, Path(folder)).sweep_for_ever()
 
 
 def _visitors_folder() -> TemporaryDirectory[str]:

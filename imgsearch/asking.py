@@ -17,7 +17,7 @@ from imgsearch.plain import plain
 from imgsearch.query import Box, Part
 from imgsearch.records import Answer
 
-PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def add_search_flags(command: FlagParser) -> None:

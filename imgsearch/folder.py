@@ -119,7 +119,7 @@ class Folder:
                 rows = _csv_rows(file, path) if path.suffix == ".csv" else _json_rows(file)
                 for number, row, is_cut in rows:
                     self._add_row(path, f"{self._id(path)}, row {number}", row, is_cut)
-        except (OSError, ValueError, csv.Error) as error:
+        except (OSError, ValueError, RecursionError, csv.Error) as error:
             raise InputError(f"{path} cannot be read: {error}. Save it again, in UTF-8.") from error
 
     def _add_row(self, metadata: Path, where: str, row: dict[str, str], is_cut: bool) -> None:

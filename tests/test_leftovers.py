@@ -13,6 +13,7 @@ from conftest import free_port
 
 from app import build_app, serve
 from imgsearch.config import Settings
+from imgsearch.decoder import Decoder
 from imgsearch.engine import Engine
 from imgsearch.tabs import leftovers
 from imgsearch.tabs.leftovers import Leftovers, Sessions, sweep_files
@@ -53,10 +54,12 @@ def test_a_link_is_deleted_and_not_followed(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def served(starter_bundle: Path) -> Iterator[tuple[gr.Blocks, str]]:
     engine = Engine(starter_bundle, "starter", "starter")
-    app = build_app([engine])
-    serve(app, Settings(port=free_port()))
+    decoder = Decoder()
+    app = build_app([engine], decoder)
+    serve(app, [engine], Settings(port=free_port()))
     yield app, str(app.local_url)
     app.close()
+    decoder.close()
 
 
 def ask(url: str, *, is_fetched: bool) -> None:

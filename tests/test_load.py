@@ -1,4 +1,4 @@
-"""Many visitors at once: right answers or "busy", nothing else; what they leave behind goes, and the app ends at once."""
+"""Many visitors at once: right answers or "busy", nothing else; what they leave goes, and the app ends at once."""
 
 import signal
 import tempfile

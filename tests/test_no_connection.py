@@ -59,8 +59,9 @@ def test_the_starter_asks_nothing_of_the_network(tmp_path: Path) -> None:
     assert not {program for program in seen["program"] if not is_harmless(program)}
 
 
-def test_by_default_only_the_hub_is_asked(tmp_path: Path, hub: LoopbackHub) -> None:
-    seen = seen_by(tmp_path, HF_ENDPOINT=hub.url)
+def test_by_default_only_the_hub_is_asked(tmp_path: Path) -> None:
+    with LoopbackHub() as hub:  # nobody else asks this one
+        seen = seen_by(tmp_path, HF_ENDPOINT=hub.url)
     assert seen["name"] <= LOCAL and seen["address"] <= LOCAL and not seen["url"]
     assert hub.requests and all(request.path.startswith("/api/models/") for request in hub.requests)
 

@@ -14,11 +14,13 @@ from imgsearch.errors import ImgsearchError
 from imgsearch.tabs import journal
 from imgsearch.tabs.languages import translated, word
 
-# One query and one caption at a time, each in its own queue: a long caption never blocks a search. What a visitor asks
-# while an answer is on its way waits for it; of several such questions the last one counts.
-SEARCHES: dict[str, Any] = {"concurrency_id": "searches", "concurrency_limit": 1, "trigger_mode": "always_last"}
-CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 1, "trigger_mode": "always_last"}
-MODEL_QUEUES = {how["concurrency_id"] for how in (SEARCHES, CAPTIONS)}
+# Texts, pictures and captions wait in queues of their own: a long caption or a picture that is slow to decode never
+# blocks a search by text. Those at work together share the encoder's batches. What a visitor asks while an answer is on
+# its way waits for it; of several such questions the last one counts.
+TEXTS: dict[str, Any] = {"concurrency_id": "texts", "concurrency_limit": 8, "trigger_mode": "always_last"}
+PICTURES: dict[str, Any] = {"concurrency_id": "pictures", "concurrency_limit": 4, "trigger_mode": "always_last"}
+CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 4, "trigger_mode": "always_last"}
+MODEL_QUEUES = {how["concurrency_id"] for how in (TEXTS, PICTURES, CAPTIONS)}
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # The same in the queue: outside of it, a state's change event does not reach the page.
 HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}

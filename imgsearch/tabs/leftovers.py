@@ -1,10 +1,10 @@
 """What visitors leave behind, pictures in the temporary folder and answers nobody fetched: swept meanwhile."""
 
-import threading
+import logging
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gradio as gr
 from gradio.state_holder import SessionState, StateHolder
@@ -13,6 +13,7 @@ MAX_AGE_S = 3600.0  # since a picture was last used
 MAX_BYTES = 2**30  # of all of them: beyond it those go that were used longest ago
 IDLE_S = 60.0  # since a session last asked something
 SWEEP_S = 30.0
+log = logging.getLogger(__name__)
 
 
 class Unkept(dict[int, dict[str, Any]]):
@@ -45,19 +46,15 @@ class Leftovers:
         self._app, self._folder = app, folder
         app.app.state_holder = Sessions()  # type: ignore[no-untyped-call]
         app.app.state_holder.set_blocks(app)
-        self._is_closing = threading.Event()
 
-    def start(self) -> None:
-        """Sweep, in a thread, until `close`."""
-        threading.Thread(target=self._run, name="leftovers", daemon=True).start()
-
-    def close(self) -> None:
-        """End soon."""
-        self._is_closing.set()
-
-    def _run(self) -> None:
-        while not self._is_closing.wait(SWEEP_S):
-            self.sweep()
+    def sweep_for_ever(self) -> NoReturn:
+        """Sweep, and sweep again, until interrupted."""
+        while True:
+            time.sleep(SWEEP_S)
+            try:
+                self.sweep()
+            except Exception:
+                log.exception("not all could be swept")
 
     def sweep(self) -> None:
         """Take away what nobody will come for."""

@@ -13,7 +13,7 @@ from imgsearch.query import Part
 from imgsearch.tabs.address import Address
 from imgsearch.tabs.asked import Asked, Tab, Uploads, Wanted, parts_of
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import QUIET, SEARCHES, guarded
+from imgsearch.tabs.handlers import PICTURES, QUIET, TEXTS, guarded
 from imgsearch.tabs.insight import histogram
 from imgsearch.tabs.languages import word
 from imgsearch.tabs.picked import Picked, Pictures
@@ -42,6 +42,7 @@ class Results:
         """
         self._collections, self._pictures, self._address = collections, pictures, address
         self._name, self._t, self._main = name, t, main
+        self._queue = TEXTS if name == "search" else PICTURES
         self.shown = gr.State(None)
         self.link = gr.State("")
         self.picked = Picked(collections, pictures, address, name, t)
@@ -91,7 +92,7 @@ class Results:
 
         Its last two inputs are whether a query is a must, and a number that is 0 where nothing happened yet.
         """
-        how = SEARCHES | ({"api_name": api_name} if api_name else {"api_visibility": "private"})
+        how = self._queue | ({"api_name": api_name} if api_name else {"api_visibility": "private"})
         for trigger in triggers:
             states = [gr.State(is_asked), edits if isinstance(edits, gr.State) else gr.State(edits)]
             event = trigger(guarded(read), [*inputs, *states], self.outputs, show_progress_on=self._note, **how)
@@ -99,7 +100,7 @@ class Results:
 
     def turn(self) -> None:
         """Let the buttons turn the pages of the answer shown."""
-        how = SEARCHES | {"api_visibility": "private", "show_progress_on": self._note, "scroll_to_output": True}
+        how = self._queue | {"api_visibility": "private", "show_progress_on": self._note, "scroll_to_output": True}
         inputs, outputs = [self.shown, self._starts, self._address.uploads], [*self.outputs, self._starts]
         for button, turned in ((self._next, _forth), (self._previous, _back)):
 
@@ -120,7 +121,7 @@ class Results:
                 return (gr.skip(),) * (len(self.outputs) + 1)
             return *self.ask(asked, uploads, request), [0, asked.start] if asked.start else [0]
 
-        how = SEARCHES | {"api_visibility": "private", "show_progress_on": self._note}
+        how = self._queue | {"api_visibility": "private", "show_progress_on": self._note}
         outputs = [*self.outputs, self._starts]
         event = trigger(guarded(follow), [wanted, self._address.uploads], outputs, **how)
         self._reveal(event)

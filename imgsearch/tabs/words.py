@@ -228,6 +228,10 @@ EXAMPLES: tuple[tuple[str, ...], ...] = (
 
 # What the library says in English, {} for what it fills in. Other languages may fill in another order: {1} {0}.
 MESSAGES: tuple[tuple[str, ...], ...] = (
+    (
+        "The models had no time for this within {} s. Try again later.",
+        "Les modèles n'ont pas trouvé le temps en {} s. Réessayez plus tard.",
+    ),
     ("The picture", "L'image"),
     ("{} does not exist. Check the path.", "{} n'existe pas. Vérifiez le chemin."),
     (

@@ -58,10 +58,12 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         assert process.poll() is None
 
 
-def test_an_answer_or_a_sentence(app: App) -> None:
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.long)])
+def test_an_answer_or_a_sentence(app: App, step: int) -> None:
+    """Each third of them; all where the long tests run."""
     before = memory_mb(app.pid)
     wrong = []
-    for hostile in app.files:
+    for hostile in app.files[::step]:
         answers = app.answers(app.upload(hostile.path))
         for tab, answer in answers.items():
             refused = is_refused(answer)
