@@ -2,9 +2,12 @@
 
 import json
 import os
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -51,13 +54,29 @@ def test_a_link_is_deleted_and_not_followed(tmp_path: Path) -> None:
     assert outside.exists()
 
 
+@dataclass
+class Served:
+    """The app as it is served, in this process."""
+
+    app: gr.Blocks
+    url: str
+    sweeper: Leftovers
+
+    def sweep(self) -> None:
+        """Sweep, and wait until it is done."""
+        self.sweeper.sweep()
+        done = threading.Event()
+        self.app.server.servers[0].get_loop().call_soon_threadsafe(done.set)
+        assert done.wait(10)
+
+
 @pytest.fixture(scope="module")
-def served(starter_bundle: Path) -> Iterator[tuple[gr.Blocks, str]]:
+def served(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     engine = Engine(starter_bundle, "starter", "starter")
     decoder = Decoder()
     app = build_app([engine], decoder)
     serve(app, [engine], Settings(port=free_port()))
-    yield app, str(app.local_url)
+    yield Served(app, str(app.local_url), Leftovers(app, tmp_path_factory.mktemp("uploads")))
     app.close()
     decoder.close()
 
@@ -72,37 +91,41 @@ def ask(url: str, *, is_fetched: bool) -> None:
             assert b"event: complete" in answer.read()
 
 
-def test_answers_are_forgotten_once_fetched_or_given_up(
-    served: tuple[gr.Blocks, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app, url = served
-    sweeper = Leftovers(app, tmp_path)
-    ask(url, is_fetched=True)
-    ask(url, is_fetched=False)
-    while app._queue.active_jobs != [None] * len(app._queue.active_jobs) or len(app._queue):
+def test_answers_that_nobody_came_for_are_forgotten(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = served.app._queue
+    ask(served.url, is_fetched=True)
+    ask(served.url, is_fetched=False)
+    while queue.event_ids_to_events:
         time.sleep(0.05)
-    assert len(app._queue.pending_messages_per_session) == 2
-    sweeper.sweep()
-    assert len(app._queue.pending_messages_per_session) == 1
+    assert len(queue.pending_messages_per_session) == 2
+    served.sweep()
+    assert len(queue.pending_messages_per_session) == 2  # somebody may come yet
     monkeypatch.setattr(leftovers, "IDLE_S", 0)
-    sweeper.sweep()
-    assert not app._queue.pending_messages_per_session
-    assert not app._queue.pending_event_ids_session
+    served.sweep()
+    assert not queue.pending_messages_per_session
+    assert not queue.pending_event_ids_session
 
 
-def test_closed_sessions_are_forgotten_and_no_session_keeps_what_it_was_sent(
-    served: tuple[gr.Blocks, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app, url = served
-    sweeper = Leftovers(app, tmp_path)
-    ask(url, is_fetched=True)
-    ask(url, is_fetched=True)
-    holder = app.state_holder
+def test_who_waits_is_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "IDLE_S", 1)
+    with ThreadPoolExecutor(40) as visitors:
+        asking = [visitors.submit(ask, served.url, is_fetched=True) for _ in range(80)]
+        while not all(asked.done() for asked in asking):
+            served.sweep()
+    for asked in asking:
+        asked.result()
+
+
+def test_closed_sessions_are_forgotten(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = served.app.state_holder
     assert isinstance(holder, Sessions)
-    first, second = holder.session_data
-    assert not list(holder.session_data[first].components)
-    assert holder.session_data[first].state_data
+    before = set(holder.session_data)
+    ask(served.url, is_fetched=True)
+    ask(served.url, is_fetched=True)
+    closed, kept = set(holder.session_data) - before
+    holder.session_data[closed].is_closed = True
     monkeypatch.setattr(leftovers, "IDLE_S", 0)
-    holder.session_data[first].is_closed = True
-    sweeper.sweep()
-    assert list(holder.session_data) == [second]
+    served.sweep()
+    assert closed not in holder.session_data and kept in holder.session_data
+    assert holder.session_data[kept].state_data
+    assert not list(holder.session_data[kept].components)  # nothing of what it was sent

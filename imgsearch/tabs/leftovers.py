@@ -59,23 +59,18 @@ class Leftovers:
     def sweep(self) -> None:
         """Take away what nobody will come for."""
         sweep_files(self._folder, MAX_AGE_S, MAX_BYTES)
-        self._sweep_answers()
-        self._sweep_sessions()
-
-    def _sweep_answers(self) -> None:
-        """Forget the queues of sessions that wait for nothing, or whose answers nobody has come for.
-
-        Gradio keeps one for each session it has ever seen; it makes a new one for one that asks again.
-        """
-        queue = self._app._queue
-        for session in list(queue.pending_messages_per_session):
-            if not queue.pending_event_ids_session.get(session) or self._is_idle(session):
-                queue.pending_messages_per_session.pop(session, None)
-                queue.pending_event_ids_session.pop(session, None)
+        loop = self._app.server.servers[0].get_loop()
+        loop.call_soon_threadsafe(self._sweep_sessions)  # between two steps of any request
 
     def _sweep_sessions(self) -> None:
-        """Forget sessions whose page is closed."""
-        holder = self._app.state_holder
+        """Forget sessions whose page is closed, and the answers that nobody has come for.
+
+        Gradio keeps both for ever, and makes them anew for a session that asks again.
+        """
+        queue, holder = self._app._queue, self._app.state_holder
+        for session in filter(self._is_idle, list(queue.pending_messages_per_session)):
+            queue.pending_messages_per_session.pop(session, None)
+            queue.pending_event_ids_session.pop(session, None)
         with holder.lock:
             closed = [session for session, state in holder.session_data.items() if state.is_closed]
         for session in filter(self._is_idle, closed):
@@ -83,6 +78,9 @@ class Leftovers:
             holder.time_last_used.pop(session, None)
 
     def _is_idle(self, session: str) -> bool:
+        events = self._app._queue.pending_event_ids_session.get(session, ())
+        if any(event in self._app._queue.event_ids_to_events for event in events):  # waits, or is being answered
+            return False
         last = self._app.state_holder.time_last_used.get(session)
         return last is None or time.time() - last.timestamp() > IDLE_S
 
