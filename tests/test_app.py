@@ -104,11 +104,18 @@ def call(url: str, endpoint: str, data: list[object]) -> str:
         {"path": "/etc/passwd", "orig_name": "a.svg"},
         {"path": "examples/skimage/coffee.jpg"},
         {"path": "http://127.0.0.1:9/a.jpg", "meta": {"_type": "gradio.FileData"}},
-        {"url": "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="},
     ],
 )
 def test_a_raw_call_opens_no_file_and_no_address(app_url: str, picture: dict[str, object]) -> None:
-    for endpoint, data in (("describe", [picture]), ("similar", [picture, 3])):
+    for endpoint, data in (("describe", [picture, "short", "", "en"]), ("similar", [picture, 3, "", [], True])):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            call(app_url, endpoint, data)
+        assert refused.value.code == 400
+
+
+def test_a_raw_call_gives_no_picture_in_an_address(app_url: str) -> None:
+    picture = {"url": "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="}
+    for endpoint, data in (("describe", [picture, "short", "", "en"]), ("similar", [picture, 3, "", [], True])):
         events = call(app_url, endpoint, data)
         assert "event: error" in events and "event: complete" not in events
 
