@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from imgsearch.decoder import Decoder
 from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError, SettingsError
 from imgsearch.models import STARTER
+from imgsearch.plain import plain
 from imgsearch.remote import at_hand
 from imgsearch.surroundings import can_write, on_space, prepare
 
@@ -106,7 +108,7 @@ def serve(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> None
             mcp_server=False,
             pwa=False,
             state_session_capacity=NUM_SESSIONS,
-            app_kwargs=gated(engines, settings.rate, trust_proxy=settings.trust_proxy),
+            app_kwargs=gated(engines, settings.rate, trust_proxy=settings.trust_proxy, is_local=settings.is_local),
         )
     except OSError:
         place = f"{settings.host}:{settings.port or 'any port'}"
@@ -121,7 +123,7 @@ def main() -> int:
             prepare(cache_folder().parent)
             _run(_settings(), closing)
         except ImgsearchError as error:
-            print(f"imgsearch: {error}", file=sys.stderr)
+            print(f"imgsearch: {plain(str(error))}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             _end_in_time()
@@ -158,6 +160,8 @@ def _run(settings: Settings, closing: ExitStack) -> None:
     show_requests()
     closing.callback(_close, app)
     serve(app, engines, settings)
+    leftovers = Leftovers(app, Path(folder))
+    closing.callback(shutil.rmtree, folder, ignore_errors=True)  # first of all, whatever else takes long
     print(f"imgsearch is on {app.local_url}", flush=True)
     if settings.share:
         from imgsearch.sharing import Link, announcement
@@ -168,7 +172,7 @@ def _run(settings: Settings, closing: ExitStack) -> None:
         closing.callback(link.close)
         link.open()
     threading.Thread(target=_complete, args=(engines,), name="models", daemon=True).start()
-    Leftovers(app, Path(folder)).sweep_for_ever()
+    leftovers.sweep_for_ever()
 
 
 def _visitors_folder() -> TemporaryDirectory[str]:

@@ -21,7 +21,7 @@ from imgsearch.plain import json_text
 from imgsearch.records import BuildReport
 
 REPORT = "report.json"
-MAX_REPORT_BYTES = 256 * 2**20
+MAX_REPORT_BYTES = 32 * 2**20
 DATA_FILE = re.compile(r"(vectors|items|calibration|atlas)-[0-9a-f]{16}\.(faiss|arrow|json|npz)")
 
 

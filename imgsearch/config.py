@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STARTER_BUNDLE = ROOT / "indexes" / "starter"
 PREFIX = "IMGSEARCH_"
 HUB_BUNDLE = "hf://datasets/"  # begins the name of a bundle on the hub
-RATE = 60  # requests a minute of one client, where more than this machine can reach the app
+RATE = 120  # requests a minute of one client, where more than this machine can reach the app
 SPACE_HOST, SPACE_PORT = "0.0.0.0", 7860
 SWITCHES = ("share", "public", "trust_proxy")
 Bundle: TypeAlias = Path | str
@@ -114,12 +114,17 @@ class Settings:
         return self.index[0]
 
     @property
+    def is_local(self) -> bool:
+        """Whether this machine alone reaches the app."""
+        return _is_loopback(self.host) and not (self.share or self.trust_proxy)
+
+    @property
     def users(self) -> list[tuple[str, str]]:
         """Who may come in, with their passwords; nobody: everyone may. Raises SettingsError."""
         lines = {"--auth": self.auth} if self.auth else {}
         if self.auth_file:
             try:
-                texts = self.auth_file.read_text("utf-8").splitlines()
+                texts = self.auth_file.read_text("utf-8-sig").splitlines()
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "not UTF-8"
                 raise SettingsError(f"{self.auth_file} cannot be read: {reason}. Give another --auth-file.") from None
@@ -144,12 +149,13 @@ def _by_place(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
     is_space = on_space(environ)
     host = values.get("host") or environ.get("GRADIO_SERVER_NAME") or (SPACE_HOST if is_space else Settings.host)
     own_port = SPACE_PORT if is_space and not environ.get("GRADIO_SERVER_PORT") else None
-    is_alone = _is_loopback(host) and not values.get("share") and not is_space
+    trust_proxy = values.get("trust_proxy", is_space)  # a Space's own proxy
+    is_alone = _is_loopback(host) and not values.get("share") and not trust_proxy
     return {
         "host": host,
         "port": values.get("port", own_port),
         "rate": values.get("rate", 0 if is_alone else RATE) or None,
-        "trust_proxy": values.get("trust_proxy", is_space),  # a Space's own proxy
+        "trust_proxy": trust_proxy,
     }
 
 
@@ -223,6 +229,9 @@ FLAGS: dict[str, dict[str, Any]] = {
 class FlagParser(argparse.ArgumentParser):
     """An argument parser that knows the flags of the settings and reports an error in one line."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)  # of what is no flag, and its value, nothing is repeated
+
     def add_settings(self, *names: str) -> None:
         """Add the flags of these settings; a flag that is not given comes out as None."""
         for name in names:
@@ -230,6 +239,7 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and where to look, and exit with code 2."""
+        message = message.partition(": ignored explicit argument")[0]  # it may be a password
         said, colon, words = message.partition("unrecognized arguments: ")
         if colon:  # no values: after a mistyped --auth there is a password
             message = said + colon + " ".join(word.split("=")[0] for word in words.split() if word.startswith("-"))

@@ -1,8 +1,8 @@
 """`Decoder`: decodes strangers' files in worker processes, which a hostile one can slow, fill or crash alone."""
 
 import os
-import resource
 import signal
+import sys
 import time
 from collections import OrderedDict
 from concurrent.futures import CancelledError
@@ -21,9 +21,13 @@ from PIL import Image
 from imgsearch.errors import PictureError
 from imgsearch.images import BYTES_PER_PIXEL, MAX_PIXELS, SEEN_PIXELS, Undecoded, damaged, open_rgb
 
-MAX_KEPT = 8  # outcomes
+if sys.platform != "win32":  # which has no limits of this kind
+    import resource
+
+MAX_KEPT = 4  # outcomes
 MAX_KEPT_BYTES = 3 * SEEN_PIXELS  # of each
 NICENESS = 5
+WAIT_S = 30.0  # for a worker that has time, and for what it does
 SPARE_BYTES = 512 * 2**20  # of addresses, for all that is not pixels
 Outcome: TypeAlias = tuple[tuple[int, int], bytes] | str
 """Size and RGB bytes of a decoded picture, or why there is none."""
@@ -74,7 +78,7 @@ class Decoder:
             outcome = self._outcome(_Order(path, _identity(path), name, side))
         except TimeoutError:
             raise PictureError(f"{name} takes too long to decode. Use a smaller one, or save it as JPEG.") from None
-        except (ProcessExpired, BrokenProcessPool, CancelledError):
+        except (ProcessExpired, CancelledError, RuntimeError):  # the last of a pool that breaks just now
             raise damaged(name) from None
         if isinstance(outcome, str):
             raise PictureError(outcome)
@@ -93,10 +97,10 @@ class Decoder:
     def _outcome(self, order: _Order) -> Outcome:
         future = self._future(order)
         try:
-            outcome = future.result()
+            outcome = future.result(WAIT_S)
         except BrokenProcessPool:  # by a worker that died idle, which says nothing of this picture
             self._forget(order, future)
-            return self._future(order).result()
+            return self._future(order).result(WAIT_S)
         if not isinstance(outcome, str) and len(outcome[1]) > MAX_KEPT_BYTES:
             self._forget(order, future)
         return outcome
@@ -138,10 +142,12 @@ def _identity(path: Path) -> tuple[int, ...]:
 def _prepare() -> None:
     """Make a worker one that ends when it is told to, gives way, says nothing and cannot take all memory."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler in Python would wait for the decode
-    os.nice(NICENESS)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
+    if sys.platform == "win32":
+        return
+    os.nice(NICENESS)
     with suppress(OSError, ValueError):  # no /proc, or a lower limit that holds already
         own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         _limit(resource.RLIMIT_AS, own + MAX_PIXELS * BYTES_PER_PIXEL + SPARE_BYTES)
@@ -149,12 +155,14 @@ def _prepare() -> None:
 
 
 def _limit(kind: int, value: int) -> None:
-    resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
+    if sys.platform != "win32":
+        with suppress(ValueError):  # a lower limit holds already
+            resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
 
 
 def _decode(path: Path, name: str, side: int | None, timeout_s: float) -> Outcome:
-    seconds = ceil(time.process_time() + timeout_s * (os.cpu_count() or 1)) + 1
-    _limit(resource.RLIMIT_CPU, seconds)  # for where nobody is left who could kill it
+    if sys.platform != "win32":  # for where nobody is left who could kill it
+        _limit(resource.RLIMIT_CPU, ceil(time.process_time() + timeout_s * (os.cpu_count() or 1)) + 1)
     try:
         image = open_rgb(path, name, side=side)
     except PictureError as error:

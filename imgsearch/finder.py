@@ -12,7 +12,7 @@ from imgsearch.atlas import Atlas
 from imgsearch.calibration import Calibration, sample_rows
 from imgsearch.duplicates import fold
 from imgsearch.encoder import Encoder
-from imgsearch.errors import InputError
+from imgsearch.errors import BusyError, InputError
 from imgsearch.filters import Condition, Table
 from imgsearch.index import Index
 from imgsearch.query import Part, check_parts, open_part
@@ -23,6 +23,7 @@ from imgsearch.vectors import Embeddings
 CANCELLED = 1e-3  # of the parts' lengths: what is left of a sum that says nothing
 NO_SPREAD = 1e-6  # of equal scores: what rounding leaves
 MAX_CONDITIONS = 16
+MAX_S = 30.0  # after which no further part of a query is begun
 MAX_LOOKED_AT = 1000  # hits, to fill a page of k that near-duplicates would leave short
 
 
@@ -95,7 +96,7 @@ class Finder:
             )
         parts = check_parts(parts)
         begin = time.perf_counter()
-        rows = [self._encode(part) for part in parts]
+        rows = [self._encode(part, begin) for part in parts]
         encoded = time.perf_counter()
         direction = self._direction(parts, rows)
         kept = self.table.mask(conditions) if conditions else None
@@ -122,8 +123,10 @@ class Finder:
             language=next(filter(None, (foreign_language(self.encoder.model_id, text) for text in texts)), ""),
         )
 
-    def _encode(self, part: Part) -> Embeddings:
-        """(dim,): a part's row."""
+    def _encode(self, part: Part, begin: float) -> Embeddings:
+        """(dim,): a part's row. Raises BusyError where those before it have taken too long."""
+        if time.perf_counter() - begin > MAX_S:
+            raise BusyError(f"The query took longer than {MAX_S:.0f} s. Ask with fewer pictures, or try again later.")
         if part.text:
             text = self.calibration.phrased(part.text) if self.calibration else part.text
             return self.encoder.encode_texts([text]).ravel()

@@ -144,7 +144,8 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_bytes: flo
         return found
     info = probe(repo)
     files = {file.rfilename: file for file in info.siblings or []}
-    needed = sorted((files[name] for name in choose(files)), key=lambda file: file.size or 0)
+    names = [name for name in choose(files) if not set(name) & set("\\:")]  # such lie elsewhere, on Windows
+    needed = sorted((files[name] for name in names), key=lambda file: file.size or 0)
     folder, total = _place(repo, str(info.sha)), sum(file.size or 0 for file in needed)
     if total > max_bytes:
         raise _not_had(repo, "its files are larger than it says. Get it from elsewhere.")

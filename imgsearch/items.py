@@ -4,7 +4,7 @@ import json
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch.errors import InputError
+from imgsearch.plain import short
 from imgsearch.records import Item
 
 MAGIC = b"ARROW1\0\0"  # begins an Arrow file; a stream of messages follows
-MAX_VALUE = 4 * 2**20  # bytes of a text or thumbnail
+MAX_ID, MAX_VALUE = 4096, 4 * 2**20  # bytes of an id; of another text or a thumbnail
+MAX_TEXT, MAX_COLUMNS = 2**14, 1000  # characters of a text, and columns, that an item has of what is stored
 NUM_EMPTY = 1000  # batches without an item, such as parts of a divided build have
+MAX_SHOWN = 100  # characters of an id in a message
 MAX_SIDE = 1024  # pixels of a thumbnail that is shown
 HEADER, COMPRESSION = 2, 3  # the numbers of the fields in Arrow's Message and RecordBatch
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -86,7 +89,7 @@ class Items:
         number = bisect_right(self.starts, row) - 1
         fields = self.batches[number].slice(row - self.starts[number], 1).to_pylist()[0]
         columns, thumbnail = columns_of(fields["columns"]), _thumbnail(fields["thumbnail"])
-        return Item(**fields | {"columns": columns, "thumbnail": thumbnail})
+        return Item(**fields | {"caption": fields["caption"][:MAX_TEXT], "columns": columns, "thumbnail": thumbnail})
 
     def row_of(self, id: str) -> int:
         """The row of the item of that id. Raises InputError where there is none."""
@@ -95,7 +98,7 @@ class Items:
             row = int(pc.index(batch["id"], id).as_py())
             if row >= 0:
                 return int(start) + row
-        raise InputError(f"The collection has no picture {id!r}.")
+        raise InputError(f"The collection has no picture {short(id, MAX_SHOWN)!r}. Choose another one.")
 
     def texts(self, name: str) -> Iterator[pa.Array]:
         """A column of texts, as SCHEMA has it, batch by batch."""
@@ -110,9 +113,10 @@ def columns_of(text: str) -> dict[str, str]:
         return {}
     if not isinstance(fields, dict):
         return {}
+    texts = ((name[:MAX_TEXT], value[:MAX_TEXT]) for name, value in fields.items() if isinstance(value, str))
     if "\\u" in text:  # half a character may be written so
-        return {_whole(name): _whole(value) for name, value in fields.items() if isinstance(value, str)}
-    return {name: value for name, value in fields.items() if isinstance(value, str)}
+        texts = ((_whole(name), _whole(value)) for name, value in texts)
+    return dict(islice(texts, MAX_COLUMNS))
 
 
 def _whole(text: str) -> str:
@@ -136,8 +140,9 @@ def _batch(message: pa.ipc.Message, schema: pa.Schema) -> pa.RecordBatch:
     batch = pa.ipc.read_record_batch(message, schema)
     batch.validate(full=True)
     for name, column in zip(schema.names, batch.columns, strict=True):
-        if column.null_count or (pc.max(pc.binary_length(column)).as_py() or 0) > MAX_VALUE:
-            raise ValueError(f"its column {name} has gaps, or more than {MAX_VALUE // 2**20} MB in one place")
+        most = MAX_ID if name == "id" else MAX_VALUE
+        if column.null_count or (pc.max(pc.binary_length(column)).as_py() or 0) > most:
+            raise ValueError(f"its column {name} has gaps, or more than {most:,} bytes in one place")
     return batch
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 from imgsearch.captioner import Captioner
-from imgsearch.config import STARTER_BUNDLE, cache_folder, is_starter_collection
+from imgsearch.clip import HUB, LOCAL
+from imgsearch.config import STARTER_BUNDLE, cache_folder, is_from_hub, is_starter_collection
 from imgsearch.describer import Describer
 from imgsearch.device import check_precision
 from imgsearch.encoder import Encoder
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the pag
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+FOREIGN = (LOCAL, HUB)  # kinds of encoders that no bundle of a stranger chooses: a folder here, any repository
 FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
 
 
@@ -144,6 +146,11 @@ class Loader:
         if is_starter_collection(self._bundle):
             return asked
         if self._specs["encoder"] == "auto":
+            if is_from_hub(self._bundle) and own.model_id.startswith(FOREIGN):
+                raise BundleError(
+                    f"The bundle {self._bundle} wants the model {own}, which it may not choose by itself. "
+                    f"Give --encoder {own} if you trust it."
+                )
             return own
         if asked.model_id != own.model_id or (asked.revision and asked.revision != own.revision):
             raise BundleError(

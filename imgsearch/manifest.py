@@ -16,6 +16,7 @@ from imgsearch.errors import BundleError
 FORMAT_VERSION = 3  # 1 had no revision, 2 no names by content and little about the source
 FILE_NAME = "manifest.json"
 MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # what vectors that are compared have in common
+MAX_TEXT = 4096  # characters of a field: the longest path
 MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
 MAX_MANIFEST_BYTES = 2**20
 MAX_FILES, MAX_DIM = 16, 2**16
@@ -139,8 +140,8 @@ class Manifest(Card):
         texts += [self.created, *self.libraries, *self.libraries.values()]
         numbers = [self.dim, self.num_items, self.format_version, *(digest.num_bytes for digest in self.files.values())]
         return (
-            all(isinstance(text, str) for text in texts)
-            and all(type(number) is int and number >= 0 for number in numbers)  # True is an int, too
+            all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts)
+            and all(type(number) is int and 0 <= number < 2**63 for number in numbers)  # True is an int, too
             and isinstance(self.thumbnails, bool)
             and self.vectors in KINDS
             and 1 <= self.dim <= MAX_DIM

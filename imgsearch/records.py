@@ -10,6 +10,7 @@ from typing import Any, Literal
 from imgsearch.plain import lines
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
+INNER_FORMULA = re.compile(r"([;\t\r\n][\s\"']*)(?=[=+\-@＝＋－＠])")  # where these part cells, as in French Excel
 FORMULA = re.compile(r"[\t\r\n]|[\s\"']*[=+\-@＝＋－＠]")  # the wide ones count where Japanese is written
 Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder and the collection
 
@@ -109,10 +110,10 @@ class Answer:
         a stand-in is put for each character that is not seen.
         """
         fixed = ["rank", "id", "score", "strength", "caption", "near_duplicates"]
-        names = list(dict.fromkeys(name for hit in self.hits for name in hit.item.columns if name not in fixed))
+        names = list(dict.fromkeys(name for hit in self.hits for name in hit.item.columns))
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerow([*fixed, *map(_cell, names)])
+        writer.writerow([*fixed, *(_cell(f"{name}_" if name in fixed else name) for name in names)])
         for hit in self.hits:
             copies = " ".join(hit.near_duplicates)
             texts = [hit.strength or "", hit.item.caption, copies, *(hit.item.columns.get(name, "") for name in names)]
@@ -207,5 +208,7 @@ class Status:
 
 
 def _cell(text: str) -> str:
-    is_formula = FORMULA.match(text) and not NUMBER.fullmatch(text)  # -33.9 is none
-    return lines(f"'{text}" if is_formula else text)
+    if NUMBER.fullmatch(text):  # -33.9 is no formula
+        return text
+    text = INNER_FORMULA.sub(r"\1'", text)
+    return lines(f"'{text}" if FORMULA.match(text) else text)

@@ -67,8 +67,7 @@ def _fetch(repo: "Repo") -> Path:
             "Make room, or set XDG_CACHE_HOME to another folder."
         )
     get(FILE_NAME, *manifest.files, max_bytes=MAX_MANIFEST_BYTES + total)
-    if is_new:
-        _verify(repo, folder, manifest)
+    _verify(repo, folder, manifest)
     remember(repo, pinned)
     return folder
 

@@ -13,6 +13,8 @@ import gradio as gr
 from gradio import tunneling
 from gradio.networking import setup_tunnel
 
+from imgsearch.plain import plain
+
 LIMIT_S = 30.0  # for the share server to answer
 CLOSE_S = 1.0  # for the tunnel program to end
 NO_LINK = "A public link could not be opened: is there internet? The local app goes on."
@@ -23,7 +25,8 @@ def announcement(names: Sequence[str], *, has_password: bool) -> str:
     whom = "those who have the link and a password" if has_password else "everyone who has the link"
     return (
         f"--share opens this page to {whom}, for a week, by way of Gradio's servers. They may see and search\n"
-        f"{', '.join(names)}, and use this machine to compute. What they upload stays on it until the app ends at most."
+        f"{', '.join(map(plain, names))}, and use this machine to compute. "
+        "What they upload stays on it until the app ends at most."
     )
 
 

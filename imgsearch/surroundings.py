@@ -34,7 +34,8 @@ def private_folder() -> Path:
     with suppress(FileExistsError):
         folder.mkdir(0o700)
     facts = folder.lstat()
-    is_own = stat.S_ISDIR(facts.st_mode) and facts.st_uid == user and not facts.st_mode & 0o077
+    is_closed = os.name == "nt" or not facts.st_mode & 0o077  # Windows has no such bits: the folder is the user's own
+    is_own = stat.S_ISDIR(facts.st_mode) and facts.st_uid == user and is_closed
     return folder if is_own else Path(tempfile.mkdtemp(prefix="imgsearch-"))
 
 
@@ -53,4 +54,6 @@ def prepare(caches: Path) -> None:
             if (hub / name).exists():
                 os.environ.setdefault(variable, str(hub / name))
         os.environ["HF_HOME"] = str(caches / "huggingface")
+    else:
+        os.environ["HF_HOME"] = str(hub)
     os.environ["XDG_CACHE_HOME"] = str(caches)  # numba's too

@@ -71,15 +71,16 @@ class Together:
     def _rows(self, kind: Kind, inputs: Sequence[Any]) -> Embeddings:
         """Many inputs are as many batches, and each waits its turn anew: a query comes between two of them."""
         batches = [inputs[start : start + BATCH_SIZE] for start in range(0, len(inputs), BATCH_SIZE)]
-        rows = [self._wait(Job(kind, batch)) for batch in batches]
+        wait_s = WAIT_S if len(inputs) == 1 else None  # what is no query has time
+        rows = [self._wait(Job(kind, batch), wait_s) for batch in batches]
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
-    def _wait(self, job: Job) -> Embeddings:
+    def _wait(self, job: Job, wait_s: float | None) -> Embeddings:
         with self._lock:
             self._waiting.append(job)
         self._thread.submit(self._work)
         try:
-            return job.rows.result(WAIT_S)
+            return job.rows.result(wait_s)
         except TimeoutError:
             job.rows.cancel()
             raise BusyError(f"The models had no time for this within {WAIT_S:.0f} s. Try again later.") from None

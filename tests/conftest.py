@@ -1,5 +1,6 @@
 """Fixtures: the real starter model, the committed bundle, and the app as a process of its own."""
 
+import json
 import os
 import shutil
 import socket
@@ -158,6 +159,15 @@ def running_app(*flags: str, cwd: Path = ROOT, **environ: str) -> Iterator[tuple
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+def upload_raw(url: str, picture: Path) -> dict[str, object]:
+    """What stands for a picture in a raw call, once it is uploaded."""
+    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % picture.name.encode()
+    form = {"Content-Type": "multipart/form-data; boundary=XXX"}
+    body = head + picture.read_bytes() + b"\r\n--XXX--\r\n"
+    with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, form), timeout=30) as answer:
+        return {"path": json.load(answer)[0], "meta": {"_type": "gradio.FileData"}}
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from conftest import running_app
+from conftest import running_app, upload_raw
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import ValidationError
 from starlette.requests import Request
@@ -164,7 +164,7 @@ def test_the_busy_are_told_at_once_and_the_log_tells_no_secrets(capfd: pytest.Ca
 @contextmanager
 def asking_on(url: str) -> Iterator[list[tuple[int, str, dict[str, str]]]]:
     """Someone asks for descriptions, one after the other, without waiting for any; what is said to that."""
-    value = {"data": [{"path": json.loads(upload(url))[0], "meta": {"_type": "gradio.FileData"}}, "short", "", "en"]}
+    value = {"data": [upload_raw(url, COFFEE), "short", "", "en"]}
     answers: list[tuple[int, str, dict[str, str]]] = []
     is_over = threading.Event()
 
@@ -179,14 +179,6 @@ def asking_on(url: str) -> Iterator[list[tuple[int, str, dict[str, str]]]]:
     finally:
         is_over.set()
         thread.join()
-
-
-def upload(url: str) -> str:
-    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="coffee.jpg"\r\n\r\n'
-    form = {"Content-Type": "multipart/form-data; boundary=XXX"}
-    body = head + COFFEE.read_bytes() + b"\r\n--XXX--\r\n"
-    with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, form), timeout=30) as response:
-        return str(response.read().decode())
 
 
 def test_names_of_uploads_differ_between_processes() -> None:

@@ -1,20 +1,26 @@
 """Many visitors at once: right answers or "busy", nothing else; what they leave goes, and the app ends at once."""
 
+import json
 import signal
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import running_app
+from conftest import running_app, upload_raw
+from gradio_client import Client, handle_file
 
+from imgsearch.config import ROOT
 from imgsearch.load import ENDPOINTS, Load, memory_mib, put_load
 from imgsearch.serving import children_of
 
+COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 STARTER = ("--encoder", "starter", "--captioner", "starter", "--trust-proxy")
 GROWTH = 1.05  # of resident memory, at most
+NUM_ASKED = 60  # descriptions, by one who leaves
 GRACE_MIB = 25  # what a few seconds of load may bring: pools that fill once
 
 
@@ -55,6 +61,33 @@ def test_it_ends_within_seconds_under_load(own_temp: Path) -> None:
         assert not [pid for pid in workers if Path(f"/proc/{pid}/exe").exists()]
         visitors.join()
     assert not [path for path in own_temp.rglob("*") if path.is_file()]
+
+
+def test_who_leaves_frees_the_place(capfd: pytest.CaptureFixture[str]) -> None:
+    with running_app(*STARTER) as (url, _):
+        client = Client(url, verbose=False)
+        client.predict(handle_file(COFFEE), api_name="/describe")
+        number = next(entry["id"] for entry in client.config["dependencies"] if entry["api_name"] == "describe")
+        asked = {"data": [upload_raw(url, COFFEE), "short", "", "en"], "fn_index": number, "session_hash": "leaving"}
+        for _ in range(NUM_ASKED):
+            ask(url, "queue/join", asked)
+        with urllib.request.urlopen(f"{url}gradio_api/queue/data?session_hash=leaving", timeout=30) as stream:
+            assert b"estimation" in stream.readline()
+        while queue_of(url) != {"waiting": 0, "running": 0}:
+            time.sleep(0.1)
+    assert capfd.readouterr().err.count('"endpoint": "describe", ') < NUM_ASKED
+
+
+def ask(url: str, path: str, value: object) -> object:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}gradio_api/{path}", json.dumps(value).encode(), headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def queue_of(url: str) -> object:
+    with urllib.request.urlopen(f"{url}healthz", timeout=30) as answer:
+        return json.load(answer)["queue"]
 
 
 @pytest.mark.long

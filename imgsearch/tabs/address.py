@@ -9,7 +9,7 @@ import gradio as gr
 
 from imgsearch.tabs.asked import KEYS, TABS, Asked, Tab, Uploads, Wanted, tab_of
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded
+from imgsearch.tabs.handlers import HIDDEN, QUIET, SHOWN, guarded
 from imgsearch.tabs.scripted import scripted
 
 
@@ -68,7 +68,7 @@ class Address:
 
         restored = (part for view in views.values() for part in view.restored)
         components = [tabs, self.component, collections.choice, *restored]
-        event = self.wanted.change(guarded(restore), [self.wanted, self.uploads], components, **HIDDEN)
+        event = self.wanted.change(guarded(restore), [self.wanted, self.uploads], components, **SHOWN)
         for tab in reversed(TABS):  # a description takes longest
             event = views[tab].follow(event.then, self.wanted)
 

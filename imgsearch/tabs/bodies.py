@@ -17,6 +17,7 @@ MAX_PICTURE = 20 * 2**20  # bytes of an upload
 MAX_UPLOAD = MAX_PICTURE + 2**14  # with the form around it
 MAX_S = 60.0  # in which a body must be there
 MAX_DEPTH = 20  # of lists and objects within each other
+MAX_PATHS = 4  # of files: no event takes more than one
 CHUNK = 2**16
 
 
@@ -90,14 +91,18 @@ class Body:
 
 def _check(value: Any) -> None:
     """Refuse what is nested too deep, and files that are no uploads: Gradio fetches addresses, for any component."""
-    level = [value]
+    level, paths = [value], set()
     for _ in range(MAX_DEPTH):
         for part in level:
             path = part.get("path") if isinstance(part, dict) else None
-            if isinstance(path, str) and not (is_upload(path) and isinstance(part.get("meta", {}), dict)):
-                raise RefusedError(400, "not_an_upload")
+            if isinstance(path, str):
+                paths.add(path)
+                if not isinstance(part.get("meta", {}), dict):
+                    raise RefusedError(400, "not_an_upload")
         containers = (part.values() if isinstance(part, dict) else part for part in level)
         level = [part for parts in containers for part in parts if isinstance(part, dict | list)]
+    if len(paths) > MAX_PATHS or not all(map(is_upload, paths)):
+        raise RefusedError(400, "not_an_upload")
     if level:
         raise _not_understood()
 

@@ -16,8 +16,8 @@ class Collections:
 
     def __init__(self, engines: Sequence[Engine]) -> None:
         names = [_text(engine.bundle.resolve().name) for engine in engines]
-        paths = [_text(str(engine.bundle)) for engine in engines]
-        unique = names if len(set(names)) == len(names) else paths
+        counts = [names[: number + 1].count(name) for number, name in enumerate(names)]
+        unique = [f"{name} ({count})" if count > 1 else name for name, count in zip(names, counts, strict=True)]
         self._engines = dict(zip(unique, engines, strict=True))
         self.first = engines[0]
         self.default = next(iter(self._engines))
@@ -29,7 +29,6 @@ class Collections:
         self.changes: list[Any] = []  # the events of another choice,
         self.choices: list[Any] = []  # and of one that the visitor made
         if len(names) > 1:
-            choices = [choice_of(name) for name in names]
             choices = [choice_of(name) for name in names]
             self.choice = gr.Dropdown(choices, value=names[0], label=t("collection"), elem_id="collection")
             self.changes, self.choices = [self.choice.change], [self.choice.input]

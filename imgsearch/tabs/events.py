@@ -56,6 +56,21 @@ def _fitting(function: BlockFunction, data: Any, *counts: int) -> BlockFunction:
     return function
 
 
+def check_card(blocks: gr.Blocks, asked: dict[str, Any], session: str) -> None:
+    """Raise RefusedError for a call to a component's own function that is not the map's for a card."""
+    number = asked.get("component_id")
+    block = blocks.blocks.get(number) if type(number) is int else None
+    is_card = asked.get("fn_name") == "card" and getattr(getattr(block, "card", None), "_is_server_fn", False)
+    if not (is_card and session and "data" in asked):
+        raise RefusedError(404, "not_there")
+
+
+def check_stream(blocks: gr.Blocks, session: str) -> None:
+    """Raise RefusedError where nothing was asked by this session: Gradio would begin an answer, and fail."""
+    if session not in blocks._queue.pending_messages_per_session:
+        raise RefusedError(404, "not_there")
+
+
 def check_queue(blocks: gr.Blocks, function: BlockFunction, session: str) -> None:
     """Raise RefusedError where too many wait in the function's queue, or too many answers for who should fetch them."""
     state, times = blocks._queue, blocks._queue.process_time_per_fn

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import gradio as gr
 from gradio.routes import App
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -37,9 +38,14 @@ WRITES = {
     "upload": f"{API}/upload",
     "cancel": f"{API}/cancel",
     "reset": f"{API}/reset",
+    "card": f"{API}/component_server/?",  # of the map
 }
 COUNTED = ("login", "upload", "call")  # and joins that wait for a model
 LOGINS = 10  # a minute, of one client
+OTHERS = 10  # times as many requests that wait for no model
+PAGES = rf"/|/config|{API}/info"  # reads that cost time
+LOCAL = r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?"
+NOTED = ("login", "upload")  # in the log; what waits for a model is noted when it is done
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}  # the page's links hold queries
 
 
@@ -51,6 +57,7 @@ class Visit:
     body: Body = field(default_factory=Body)
     endpoint: str = "unknown"  # what the log calls it
     begin: float = field(default_factory=time.perf_counter)
+    is_admitted: bool = False
     is_answered: bool = False  # or about to be
 
     def marked(self, send: Send) -> Send:
@@ -59,30 +66,34 @@ class Visit:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.is_answered = True
+                if self.endpoint in NOTED and self.is_admitted:
+                    journal.note(self.endpoint, self.begin, "ok" if message["status"] < 400 else "refused")
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         return sent
 
 
-def gated(engines: Sequence[Engine], rate: int | None, *, trust_proxy: bool) -> dict[str, Any]:
+def gated(engines: Sequence[Engine], rate: int | None, *, trust_proxy: bool, is_local: bool) -> dict[str, Any]:
     """The `app_kwargs` for Gradio's `launch` that put a `Gate` before the app, and /healthz beside it."""
-    gate = Middleware(Gate, rate=rate, trust_proxy=trust_proxy)
+    gate = Middleware(Gate, rate=rate, trust_proxy=trust_proxy, is_local=is_local)
     return {"middleware": [gate], "routes": [health_route(engines)], "openapi_url": None}
 
 
 class Gate:
     """ASGI middleware around Gradio's app."""
 
-    def __init__(self, app: ASGIApp, rate: int | None, *, trust_proxy: bool) -> None:
-        """At most `rate` requests a minute may come from one client, None for any number.
+    def __init__(self, app: ASGIApp, rate: int | None, *, trust_proxy: bool, is_local: bool) -> None:
+        """At most `rate` requests for models a minute may come from one client, None for any number.
 
-        With `trust_proxy` the client is who the proxy in front says that it is.
+        With `trust_proxy` the client is who the proxy in front says that it is. Where `is_local`, only this machine's
+        own names are answered to: a name of someone else's may come to stand for this machine (DNS rebinding).
         """
         self._app = app
         self._rate = Rate(rate) if rate else None
+        self._others = Rate(OTHERS * rate) if rate else None
         self._logins = Rate(LOGINS)
-        self._trust_proxy = trust_proxy
+        self._trust_proxy, self._is_local = trust_proxy, is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or say why not."""
@@ -94,6 +105,7 @@ class Gate:
         try:
             admitted = await self._admit(visit)
             if admitted:
+                visit.is_admitted = True
                 await self._app(scope, admitted, send)
         except RefusedError as refusal:
             journal.note(visit.endpoint, visit.begin, refusal.outcome, refusal.key)
@@ -113,6 +125,10 @@ class Gate:
                 raise RefusedError(404, "not_there")
             visit.endpoint = "read"
             self._check(request)
+            if re.fullmatch(PAGES, path):
+                self._count(visit, self._others)
+            if path == f"{API}/queue/data":
+                events.check_stream(_blocks(request), request.query_params.get("session_hash", ""))
             return request.receive
         matches = {name: re.fullmatch(pattern, path, re.ASCII) for name, pattern in WRITES.items()}
         endpoint, match = next(((name, match) for name, match in matches.items() if match), ("", None))
@@ -120,8 +136,8 @@ class Gate:
             raise RefusedError(404, "not_there")
         visit.endpoint = endpoint
         self._check(request)
-        if endpoint in COUNTED:
-            self._count(visit)
+        if endpoint != "join":
+            self._count(visit, self._rate if endpoint in COUNTED else self._others)
         if not await visit.body.read(request, MAX_UPLOAD if endpoint == "upload" else MAX_JSON):
             return None
         self._check_body(visit, match)
@@ -133,8 +149,9 @@ class Gate:
         if self._trust_proxy:
             hosts.append(request.headers.get("x-forwarded-host"))
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-        is_own = site in ("same-origin", "none") if site else urlsplit(origin or "").netloc in hosts
-        if origin is not None and not is_own:
+        is_own = site in ("same-origin", "none") if site else _host(origin or "") in hosts
+        is_foreign = (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout")
+        if is_foreign or (self._is_local and not re.fullmatch(LOCAL, hosts[0] or "")):
             raise RefusedError(403, "other_site")
         names = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
         if not all(name is None or re.fullmatch(TOKEN, name, re.ASCII) for name in names):
@@ -143,25 +160,38 @@ class Gate:
     def _check_body(self, visit: Visit, match: re.Match[str]) -> None:
         if visit.endpoint == "upload" and not visit.body.is_one_picture(visit.request.headers.get("content-type", "")):
             raise RefusedError(400, "one_picture")
-        if visit.endpoint not in ("join", "run", "call", "cancel"):
+        if visit.endpoint not in ("join", "run", "call", "cancel", "card"):
             return
-        asked = visit.body.json()
+        asked, blocks = visit.body.json(), _blocks(visit.request)
         session = events.session_of(asked)
-        if visit.endpoint == "cancel":
+        if visit.endpoint == "card":
+            events.check_card(blocks, asked, session)
+        if visit.endpoint in ("cancel", "card"):
             return
-        blocks = cast(App, visit.request.app).get_blocks()
         if visit.endpoint == "call":
             function = events.named(blocks, match["name"], asked, has_names=bool(match["is_v2"]))
         else:
             function = events.numbered(blocks, asked, is_queued=visit.endpoint == "join")
-        if function.concurrency_id in MODEL_QUEUES:
-            if visit.endpoint == "join":
-                self._count(visit)
+        if visit.endpoint == "join":
+            self._count(visit, self._rate if function.concurrency_id in MODEL_QUEUES else self._others)
+        if function.queue:
             events.check_queue(blocks, function, session)
 
-    def _count(self, visit: Visit) -> None:
+    def _count(self, visit: Visit, rate: Rate | None) -> None:
         client = client_of(visit.request, trust_proxy=self._trust_proxy)
-        for rate in (self._rate, self._logins if visit.endpoint == "login" else None):
-            wait_s = math.ceil(rate.wait_s(client)) if rate else 0
+        for counted in (rate, self._logins if visit.endpoint == "login" else None):
+            wait_s = math.ceil(counted.wait_s(client)) if counted else 0
             if wait_s:
                 raise RefusedError(429, "too_many", str(wait_s), outcome="rate", wait_s=wait_s)
+
+
+def _blocks(request: Request) -> gr.Blocks:
+    return cast(App, request.app).get_blocks()
+
+
+def _host(origin: str) -> str:
+    """Host and port of an address; "" where it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

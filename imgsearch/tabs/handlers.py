@@ -24,6 +24,8 @@ MODEL_QUEUES = {how["concurrency_id"] for how in (TEXTS, PICTURES, CAPTIONS)}
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # The same in the queue: outside of it, a state's change event does not reach the page.
 HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}
+# Large pictures are made of what lies in the collection, which takes memory.
+SHOWN: dict[str, Any] = HIDDEN | {"concurrency_id": "shown", "concurrency_limit": 2}
 # Every one counts, and none reads a state that another is about to change.
 EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1}
 

@@ -11,6 +11,7 @@ from imgsearch.tabs.words import EXAMPLES, LANGUAGES, MESSAGES, WORDS
 from imgsearch.tongues import understands
 
 CODES = tuple(LANGUAGES)
+MAX_MESSAGE = 1000  # characters: to fit a longer one into the patterns may take minutes
 MAX_CAPTION, MAX_CHOICE = 300, 100  # characters that are shown
 MARKER = "__i18n__"  # begins what Gradio translates in the browser
 
@@ -83,6 +84,8 @@ def _column(request: gr.Request | None) -> int:
 
 def _filled(message: str, column: int) -> str:
     """A message in the language of a column, and so what is filled into it: one message may quote another."""
+    if len(message) > MAX_MESSAGE:
+        return message
     for pattern, texts in _patterns():
         if match := pattern.fullmatch(message):
             return texts[column].format(*(_filled(part, column) for part in match.groups()))

@@ -68,12 +68,14 @@ class Leftovers:
         Gradio keeps both for ever, and makes them anew for a session that asks again.
         """
         queue, holder = self._app._queue, self._app.state_holder
-        for session in filter(self._is_idle, list(queue.pending_messages_per_session)):
+        for session in filter(self._is_idle, {*queue.pending_messages_per_session, *queue.pending_event_ids_session}):
             queue.pending_messages_per_session.pop(session, None)
             queue.pending_event_ids_session.pop(session, None)
         with holder.lock:
             closed = [session for session, state in holder.session_data.items() if state.is_closed]
-        for session in filter(self._is_idle, closed):
+        for session in closed:
+            if time.time() - holder.time_last_used[session].timestamp() < MAX_AGE_S:
+                continue  # Gradio says so, too, of a page whose connection broke, which may be back
             holder.session_data.pop(session, None)
             holder.time_last_used.pop(session, None)
 
@@ -100,5 +102,6 @@ def sweep_files(folder: Path, max_age_s: float, max_bytes: int) -> None:
         num_bytes -= size
         with suppress(OSError):
             path.unlink()
-        with suppress(OSError):  # not empty
-            path.parent.rmdir()
+        if path.parent != folder:
+            with suppress(OSError):  # not empty
+                path.parent.rmdir()

@@ -22,7 +22,7 @@ from imgsearch.records import Item
 from imgsearch.tabs.address import Address
 from imgsearch.tabs.asked import Asked, Uploads
 from imgsearch.tabs.collections import Collections
-from imgsearch.tabs.handlers import HIDDEN, QUIET, guarded
+from imgsearch.tabs.handlers import QUIET, SHOWN, guarded
 from imgsearch.tabs.languages import translated, word
 
 MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item that are shown; characters of each
@@ -87,7 +87,7 @@ class Picked:
     ) -> None:
         """Show, on `trigger`, the item that `pick` gives of the event and inputs: its collection, id and score."""
         outputs = [self.row, self._large, self._data, self._picked]
-        how = HIDDEN | {"scroll_to_output": True}
+        how = SHOWN | {"scroll_to_output": True}
 
         @functools.wraps(pick)  # keeps the signature, by which Gradio passes requests and events
         def show(*values: Any) -> tuple[Any, ...]:

@@ -51,7 +51,9 @@ def client_of(request: Request, *, trust_proxy: bool) -> str:
     if forwarded:
         address = forwarded[-1].rpartition(",")[2].strip()[:64]
     try:
-        parsed = ip_address(address)
+        parsed = ip_address(address.partition(":")[0] if address.count(":") == 1 else address)  # some write a port, too
     except ValueError:
         return address
-    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
+    if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped:
+        return str(ip_network((parsed, 64), strict=False))
+    return str(parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else parsed)

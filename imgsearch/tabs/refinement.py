@@ -83,8 +83,10 @@ class Refinement:
         for chosen in self._collections.choices:
             chosen(guarded(self._without_items), state, edited, **EDITS)
         # Not its input event, which a value that is typed does not bring about.
-        self.where.change(_filtered, [self.where, self._filters, self.edits], [self._filters, self.edits], **EDITS)
-        self._accordion.expand(self._offer, [choice, self.where], self.where, **QUIET)
+        self.where.change(
+            guarded(_filtered), [self.where, self._filters, self.edits], [self._filters, self.edits], **EDITS
+        )
+        self._accordion.expand(guarded(self._offer), [choice, self.where], self.where, **QUIET)
 
     def connect(self, hits: gr.HTML, shown: gr.State) -> None:
         """Have + and - on a hit make it a part."""
@@ -155,10 +157,11 @@ class Refinement:
         request: gr.Request,
     ) -> tuple[Terms, Any, int]:
         """Give a part another weight, or take it out where there is none; what is impossible leaves all as it was."""
-        number, weight = event._data.get("number"), event._data.get("weight")
+        data = event._data if isinstance(event._data, dict) else {}
+        number, weight = data.get("number"), data.get("weight")
         is_weight = isinstance(weight, int | float) and 0.01 <= abs(weight) <= MAX_WEIGHT
         if isinstance(number, int) and 0 <= number < len(terms) and (weight is None or is_weight):
-            edited = (replace(terms[number], weight=float(weight)),) if is_weight else ()
+            edited = (replace(terms[number], weight=float(weight)),) if isinstance(weight, int | float) else ()
             terms = (*terms[:number], *edited, *terms[number + 1 :])
         return self._changed(terms, edits, collection, uploads, request)
 

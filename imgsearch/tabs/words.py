@@ -273,7 +273,18 @@ MESSAGES: tuple[tuple[str, ...], ...] = (
         "The number of hits is {}. Ask for at least 1.",
         "Le nombre de résultats est {}. Demandez-en au moins 1.",
     ),
-    ("The collection has no picture {}.", "La collection n'a pas d'image {}."),
+    (
+        "The collection has no picture {}. Choose another one.",
+        "La collection n'a pas d'image {}. Choisissez-en une autre.",
+    ),
+    (
+        "The query took longer than {} s. Ask with fewer pictures, or try again later.",
+        "La recherche a pris plus de {} s. Donnez moins d'images, ou réessayez plus tard.",
+    ),
+    (
+        "The bundle {} wants the model {}, which it may not choose by itself. Give --encoder {} if you trust it.",
+        "La collection {} demande le modèle {}, qu'elle ne peut pas choisir seule. Donnez --encoder {} s'il est sûr.",
+    ),
     (
         "Only a chat captioner answers questions. Start with --captioner internvl to ask some.",
         "Seul un modèle de dialogue répond aux questions. Démarrez avec --captioner internvl pour en poser.",

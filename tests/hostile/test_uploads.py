@@ -14,7 +14,7 @@ from hostile.calls import API, COFFEE, META, Call, Server, body_of, event, post
 from hostile.pictures import Hostile, make_hostile
 from hostile.test_calls import ask, is_mute, is_refused, memory_mb
 
-GROWTH_MB = 64
+GROWTH_MB = 96  # the last pictures are kept, up to 50 MB
 SENTENCE = re.compile(r'"error": ?"([^"]+\.)"')
 
 
