@@ -49,7 +49,7 @@ class Load:
 def bench_load() -> Iterator[Figure]:
     """The app under 20 and 100 visitors."""
     for num_visitors in NUM_VISITORS:
-        with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache, "--trust-proxy") as (url, process, _):
+        with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache) as (url, process, _):
             put_load(url, num_visitors, 10.0)  # what the first questions bring is no leak
             before = memory_mib(process.pid)
             load = put_load(url, num_visitors, SECONDS)
@@ -81,7 +81,7 @@ def memory_mib(pid: int) -> float:
 
 
 def _visit(url: str, number: int, end: float, load: Load, lock: threading.Lock) -> None:
-    """One visitor, from an address of its own as the proxy before the app would tell it."""
+    """One visitor."""
     chance = random.Random(number)
     pictures = sorted((ROOT / "examples" / "stamps").glob("*.jpg"))
     client: Client | None = None
@@ -89,10 +89,7 @@ def _visit(url: str, number: int, end: float, load: Load, lock: threading.Lock) 
         endpoint = chance.choice(ENDPOINTS)
         start = time.perf_counter()
         try:
-            # The network is slow to set up a hundred of them: it is no part of what they wait.
-            client = client or Client(
-                url, verbose=False, headers={"X-Forwarded-For": f"10.0.{number // 250}.{number % 250}"}
-            )
+            client = client or Client(url, verbose=False)
             start = time.perf_counter()
             _ask(client, endpoint, chance, pictures, load.descriptions)
             with lock:

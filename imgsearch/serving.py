@@ -20,9 +20,9 @@ Served = tuple[str, "subprocess.Popen[bytes]", float]
 
 
 @contextmanager
-def serve_app(models: str, cache: str, *flags: str) -> Iterator[Served]:
+def serve_app(models: str, cache: str) -> Iterator[Served]:
     """The app over the starter collection, without a hub and with a cache of its own, which it may fill."""
-    command = ["app.py", "--encoder", models, "--captioner", models, *flags, "--port"]
+    command = ["app.py", "--encoder", models, "--captioner", models, "--port"]
     environ = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": cache, "XDG_CACHE_HOME": cache}
     with serve(command, environ) as served:
         yield served

@@ -18,7 +18,7 @@ from imgsearch.load import ENDPOINTS, Load, memory_mib, put_load
 from imgsearch.serving import children_of
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
-STARTER = ("--encoder", "starter", "--captioner", "starter", "--trust-proxy")
+STARTER = ("--encoder", "starter", "--captioner", "starter")
 GROWTH = 1.05  # of resident memory, at most
 NUM_ASKED = 60  # descriptions, by one who leaves
 GRACE_MIB = 25  # what a few seconds of load may bring: pools that fill once
