@@ -79,7 +79,7 @@ def _parser() -> FlagParser:
     help = "measure how well good and absent queries are told apart"
     command.add_argument("--calibration", action="store_true", help=help)
     command = add(_bench, "bench", "measure speed and memory, as ratios in one run")
-    groups = ("app", "models", "build", "search")
+    groups = ("app", "models", "build", "search", "load")
     command.add_argument("group", nargs="?", choices=groups, help="of figures (default: all)")
     return parser
 
