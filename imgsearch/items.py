@@ -70,7 +70,9 @@ class Items:
         if file.read(len(MAGIC)) != MAGIC:
             raise ValueError(f"{path.name} is no Arrow file")
         reader = pa.ipc.MessageReader.open_stream(file)
-        schema = next(map(pa.ipc.read_schema, reader), None)
+        first = next(iter(reader), None)
+        # Arrow takes the head of any other message for one of a schema, and ends the process.
+        schema = pa.ipc.read_schema(first) if first is not None and first.type == "schema" else None
         if schema not in (SCHEMA, SCHEMA.remove(len(SCHEMA) - 1)):
             raise ValueError(f"{path.name} has other columns")
         batches: list[pa.RecordBatch] = []
