@@ -210,5 +210,5 @@ class Status:
 def _cell(text: str) -> str:
     if NUMBER.fullmatch(text):  # -33.9 is no formula
         return text
-    text = INNER_FORMULA.sub(r"\1'", text)
+    text = text[:1] + INNER_FORMULA.sub(r"\1'", text[1:])
     return lines(f"'{text}" if FORMULA.match(text) else text)

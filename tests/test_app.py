@@ -193,7 +193,8 @@ def test_a_signal_ends_the_app_amid_streams_and_queries(examples: Path, tmp_path
     with running_app(TMPDIR=str(tmp_path / "tmp"), XDG_CACHE_HOME=str(tmp_path / "cache")) as (url, process):
         client = Client(url, verbose=False)
         assert client.predict(handle_file(examples / "skimage" / "coffee.jpg"), 3, api_name="/similar")[0]["hits"]
-        streams = [listen(url, path) for path in ("heartbeat/one", "queue/data?session_hash=one")]
+        paths = "heartbeat/one", f"queue/data?session_hash={client.session_hash}"
+        streams = [listen(url, path) for path in paths]
         for name in ("chelsea", "coffee", "rocket"):
             client.submit(handle_file(examples / "skimage" / f"{name}.jpg"), 3, api_name="/similar")
             client.submit(handle_file(examples / "skimage" / f"{name}.jpg"), api_name="/describe")

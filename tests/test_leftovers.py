@@ -124,7 +124,7 @@ def test_closed_sessions_are_forgotten(served: Served, monkeypatch: pytest.Monke
     ask(served.url, is_fetched=True)
     closed, kept = set(holder.session_data) - before
     holder.session_data[closed].is_closed = True
-    monkeypatch.setattr(leftovers, "IDLE_S", 0)
+    monkeypatch.setattr(leftovers, "MAX_AGE_S", 0)
     served.sweep()
     assert closed not in holder.session_data and kept in holder.session_data
     assert holder.session_data[kept].state_data

@@ -79,7 +79,7 @@ def app() -> Iterator[App]:
         upload = json.loads(ask(url, another_upload()))[0]
         server = Server(visitor.config, port, upload, visitor.session_hash)
         slow = socket.create_connection((urlsplit(url).hostname, urlsplit(url).port))
-        slow.sendall(b"POST /gradio_api/call/search HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+        slow.sendall(b"POST /gradio_api/call/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
         yield App(url, process.pid, make_calls(server), fetched, slow)
         assert process.poll() is None
         slow.close()
