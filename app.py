@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # Gradio takes seconds to import: after the flags are read
     import gradio as gr
 
 STYLE = Path(__file__).parent / "imgsearch" / "tabs" / "style.css"
-MAX_FILE_SIZE = "20mb"
 NUM_SESSIONS = 1000  # that are remembered, 50 kB each; those that asked longest ago are forgotten
 ANSWERS_S = 1  # that those under way have when the app ends, before they are cut short
 END_S = 4.0  # in which it ends, whatever runs
@@ -81,6 +80,7 @@ def serve(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> None
     """Serve the page in the background and return once it answers. Raises SettingsError where the port is taken."""
     import gradio as gr
 
+    from imgsearch.tabs.bodies import MAX_PICTURE
     from imgsearch.tabs.gate import gated
     from imgsearch.tabs.languages import i18n
     from imgsearch.tabs.upload import hide_names
@@ -99,7 +99,7 @@ def serve(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> None
             i18n=i18n(),
             theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
             css_paths=STYLE,
-            max_file_size=MAX_FILE_SIZE,
+            max_file_size=MAX_PICTURE,
             footer_links=["api", "settings"],
             enable_monitoring=False,
             run_history=False,

@@ -1,14 +1,13 @@
 """A bundle, opened for the encoder that is to search it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from imgsearch.config import cache_folder, is_from_hub, is_starter_collection
+from imgsearch.config import cache_folder, is_starter_collection
 from imgsearch.encoder import Encoder
 from imgsearch.errors import BundleError
 from imgsearch.images import open_rgb
@@ -27,8 +26,6 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
     the user's cache folder. Raises BundleError where another encoder made the bundle.
     """
     index = Index.load(bundle)
-    if is_from_hub(bundle):  # the pictures are where it was built, and a path of there means another thing here
-        index.card = replace(index.card, source="")
     if (index.card.encoder, index.card.revision) == (encoder.model_id, encoder.revision):
         if index.dim != encoder.dim:
             raise BundleError(

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -100,7 +100,8 @@ class Settings:
             values[name] = _parse(variable, name, text)
         values |= {name: value for name, value in flags.items() if name in names and value is not None}
         values["index"] = tuple(dict.fromkeys(values.get("index", ()))) or cls.index
-        return cls(**values | _by_place(values, environ))
+        settings = cls(**values | _by_place(values, environ))
+        return replace(settings, rate=values.get("rate", 0 if settings.is_local else RATE) or None)
 
     @property
     def bundle(self) -> Path:
@@ -145,18 +146,12 @@ class Settings:
 
 
 def _by_place(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """The defaults that depend on where the app runs, and who can reach it."""
+    """The defaults that depend on where the app runs."""
     is_space = on_space(environ)
     host = values.get("host") or environ.get("GRADIO_SERVER_NAME") or (SPACE_HOST if is_space else Settings.host)
     own_port = SPACE_PORT if is_space and not environ.get("GRADIO_SERVER_PORT") else None
     trust_proxy = values.get("trust_proxy", is_space)  # a Space's own proxy
-    is_alone = _is_loopback(host) and not values.get("share") and not trust_proxy
-    return {
-        "host": host,
-        "port": values.get("port", own_port),
-        "rate": values.get("rate", 0 if is_alone else RATE) or None,
-        "trust_proxy": trust_proxy,
-    }
+    return {"host": host, "port": values.get("port", own_port), "trust_proxy": trust_proxy}
 
 
 def _is_loopback(host: str) -> bool:

@@ -148,16 +148,15 @@ def _prepare() -> None:
     if sys.platform == "win32":
         return
     os.nice(NICENESS)
-    with suppress(OSError, ValueError):  # no /proc, or a lower limit that holds already
+    with suppress(OSError):  # no /proc
         own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         _limit(resource.RLIMIT_AS, own + MAX_PIXELS * BYTES_PER_PIXEL + SPARE_BYTES)
     _limit(resource.RLIMIT_CORE, 0)  # it would hold the picture
 
 
 def _limit(kind: int, value: int) -> None:
-    if sys.platform != "win32":
-        with suppress(ValueError):  # a lower limit holds already
-            resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
+    with suppress(ValueError):  # a lower limit holds already
+        resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
 
 
 def _decode(path: Path, name: str, side: int | None, timeout_s: float) -> Outcome:

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from imgsearch.errors import PictureError
 
-MAX_PIXELS = 80_000_000
+MAX_PIXELS, FEW_PIXELS = 80_000_000, 1_000_000  # the most; what fits, however short memory is
 MAX_SIDE = 250_000  # a run-length BMP skips 255 rows with four bytes
 MAX_BYTES = 256 * 2**20
 SEEN_PIXELS = 2048 * 2048  # of a picture once it is decoded: no model looks at more
@@ -102,7 +102,7 @@ def damaged(name: str) -> PictureError:
 
 def max_pixels(available: int | None) -> int:
     """How many pixels a picture may have: what decodes in half of the bytes available, but not below a megapixel."""
-    return MAX_PIXELS if available is None else min(MAX_PIXELS, max(available // 2 // BYTES_PER_PIXEL, 1_000_000))
+    return MAX_PIXELS if available is None else min(MAX_PIXELS, max(available // 2 // BYTES_PER_PIXEL, FEW_PIXELS))
 
 
 def memory_available(root: Path = Path("/")) -> int | None:
@@ -145,8 +145,8 @@ def _check_bytes(source: bytes | Path, name: str) -> None:
 def _check_pixels(image: Image.Image, name: str) -> None:
     if max(image.size) > MAX_SIDE:
         raise PictureError(f"{name} has a side of more than {MAX_SIDE:,} pixels. Scale it down first.")
-    allowed = max_pixels(memory_available())
-    if image.width * image.height > allowed:
+    num_pixels = image.width * image.height
+    if num_pixels > FEW_PIXELS and num_pixels > (allowed := max_pixels(memory_available())):
         raise _too_large(name, allowed)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from imgsearch.bundle import install, writing
+from imgsearch.config import is_from_hub
 from imgsearch.errors import BundleError
 from imgsearch.flat import empty, open_rows, sound
 from imgsearch.items import SCHEMA, Items, Mask
@@ -195,7 +197,9 @@ class Index:
         try:
             vectors = open_rows(bundle / manifest.file(".faiss"), manifest)
             items = Items.open(bundle / manifest.file(".arrow"))
-            return cls(vectors, items, manifest.at(bundle))
+            # Of a bundle of the hub the pictures are where it was built: a path of there means another thing here.
+            card = replace(manifest, source="") if is_from_hub(bundle) else manifest.at(bundle)
+            return cls(vectors, items, card)
         except (RuntimeError, OSError, ValueError, MemoryError, pa.ArrowException) as error:
             reason = short(str(error).rstrip("."), MAX_REASON)
             raise BundleError(f"The bundle {bundle} cannot be opened: {reason}. Build it again.") from error

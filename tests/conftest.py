@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -163,7 +164,8 @@ def running_app(*flags: str, cwd: Path = ROOT, **environ: str) -> Iterator[tuple
 
 def upload_raw(url: str, picture: Path) -> dict[str, object]:
     """What stands for a picture in a raw call, once it is uploaded."""
-    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % picture.name.encode()
+    name = re.sub(r'["\r\n\\]', "_", picture.name).encode("utf-8", "replace")
+    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % name
     form = {"Content-Type": "multipart/form-data; boundary=XXX"}
     body = head + picture.read_bytes() + b"\r\n--XXX--\r\n"
     with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, form), timeout=30) as answer:

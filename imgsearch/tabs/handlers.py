@@ -14,12 +14,15 @@ from imgsearch.errors import ImgsearchError
 from imgsearch.tabs import journal
 from imgsearch.tabs.languages import translated, word
 
+
+def _model_queue(name: str, limit: int) -> dict[str, Any]:
+    return {"concurrency_id": name, "concurrency_limit": limit, "trigger_mode": "always_last"}
+
+
 # Texts, pictures and captions wait in queues of their own: a long caption or a picture that is slow to decode never
 # blocks a search by text. Those at work together share the encoder's batches. What a visitor asks while an answer is on
 # its way waits for it; of several such questions the last one counts.
-TEXTS: dict[str, Any] = {"concurrency_id": "texts", "concurrency_limit": 8, "trigger_mode": "always_last"}
-PICTURES: dict[str, Any] = {"concurrency_id": "pictures", "concurrency_limit": 4, "trigger_mode": "always_last"}
-CAPTIONS: dict[str, Any] = {"concurrency_id": "captions", "concurrency_limit": 4, "trigger_mode": "always_last"}
+TEXTS, PICTURES, CAPTIONS = _model_queue("texts", 8), _model_queue("pictures", 4), _model_queue("captions", 4)
 MODEL_QUEUES = {how["concurrency_id"] for how in (TEXTS, PICTURES, CAPTIONS)}
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # The same in the queue: outside of it, a state's change event does not reach the page.

@@ -1,6 +1,7 @@
 """What visitors leave behind, pictures in the temporary folder and answers nobody fetched: swept meanwhile."""
 
 import logging
+import math
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -74,7 +75,7 @@ class Leftovers:
         with holder.lock:
             closed = [session for session, state in holder.session_data.items() if state.is_closed]
         for session in closed:
-            if time.time() - holder.time_last_used[session].timestamp() < MAX_AGE_S:
+            if self._age_s(session) < MAX_AGE_S:
                 continue  # Gradio says so, too, of a page whose connection broke, which may be back
             holder.session_data.pop(session, None)
             holder.time_last_used.pop(session, None)
@@ -83,8 +84,12 @@ class Leftovers:
         events = self._app._queue.pending_event_ids_session.get(session, ())
         if any(event in self._app._queue.event_ids_to_events for event in events):  # waits, or is being answered
             return False
+        return self._age_s(session) > IDLE_S
+
+    def _age_s(self, session: str) -> float:
+        """Since a session last asked something; infinite where it never did."""
         last = self._app.state_holder.time_last_used.get(session)
-        return last is None or time.time() - last.timestamp() > IDLE_S
+        return time.time() - last.timestamp() if last else math.inf
 
 
 def sweep_files(folder: Path, max_age_s: float, max_bytes: int) -> None:

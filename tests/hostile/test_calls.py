@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,6 +17,7 @@ from gradio_client import Client, handle_file
 from hostile.calls import API, COFFEE, Call, Server, make_calls
 
 from imgsearch.config import ROOT
+from imgsearch.serving import resident_mib
 
 GROUPS = ("pictures", "misplaced", "malformed", "events", "files", "routes", "uploads")
 CHUNK = 65_536
@@ -43,11 +43,6 @@ class App:
     calls: dict[str, list[Call]]
     fetched: list[str]  # what was asked of the stranger's own server
     slow: socket.socket  # a request that was begun and never goes on
-
-
-def memory_mb(pid: int) -> int:
-    """What a process has in memory."""
-    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) // 1024
 
 
 @contextmanager
@@ -158,11 +153,11 @@ def test_a_call_is_refused_and_gives_nothing_away(app: App, group: str) -> None:
 
 
 def test_memory_returns(app: App) -> None:
-    before = memory_mb(app.pid)
+    before = resident_mib(app.pid)
     for group in GROUPS:
         for call in app.calls[group]:
             ask(app.url, call)
-    assert memory_mb(app.pid) <= before + GROWTH_MB
+    assert resident_mib(app.pid) <= before + GROWTH_MB
 
 
 def test_a_body_that_never_ends_is_given_up(app: App) -> None:

@@ -1,6 +1,5 @@
 """Every hostile file through the three tabs of a running app: an answer or one plain sentence."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import running_app
+from conftest import running_app, upload_raw
 from gradio_client import Client, handle_file
-from hostile.calls import API, COFFEE, META, Call, Server, body_of, event, post
+from hostile.calls import COFFEE, Server, body_of, event, post
 from hostile.pictures import Hostile, make_hostile
-from hostile.test_calls import ask, is_mute, is_refused, memory_mb
+from hostile.test_calls import ask, is_mute, is_refused
+
+from imgsearch.serving import resident_mib
 
 GROWTH_MB = 96  # the last pictures are kept, up to 50 MB
 SENTENCE = re.compile(r'"error": ?"([^"]+\.)"')
@@ -27,12 +28,7 @@ class App:
 
     def upload(self, file: Path) -> dict[str, Any]:
         """What stands for the file in an event."""
-        name = re.sub(r'["\r\n\\]', "_", file.name).encode("utf-8", "replace")
-        head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % name
-        body = head + file.read_bytes() + b"\r\n--XXX--\r\n"
-        form = {"Content-Type": "multipart/form-data; boundary=XXX"}
-        answer = ask(self.url, Call("", "POST", f"{API}/upload", body, form))
-        return {"path": json.loads(answer)[0], "orig_name": file.name, "meta": META}
+        return upload_raw(self.url, file) | {"orig_name": file.name}
 
     def answers(self, picture: dict[str, Any]) -> dict[str, str]:
         """What each tab says of it; the search has it as one of its parts."""
@@ -61,7 +57,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 @pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.long)])
 def test_an_answer_or_a_sentence(app: App, step: int) -> None:
     """Each third of them; all where the long tests run."""
-    before = memory_mb(app.pid)
+    before = resident_mib(app.pid)
     wrong = []
     for hostile in app.files[::step]:
         answers = app.answers(app.upload(hostile.path))
@@ -70,6 +66,6 @@ def test_an_answer_or_a_sentence(app: App, step: int) -> None:
             if is_mute(answer) or (refused and not SENTENCE.search(answer)) or refused is hostile.is_picture:
                 wrong.append(f"{tab}, {hostile.path.name!r}: {answer[-300:]!r}")
     assert not wrong, "\n".join(wrong)
-    assert memory_mb(app.pid) <= before + GROWTH_MB
+    assert resident_mib(app.pid) <= before + GROWTH_MB
     answer, *_ = Client(app.url, verbose=False).predict("a cup of coffee", 3, api_name="/search")
     assert len(answer["hits"]) == 3
