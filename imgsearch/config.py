@@ -4,14 +4,13 @@ import argparse
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
+from imgsearch.environment import on_space
 from imgsearch.errors import SettingsError
-from imgsearch.surroundings import can_write, on_space, private_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTER_BUNDLE = ROOT / "indexes" / "starter"
@@ -24,45 +23,9 @@ Bundle: TypeAlias = Path | str
 """A folder, or the name of a bundle on the hub."""
 
 
-def cache_folder() -> Path:
-    """The user's cache folder for this app (XDG Base Directory Specification); a private temporary one without it."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    with suppress(RuntimeError):  # a user without a home
-        folder = (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "imgsearch"
-        if can_write(folder):
-            return folder
-    folder = private_folder() / "imgsearch"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-def hub_folder() -> Path:
-    """Where files from the hub are kept."""
-    return cache_folder() / "hub"
-
-
 def is_starter_collection(bundle: Path) -> bool:
     """Whether this is the collection that comes with the app: the only one to have vectors of any encoder."""
     return bundle.resolve() == STARTER_BUNDLE.resolve()
-
-
-def is_from_hub(bundle: Path) -> bool:
-    """Whether this was fetched from the hub: what it says of paths does not concern this machine."""
-    return bundle.resolve().is_relative_to(hub_folder().resolve())
-
-
-def reach_self_directly() -> None:
-    """Keep requests to this machine away from any proxy of the environment: Gradio checks its own page by one."""
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
-
-
-def spin_less() -> None:
-    """Have torch's threads sleep where they wait for each other: spinning, they take the cores from those that decode.
-
-    To be called before torch is imported (GCC's libgomp manual: GOMP_SPINCOUNT).
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
 @dataclass(frozen=True)

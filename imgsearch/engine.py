@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 
-from imgsearch.captioner import Captioner, Detail
-from imgsearch.describer import Describer
-from imgsearch.encoder import Encoder
+from imgsearch.describe.describer import Describer
 from imgsearch.errors import ImgsearchError, InputError, PictureError
 from imgsearch.images import THUMBNAIL_SIDE, ImageSource, open_rgb, to_webp
-from imgsearch.lineup import Lineup, Loader
-from imgsearch.query import Part
+from imgsearch.model_manager import Lineup, Loader
+from imgsearch.models.captioner import Captioner, Detail
+from imgsearch.models.encoder import Encoder
 from imgsearch.records import Answer, Description, Item, Status
+from imgsearch.search.query import Part
 
 if TYPE_CHECKING:
-    from imgsearch.filters import Condition
-    from imgsearch.finder import Finder
-    from imgsearch.index import Index
+    from imgsearch.index.filters import Condition
+    from imgsearch.index.index import Index
+    from imgsearch.search.searcher import Finder
 
 LARGE_SIDE = 1600  # pixels: the longest side of a picture shown large
 BLANK = (320, 240)  # pixels of what stands for a picture that there is none of

@@ -1,46 +1,17 @@
-"""How well an index answers and how well its scores are judged, measured on its own captions and subjects."""
+"""How well an index answers, measured on its own captions and subjects."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.calibration import (
-    NUM_COPIES,
-    NUM_FOUND,
-    bare,
-    best_template,
-    copy_scores,
-    image_scores,
-    phrased,
-    search_captions,
-    search_texts,
-    template_figures,
-)
-from imgsearch.copies import COPIES
-from imgsearch.describer import NUM_TAGS, Describer
-from imgsearch.encoder import Encoder
+from imgsearch.embeddings import Embeddings
 from imgsearch.errors import InputError
-from imgsearch.index import Index
-from imgsearch.nouns import caption_noun, lemma, names
-from imgsearch.queries import Query, read_queries
-from imgsearch.records import Item, Tag
-from imgsearch.separation import (
-    GOOD_LOST,
-    Bounds,
-    Floats,
-    Scores,
-    auc,
-    best_threshold,
-    biases,
-    error_rates,
-    fit_bounds,
-    quantile,
-)
-from imgsearch.vectors import Embeddings
+from imgsearch.index.index import Index
+from imgsearch.models.encoder import Encoder
+from imgsearch.records import Item
 
 CHUNK = 256  # queries ranked at a time
 NUM_SIMILAR = 5
@@ -56,14 +27,13 @@ class Evaluation:
     recall_at_10: float
     median_rank: float
     similar_precision_at_5: float | None
-    describe_hit_at_5: float | None
 
     def to_json(self) -> dict[str, Any]:
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
-def evaluate(index: Index, encoder: Encoder, describer: Describer) -> Evaluation:
-    """Measure text -> image recall by captions, similar pictures by subjects, tags by the captions' nouns.
+def evaluate(index: Index, encoder: Encoder) -> Evaluation:
+    """Measure text -> image recall by captions, and similar pictures by subjects.
 
     Every captioned item is a query; an item of an equal caption is a right answer. Raises InputError where
     the index has no captions.
@@ -78,7 +48,6 @@ def evaluate(index: Index, encoder: Encoder, describer: Describer) -> Evaluation
         recall_at_10=float(np.mean(ranks <= 10)),
         median_rank=float(np.median(ranks)),
         similar_precision_at_5=similar_precision(items, rows),
-        describe_hit_at_5=describe_hit(items, rows, describer),
     )
 
 
@@ -117,134 +86,3 @@ def similar_precision(items: list[Item], rows: Embeddings) -> float | None:
         nearest = np.argsort(-scores)[:NUM_SIMILAR]
         precisions.append(float(np.mean(subjects[nearest] == subject)))
     return float(np.mean(precisions)) if precisions else None
-
-
-def describe_hit(items: list[Item], rows: Embeddings, describer: Describer) -> float | None:
-    """Share of the captioned items with their caption's noun, or a close hypernym of it, among their best object tags.
-
-    A caption without a noun is a miss. None where no item has a caption.
-    """
-    captioned = [row for row, item in enumerate(items) if item.caption]
-    if not captioned:
-        return None
-    tags = describer.object_tags(rows[captioned], NUM_TAGS)
-    nouns = [caption_noun(items[row].caption) for row in captioned]
-    return float(np.mean([_is_named(noun, item_tags) for noun, item_tags in zip(nouns, tags, strict=True)]))
-
-
-def _is_named(noun: str | None, tags: list[Tag]) -> bool:
-    return noun is not None and any((lemma(tag.tag) or tag.tag) in names(noun) for tag in tags)
-
-
-@dataclass(frozen=True)
-class CalibrationReport:
-    """How well queries without an answer are told from the others. Shares are 0..1."""
-
-    text: Mapping[str, float]  # bounds of one half of the queries, measured on the other
-    image: Mapping[str, float]  # the same of pictures, by subject
-    kinds: Mapping[str, Mapping[str, float]]  # of each kind of query the share said to have no answer, and recall@10
-    rules: Mapping[str, Mapping[str, float]]  # what a query may be judged by; the absents flagged with GOOD_LOST
-    near_duplicate: Mapping[str, float]  # threshold, both error rates, and for each way of copying the share missed
-    templates: Mapping[str, Mapping[str, float]]  # of short queries, against "{}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: _rounded(value) for name, value in asdict(self).items()}
-
-
-def evaluate_calibration(index: Index, encoder: Encoder) -> CalibrationReport:
-    """Measure on the example photos what `calibrate` does.
-
-    `text` and `image` come from halves: bounds are set on every other query (captions in the order of their hashes)
-    and measured on the rest, then the other way round, and the shares averaged. All else takes the bounds of all
-    queries. Raises InputError where the index has no captions.
-    """
-    templates = template_figures(index, encoder)
-    template = best_template(templates)
-    captions, goods = search_captions(index, encoder, template)
-    if not captions:
-        raise InputError("The collection has no captions to measure by. Add a caption column to its metadata.csv.")
-    absent = [query.text for query in read_queries("absent")]
-    absents, _ = search_texts(index, encoder, absent, template)
-    return CalibrationReport(
-        text=halves(goods, absents),
-        image=halves(*image_scores(index, index)),
-        kinds=_kinds(index, encoder, template, captions, fit_bounds(goods, absents)),
-        rules=_rules(index, encoder, template, (captions, goods), (absent, absents)),
-        near_duplicate=_near_duplicate(index, encoder),
-        templates=templates,
-    )
-
-
-def halves(goods: Scores, absents: Scores) -> dict[str, float]:
-    """Shares of unseen goods that are lost and of unseen absents that are flagged; of each reaching "strong"."""
-    figures: dict[str, list[float]] = {}
-    for fitted in (0, 1):
-        of_goods, of_absents = (np.arange(len(scores)) % 2 == fitted for scores in (goods, absents))
-        bounds = fit_bounds(goods[of_goods], absents[of_absents])
-        for name, figure in bounds.figures(goods[~of_goods], absents[~of_absents]).items():
-            figures.setdefault(name, []).append(figure)
-    return {name: float(np.mean(each)) for name, each in figures.items()}
-
-
-def _kinds(
-    index: Index, encoder: Encoder, template: str, captions: Sequence[str], bounds: Bounds
-) -> dict[str, dict[str, float]]:
-    """Of each kind the share of all its queries that is flagged, of those that find their picture, and recall@10."""
-    kinds = {kind: read_queries(kind) for kind in ("absent", "real-but-absent", "half-absurd", "typo", "french")}
-    kinds["absent, written like a caption"] = [Query("", f"A {bare(query.text)}.") for query in kinds["absent"]]
-    kinds["caption without its article"] = [Query("", bare(caption), caption) for caption in captions]
-    figures: dict[str, dict[str, float]] = {}
-    for kind, queries in kinds.items():
-        scores, hits = search_texts(index, encoder, [query.text for query in queries], template)
-        figures[kind] = {"queries": float(len(queries)), "flagged": bounds.weak(scores)}
-        if queries[0].picture:
-            pairs = zip(queries, hits, strict=True)
-            found = np.array(
-                [any(query.picture in (hit.item.id, hit.item.caption) for hit in each) for query, each in pairs]
-            )
-            figures[kind] |= {"recall@10": float(np.mean(found)), "found and flagged": bounds.weak(scores[found])}
-    return figures
-
-
-def _rules(
-    index: Index,
-    encoder: Encoder,
-    template: str,
-    good: tuple[Sequence[str], Scores],
-    absent: tuple[Sequence[str], Scores],
-) -> dict[str, dict[str, float]]:
-    """Of each rule its AUC, and the share of absents flagged where GOOD_LOST of the goods are lost."""
-    values: dict[str, list[Floats]] = {}
-    fitted = biases(good[1], absent[1])
-    for texts, scores in (good, absent):
-        rows = encoder.encode_texts([phrased(text, template) for text in texts])
-        all_scores = rows @ index.rows.T * encoder.text_scale
-        above = scores.best - scores.location
-        rules = {f"best score, {name}": bias.footing(scores) for name, bias in fitted.items()} | {
-            "best score less location": above,
-            "z-score of the best": above / all_scores.std(axis=1),
-            f"mean of the {NUM_FOUND} best": np.sort(all_scores)[:, -NUM_FOUND:].mean(axis=1),
-            "gap to the 20th": scores.best - np.sort(all_scores)[:, -20:].min(axis=1),
-        }
-        for name, value in rules.items():
-            values.setdefault(name, []).append(value)
-    return {
-        name: {"auc": auc(*both), "absent_flagged": float(np.mean(both[1] < quantile(both[0], GOOD_LOST)))}
-        for name, both in values.items()
-    }
-
-
-def _near_duplicate(index: Index, encoder: Encoder) -> dict[str, float]:
-    copies, neighbours = copy_scores(index, encoder, NUM_COPIES)
-    threshold = best_threshold(copies, neighbours)
-    missed, mistaken = error_rates(copies, neighbours, threshold)
-    figures = {"threshold": threshold, "missed": missed, "mistaken": mistaken}
-    for number, kind in enumerate(COPIES):
-        figures[f"{kind} missed"] = error_rates(copies[number :: len(COPIES)], neighbours, threshold)[0]
-    return figures
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
-    return round(value, 4)

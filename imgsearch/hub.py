@@ -1,5 +1,6 @@
 """The Hugging Face hub: what it has, asked; the files of a model or a bundle, fetched and checked."""
 
+import hashlib
 import math
 import queue
 import re
@@ -10,25 +11,33 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, get_cached_repo_tree, hf_hub_url, snapshot_download
-from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
-from huggingface_hub.hf_api import DatasetInfo, ModelInfo
+from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
+from huggingface_hub.file_download import http_get
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoSibling
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+from tqdm import tqdm
 
-from imgsearch.config import HUB_BUNDLE, hub_folder
+from imgsearch.config import HUB_BUNDLE
+from imgsearch.environment import hub_folder, on_space
 from imgsearch.errors import BundleError, ImgsearchError, InputError, ModelError, SettingsError
 from imgsearch.files import put
-from imgsearch.reasons import Kind, reason
-from imgsearch.surroundings import on_space
-from imgsearch.transfer import fetch_file
 
 WAIT_S = 0.01  # between two looks for an answer
 COMMIT = re.compile("[0-9a-f]{40}")
 PROBE_S = 3.0  # the client's own timeout does not hold for a slow name server or a hub that accepts and hangs
 
 T = TypeVar("T")
+Kind: TypeAlias = Literal["model", "dataset", "bundle"]
 Choose: TypeAlias = Callable[[Collection[str]], list[str]]
 """Of a repository's file names those that are needed. Raises ModelError, BundleError where they are not all there."""
 OnProgress: TypeAlias = Callable[[int, int], None]
@@ -234,3 +243,79 @@ def _place(repo: Repo, commit: str) -> Path:
 def _record(repo: Repo) -> Path:
     """What was fetched for a revision: the commit, then the names of all files that it has on the hub."""
     return _store(repo) / f"{repo.revision.replace('/', '--')}.txt"
+
+
+def reason(error: BaseException, kind: Kind) -> str:
+    """The end of a sentence on something of that kind that cannot be had."""
+    if isinstance(error, HFValidationError):
+        return f"the hub has no {kind} of such a name. Check the name."
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set and its files are not all here. Unset it once to fetch them."
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        code = error.response.status_code
+        return _REASONS.get(code, f"the hub answers {code}. Try later.").replace("MODEL", kind)
+    if isinstance(error, Timeout):
+        return "another process is fetching it. Wait until it is done, then start again."
+    if isinstance(error, OSError) and error.strerror:
+        place = error.filename or "while fetching"
+        variable = "HF_HOME" if kind == "dataset" else "XDG_CACHE_HOME"
+        return f"{error.strerror} ({place}). Make room, or set {variable} to another folder."
+    return f"the connection to the hub failed ({type(error).__name__}). Check the network and start again."
+
+
+_REASONS = {
+    401: "the hub knows no such MODEL, or does not show it to you (401). Check the name, or log in: hf auth login",
+    403: "the hub does not show it to you (403). Ask for access on its page, and log in: hf auth login",
+    404: "the hub knows no such MODEL or revision (404). Check the name.",
+    429: "the hub has had too many requests (429). Try again in a few minutes.",
+}
+
+
+class Bar(tqdm):  # type: ignore[misc]
+    """A progress bar for the console that also reports; the client's own is switched off with transformers'."""
+
+    def __init__(self, *, on_bytes: Callable[[int], None], **options: Any) -> None:
+        self._on_bytes = on_bytes
+        super().__init__(**options, delay=0.5)
+
+    def update(self, n: float | None = 1) -> Any:
+        """Count n bytes more."""
+        shown = super().update(n)
+        self._on_bytes(int(self.n))
+        return shown
+
+
+def fetch_file(url: str, file: RepoSibling, folder: Path, title: str, on_bytes: Callable[[int], None]) -> bool:
+    """Put one file into `folder`: it gets its name once its digest is the one that the hub states.
+
+    `on_bytes` is called with the number of bytes that are here. Returns False where others arrived: they are deleted.
+    """
+    part = folder / f"{file.rfilename}.part"
+    resumed = part.stat().st_size if part.exists() else 0
+    if resumed > (file.size or 0):
+        part.unlink()
+        resumed = 0
+    with part.open("ab") as stream:
+        http_get(
+            url,
+            stream,
+            resume_size=resumed,
+            headers=build_hf_headers() | {"Accept-Encoding": "identity"},  # bytes as they are stored
+            expected_size=file.size,
+            displayed_filename=title,
+            tqdm_class=partial(Bar, on_bytes=on_bytes),  # type: ignore[arg-type]
+        )
+    if not _is_whole(part, file):
+        part.unlink()
+        return False
+    part.replace(folder / file.rfilename)
+    return True
+
+
+def _is_whole(path: Path, file: RepoSibling) -> bool:
+    """Whether the bytes are those the hub has: by SHA-256 of a large file, by git's object id of a small one."""
+    with path.open("rb") as stream:
+        if file.lfs:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == file.lfs.sha256
+        data = stream.read()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == file.blob_id

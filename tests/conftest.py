@@ -21,9 +21,9 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
 from imgsearch.config import ROOT
-from imgsearch.encoder import Encoder
 from imgsearch.engine import Engine
-from imgsearch.models import load_encoder
+from imgsearch.models.encoder import Encoder
+from imgsearch.models.registry import load_encoder
 
 BROWSER = os.environ.get("TEST_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 START_TIMEOUT_S = 60

@@ -43,6 +43,7 @@ export TEST_BROWSER=$browser
 
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
-rm -f imgsearch/tabs/*.pyi  # Gradio writes them at import; mypy would read them instead of the code
+rm -rf imgsearch/tabs imgsearch/facts  # of older checkouts: ignored files keep the folders
+find imgsearch -name '*.pyi' -delete  # Gradio writes them at import; mypy would read them instead of the code
 "$venv/bin/mypy"
 exec "$venv/bin/python" -m pytest "$@"

@@ -13,20 +13,21 @@ import numpy as np
 import pytest
 from tiny_bundles import contents_of
 
-from imgsearch.annex import atlas_of, calibration_of, complete, kept_calibration
-from imgsearch.atlas import Atlas
-from imgsearch.build import build_index
-from imgsearch.bundle import install, writing
-from imgsearch.calibration import Calibration
-from imgsearch.collection import open_collection
 from imgsearch.config import ROOT, STARTER_BUNDLE
-from imgsearch.curate import merge, remove
-from imgsearch.encoder import Encoder
 from imgsearch.engine import Engine
-from imgsearch.folder import Folder
-from imgsearch.index import Index
-from imgsearch.manifest import Card, digest_file, read_manifest
-from imgsearch.separation import Bounds
+from imgsearch.files import digest_file
+from imgsearch.index.bundle import install, writing
+from imgsearch.index.edit import merge, remove
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import Card, read_manifest
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.models.encoder import Encoder
+from imgsearch.search.cache import atlas_of, calibration_of, complete, kept_calibration
+from imgsearch.search.calibration import Calibration
+from imgsearch.search.collection import open_collection
+from imgsearch.search.projection import Atlas
+from imgsearch.search.thresholds import Bounds
 
 KINDS = ("atlas-", "calibration-", "items-", "vectors-")
 MADE_UP = Calibration(Bounds(0.1, 0.2), Bounds(0.3, 0.4), 0.9, "{}", {"text_auc": 1.0})

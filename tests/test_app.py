@@ -123,8 +123,8 @@ def test_a_raw_call_gives_no_picture_in_an_address(app_url: str) -> None:
 def test_a_bundle_that_cannot_be_used_leaves_describe(
     copy_bundle: Callable[[], Path], examples: Path, starter_bundle: Path, tmp_path: Path
 ) -> None:
-    from imgsearch.index import Index
-    from imgsearch.manifest import Card
+    from imgsearch.index.index import Index
+    from imgsearch.index.manifest import Card
 
     index = Index.load(starter_bundle)
     card = Card(encoder="ViT-B-32/openai", source=str(tmp_path))

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from imgsearch.query import MAX_PARTS, Part
-from imgsearch.tabs.asked import (
+from imgsearch.search.query import MAX_PARTS, Part
+from imgsearch.web.page_state import (
     MAX_HITS,
     MAX_LINK,
     NUM_HITS,

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imgsearch.__main__ import main
-from imgsearch.annex import kept_calibration
-from imgsearch.build import build_index
-from imgsearch.copies import COPIES
-from imgsearch.encoder import Encoder
+from imgsearch.cli.main import main
 from imgsearch.engine import Engine
-from imgsearch.folder import Folder
-from imgsearch.index import Index
+from imgsearch.index.index import Index
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.models.encoder import Encoder
+from imgsearch.search.augmentations import COPIES
+from imgsearch.search.cache import kept_calibration
 
 COFFEE = "skimage/coffee.jpg"
 GUITAR = "stamps/hobbies-music-string-guitar_electric.jpg"
@@ -264,9 +264,3 @@ def test_copies_fold_into_one_hit(copies: Path, ask: Ask, printed: Callable[...,
     assert len(set(ids(whole))) == 18 and not any(hit["near_duplicates"] for hit in whole["hits"])
     out, _ = printed("search", "an owl", "--index", copies, "-k", "7")
     assert sum("near-duplicates)" in line for line in out.splitlines()) == 5
-
-
-def test_eval_of_the_calibration(ask: Ask) -> None:
-    figures = ask("eval", "--calibration")
-    assert figures["text"]["good_lost"] <= 0.05 and figures["text"]["absent_flagged"] >= 0.85
-    assert {"text", "image", "near_duplicate", "rules", "kinds"} <= set(figures)

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from imgsearch import atlas
-from imgsearch.atlas import GRID, MAX_CLUSTERS, MIN_UMAP, Atlas, draw_atlas
-from imgsearch.index import Index
-from imgsearch.manifest import Card
+from imgsearch.embeddings import normalize
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import Card
 from imgsearch.records import Item
-from imgsearch.vectors import normalize
+from imgsearch.search import projection
+from imgsearch.search.projection import GRID, MAX_CLUSTERS, MIN_UMAP, Atlas, draw_atlas
 
 NUM_NEAR = 10
 
@@ -100,7 +100,7 @@ def test_two_far_groups_are_two_clusters() -> None:
 
 
 def test_of_many_items_a_sample_is_drawn_whatever_their_order(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atlas, "NUM_POINTS", 40)
+    monkeypatch.setattr(projection, "NUM_POINTS", 40)
     ids = list(index.column("id"))
     straight, reverse = draw_atlas(index_of(index.rows, ids)), draw_atlas(index_of(index.rows[::-1], ids[::-1]))
     assert len(straight) == 40

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from app import STYLE
-from imgsearch.atlas import NUM_POINTS, Atlas, draw_atlas
-from imgsearch.index import Index
-from imgsearch.tabs.atlas import MAX_VALUES, AtlasView
-from imgsearch.tabs.languages import i18n, language_of
+from imgsearch.index.index import Index
+from imgsearch.search.projection import NUM_POINTS, Atlas, draw_atlas
+from imgsearch.web.components.map import MAX_VALUES, AtlasView
+from imgsearch.web.i18n import i18n, language_of
+from imgsearch.web.server import STYLE
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">${document.title='owned'}{{value}}"
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 360, "height": 860}

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
-from imgsearch.build import build_index
-from imgsearch.bundle import read_report
 from imgsearch.config import ROOT
-from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError
-from imgsearch.folder import Folder
 from imgsearch.images import open_rgb
-from imgsearch.index import Index
-from imgsearch.models import load_encoder
-from imgsearch.stream import BuildOptions
+from imgsearch.index.bundle import read_report
+from imgsearch.index.index import Index
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import BuildOptions
+from imgsearch.models.encoder import Encoder
+from imgsearch.models.registry import load_encoder
 
 NUM_PICTURES = 60
 NOTHING = {"added": 0, "changed": 0, "renamed": 0, "removed": 0}

@@ -9,17 +9,17 @@ import pytest
 from PIL import Image
 from tiny_bundles import check_same, items_of, save_picture, save_pictures
 
-from imgsearch.build import build_index
-from imgsearch.bundle import REPORT, check_target, read_report
 from imgsearch.config import STARTER_BUNDLE, Settings
-from imgsearch.curate import export_parquet, merge, remove
-from imgsearch.encoder import Encoder
 from imgsearch.errors import BundleError, InputError
-from imgsearch.folder import Folder
-from imgsearch.index import Index
-from imgsearch.manifest import read_manifest
+from imgsearch.index.bundle import REPORT, check_target, read_report
+from imgsearch.index.edit import export_parquet, merge, remove
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import read_manifest
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import BuildOptions
+from imgsearch.models.encoder import Encoder
 from imgsearch.records import BuildReport
-from imgsearch.stream import BuildOptions
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from tiny_bundles import check_same, contents_of, save_pictures
 
-from imgsearch.build import build_index
-from imgsearch.bundle import check_target, is_bundle, writing
 from imgsearch.config import ROOT
-from imgsearch.encoder import Encoder
 from imgsearch.errors import BundleError, InputError
-from imgsearch.folder import Folder
-from imgsearch.index import Index
-from imgsearch.manifest import check_digests, read_manifest
+from imgsearch.index.bundle import check_target, is_bundle, writing
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import check_digests, read_manifest
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.models.encoder import Encoder
 
 
 @pytest.fixture

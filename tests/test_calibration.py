@@ -10,19 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgsearch.calibration import Bounds, Calibration, best_template, calibrate, sample_rows, text_scores
-from imgsearch.collection import card_of
-from imgsearch.encoder import Encoder
+from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
-from imgsearch.evaluate import CalibrationReport, evaluate_calibration
 from imgsearch.images import open_rgb, to_webp
-from imgsearch.index import Index
-from imgsearch.manifest import Card
-from imgsearch.queries import read_queries
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import Card, card_of
+from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
-from imgsearch.separation import Floats, Scores, auc, best_threshold, error_rates, fit_bounds
-from imgsearch.vectors import Embeddings, normalize
+from imgsearch.search.calibration import Calibration, best_template, calibrate, sample_rows, text_scores
+from imgsearch.search.calibration_queries import read_queries
+from imgsearch.search.thresholds import Bounds, Floats, Scores, auc, best_threshold, error_rates, fit_bounds
+from tests.quality.calibration import CalibrationReport, evaluate_calibration
 
 CARD = Card(encoder="line", vectors="float32")
 

@@ -17,7 +17,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from imgsearch.captioner import (
+from imgsearch.config import ROOT
+from imgsearch.errors import InputError, ModelError
+from imgsearch.models.captioner import (
     LONGEST_LOOP,
     MAX_CAPTION_TOKENS,
     MAX_QUESTION,
@@ -28,9 +30,7 @@ from imgsearch.captioner import (
     HubCaptioner,
     without_loops,
 )
-from imgsearch.config import ROOT
-from imgsearch.device import choose_device, choose_precision
-from imgsearch.errors import InputError, ModelError
+from imgsearch.models.device import choose_device, choose_precision
 
 Library: TypeAlias = dict[str, tuple[Any, Any]]  # processor and model
 Feed: TypeAlias = Callable[[str], list[str]]

@@ -10,15 +10,15 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import BrowserContext, expect
 
-from imgsearch.build import build_index
 from imgsearch.config import ROOT, Settings
-from imgsearch.encoder import Encoder
 from imgsearch.engine import Engine
 from imgsearch.errors import SettingsError
-from imgsearch.folder import Folder
 from imgsearch.images import open_rgb
-from imgsearch.lineup import Loader
-from imgsearch.stream import BuildOptions
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import BuildOptions
+from imgsearch.model_manager import Loader
+from imgsearch.models.encoder import Encoder
 
 STARTER = ROOT / "indexes" / "starter"
 

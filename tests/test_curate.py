@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
-from imgsearch.build import build_index
-from imgsearch.bundle import read_report
 from imgsearch.config import ROOT
-from imgsearch.curate import export_parquet, merge, remove
-from imgsearch.encoder import Encoder
 from imgsearch.errors import BundleError, InputError
-from imgsearch.folder import Folder
-from imgsearch.index import Index
-from imgsearch.stream import BuildOptions
+from imgsearch.index.bundle import read_report
+from imgsearch.index.edit import export_parquet, merge, remove
+from imgsearch.index.index import Index
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import BuildOptions
+from imgsearch.models.encoder import Encoder
 
 NUM_PICTURES = 100
 SHARD_SIZE = 8

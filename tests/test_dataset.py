@@ -31,10 +31,10 @@ from tiny_datasets import (
     write_rows,
 )
 
-from imgsearch.columns import DatasetOptions
-from imgsearch.dataset import open_source
 from imgsearch.errors import InputError
-from imgsearch.folder import Folder
+from imgsearch.ingest.columns import DatasetOptions
+from imgsearch.ingest.dataset import open_source
+from imgsearch.ingest.folder import Folder
 from imgsearch.records import Picture
 
 

@@ -17,11 +17,11 @@ from hostile.pictures import encoded, slow_jpeg
 from PIL import Image
 
 from imgsearch.config import ROOT
-from imgsearch.decoder import MAX_KEPT, NICENESS, Decoder
 from imgsearch.engine import Engine
 from imgsearch.errors import PictureError
 from imgsearch.images import open_rgb
-from imgsearch.query import Part
+from imgsearch.search.query import Part
+from imgsearch.web.security.decoder import MAX_KEPT, NICENESS, Decoder
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ PROGRAM = """if True:
     import signal, sys
     from multiprocessing import active_children
     from pathlib import Path
-    from imgsearch.decoder import Decoder
+    from imgsearch.web.security.decoder import Decoder
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     decoder = Decoder(timeout_s=60)

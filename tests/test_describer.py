@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from imgsearch.colours import read_colours
-from imgsearch.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer, sentence
-from imgsearch.encoder import Classifier, Encoder
+from imgsearch.describe.colours import read_colours
+from imgsearch.describe.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer, sentence
+from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
+from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.images import open_rgb
-from imgsearch.vectors import Embeddings, normalize
-from imgsearch.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
+from imgsearch.models.encoder import Classifier, Encoder
 
 TERMS = read_vocabulary(VOCABULARY.read_text("utf-8"))
 

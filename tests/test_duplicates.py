@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgsearch.duplicates import SIDE, fold, groups
-from imgsearch.encoder import Encoder
-from imgsearch.index import Index
-from imgsearch.manifest import Card
+from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import Card
+from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
-from imgsearch.vectors import Embeddings, normalize
+from imgsearch.search.duplicates import SIDE, fold, groups
 
 
 def make_index(rows: Embeddings) -> Index:

@@ -12,17 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from imgsearch.build import build_index
-from imgsearch.clip import ClipSpec
-from imgsearch.collection import open_collection
-from imgsearch.device import PRECISIONS, check_precision, choose_device, choose_precision
-from imgsearch.encoder import Classifier, ClipEncoder, Encoder
+from imgsearch.embeddings import Embeddings, check_unit, load_rows, normalize, save_rows
 from imgsearch.errors import BundleError, ModelError, SettingsError
-from imgsearch.folder import Folder
 from imgsearch.images import open_rgb
-from imgsearch.index import Index
-from imgsearch.starter import LABELS, NUM_FEATURES, MiniLm, embed_labels
-from imgsearch.vectors import Embeddings, check_unit, load_rows, normalize, save_rows
+from imgsearch.index.index import Index
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.models.clip import ClipEncoder, ClipSpec
+from imgsearch.models.device import PRECISIONS, check_precision, choose_device, choose_precision
+from imgsearch.models.encoder import Classifier, Encoder
+from imgsearch.models.starter import LABELS, NUM_FEATURES, MiniLm, embed_labels
+from imgsearch.search.collection import open_collection
 
 CLIPS = ("clip", "siglip")
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from imgsearch.build import build_index
-from imgsearch.encoder import Encoder
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError, ModelError, PictureError, SettingsError
-from imgsearch.folder import Folder
 from imgsearch.images import open_rgb
-from imgsearch.index import Index
-from imgsearch.manifest import Card, read_manifest
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import Card, read_manifest
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.models.encoder import Encoder
 
 
 def test_search_finds_by_meaning(engine: Engine) -> None:

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgsearch.encoder import Encoder
+from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
-from imgsearch.evaluate import caption_ranks, describe_hit, similar_precision
+from imgsearch.evaluate import caption_ranks, similar_precision
+from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
-from imgsearch.vectors import Embeddings, normalize
+from tests.quality.calibration import evaluate_calibration
+from tests.quality.tags import describe_hit
 
 
 class Axes:
@@ -76,3 +78,9 @@ def test_similar_floor(stamps: tuple[list[Item], Embeddings]) -> None:
 def test_describe_floor(stamps: tuple[list[Item], Embeddings], engine: Engine) -> None:
     hit = describe_hit(*stamps, engine.describer)
     assert hit is not None and hit >= 0.556
+
+
+def test_calibration_floors(engine: Engine) -> None:
+    figures = evaluate_calibration(engine.index, engine.encoder).to_json()
+    assert figures["text"]["good_lost"] <= 0.05 and figures["text"]["absent_flagged"] >= 0.85
+    assert {"text", "image", "near_duplicate", "rules", "kinds"} <= set(figures)

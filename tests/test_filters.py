@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from imgsearch.errors import InputError
-from imgsearch.filters import BLOCK, Condition, Table
-from imgsearch.index import Index
-from imgsearch.manifest import Card
+from imgsearch.index.filters import BLOCK, Condition, Table
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import Card
 from imgsearch.records import Item
 
 STRANGE: list[Mapping[str, str]] = [

@@ -11,26 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgsearch.annex import complete
-from imgsearch.atlas import draw_atlas
-from imgsearch.build import build_index
-from imgsearch.calibration import Calibration
-from imgsearch.collection import open_collection
 from imgsearch.config import STARTER_BUNDLE
-from imgsearch.curate import merge
-from imgsearch.encoder import Encoder, Prepared
+from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
-from imgsearch.filters import Condition
-from imgsearch.finder import MAX_LOOKED_AT, Finder
-from imgsearch.folder import Folder
 from imgsearch.images import to_webp
-from imgsearch.index import Index
-from imgsearch.manifest import Card
-from imgsearch.query import Part
+from imgsearch.index.edit import merge
+from imgsearch.index.filters import Condition
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import Card
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.models.encoder import Encoder, Prepared
 from imgsearch.records import Answer, Item, Strength
-from imgsearch.separation import Bounds
-from imgsearch.vectors import Embeddings, normalize
+from imgsearch.search.cache import complete
+from imgsearch.search.calibration import Calibration
+from imgsearch.search.collection import open_collection
+from imgsearch.search.projection import draw_atlas
+from imgsearch.search.query import Part
+from imgsearch.search.searcher import MAX_LOOKED_AT, Finder
+from imgsearch.search.thresholds import Bounds
 
 HUES = ("red", "lime", "blue")  # the directions 0, 1 and 2
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgsearch.errors import InputError
-from imgsearch.folder import Folder
+from imgsearch.ingest.folder import Folder
 from imgsearch.records import Picture, Skip
 
 

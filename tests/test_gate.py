@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 from imgsearch import __version__
 from imgsearch.config import ROOT
-from imgsearch.tabs.rates import MAX_CLIENTS, Rate, client_of
+from imgsearch.web.security.rate_limit import MAX_CLIENTS, Rate, client_of
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 STARTER = ("--encoder", "starter", "--captioner", "starter")
@@ -182,7 +182,8 @@ def asking_on(url: str) -> Iterator[list[tuple[int, str, dict[str, str]]]]:
 
 
 def test_names_of_uploads_differ_between_processes() -> None:
-    code = "from imgsearch.tabs.upload import hide_names; hide_names(); from gradio import processing_utils as p; "
+    code = "from imgsearch.web.components.upload import hide_names; hide_names(); "
+    code += "from gradio import processing_utils as p; "
     code += f"print(p.hash_file({str(COFFEE)!r}))"
     names = {subprocess.check_output([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)}
     assert len(names) == 2

@@ -19,10 +19,10 @@ from huggingface_hub.utils import _detect_agent
 from loopback_hub import Corrupt, Cut, Hang, LoopbackHub, Slow, Status
 from transformers.utils import logging
 
-from imgsearch.checkpoints import captioner_files
 from imgsearch.config import ROOT
 from imgsearch.errors import ImgsearchError, ModelError, SettingsError
 from imgsearch.hub import Repo, cached, fetch
+from imgsearch.models.weight_files import captioner_files
 
 REPO = Repo("tiny/model")
 CHOOSE = partial(captioner_files, REPO.id)
@@ -171,7 +171,7 @@ def test_a_killed_download_goes_on_where_it_ended(hub: LoopbackHub, model: Path,
     code = f"""
 from functools import partial
 from huggingface_hub import constants
-from imgsearch.checkpoints import captioner_files
+from imgsearch.models.weight_files import captioner_files
 from imgsearch.hub import Repo, fetch
 constants.DOWNLOAD_CHUNK_SIZE = {CHUNK}
 fetch(Repo("tiny/model"), partial(captioner_files, "tiny/model"), lambda done, total: None)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgsearch.bundle import writing
+from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.errors import BundleError, InputError
-from imgsearch.index import Index, write
-from imgsearch.items import Mask
-from imgsearch.manifest import Card, read_manifest
+from imgsearch.index.bundle import writing
+from imgsearch.index.index import Index, write
+from imgsearch.index.items import Mask
+from imgsearch.index.manifest import Card, read_manifest
 from imgsearch.records import Item
-from imgsearch.vectors import Embeddings, normalize
 
 
 def make_rows(num_rows: int, dim: int = 32) -> Embeddings:

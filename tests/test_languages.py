@@ -8,9 +8,10 @@ from starlette.requests import Request
 
 from imgsearch.config import ROOT
 from imgsearch.errors import ModelError, not_loaded
-from imgsearch.models import STARTER_ID
-from imgsearch.tabs.handlers import guarded
-from imgsearch.tabs.languages import (
+from imgsearch.models.registry import STARTER_ID
+from imgsearch.search.language import foreign_language, language_of_query, understands
+from imgsearch.web.handlers import guarded
+from imgsearch.web.i18n import (
     example_queries,
     foreign_notice,
     language_of,
@@ -19,7 +20,6 @@ from imgsearch.tabs.languages import (
     number,
     translated,
 )
-from imgsearch.tongues import foreign_language, language_of_query, understands
 
 SIGLIP2, CLIP = "ViT-B-32-SigLIP2-256/webli", "ViT-B-32-256/datacomp_s34b_b86k"
 UNREACHED = "the connection to the hub failed (ConnectError). Check the network and start again."

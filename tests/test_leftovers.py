@@ -14,12 +14,13 @@ import gradio as gr
 import pytest
 from conftest import free_port
 
-from app import build_app, serve
 from imgsearch.config import Settings
-from imgsearch.decoder import Decoder
 from imgsearch.engine import Engine
-from imgsearch.tabs import leftovers
-from imgsearch.tabs.leftovers import Leftovers, Sessions, sweep_files
+from imgsearch.web.page import build_app
+from imgsearch.web.security import cleanup
+from imgsearch.web.security.cleanup import Leftovers, Sessions, sweep_files
+from imgsearch.web.security.decoder import Decoder
+from imgsearch.web.server import launch
 
 
 def put(folder: Path, name: str, num_bytes: int, age_s: float) -> Path:
@@ -75,7 +76,7 @@ def served(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     engine = Engine(starter_bundle, "starter", "starter")
     decoder = Decoder()
     app = build_app([engine], decoder)
-    serve(app, [engine], Settings(port=free_port()))
+    launch(app, [engine], Settings(port=free_port()))
     yield Served(app, str(app.local_url), Leftovers(app, tmp_path_factory.mktemp("uploads")))
     app.close()
     decoder.close()
@@ -100,14 +101,14 @@ def test_answers_that_nobody_came_for_are_forgotten(served: Served, monkeypatch:
     assert len(queue.pending_messages_per_session) == 2
     served.sweep()
     assert len(queue.pending_messages_per_session) == 2  # somebody may come yet
-    monkeypatch.setattr(leftovers, "IDLE_S", 0)
+    monkeypatch.setattr(cleanup, "IDLE_S", 0)
     served.sweep()
     assert not queue.pending_messages_per_session
     assert not queue.pending_event_ids_session
 
 
 def test_who_waits_is_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leftovers, "IDLE_S", 1)
+    monkeypatch.setattr(cleanup, "IDLE_S", 1)
     with ThreadPoolExecutor(40) as visitors:
         asking = [visitors.submit(ask, served.url, is_fetched=True) for _ in range(80)]
         while not all(asked.done() for asked in asking):
@@ -124,7 +125,7 @@ def test_closed_sessions_are_forgotten(served: Served, monkeypatch: pytest.Monke
     ask(served.url, is_fetched=True)
     closed, kept = set(holder.session_data) - before
     holder.session_data[closed].is_closed = True
-    monkeypatch.setattr(leftovers, "MAX_AGE_S", 0)
+    monkeypatch.setattr(cleanup, "MAX_AGE_S", 0)
     served.sweep()
     assert closed not in holder.session_data and kept in holder.session_data
     assert holder.session_data[kept].state_data

@@ -10,12 +10,12 @@ from loopback_hub import Corrupt, Hang, LoopbackHub, Slow, Status
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from imgsearch.build import build_index
 from imgsearch.engine import Engine
 from imgsearch.errors import BundleError, InputError, ModelError, SettingsError
-from imgsearch.folder import Folder
-from imgsearch.lineup import FAILED
-from imgsearch.models import STARTER_ID, load_encoder
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.model_manager import FAILED
+from imgsearch.models.registry import STARTER_ID, load_encoder
 
 SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
 SIGLIP_ID = "ViT-B-32-SigLIP2-256/webli"

@@ -14,8 +14,8 @@ from conftest import running_app, upload_raw
 from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT
-from imgsearch.load import ENDPOINTS, Load, memory_mib, put_load
-from imgsearch.serving import children_of
+from tests.bench.app_process import children_of
+from tests.bench.load import ENDPOINTS, Load, memory_mib, put_load
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 STARTER = ("--encoder", "starter", "--captioner", "starter")

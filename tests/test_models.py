@@ -14,10 +14,10 @@ from loopback_hub import Corrupt, Hang, LoopbackHub, Status
 from PIL import Image
 from test_hub import sentence
 
-from imgsearch.checkpoints import captioner_files
-from imgsearch.clip import ClipSpec
 from imgsearch.errors import ModelError, SettingsError
-from imgsearch.models import PRESETS, STARTER_ID, Kind, Name, _clip_spec, load_captioner, load_encoder, resolve
+from imgsearch.models.clip import ClipSpec
+from imgsearch.models.registry import PRESETS, STARTER_ID, Kind, Name, _clip_spec, load_captioner, load_encoder, resolve
+from imgsearch.models.weight_files import captioner_files
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from imgsearch.nouns import caption_noun, lemma, names
+from tests.quality.wordnet import caption_noun, lemma, names
 
 
 @pytest.mark.parametrize(

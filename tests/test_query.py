@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imgsearch.errors import InputError, PictureError
-from imgsearch.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT, Box, Part, check_parts, open_part
+from imgsearch.search.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT, Box, Part, check_parts, open_part
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
 QUARTERS: dict[str, Box] = {

@@ -9,12 +9,14 @@ import pytest
 from loopback_hub import Corrupt, Hang, LoopbackHub, Status
 from test_cli import run, run_json
 
-from imgsearch.collection import open_collection
-from imgsearch.config import STARTER_BUNDLE, Settings, is_from_hub
-from imgsearch.encoder import Encoder
+from imgsearch.config import STARTER_BUNDLE, Settings
+from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError, ImgsearchError, SettingsError
-from imgsearch.manifest import FILE_NAME, FileDigest, read_manifest
-from imgsearch.remote import at_hand
+from imgsearch.files import FileDigest
+from imgsearch.index.manifest import FILE_NAME, read_manifest
+from imgsearch.index.remote import at_hand
+from imgsearch.models.encoder import Encoder
+from imgsearch.search.collection import open_collection
 
 NAME = "hf://datasets/org/my.bundle"
 REPO = "org/my.bundle"

@@ -192,7 +192,7 @@ def test_without_internet_the_local_app_goes_on_and_says_so_in_one_line(tmp_path
 
 
 def test_a_network_that_keeps_silent_holds_up_neither_the_start_nor_the_end(tmp_path: Path) -> None:
-    hurry = f"{SILENT_NETWORK}\nimport imgsearch.sharing; imgsearch.sharing.LIMIT_S = 1.0\n"
+    hurry = f"{SILENT_NETWORK}\nimport imgsearch.web.share; imgsearch.web.share.LIMIT_S = 1.0\n"
     with launched(tmp_path, *STARTER, "--share", "--public", before=hurry, environ=own_home(tmp_path)) as app:
         assert "to everyone who has the link" in app.wait_for("is there internet?")
         assert status(app.url) == 200  # and the name server has not answered yet

@@ -23,11 +23,11 @@ from loopback_hub import LoopbackHub
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from imgsearch.checkpoints import captioner_files
-from imgsearch.clip import ClipSpec
 from imgsearch.config import ROOT
 from imgsearch.hub import Repo, cached
-from imgsearch.models import PRESETS
+from imgsearch.models.clip import ClipSpec
+from imgsearch.models.registry import PRESETS
+from imgsearch.models.weight_files import captioner_files
 
 MEMORY_BYTES = 16 * 2**30
 NUM_CPUS = 2
@@ -152,7 +152,7 @@ def test_the_folder_of_another_user_is_not_taken(place: Path, hub: LoopbackHub) 
         make(taken)
         if not taken.is_symlink():
             taken.chmod(0o777)
-        code = "from imgsearch.config import cache_folder; print(cache_folder())"
+        code = "from imgsearch.environment import cache_folder; print(cache_folder())"
         env = {"PATH": os.environ["PATH"], "HOME": "/proc/none", "TMPDIR": str(temporary)}
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)

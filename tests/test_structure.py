@@ -1,4 +1,4 @@
-"""The house stays as it is laid: layers hold, heavy libraries stay at home, importing is light."""
+"""The house stays as it is laid: eight rules of import, each heavy library in its place, and importing is light."""
 
 import ast
 import subprocess
@@ -9,62 +9,14 @@ import pytest
 
 from imgsearch.config import ROOT
 
-# Each may import from the lines above it only, and never from its own line.
-LAYERS = [
-    {"files", "plain", "surroundings"},
-    {"errors", "records", "vectors"},
-    {
-        "images",
-        "config",
-        "manifest",
-        "nouns",
-        "colours",
-        "vocabulary",
-        "device",
-        "checkpoints",
-        "stream",
-        "reasons",
-        "transfer",
-    },
-    {"clip", "bundle", "items", "flat", "decoder", "query", "queries", "copies", "separation"},
-    {"encoder", "starter", "captioner", "index", "folder", "hub"},
-    {"models", "remote", "describer", "collection", "known", "shards", "columns", "filters", "duplicates", "together"},
-    {"calibration"},
-    {"tongues", "atlas"},
-    {"finder", "annex"},
-    {"lineup", "pipeline", "dataset", "made_up"},
-    {"build", "engine", "evaluate", "peers", "curate"},
-    {"trials", "searches", "figures", "serving"},
-    {"load"},
-    {"tabs", "bench", "making"},
-    {"asking"},
-    {"__main__", "sharing"},
-    {"app"},
-]
-HOMES = {
-    "pebble": {"decoder"},
-    "pillow_heif": {"images"},
-    "faiss": {"index", "flat"},
-    "pyarrow": {"index", "items", "filters", "curate"},
-    "datasets": {"dataset", "columns"},
-    "torch": {"starter", "encoder", "captioner", "device", "peers"},
-    "timm": {"starter"},
-    "transformers": {"starter", "captioner", "peers"},
-    "open_clip": {"clip", "peers"},
-    "huggingface_hub": {"hub", "reasons", "transfer"},
-    "umap": {"atlas"},
-    "sklearn": {"atlas"},
-    "filelock": {"hub", "bundle", "reasons"},
-    "gradio": {"tabs", "app", "sharing"},
-    "tqdm": {"making", "asking", "transfer"},
-    "wordfreq": {"tongues"},
-    "argparse": {"config", "making", "asking", "__main__"},
-}
-FILES = [*sorted((ROOT / "imgsearch").rglob("*.py")), ROOT / "app.py"]
+PACKAGES = {"models", "index", "ingest", "search", "describe", "web", "cli"}
+FILES = sorted(path for path in (ROOT / "imgsearch").rglob("*.py") if path.name != "__init__.py")
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
 
 
-def module_of(path: Path) -> str:
-    return path.relative_to(ROOT / "imgsearch").parts[0].removesuffix(".py") if path.name != "app.py" else "app"
+def room_of(module: str) -> str:
+    """The package that a module of ours lies in, or its own name where it lies directly in `imgsearch`."""
+    return module.split(".")[1]
 
 
 def imports_of(path: Path) -> set[str]:
@@ -79,35 +31,110 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-def test_every_module_has_a_layer() -> None:
-    modules = {module_of(path) for path in FILES} - {"__init__"}
-    assert modules == set().union(*LAYERS)
+ARROWS = {(room_of(a), room_of(b)) for a, path in MODULES.items() for b in imports_of(path) & MODULES.keys()}
+ARROWS = {(a, b) for a, b in ARROWS if a != b}
+FOUNDATION = {room_of(module) for module in MODULES} - PACKAGES
+FOUNDATION -= {"model_manager", "engine", "evaluate", "__main__"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_imports_go_down(path: Path) -> None:
-    module = module_of(path)
-    if module == "__init__":
-        return
-    level = next(i for i, layer in enumerate(LAYERS) if module in layer)
-    allowed = set().union(*LAYERS[:level], {module} if module == "tabs" else set())
-    imported = {name.split(".")[1] for name in imports_of(path) if name.startswith("imgsearch.")}
-    imported &= {module_of(path) for path in FILES}  # less the names that modules define
-    assert imported <= allowed
+def imported_by(room: str) -> set[str]:
+    return {b for a, b in ARROWS if a == room}
+
+
+def test_the_rules_see_the_whole_package() -> None:
+    assert len(MODULES) >= 80 and len(ARROWS) >= 60 and len(FOUNDATION) >= 9
+    assert {room for arrow in ARROWS for room in arrow} >= PACKAGES | {"engine", "model_manager", "errors"}
+
+
+def test_1_the_foundation_imports_nothing_but_itself() -> None:
+    assert all(imported_by(room) <= FOUNDATION for room in FOUNDATION)
+
+
+def test_2_models_know_the_foundation_only() -> None:
+    assert imported_by("models") <= FOUNDATION
+
+
+def test_3_an_index_knows_models_and_the_foundation() -> None:
+    assert imported_by("index") <= FOUNDATION | {"models"}
+
+
+def test_4_ingest_and_search_build_on_the_index_and_never_meet() -> None:
+    assert imported_by("ingest") | imported_by("search") <= FOUNDATION | {"models", "index"}
+
+
+def test_5_descriptions_come_from_models_alone() -> None:
+    assert imported_by("describe") <= FOUNDATION | {"models"}
+
+
+def test_6_the_engine_stands_on_search_and_description_by_way_of_the_model_manager() -> None:
+    below = FOUNDATION | {"models", "index", "search", "describe"}
+    assert imported_by("model_manager") <= below
+    assert imported_by("engine") <= below | {"model_manager"}
+    assert imported_by("evaluate") <= below
+    assert {a for a, b in ARROWS if b == "evaluate"} <= {"cli"}
+
+
+def test_7_the_page_and_the_command_line_never_meet_and_the_page_builds_nothing() -> None:
+    assert not imported_by("web") & {"cli", "ingest", "evaluate", "model_manager"}
+    assert "web" not in imported_by("cli")
+
+
+def test_8_no_module_is_imported_in_a_circle_and_none_imports_tests() -> None:
+    left = {module: imports_of(path) & MODULES.keys() - {module} for module, path in MODULES.items()}
+    while free := {module for module, imported in left.items() if not imported & left.keys()}:
+        left = {module: imported for module, imported in left.items() if module not in free}
+    assert not left
+    assert not any(name.split(".")[0] in ("tests", "app") for path in FILES for name in imports_of(path))
+
+
+HOMES = {
+    "pebble": {"web.security.decoder"},
+    "pillow_heif": {"images"},
+    "faiss": {"index.index", "index.flat"},
+    "pyarrow": {"index.index", "index.items", "index.filters", "index.edit"},
+    "datasets": {"ingest.dataset", "ingest.columns"},
+    "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
+    "timm": {"models.starter"},
+    "transformers": {"models.starter", "models.captioner"},
+    "open_clip": {"models.clip"},
+    "huggingface_hub": {"hub"},
+    "umap": {"search.projection"},
+    "sklearn": {"search.projection"},
+    "filelock": {"hub", "index.bundle"},
+    "tqdm": {"cli.build", "cli.search", "hub"},
+    "wordfreq": {"search.language"},
+    "argparse": {"config", "cli.build", "cli.search", "cli.main"},
+}
 
 
 @pytest.mark.parametrize("library", HOMES)
-def test_heavy_libraries_stay_at_home(library: str) -> None:
-    users = {module_of(path) for path in FILES if library in {name.split(".")[0] for name in imports_of(path)}}
-    assert users == HOMES[library]
+def test_a_heavy_library_is_imported_in_its_homes_only(library: str) -> None:
+    users = {name for name, path in MODULES.items() if library in {each.split(".")[0] for each in imports_of(path)}}
+    assert {name.removeprefix("imgsearch.") for name in users} == HOMES[library]
+
+
+def test_gradio_is_imported_by_the_page_only() -> None:
+    users = {path for path in FILES if "gradio" in {name.split(".")[0] for name in imports_of(path)}}
+    assert users and all(path.is_relative_to(ROOT / "imgsearch" / "web") for path in users)
+
+
+def test_a_package_is_its_docstring() -> None:
+    files = [path for path in (ROOT / "imgsearch").rglob("__init__.py") if path.parent != ROOT / "imgsearch"]
+    assert {path.parent.name for path in files} >= PACKAGES
+    for path in files:
+        [node] = ast.parse(path.read_text("utf-8")).body
+        assert isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant), path
 
 
 def test_one_decode_path() -> None:
     assert [path.name for path in FILES if "Image.open(" in path.read_text("utf-8")] == ["images.py"]
 
 
-@pytest.mark.parametrize("statement", ["import imgsearch", "import app", "import imgsearch.engine"])
+@pytest.mark.parametrize(
+    "statement", ["import imgsearch", "import app", "import imgsearch.engine", "import imgsearch.web.security.decoder"]
+)
 def test_importing_is_light(statement: str) -> None:
+    """A decode worker imports `app` and the decoder: Gradio or torch there would cost seconds and 170 MB each."""
     code = f"import sys; {statement}; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not set(modules.split()) & {"torch", "transformers", "timm", "gradio", "faiss", "pyarrow", "datasets"}
@@ -116,6 +143,7 @@ def test_importing_is_light(statement: str) -> None:
 def test_every_public_name_is_there() -> None:
     import imgsearch
 
+    assert len(imgsearch.__all__) == 25
     for name in imgsearch.__all__:
         assert getattr(imgsearch, name).__doc__
     with pytest.raises(AttributeError, match="nothing_such"):

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgsearch.encoder import BATCH_SIZE, Classifier, Encoder, Prepared
+from imgsearch.embeddings import Embeddings
 from imgsearch.engine import Engine
 from imgsearch.errors import BusyError
 from imgsearch.images import open_rgb
-from imgsearch.together import Together
-from imgsearch.vectors import Embeddings
+from imgsearch.models.batching import Together
+from imgsearch.models.encoder import BATCH_SIZE, Classifier, Encoder, Prepared
 
 NUM_CALLERS = 12
 
@@ -111,7 +111,7 @@ def test_one_error_is_one_callers(slow: Slow) -> None:
 
 
 def test_who_waits_too_long_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgsearch.together.WAIT_S", 0.2)
+    monkeypatch.setattr("imgsearch.models.batching.WAIT_S", 0.2)
     together = Together(slow)  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as callers:
         first = callers.submit(together.encode_texts, ["the first"])
@@ -121,7 +121,7 @@ def test_who_waits_too_long_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch)
         slow.may_go_on.set()
         with pytest.raises(BusyError):
             first.result()
-    monkeypatch.setattr("imgsearch.together.WAIT_S", 60)
+    monkeypatch.setattr("imgsearch.models.batching.WAIT_S", 60)
     assert together.encode_texts(["another"]).shape[0] == 1
     assert slow.sizes == [1, 1]  # what nobody waits for any more is not encoded
 

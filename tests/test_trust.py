@@ -23,16 +23,16 @@ import pytest
 from PIL import Image
 from tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
-from imgsearch.build import build_index
-from imgsearch.bundle import read_report
 from imgsearch.config import ROOT
-from imgsearch.encoder import Encoder
 from imgsearch.errors import InputError
-from imgsearch.folder import Folder
-from imgsearch.index import Index
-from imgsearch.manifest import read_manifest
-from imgsearch.models import load_encoder
-from imgsearch.stream import BuildOptions
+from imgsearch.index.bundle import read_report
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import read_manifest
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import BuildOptions
+from imgsearch.models.encoder import Encoder
+from imgsearch.models.registry import load_encoder
 
 NUM_KILLS = 20
 NUM_PICTURES = 3000
@@ -388,7 +388,7 @@ def as_another_user(place: Path) -> list[str] | None:
     secret = place / "secret"
     secret.touch(0)
     secret.chmod(0)
-    probe = "import sys\ntry: open(sys.argv[1])\nexcept PermissionError: import imgsearch.index; sys.exit(13)"
+    probe = "import sys\ntry: open(sys.argv[1])\nexcept PermissionError: import imgsearch.index.index; sys.exit(13)"
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     rights = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
     for prefix in ([], user, rights):

@@ -10,14 +10,16 @@ import pytest
 
 from imgsearch import errors
 from imgsearch.config import ROOT
-from imgsearch.tabs.words import EXAMPLES, LANGUAGES, MESSAGES, WORDS
+from imgsearch.web.words import EXAMPLES, LANGUAGES, MESSAGES, WORDS
 
-TABS = ROOT / "imgsearch" / "tabs"
-PAGE = [path for path in sorted(TABS.glob("*.py")) if path.name != "words.py"]
+WEB = ROOT / "imgsearch" / "web"
+# But for what raises errors as the library does, and what is said before there is a page.
+PAGE = [path for path in sorted(WEB.rglob("*.py")) if path.stem not in ("words", "decoder", "server", "share")]
+SCRIPTS = sorted(WEB.rglob("*.js"))
 ERRORS = {name for name, thing in vars(errors).items() if isinstance(thing, type)}
 # What is said to a model, not to a visitor; and what is said before there is a page.
 PROMPTS = {"Describe this picture", "Décris cette image", "{} Answer in", "{} Réponds en", "This is {} {}, a type of"}
-COMMAND_LINE = {"config", "remote", "sharing"}
+COMMAND_LINE = {"config", "environment", "remote", "share", "server", "words"}
 SHOWN = {"label", "info", "placeholder", "alt_text", "title", "submit_btn", "stop_btn"}
 
 
@@ -67,7 +69,7 @@ def modules_behind_the_page() -> list[Path]:
         for node in ast.walk(tree_of(waiting.pop())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("imgsearch."):
                 path = ROOT / f"{str(node.module).replace('.', '/')}.py"
-                if path.is_file() and path.parent != TABS and path not in found:
+                if path.is_file() and path not in PAGE and path not in found:
                     found.add(path)
                     waiting.append(path)
     return sorted(path for path in found if path.stem not in COMMAND_LINE)
@@ -97,6 +99,12 @@ def fields(text: str) -> list[str]:
     return sorted(name or str(i) for i, name in enumerate(names))
 
 
+def test_the_walk_finds_what_it_is_to_check() -> None:
+    modules = {path.stem for path in modules_behind_the_page()}
+    assert {"decoder", "hub", "index", "searcher", "model_manager", "registry"} <= modules and len(modules) >= 30
+    assert len(PAGE) >= 30 and len(SCRIPTS) >= 7
+
+
 def test_every_row_is_in_every_language() -> None:
     for texts in [*WORDS.values(), *EXAMPLES, *MESSAGES]:
         assert len(texts) == len(LANGUAGES) and all(texts)
@@ -120,7 +128,7 @@ def test_every_message_is_said() -> None:
 
 def test_every_word_is_used_and_every_word_used_is_there() -> None:
     used: set[str] = set()
-    for node in (node for path in [*PAGE, ROOT / "app.py"] for node in ast.walk(tree_of(path))):
+    for node in (node for path in PAGE for node in ast.walk(tree_of(path))):
         text = text_of(node) or ""
         if isinstance(node, ast.JoinedStr) and re.search("[a-z]_|_[a-z]", text):
             used |= {key for key in WORDS if re.fullmatch(re.escape(text).replace(r"\{\}", ".+"), key)}
@@ -146,12 +154,9 @@ def words_in_script(script: str) -> list[str]:
     return found + re.findall(r"[\"'](?:aria-label|title)[\"'],\s*([\"'`][^\"'`$]*[a-zA-Z]{2})", script)
 
 
-@pytest.mark.parametrize("path", [*PAGE, ROOT / "app.py"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGE, ids=lambda path: path.name)
 def test_no_word_outside_of_words(path: Path) -> None:
-    tree: ast.AST = tree_of(path)
-    if path.name == "app.py":  # the rest of it is the command line
-        tree = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "build_app")
-    for node in nodes_of(tree):
+    for node in nodes_of(tree_of(path)):
         text = text_of(node) or ""
         found = words_in_script(text) if "=>" in text else is_for_people(text)
         assert not found, f"line {node.lineno}: {text}"  # type: ignore[attr-defined]
@@ -160,7 +165,7 @@ def test_no_word_outside_of_words(path: Path) -> None:
             assert not shown or not re.search(r"[^\W\d_]", shown.replace("imgsearch", "")), f"{keyword.arg}={shown}"
 
 
-@pytest.mark.parametrize("path", sorted(TABS.glob("*.js")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_no_word_in_scripts(path: Path) -> None:
     assert words_in_script(path.read_text("utf-8")) == []
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imgsearch.index import Index
+from imgsearch.embeddings import normalize
+from imgsearch.index.index import Index
 from imgsearch.records import Item
-from imgsearch.vectors import normalize
 
 
 def save_picture(path: Path, seed: int) -> Path:

@@ -12,9 +12,9 @@ import pytest
 from datasets import ClassLabel, Features, Image, Value
 from PIL import Image as Pillow
 
-from imgsearch.columns import DatasetOptions
-from imgsearch.dataset import Dataset, open_source
 from imgsearch.errors import InputError
+from imgsearch.ingest.columns import DatasetOptions
+from imgsearch.ingest.dataset import Dataset, open_source
 from imgsearch.records import Picture, Skip
 
 NUM_ROWS, CORRUPT = 24, 11

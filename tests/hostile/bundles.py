@@ -17,11 +17,11 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from imgsearch.index import Index
-from imgsearch.items import SCHEMA, Items
-from imgsearch.manifest import Card, read_manifest
+from imgsearch.embeddings import normalize
+from imgsearch.index.index import Index
+from imgsearch.index.items import SCHEMA, Items
+from imgsearch.index.manifest import Card, read_manifest
 from imgsearch.records import Item
-from imgsearch.vectors import normalize
 
 NUM_ITEMS = 24  # a map of more takes a minute, the first time in a process
 Fate = Literal["refused", "unsearchable", "searched"]

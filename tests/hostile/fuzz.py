@@ -22,7 +22,7 @@ from hostile.pictures import READ, bitmap, encoded, icon, photo, tiff
 from imgsearch.config import ROOT
 from imgsearch.errors import BundleError, PictureError
 from imgsearch.images import SEEN_PIXELS, open_rgb
-from imgsearch.index import Index
+from imgsearch.index.index import Index
 
 MAX_ADDRESSES = 8 * 2**30  # a file that asks for more fails, and not the machine
 ROUND = 200  # examples before the clock is looked at

@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from bundles import CALIBRATIONS, HOSTILE, MAPS, NUM_ITEMS, TRAP, Hostile, save_sound, sealed, values_of
 
-from imgsearch.__main__ import main
-from imgsearch.annex import ATLAS, atlas_of, kept_calibration
-from imgsearch.bundle import read_report
+from imgsearch.cli.main import main
 from imgsearch.config import ROOT
-from imgsearch.curate import export_parquet
 from imgsearch.engine import Engine
 from imgsearch.errors import BundleError, ImgsearchError
-from imgsearch.filters import Table
-from imgsearch.index import Index
-from imgsearch.manifest import read_manifest
+from imgsearch.index.bundle import read_report
+from imgsearch.index.edit import export_parquet
+from imgsearch.index.filters import Table
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import read_manifest
 from imgsearch.records import BuildReport
+from imgsearch.search.cache import ATLAS, atlas_of, kept_calibration
 
 LIMIT_S = 60  # nothing here takes a tenth of it; what reads a pipe never ends
 MAX_GROWTH_KB = 200_000
@@ -179,7 +179,7 @@ def test_a_hostile_map_is_drawn_anew(
 
 @pytest.mark.parametrize("hostile", MAPS, ids=lambda hostile: hostile.name)
 def test_a_hostile_map_takes_no_memory(hostile: Hostile, make: Callable[[Hostile], Path]) -> None:
-    from imgsearch.atlas import Atlas
+    from imgsearch.search.projection import Atlas
 
     data = (make(hostile) / ATLAS).read_bytes()
 

@@ -17,7 +17,7 @@ from gradio_client import Client, handle_file
 from hostile.calls import API, COFFEE, Call, Server, make_calls
 
 from imgsearch.config import ROOT
-from imgsearch.serving import resident_mib
+from tests.bench.app_process import resident_mib
 
 GROUPS = ("pictures", "misplaced", "malformed", "events", "files", "routes", "uploads")
 CHUNK = 65_536

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hostile.pictures import Hostile, encoded, make_hostile, photo
 
-from imgsearch.__main__ import main
-from imgsearch.decoder import MAX_KEPT, Decoder
+from imgsearch.cli.main import main
 from imgsearch.errors import PictureError
 from imgsearch.images import SEEN_PIXELS
+from imgsearch.web.security.decoder import MAX_KEPT, Decoder
 
 TIMEOUT_S = 10
 GROWTH_BYTES = 64 * 2**20 + MAX_KEPT * 3 * SEEN_PIXELS  # what is kept, and what the allocator keeps for itself

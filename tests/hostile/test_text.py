@@ -19,12 +19,12 @@ from gradio_client import Client
 from pages import WAIT_MS, WIDE, act, hits_of, search
 from playwright.sync_api import BrowserContext, Page, expect
 
-from imgsearch.__main__ import main
+from imgsearch.cli.main import main
 from imgsearch.config import ROOT
-from imgsearch.index import Index
-from imgsearch.plain import json_text, plain, short
+from imgsearch.index.index import Index
 from imgsearch.records import Answer, Hit, Item
-from imgsearch.tabs.asked import Asked
+from imgsearch.text import json_text, plain, short
+from imgsearch.web.page_state import Asked
 
 MARKUP = [
     "<script>window.hacked = 1</script>",

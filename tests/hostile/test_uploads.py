@@ -13,7 +13,7 @@ from hostile.calls import COFFEE, Server, body_of, event, post
 from hostile.pictures import Hostile, make_hostile
 from hostile.test_calls import ask, is_mute, is_refused
 
-from imgsearch.serving import resident_mib
+from tests.bench.app_process import resident_mib
 
 GROWTH_MB = 96  # the last pictures are kept, up to 50 MB
 SENTENCE = re.compile(r'"error": ?"([^"]+\.)"')

@@ -1,0 +1,4 @@
+"""The command line: python -m imgsearch COMMAND. Arguments come in, lines or JSON go out.
+
+Imports everything but `web`.
+"""

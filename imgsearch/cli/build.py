@@ -1,0 +1,158 @@
+"""The commands that make bundles: build, merge, remove, export."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from imgsearch.cli.output import print_json
+from imgsearch.config import STARTER_BUNDLE, FlagParser, Settings
+from imgsearch.environment import spin_less
+from imgsearch.errors import InputError
+from imgsearch.index.manifest import FILE_NAME, read_manifest
+from imgsearch.ingest.source import SHARD_SIZE, BuildOptions
+from imgsearch.models.encoder import Encoder
+from imgsearch.models.registry import Name, load_encoder
+from imgsearch.records import BuildReport
+from imgsearch.text import plain
+
+NUM_SKIPS = 20  # that are printed
+
+
+def add_build_flags(command: FlagParser) -> None:
+    """The flags of `build`."""
+    add = command.add_argument
+    add("source", metavar="SOURCE", help="a folder of pictures, a dataset of the hub (ORG/NAME), Parquet, Arrow or tar")
+    add("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
+    add("--config", default="", metavar="NAME", help="of a dataset that has several")
+    add("--split", default="", metavar="NAME", help="of a dataset that has several")
+    add("--revision", default="", metavar="REV", help="of a hub dataset: a commit, tag or branch (default: main)")
+    add("--image-column", default="", metavar="NAME", help="where the pictures are (default: found by its type)")
+    add("--caption-column", metavar="NAME", help='where the captions are, "" for none (default: found by its type)')
+    add("--columns", default="", metavar="A,B", help="columns to keep beside the caption")
+    add("--id-column", default="", metavar="NAME", help="what names a picture (default: SPLIT/row number)")
+    add("--streaming", action="store_true", help="read a hub dataset as it arrives, without a copy on disk")
+    add("--limit", type=int, metavar="N", help="read at most N entries")
+    add("--update", action="store_true", help="encode only what is new or changed since the bundle was built")
+    add("--strict", action="store_true", help="fail on the first picture that cannot be indexed")
+    add("--shard", type=_part, default=(1, 1), metavar="I/N", help="build only the I-th of N parts, to be merged")
+    add("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help=f"entries a shard (default: {SHARD_SIZE})")
+    add("--no-thumbnails", action="store_true", help="keep none; the app shows a folder's own pictures")
+    add("--vectors", choices=("float16", "float32"), default="float16", help="how they are kept (default: float16)")
+
+
+def build(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Index a source into a bundle."""
+    spin_less()
+    from imgsearch.index.bundle import check_target
+    from imgsearch.ingest.builder import build_index
+    from imgsearch.ingest.columns import DatasetOptions
+    from imgsearch.ingest.dataset import open_source
+    from imgsearch.search.cache import complete
+    from imgsearch.search.collection import open_collection
+
+    for flag, value in (("--limit", arguments.limit), ("--shard-size", arguments.shard_size)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag} is {value}. Give at least 1.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    check_target(arguments.out)  # before a model is fetched
+    names = ("config", "split", "revision", "image_column", "caption_column", "id_column", "streaming")
+    columns = tuple(filter(None, arguments.columns.split(",")))
+    options = DatasetOptions(columns=columns, **{name: getattr(arguments, name) for name in names})
+    try:
+        source = open_source(arguments.source, options)
+        encoder = _encoder(arguments, settings)
+        with tqdm(unit=" pictures", total=source.num_entries, file=sys.stderr) as bar:
+
+            def on_progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            report = build_index(source, arguments.out, encoder, _options(arguments), on_progress)
+        if arguments.shard[1] == 1:
+            print("The scores are calibrated and the map is drawn.", file=sys.stderr)
+            complete(arguments.out, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None))
+    except KeyboardInterrupt:
+        print("imgsearch: interrupted. The same command goes on after the last finished shard.", file=sys.stderr)
+        raise
+    _print_report(report, f"{arguments.out} by {encoder.model_id}", arguments)
+
+
+def merge(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Put bundles together."""
+    from imgsearch.index.edit import merge as merge_bundles
+
+    report = merge_bundles(arguments.bundles, arguments.out)
+    _print(arguments, report.to_json(), f"{report.num_items} pictures merged into {arguments.out}.")
+
+
+def remove(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Take pictures out of a bundle."""
+    from imgsearch.index.edit import remove as remove_items
+
+    report = remove_items(settings.bundle, arguments.id)
+    line = f"{report.changes['removed']} pictures removed, {report.num_items} left in {settings.bundle}."
+    _print(arguments, report.to_json(), line)
+
+
+def export(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Write a bundle for other programs."""
+    from imgsearch.index.edit import export_parquet
+
+    count = export_parquet(settings.bundle, arguments.parquet)
+    fields = {"num_items": count, "file": str(arguments.parquet)}
+    _print(arguments, fields, f"{count} rows written to {arguments.parquet}.")
+
+
+def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> None:
+    if arguments.json:
+        print_json(fields)
+    else:
+        print(plain(line))
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, such as 2/3")
+    return int(number), int(count)
+
+
+def _options(arguments: argparse.Namespace) -> BuildOptions:
+    return BuildOptions(
+        limit=arguments.limit,
+        part=arguments.shard,
+        shard_size=arguments.shard_size,
+        thumbnails=not arguments.no_thumbnails,
+        vectors=arguments.vectors,
+        update=arguments.update,
+        strict=arguments.strict,
+    )
+
+
+def _encoder(arguments: argparse.Namespace, settings: Settings) -> Encoder:
+    """The encoder asked for; to update a bundle its own, where none is asked for."""
+    if settings.encoder != "auto" or not arguments.update or not (arguments.out / FILE_NAME).exists():
+        return load_encoder(settings.encoder, settings.precision)
+    manifest = read_manifest(arguments.out)
+    precision = manifest.precision if settings.precision == "auto" else settings.precision
+    return load_encoder(Name(manifest.encoder, manifest.revision), precision)
+
+
+def _print_report(report: BuildReport, where: str, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print_json(report.to_json())
+        return
+    print(plain(f"{report.num_items} pictures indexed into {where} in {report.seconds:.1f} s."))
+    if report.changes:
+        print(", ".join(f"{count} {change}" for change, count in report.changes.items()), end="; ")
+        print(f"{report.num_encoded} encoded.")
+    if report.num_duplicates:
+        print(f"{report.num_duplicates} of them are copies of another, byte by byte.")
+    for skip in report.skipped[:NUM_SKIPS]:
+        print(plain(f"Not indexed: {skip.picture}: {skip.reason}"))
+    if len(report.skipped) > NUM_SKIPS:
+        print(f"and {len(report.skipped) - NUM_SKIPS} more: see report.json in the bundle.")

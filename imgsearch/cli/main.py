@@ -1,0 +1,129 @@
+"""The command line's commands and flags: python -m imgsearch COMMAND."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from imgsearch.cli.build import add_build_flags, build, export, merge, remove
+from imgsearch.cli.output import print_figures, print_json
+from imgsearch.cli.search import (
+    add_search_flags,
+    add_similar_flags,
+    duplicates,
+    make_engine,
+    search,
+    similar,
+    tell_problems,
+)
+from imgsearch.config import FlagParser, Settings
+from imgsearch.environment import cache_folder, prepare
+from imgsearch.errors import ImgsearchError
+from imgsearch.index.manifest import MAX_DIGEST_BYTES, check_digests, read_manifest
+from imgsearch.index.remote import at_hand
+from imgsearch.text import plain
+
+Command = Callable[[argparse.Namespace, Settings], None]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Returns 0, or 2 after one line on stderr that says what is wrong and what to do."""
+    arguments = _parser().parse_args(argv)
+    try:
+        prepare(cache_folder().parent)
+        settings = Settings.read(vars(arguments))
+        arguments.run(arguments, settings if arguments.run in MAKING else at_hand(settings))
+    except ImgsearchError as error:
+        print(plain(f"imgsearch: {error}"), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> FlagParser:
+    parser = FlagParser(prog="imgsearch", description="Describe images, find similar ones, search by text.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(run: Command, name: str, help: str, *settings: str) -> FlagParser:
+        command: FlagParser = commands.add_parser(name, help=help, description=help)
+        command.set_defaults(run=run)
+        command.add_settings(*settings)
+        command.add_argument("--json", action="store_true", help="print JSON")
+        return command
+
+    encoder = ("encoder", "precision")
+    add_build_flags(add(build, "build", "index pictures into a bundle", *encoder))
+    command = add(merge, "merge", "put bundles together, such as the parts of a divided build")
+    command.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
+    command.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
+    command = add(remove, "remove", "take pictures out of a bundle", "index")
+    command.add_argument("--id", nargs="+", required=True, metavar="ID", help="of the pictures")
+    command = add(export, "export", "write a bundle's ids, columns and vectors for another program", "index")
+    command.add_argument("--parquet", type=Path, required=True, metavar="FILE", help="the file to write")
+    add_search_flags(add(search, "search", "search by text", "index", *encoder))
+    add_similar_flags(add(similar, "similar", "find similar pictures", "index", *encoder))
+    command = add(duplicates, "duplicates", "list the groups of pictures that are nearly the same", "index", *encoder)
+    help = "cosine from which two are (default: measured)"
+    command.add_argument("--threshold", type=float, metavar="COSINE", help=help)
+    command = add(_describe, "describe", "describe a picture", *encoder, "captioner")
+    command.add_argument("image", type=Path, metavar="IMAGE")
+    command.add_argument("--detail", choices=("short", "detailed"), default="short", help="(default: short)")
+    command.add_argument("--question", default="", help="ask this instead, of a captioner that answers")
+    command.add_argument("--language", choices=("en", "fr"), default="en", help="of its text (default: en)")
+    command = add(_info, "info", "show what a bundle holds", "index")
+    command.add_argument("--verify", action="store_true", help="check the digest of every file, however large")
+    add(_eval, "eval", "measure how well a bundle answers its own captions", "index", *encoder)
+    return parser
+
+
+def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
+    engine = make_engine(settings)
+    *_, description = engine.describe_growing(
+        arguments.image,
+        str(arguments.image),
+        detail="question" if arguments.question else arguments.detail,
+        question=arguments.question,
+        language=arguments.language,
+    )
+    tell_problems(engine)
+    if arguments.json:
+        print_json(description.to_json())
+        return
+    print(plain(description.caption))
+    for tag in description.tags:
+        print(plain(f"{tag.score:6.2f}  {tag.tag}"))
+
+
+def _info(arguments: argparse.Namespace, settings: Settings) -> None:
+    manifest = read_manifest(settings.bundle)
+    check_digests(settings.bundle, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)
+    fields = {"bundle": str(settings.bundle)} | asdict(manifest)
+    if arguments.json:
+        print_json(fields)
+        return
+    for name, value in fields.items():
+        print(plain(f"{name:16}{_shown(value)}"))
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(f"{name} {fact}" if isinstance(fact, str) else name for name, fact in value.items())
+
+
+def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
+    from imgsearch.evaluate import evaluate
+
+    engine = make_engine(settings)
+    fields = evaluate(engine.index, engine.encoder).to_json()
+    if arguments.json:
+        print_json(fields)
+    else:
+        print_figures(fields)
+
+
+MAKING = (build, merge, remove)  # they open no bundle of another

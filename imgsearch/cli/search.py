@@ -1,0 +1,167 @@
+"""The commands that ask a bundle: search, similar, duplicates."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from imgsearch.cli.output import print_json
+from imgsearch.config import FlagParser, Settings
+from imgsearch.engine import Engine
+from imgsearch.errors import InputError
+from imgsearch.records import Answer
+from imgsearch.search.query import Box, Part
+from imgsearch.text import plain
+
+PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+def add_search_flags(command: FlagParser) -> None:
+    """The flags of `search`."""
+    command.add_argument("text", metavar="TEXT")
+    _add_query_flags(command)
+
+
+def add_similar_flags(command: FlagParser) -> None:
+    """The flags of `similar`."""
+    command.add_argument("image", type=Path, metavar="IMAGE")
+    help = "only this part of the picture, in percent of its sides"
+    command.add_argument("--box", type=_box, metavar="LEFT,TOP,RIGHT,BOTTOM", help=help)
+    _add_query_flags(command)
+
+
+def search(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Search by text."""
+    _ask(Part(text=arguments.text), arguments, settings)
+
+
+def similar(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Find similar pictures."""
+    _ask(Part(image=arguments.image, name=str(arguments.image), box=arguments.box), arguments, settings)
+
+
+def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
+    """List the groups of pictures that are nearly the same."""
+    from imgsearch.search.duplicates import groups
+
+    threshold = arguments.threshold
+    if threshold is not None and not -1 <= threshold <= 1:
+        raise InputError(f"--threshold is {threshold:g}. Give a cosine, from -1 to 1.")
+    finder = make_engine(settings).finder
+    if threshold is None:
+        finder.calibrate()
+        if not finder.calibration:
+            raise InputError("The threshold of this collection could not be measured. Give --threshold, such as 0.95.")
+        threshold = finder.calibration.near_duplicate
+    with tqdm(unit=" pictures", total=len(finder.index), file=sys.stderr) as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        found = groups(finder.index, threshold, on_progress)
+    if arguments.json:
+        print_json({"threshold": threshold, "groups": found})
+        return
+    for ids in found:
+        print("  ".join(plain(id) for id in ids))
+
+
+def make_engine(settings: Settings) -> Engine:
+    """The engine that the settings ask for, over the only bundle."""
+    return Engine(settings.bundle, settings.encoder, settings.captioner, settings.precision)
+
+
+def tell_problems(engine: Engine) -> None:
+    """What was wanted and is not there, on stderr."""
+    for problem in engine.status.problems:
+        print(plain(f"imgsearch: {problem}"), file=sys.stderr)
+
+
+def _add_query_flags(command: FlagParser) -> None:
+    add = command.add_argument
+    parts: dict[str, Any] = {"action": _AddPart, "dest": "parts", "default": [], "metavar": "TEXT|IMAGE"}
+    add("--plus", **parts, help="more like this text or picture; may be given several times")
+    add("--minus", **parts, help="less like this text or picture; may be given several times")
+    add("--weight", action=_Weigh, type=_weight, metavar="W", help="of the part that stands before it (default: 1)")
+    help = "column=value, column~text or column:from..to; may be given several times"
+    add("--where", action="append", default=[], metavar="CONDITION", help=help)
+    add("-k", type=int, default=12, help="number of hits (default: 12)")
+    add("--start", type=int, default=0, metavar="N", help="leave out the N best (default: 0)")
+    add("--unfolded", action="store_true", help="show near-duplicates one by one")
+    add("--csv", action="store_true", help="print CSV")
+
+
+class _AddPart(argparse.Action):
+    """Adds a part to the query, text or picture, wanted or not."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, option: str | None = None) -> None:
+        weight = -1.0 if option == "--minus" else 1.0
+        is_picture = Path(value).suffix.lower() in PICTURE_SUFFIXES
+        part = Part(image=Path(value), name=value, weight=weight) if is_picture else Part(text=value, weight=weight)
+        namespace.parts = [*namespace.parts, part]
+
+
+class _Weigh(argparse.Action):
+    """Weighs the last part so far; before any, the query itself."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, option: str | None = None) -> None:
+        if not namespace.parts:
+            namespace.weight = value
+            return
+        *others, last = namespace.parts
+        namespace.parts = [*others, replace(last, weight=last.weight * value)]
+
+
+def _ask(first: Part, arguments: argparse.Namespace, settings: Settings) -> None:
+    from imgsearch.index.filters import Condition
+
+    first = first if arguments.weight is None else replace(first, weight=arguments.weight)
+    conditions = [Condition.parse(text) for text in arguments.where]
+    engine = make_engine(settings)
+    parts: Sequence[Part] = [first, *arguments.parts]
+    fold = not arguments.unfolded
+    answer = engine.find(parts, arguments.k, start=arguments.start, conditions=conditions, fold=fold)
+    tell_problems(engine)
+    if arguments.json:
+        print_json(answer.to_json())
+    elif arguments.csv:
+        print(answer.to_csv(), end="")
+    else:
+        _print(answer)
+
+
+def _print(answer: Answer) -> None:
+    if answer.cut:
+        print(plain(f"The model did not read the end: {answer.cut}"), file=sys.stderr)
+    if answer.language:
+        print(f"The query seems to be in another language ({answer.language}) than the model's.", file=sys.stderr)
+    if not answer.hits:
+        print("There are no more pictures, or none that meets the conditions.", file=sys.stderr)
+    elif not answer.has_match:
+        print("Nothing in this collection matches; the nearest pictures are:", file=sys.stderr)
+    for hit in answer.hits:
+        copies = f"  (+{len(hit.near_duplicates)} near-duplicates)" if hit.near_duplicates else ""
+        words = f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.caption}{copies}"
+        print(plain(words))
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0.0
+    if not weight > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a weight, such as 0.5")
+    return weight
+
+
+def _box(text: str) -> Box:
+    try:
+        left, top, right, bottom = (float(number) / 100 for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LEFT,TOP,RIGHT,BOTTOM, such as 25,0,75,50") from None
+    return left, top, right, bottom

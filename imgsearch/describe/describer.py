@@ -1,0 +1,188 @@
+"""Describing a picture from its vector: the terms of a vocabulary that an encoder places near it."""
+
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from imgsearch.describe.colours import Colours, read_colours
+from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
+from imgsearch.embeddings import Embeddings, check_unit, load_rows, rows_file, save_rows
+from imgsearch.models.encoder import Classifier, Encoder
+from imgsearch.records import Description, Tag
+
+CHUNK = 256  # words embedded between two reports of progress
+NUM_TAGS = 5  # of things, in a description
+NONE = -1  # the row of no thing
+
+# Set by reading the starter model's sentences on the example photos.
+SHARPNESS = 1.5  # of the softmax over standard scores
+VOTE_SHARE = 0.4  # of the shares, that the votes of the encoder's classes make; by describe_hit_at_5, a broad optimum
+SURE = 0.6  # excess share (see `_subject`) from which a thing is named
+SURE_BY_VOTES = 0.55  # the same where votes take part: by its caption 1 in 7 such sentences is wrong, by the eye fewer
+POSSIBLE = 0.2  # excess share from which it is said to be possible
+SCENE_SHARE = 0.5  # of its group, from which a scene is named
+SCENE_SCORE = 4.5  # standard score among the things, from which a scene is named
+
+TINY = 1e-6  # keeps a picture that is as near to every term from a division by zero
+Scores = npt.NDArray[np.float32]
+
+
+class Describer:
+    """Tags and sentences by any encoder. Safe to call from several threads.
+
+    Where the encoder is a `Classifier` too, each of its classes votes for the narrowest thing it is.
+    `cache` is the folder the vocabulary's embeddings are kept in, None to keep them in memory only. A file there that
+    cannot be used is made again; a folder that cannot be written to is done without.
+    """
+
+    def __init__(self, encoder: Encoder, cache: Path | None) -> None:
+        terms = read_vocabulary(VOCABULARY.read_text("utf-8"))
+        self._things = [term for term in terms if term.group in THINGS]
+        self._scenes = [term for term in terms if term.group in SCENES]
+        self._encoder = encoder
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._embeddings: Embeddings | None = None
+        row_of = {term.text: row for row, term in enumerate(self._things)}
+        self._kinds = np.array([row_of.get(term.kind, NONE) for term in self._things])
+        self._classifier = encoder if isinstance(encoder, Classifier) else None
+        matches = match_classes(self._classifier.classes, self._things) if self._classifier else []
+        self._choices = np.array([row_of[term.text] if term else NONE for term in matches], np.int64)  # (classes,)
+        votes = self._count(np.full((1, len(matches)), 1 / len(matches), np.float32)) if matches else None
+        self._equal = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # where all are equal
+
+    def warm(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Embed the vocabulary ahead of the first use; `on_progress` is called with the words done and of all."""
+        self._vocabulary(on_progress)
+
+    def object_tags(self, vectors: Embeddings, count: int) -> list[list[Tag]]:
+        """The `count` things that stand out most in each of (n, dim) image vectors, best first.
+
+        A thing's score is its share of a softmax over the standard scores of all things, mixed with its share of the
+        votes where there are any; a kind of things (bird) holds the shares of its members (owl) beside its own.
+        """
+        return [self._best(shares, count) for shares in self._shares(self._scores(vectors), self._votes(vectors))]
+
+    def describe(self, image: Image.Image) -> Description:
+        """One plain sentence about an upright RGB picture, and its tags: things, scenes, colours."""
+        vectors = self._encoder.encode_images([image])
+        scores = self._scores(vectors)
+        shares = self._shares(scores, self._votes(vectors))[0]
+        colours = read_colours(image)
+        # A cut-out on plain ground shows no place, weather or hour.
+        scenes = {} if colours.ground else self._standing_out(scores[0, len(self._things) :])
+        caption = sentence(self._subject(shares), [term.phrase for term in scenes], colours)
+        tags = self._best(shares, NUM_TAGS)
+        tags += [Tag(term.text, share, term.group) for term, share in scenes.items()]
+        tags += [Tag(name, share, "colours") for name, share in colours.shares.items()]
+        return Description(caption, tags)
+
+    def _scores(self, vectors: Embeddings) -> Scores:
+        """(n, terms), things before scenes: cosines, standardised by the mean and deviation of the things'."""
+        cosines = check_unit(vectors, self._encoder.dim) @ self._vocabulary().T * self._encoder.text_scale
+        things = cosines[:, : len(self._things)]
+        scores: Scores = (cosines - things.mean(1, keepdims=True)) / np.maximum(things.std(1, keepdims=True), TINY)
+        return scores
+
+    def _votes(self, vectors: Embeddings) -> Scores | None:
+        """(n, things): the share of the votes each thing has; None where the encoder has no classes."""
+        return self._count(self._classifier.class_probabilities(vectors)) if self._classifier else None
+
+    def _count(self, probabilities: Scores) -> Scores:
+        """(n, things) from (n, classes): each class gives its probability to one thing, or is lost."""
+        votes = np.zeros((len(probabilities), len(self._things)), np.float32)
+        voting = self._choices != NONE
+        np.add.at(votes.T, self._choices[voting], probabilities[:, voting].T)
+        return votes
+
+    def _shares(self, scores: Scores, votes: Scores | None) -> Scores:
+        """(n, things): the share of each thing; kinds have those of their members beside their own."""
+        shares = _softmax(scores[:, : len(self._things)])
+        if votes is not None:
+            shares = (1 - VOTE_SHARE) * shares + VOTE_SHARE * votes
+        for row in range(len(self._things) - 1, -1, -1):  # a kind stands before its members
+            if self._kinds[row] != NONE:
+                shares[:, self._kinds[row]] += shares[:, row]
+        return np.minimum(shares, 1)  # sums of float32
+
+    def _best(self, shares: Scores, count: int) -> list[Tag]:
+        rows = np.argsort(-shares, kind="stable")[:count]
+        return [Tag(self._things[row].text, float(shares[row]), self._things[row].group) for row in rows]
+
+    def _subject(self, shares: Scores) -> str:
+        """What stands out, as narrow as the shares allow ("a bird, possibly an owl"); "" for nothing.
+
+        A share counts by its excess over what the thing has where all are equal: 0, up to 1 for all there is.
+        """
+        excess = (shares - self._equal) / (1 - self._equal)
+        sure = self._narrow(NONE, excess, SURE_BY_VOTES if self._classifier else SURE)
+        possible = self._narrow(sure, excess, POSSIBLE)
+        if sure == possible:
+            return self._things[sure].phrase if sure != NONE else ""
+        doubt = f"possibly {self._things[possible].phrase}"
+        return doubt if sure == NONE else f"{self._things[sure].phrase}, {doubt}"
+
+    def _narrow(self, kind: int, excess: Scores, least: float) -> int:
+        """The row of the narrowest thing below `kind` that is reached by the largest shares, all at least `least`."""
+        members = np.where(self._kinds == kind, excess, 0)
+        best = int(members.argmax())
+        return self._narrow(best, excess, least) if members[best] >= least else kind
+
+    def _standing_out(self, scores: Scores) -> dict[Term, float]:
+        """The scenes (at most one of each group) that win their group clearly, with their shares of it."""
+        found = {}
+        for group in SCENES:
+            rows = [row for row, term in enumerate(self._scenes) if term.group == group]
+            shares = _softmax(scores[None, rows])[0]
+            best = int(shares.argmax())
+            if shares[best] >= SCENE_SHARE and scores[rows[best]] >= SCENE_SCORE:
+                found[self._scenes[rows[best]]] = float(shares[best])
+        return found
+
+    def _vocabulary(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embeddings:
+        """(terms, dim), things before scenes: the embedding of each term's prompt."""
+        with self._lock:
+            if self._embeddings is None:
+                prompts = [term.prompt for term in self._things + self._scenes]
+                identity = self._encoder.model_id, self._encoder.revision, self._encoder.precision
+                file = rows_file(self._cache, "vocabulary", *identity, *prompts) if self._cache else None
+                self._embeddings = load_rows(file, (len(prompts), self._encoder.dim)) if file else None
+                if self._embeddings is None:
+                    chunks = []
+                    for start in range(0, len(prompts), CHUNK):
+                        on_progress(start, len(prompts))
+                        chunks.append(self._encoder.encode_texts(prompts[start : start + CHUNK]))
+                    self._embeddings = np.concatenate(chunks)
+                    if file:
+                        save_rows(file, self._embeddings)
+            return self._embeddings
+
+
+def sentence(subject: str, scenes: list[str], colours: Colours) -> str:
+    """One plain sentence from the parts of a description."""
+    if subject:
+        lead = subject if subject.startswith("possibly") else f"this looks like {subject}"
+    else:
+        lead = "no single object stands out"
+    named = [word for word in re.findall(r"\w+", subject) if len(word) > 2]
+    said = [scene for scene in scenes if not any(re.search(rf"\b{word}s?\b", scene) for word in named)]
+    text = ", ".join([lead, *said])  # no "mountain, in the mountains"
+    if colours.ground:
+        text += f"{',' if subject else ''} on a plain {colours.ground} background"
+    names = list(colours.shares)
+    if colours.is_grey:
+        text += "; in black and white"
+    elif names:
+        text += f"; mostly {', '.join(names[:-1])}{' and ' if names[1:] else ''}{names[-1]}"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _softmax(scores: Scores) -> Scores:
+    powers = np.exp(SHARPNESS * (scores - scores.max(1, keepdims=True)))
+    shares: Scores = powers / powers.sum(1, keepdims=True)
+    return shares

@@ -1,0 +1,149 @@
+"""Bundles out of bundles: put together, with pictures taken out, written for other programs."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imgsearch.errors import InputError
+from imgsearch.index.bundle import check_target, read_report, writing
+from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
+from imgsearch.index.index import Index, Piece, kept, write
+from imgsearch.index.items import columns_of
+from imgsearch.index.manifest import Card
+from imgsearch.records import BuildReport
+
+
+def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
+    """Put bundles together: the parts of one divided build in the order of that build, others one after the other.
+
+    Raises BundleError, and InputError where encoders differ, a part is missing, or an id is in two of them.
+    """
+    check_target(out)
+    indexes = [Index.load(bundle) for bundle in bundles]
+    for bundle, index in zip(bundles, indexes, strict=True):
+        if name := index.card.difference(indexes[0].card):
+            raise InputError(
+                f"{bundle} was built with {name} {getattr(index.card, name)}, {bundles[0]} with "
+                f"{getattr(indexes[0].card, name)}: their scores do not compare. Build one of them again."
+            )
+    indexes = _in_order(bundles, indexes)
+    _check_ids(indexes)
+    card = _common([index.card for index in indexes])
+    contents = hash_texts(sha256 for index in indexes for sha256 in index.column("sha256"))
+    if not len(contents):
+        raise InputError(f"There is no picture in {bundles[0]} and the others. Build them from another source.")
+    report = sum(map(read_report, bundles), BuildReport())
+    report = replace(
+        report,
+        num_items=len(contents),
+        num_duplicates=num_copies(contents),
+        skipped=list(dict.fromkeys(report.skipped)),  # each part of a build tells what it left out before reading
+    )
+    with writing(out) as work:
+        blocks = zip_longest(*(index.pieces() for index in indexes)) if indexes[0].card.part else _in_turn(indexes)
+        write(out, work, (piece for block in blocks for piece in block if piece), card, report)
+    return report
+
+
+def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
+    """Take items out of a bundle. Raises InputError for an unknown id, and where none would be left."""
+    gone = set(ids)
+    with writing(bundle) as work:
+        index = Index.load(bundle)
+        for id in gone:
+            index.find(id)
+        if len(gone) == len(index):
+            raise InputError(f"{bundle} would be empty. Delete its folder instead.")
+        is_left = np.array([id not in gone for id in index.column("id")], np.bool_)
+        contents = hash_texts(index.column("sha256"))[is_left]
+        report = replace(
+            read_report(bundle),
+            num_items=len(contents),
+            num_encoded=0,
+            num_duplicates=num_copies(contents),
+            changes={"removed": len(gone)},
+        )
+        write(bundle, work, kept(index.pieces(), is_left), index.card, report)
+    return report
+
+
+def export_parquet(bundle: Path, file: Path) -> int:
+    """Write ids, captions, columns, digests and vectors as Parquet, and return the number of rows.
+
+    `vector` is a list of dim float32 of unit length, to 1e-3. A column whose name is taken gets a "_" behind it.
+    Raises BundleError; InputError where the file cannot be written.
+    """
+    index = Index.load(bundle)
+    names = sorted({name for piece in index.pieces() for row in _columns(piece) for name in row})
+    texts = dict.fromkeys(("id", "caption", "sha256"))
+    for name in names:
+        while name in texts or name == "vector":
+            name += "_"
+        texts[name] = None
+    fields = [pa.field(name, pa.string()) for name in texts]
+    schema = pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), index.dim))])
+    if not file.name:
+        raise InputError(f"{file} is a folder. Give the path of a file.")
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
+            for piece in index.pieces():
+                rows = _columns(piece)
+                arrays = [piece.batch[name] for name in ("id", "caption", "sha256")]
+                arrays += [pa.array([row.get(name) for row in rows], pa.string()) for name in names]
+                vectors = pa.FixedSizeListArray.from_arrays(pa.array(piece.rows.ravel()), index.dim)
+                writer.write_batch(pa.RecordBatch.from_arrays([*arrays, vectors], schema=schema))
+        part.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise InputError(f"{file} cannot be written: {error.strerror or error}. Give another path.") from error
+    return len(index)
+
+
+def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
+    """The parts of a divided build by their numbers; bundles of their own as they are given."""
+    parts = [index.card.part for index in indexes]
+    if not any(parts):
+        return list(indexes)
+    if not all(parts):
+        raise InputError(f"{bundles[parts.index('')]} is no part of a divided build. Merge the parts first.")
+    numbers, counts = zip(*(map(int, part.split("/")) for part in parts), strict=True)
+    if {*counts} != {len(parts)} or sorted(numbers) != list(range(1, len(parts) + 1)):
+        raise InputError(f"These are the parts {', '.join(parts)}. Give each part of one divided build once.")
+    if len({index.card.division for index in indexes}) > 1:
+        raise InputError(
+            "The parts are of builds that differ in their source, --limit or --shard-size, or the source changed "
+            "between them. Build those that are older again."
+        )
+    return [index for _, index in sorted(zip(numbers, indexes, strict=True), key=lambda pair: pair[0])]
+
+
+def _check_ids(indexes: Sequence[Index]) -> None:
+    hashes = hash_texts(id for index in indexes for id in index.column("id"))
+    again = np.flatnonzero(~is_first_of_equals(hashes))
+    if len(again):
+        id = next(id for row, id in enumerate(chain.from_iterable(i.column("id") for i in indexes)) if row == again[0])
+        raise InputError(f"Two of the bundles have a picture {id!r}. Remove it from one of them.")
+
+
+def _common(cards: Sequence[Card]) -> Card:
+    """What the cards agree on; of where the pictures came from nothing, where they do not."""
+    first = cards[0]
+    names = ("source", "source_revision", "split", "licence")
+    differing = {name: "" for name in names if len({getattr(card, name) for card in cards}) > 1}
+    return replace(first, **differing, part="", division="", thumbnails=all(card.thumbnails for card in cards))
+
+
+def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Piece, ...]]:
+    return ((piece,) for index in indexes for piece in index.pieces())
+
+
+def _columns(piece: Piece) -> list[dict[str, str]]:
+    return [columns_of(text) for text in piece.batch["columns"].to_pylist()]

@@ -1,0 +1,238 @@
+"""The identity card of a bundle: manifest.json, read and verified without any heavy library."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from imgsearch.errors import BundleError
+from imgsearch.files import FileDigest, digest_file, read_at_most
+from imgsearch.models.encoder import Encoder
+
+FORMAT_VERSION = 3  # 1 had no revision, 2 no names by content and little about the source
+FILE_NAME = "manifest.json"
+MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # what vectors that are compared have in common
+MAX_TEXT = 4096  # characters of a field: the longest path
+MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
+MAX_MANIFEST_BYTES = 2**20
+MAX_FILES, MAX_DIM = 16, 2**16
+KINDS = ("float16", "float32")  # of vectors
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # of a file: it stands in the bundle itself
+SHA256 = re.compile(r"[0-9a-f]{64}")
+PART = re.compile(r"([0-9]{1,9}/[0-9]{1,9})?")
+HUB = "hf://"  # begins a source that is no path
+LIBRARIES = ("torch", "open_clip_torch", "transformers", "timm", "faiss-cpu", "pyarrow", "pillow", "numpy", "datasets")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Which encoder made vectors of which pictures, and how they are kept."""
+
+    encoder: str  # model_id
+    revision: str = ""  # the commit of its weights
+    precision: str = "float32"  # of its forward pass
+    preprocess: str = ""  # what it does to a picture before
+    vectors: str = "float16"  # how they are kept: "float16" or "float32"
+    thumbnails: bool = True  # whether there are any
+    source: str = ""  # where the pictures came from: a path, in a manifest relative to the bundle, or hf://datasets/...
+    source_revision: str = ""
+    split: str = ""
+    licence: str = ""
+    part: str = ""  # "2/3" of a build that was divided
+    division: str = ""  # a digest of what its parts have in common
+
+    def card(self) -> dict[str, Any]:
+        """The fields that stand above."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(Card)}
+
+    def difference(self, other: "Card") -> str:
+        """The first field by which vectors of the two do not compare; "" for none."""
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in MADE_BY)
+        # Format 2 did not name what it did to a picture before.
+        return next((name for name, a, b in pairs if a != b and (name != "preprocess" or (a and b))), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Card):
+    """What a bundle holds and which encoder made it."""
+
+    dim: int
+    num_items: int
+    created: str  # ISO 8601, UTC
+    files: Mapping[str, FileDigest]  # those that are searched
+    libraries: Mapping[str, str] = field(default_factory=dict)  # versions of what took part
+    format_version: int = FORMAT_VERSION
+
+    def file(self, suffix: str) -> str:
+        """The name of the file of that kind. Raises ValueError where there is none."""
+        names = [name for name in self.files if name.endswith(suffix)]
+        if len(names) != 1:
+            raise ValueError(f"{len(names)} files {suffix}")
+        return names[0]
+
+    def to_text(self) -> str:
+        """The text of manifest.json: the fields, then the digest of all that stands before it."""
+        values = asdict(self)
+        return _render(values | {"digest": _digest(values)})
+
+    @classmethod
+    def of(cls, card: Card, bundle: Path, dim: int, num_items: int) -> "Manifest":
+        """The manifest of a bundle that is written now; its files are not named yet."""
+        is_path = card.source and not card.source.startswith(HUB)
+        source = Path(os.path.relpath(card.source, bundle.resolve())).as_posix() if is_path else card.source
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        libraries = {name: version(name) for name in LIBRARIES}
+        facts = {"source": source, "created": created, "libraries": libraries}
+        return cls(**card.card() | facts, dim=dim, num_items=num_items, files={})
+
+    def at(self, bundle: Path) -> "Manifest":
+        """The manifest of that bundle, with a source that is a path as an absolute one."""
+        is_path = self.source and not self.source.startswith(HUB)
+        return replace(self, source=os.path.normpath(bundle.resolve() / self.source)) if is_path else self
+
+    @classmethod
+    def from_text(cls, text: str) -> "Manifest":
+        """Raises ValueError where `text` is not what `to_text` wrote, to the letter; BundleError for a newer format."""
+        try:
+            return cls._from_text(text)
+        except RecursionError as error:
+            raise ValueError("it is too deep") from error
+
+    @classmethod
+    def _from_text(cls, text: str) -> "Manifest":
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("not a manifest")
+        number = values.get("format_version")
+        if isinstance(number, int) and FORMAT_VERSION < number < 10**9:
+            raise BundleError(
+                f"The bundle has format {number}, this imgsearch reads up to {FORMAT_VERSION}. Update imgsearch."
+            )
+        digest = values.pop("digest", None)
+        if digest != _digest(values) or text != _render(values | {"digest": digest}):
+            raise ValueError("the digest does not match")
+        try:
+            files = {name: FileDigest(**entry) for name, entry in values.pop("files").items()}
+            manifest = cls(**values, files=files)
+            is_sound = manifest._is_sound()
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("the fields are not those of a manifest") from error
+        if not is_sound:
+            raise ValueError("a field of the manifest is of another kind")
+        return manifest
+
+    def _is_sound(self) -> bool:
+        """Whether each field holds what it may. Raises TypeError, AttributeError where one is of another type."""
+        texts = [fact for name, fact in self.card().items() if name != "thumbnails"]
+        texts += [self.created, *self.libraries, *self.libraries.values()]
+        numbers = [self.dim, self.num_items, self.format_version, *(digest.num_bytes for digest in self.files.values())]
+        return (
+            all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts)
+            and all(type(number) is int and 0 <= number < 2**63 for number in numbers)  # True is an int, too
+            and isinstance(self.thumbnails, bool)
+            and self.vectors in KINDS
+            and 1 <= self.dim <= MAX_DIM
+            and 1 <= self.format_version <= FORMAT_VERSION
+            and PART.fullmatch(self.part) is not None
+            and not Path(self.source).is_absolute()
+            and len(self.files) <= MAX_FILES
+            and all(NAME.fullmatch(name) and SHA256.fullmatch(digest.sha256) for name, digest in self.files.items())
+        )
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Read a bundle's manifest, and check that its files are there and of their size.
+
+    Raises BundleError where the bundle is missing, damaged, closed to this user or of a newer format.
+    """
+    return steadily(bundle, _read)
+
+
+def steadily(bundle: Path, read: Callable[[Path], T]) -> T:
+    """What `read` makes of a bundle; if that fails because the bundle is replaced in this moment, of the new one."""
+    names = named_files(bundle)
+    try:
+        return read(bundle)
+    except BundleError:
+        if named_files(bundle) != names:
+            return steadily(bundle, read)
+        raise
+
+
+def _read(bundle: Path) -> Manifest:
+    try:
+        if not (bundle / FILE_NAME).is_file():
+            build = f"Build one: python -m imgsearch build FOLDER --out {bundle}"
+            raise BundleError(f"There is no bundle at {bundle}. {build}")
+        manifest = _parse(bundle)
+        for name, digest in manifest.files.items():
+            if not _is_own(bundle, name) or (bundle / name).stat().st_size != digest.num_bytes:
+                raise _damaged(bundle, name)
+    except PermissionError as error:
+        raise _closed(bundle, error) from error
+    except (OSError, ValueError) as error:
+        raise _damaged(bundle, FILE_NAME) from error
+    return manifest
+
+
+def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGEST_BYTES) -> None:
+    """Raise BundleError where a file of at most `max_bytes` is not as it was written."""
+    for name, digest in manifest.files.items():
+        try:
+            is_whole = digest.num_bytes > max_bytes or digest_file(bundle / name) == digest
+        except OSError as error:
+            raise _closed(bundle, error) from error
+        if not is_whole:
+            raise _damaged(bundle, name)
+
+
+def named_files(folder: Path) -> set[str]:
+    """The files that a folder's manifest names; none where it has no manifest that can be read."""
+    try:
+        return set(_parse(folder).files)
+    except (BundleError, OSError, ValueError):
+        return set()
+
+
+def _parse(bundle: Path) -> Manifest:
+    return Manifest.from_text(read_at_most(bundle / FILE_NAME, MAX_MANIFEST_BYTES).decode())
+
+
+def _is_own(bundle: Path, name: str) -> bool:
+    """Whether a file of that name lies in the bundle, or where the hub's cache keeps what its folders link to."""
+    file, folder = (Path(os.path.realpath(path)) for path in (bundle / name, bundle))  # of a loop `resolve` raises
+    return file.is_file() and file.parent in (folder, *(parent / "blobs" for parent in folder.parents))
+
+
+def _damaged(bundle: Path, name: str) -> BundleError:
+    return BundleError(f"The bundle {bundle} is damaged: {name} is not as it was written. Build it again.")
+
+
+def _closed(bundle: Path, error: OSError) -> BundleError:
+    return BundleError(f"The bundle {bundle} cannot be read: {error.strerror}. See who may read its files.")
+
+
+def _render(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_render(values).encode()).hexdigest()
+
+
+def card_of(encoder: Encoder, **fields: Any) -> Card:
+    """The card of what this encoder makes; `fields` are the others of it."""
+    return Card(
+        encoder=encoder.model_id,
+        revision=encoder.revision,
+        precision=encoder.precision,
+        preprocess=encoder.preprocess,
+        **fields,
+    )

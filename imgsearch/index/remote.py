@@ -1,0 +1,96 @@
+"""Bundles on the hub, kept there as datasets: fetched, held to the hub's digests and to their own manifest."""
+
+import re
+import shutil
+from collections.abc import Collection
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgsearch.config import HUB_BUNDLE, Bundle, Settings
+from imgsearch.environment import hub_folder
+from imgsearch.errors import BundleError, SettingsError
+from imgsearch.files import read_at_most
+from imgsearch.index.manifest import FILE_NAME, MAX_MANIFEST_BYTES, Manifest, check_digests
+
+if TYPE_CHECKING:  # the hub's client is imported where there is something to fetch
+    from imgsearch.hub import Repo, Snapshot
+
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a folder of that name lies where it is put
+MEGABYTE = 1_000_000
+
+
+def at_hand(settings: Settings) -> Settings:
+    """The settings with folders in the place of the bundles on the hub, which are fetched: minutes, the first time.
+
+    Where the hub answers, a branch is followed; else what was fetched last is taken. Raises SettingsError, BundleError.
+    """
+    return replace(settings, index=tuple(dict.fromkeys(_folder(bundle) for bundle in settings.index)))
+
+
+def _folder(bundle: Bundle) -> Path:
+    if isinstance(bundle, Path):
+        return bundle
+    from imgsearch.hub import Repo
+
+    id, at, revision = bundle.removeprefix(HUB_BUNDLE).partition("@")
+    names = id.split("/")
+    is_name = bundle.startswith(HUB_BUNDLE) and len(names) == 2 and all(map(NAME.fullmatch, names))
+    if not is_name or (at and not revision):
+        raise SettingsError(
+            f"{bundle} is not the name of a bundle on the hub. Give {HUB_BUNDLE}ORG/NAME, if need be with @REVISION."
+        )
+    return _fetch(Repo(id, revision or "main", "bundle"))
+
+
+def _fetch(repo: "Repo") -> Path:
+    """The folder of a bundle with its manifest, the files that this names, and nothing else."""
+    from imgsearch.hub import cached, fetch, latest, remember
+
+    pinned = latest(repo)
+
+    def get(*names: str, max_bytes: int) -> "Snapshot":
+        def choose(there: Collection[str]) -> list[str]:
+            if missing := [name for name in names if name not in there]:
+                raise BundleError(f"{repo} is no bundle: {missing[0]} is missing. Push the folder that a build made.")
+            return list(names)
+
+        return fetch(pinned, choose, lambda done, total: None, max_bytes=max_bytes)
+
+    folder = get(FILE_NAME, max_bytes=MAX_MANIFEST_BYTES).folder
+    manifest = _manifest(repo, folder)
+    total = sum(digest.num_bytes for digest in manifest.files.values())
+    is_new = cached(pinned, lambda there: [*manifest.files]) is None
+    if is_new and total > (free := shutil.disk_usage(hub_folder()).free):
+        raise BundleError(
+            f"{repo} has {total / MEGABYTE:,.0f} MB, and {free / MEGABYTE:,.0f} MB are free. "
+            "Make room, or set XDG_CACHE_HOME to another folder."
+        )
+    get(FILE_NAME, *manifest.files, max_bytes=MAX_MANIFEST_BYTES + total)
+    _verify(repo, folder, manifest)
+    remember(repo, pinned)
+    return folder
+
+
+def _manifest(repo: "Repo", folder: Path) -> Manifest:
+    try:
+        manifest = Manifest.from_text(read_at_most(folder / FILE_NAME, MAX_MANIFEST_BYTES).decode())
+        if {FILE_NAME, f"{FILE_NAME}.part"} & set(manifest.files):
+            raise ValueError("it names itself")
+    except ValueError as error:
+        raise BundleError(
+            f"{repo} is no bundle: its {FILE_NAME} is damaged. Push the folder that a build made."
+        ) from error
+    return manifest
+
+
+def _verify(repo: "Repo", folder: Path, manifest: Manifest) -> None:
+    """Keep nothing that is not what the manifest says, though it is what the hub has."""
+    try:
+        check_digests(folder, manifest, inf)
+    except BundleError as error:
+        shutil.rmtree(folder)
+        raise BundleError(
+            f"{repo} is no bundle: its files are not those of its {FILE_NAME}. Push the folder that a build made."
+        ) from error

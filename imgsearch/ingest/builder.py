@@ -1,0 +1,220 @@
+"""A stream of pictures into a bundle, in shards that outlive the process."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain, compress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.embeddings import Embeddings
+from imgsearch.errors import InputError
+from imgsearch.index.bundle import writing
+from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
+from imgsearch.index.index import Index, kept, write
+from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HUB, Card, card_of, read_manifest
+from imgsearch.ingest.pipeline import Pipeline, Result
+from imgsearch.ingest.reuse import Known, changes
+from imgsearch.ingest.shards import Shards
+from imgsearch.ingest.source import BuildOptions, Mark, Source, marked, num_current, num_expected
+from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
+from imgsearch.records import BuildReport, Item, Skip
+
+OnProgress = Callable[[int, int | None], None]
+
+
+def build_index(
+    source: Source,
+    bundle: Path,
+    encoder: Encoder,
+    options: BuildOptions = BuildOptions(),
+    on_progress: OnProgress = lambda done, total: None,
+) -> BuildReport:
+    """Index the pictures of a source and save the bundle.
+
+    Killed at any moment, the next call with the same arguments goes on after the last finished shard. `on_progress` is
+    called with the numbers of entries done and expected. Raises InputError where no picture can be read, `bundle` is
+    something else than a bundle or is being written, and for the first skip where `options.strict`.
+    """
+    card = _card(source, encoder, options)
+    with writing(bundle) as work:
+        old = bundle if options.update and (bundle / FILE_NAME).exists() else None
+        if old:
+            _check_same(old, card)
+        shards = Shards(work / _key(card, source, options))
+        others = shards.keep(num_current(shards.marks, source, options))
+        known = Known([*([old] if old else []), *others], source.name)
+        own = (bundle.resolve(), work)  # may lie in the folder that is read
+        skips = [skip for skip in source.skips if Path(source.name, skip.picture) not in own]
+        if options.strict:
+            _check_none([*skips, *chain.from_iterable(report.skipped for report in shards.reports())])
+        _fill(shards, source, encoder, options, card, known, on_progress)
+        report, is_first = _account(shards, skips, old)
+        if options.strict:
+            _check_none(report.skipped)
+        if not report.num_items and not card.part:
+            count = len(report.skipped)
+            raise InputError(f"{source.name} holds no picture that can be read ({count} skipped). Give another source.")
+        pieces = chain.from_iterable(index.pieces() for index in shards.indexes())
+        write(bundle, work, kept(pieces, is_first), card, report)
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+    return report
+
+
+def _card(source: Source, encoder: Encoder, options: BuildOptions) -> Card:
+    number, count = options.part
+    return card_of(
+        encoder,
+        vectors=options.vectors,
+        thumbnails=options.thumbnails,
+        source=source.name,
+        source_revision=source.revision,
+        split=source.split,
+        licence=source.licence,
+        part=f"{number}/{count}" if count > 1 else "",
+        division=_division(source, options) if count > 1 else "",
+    )
+
+
+def _division(source: Source, options: BuildOptions) -> str:
+    """Of all that the parts of a divided build must have in common; on each machine the source may lie elsewhere."""
+    commit = source.revision if source.name.startswith(HUB) else ""
+    facts = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
+    return _digest([*facts, dict(source.options)])
+
+
+def _key(card: Card, source: Source, options: BuildOptions) -> str:
+    """Of all that shards must have in common to be parts of one bundle."""
+    same = card.card() | {"division": ""}  # a folder may change between two runs
+    return _digest([FORMAT_VERSION, same, dict(source.options), options.limit, options.shard_size])
+
+
+def _digest(facts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_same(bundle: Path, card: Card) -> None:
+    """Raise InputError where the bundle's vectors and thumbnails are not of the kind that this card promises."""
+    old = read_manifest(bundle)
+    name = card.difference(old) or ("thumbnails" if card.thumbnails != old.thumbnails else "")
+    if name:
+        raise InputError(
+            f"{bundle} cannot be updated: it was built with {name} {getattr(old, name)}, now it is "
+            f"{getattr(card, name)}. Give the options it was built with, or build it anew without --update."
+        )
+
+
+def _fill(
+    shards: Shards,
+    source: Source,
+    encoder: Encoder,
+    options: BuildOptions,
+    card: Card,
+    known: Known,
+    on_progress: OnProgress,
+) -> None:
+    """Make the shards that are missing."""
+    part, count = options.part
+    num_shards = len(shards.marks)
+    start = ((num_shards - 1) * count + part) * options.shard_size if num_shards else 0
+    entries = marked(source, options, start, shards.marks[-1].state if num_shards else "")
+    done, expected = sum(mark.num_entries for mark in shards.marks), num_expected(source, options)
+    shard = _Shard(encoder, card)
+    with closing(Pipeline(encoder, known, thumbnails=options.thumbnails).run(entries)) as results:
+        for result in results:
+            if isinstance(result, Mark):
+                shard.save(shards, result)
+                shard = _Shard(encoder, card)
+                continue
+            if options.strict and isinstance(result.outcome, Skip):
+                _check_none([result.outcome])
+            shard.add(result)
+            done += 1
+            on_progress(done, expected)
+    if not shards.marks:
+        shard.save(shards, Mark(0, "", ""))
+
+
+def _check_none(skips: list[Skip]) -> None:
+    """Raise InputError for the first skip."""
+    for skip in skips:
+        raise InputError(f"{skip.picture} cannot be indexed: {skip.reason}. Take it away, or leave out --strict.")
+
+
+class _Shard:
+    """The entries of a shard so far; pictures wait for each other until they fill a batch of the model."""
+
+    def __init__(self, encoder: Encoder, card: Card) -> None:
+        self._encoder = encoder
+        self._card = card
+        self._items: list[Item] = []
+        self._rows: dict[int, Embeddings] = {}
+        self._waiting: dict[int, Prepared] = {}
+        self._skipped: list[Skip] = []
+        self._num_encoded = 0
+        self._stages: dict[str, float] = defaultdict(float)
+        self._start = time.perf_counter()
+
+    def add(self, result: Result) -> None:
+        for stage, seconds in result.seconds.items():
+            self._stages[stage] += seconds
+        if isinstance(result.outcome, Skip):
+            self._skipped.append(result.outcome)
+            return
+        if result.row is not None:
+            self._rows[len(self._items)] = result.row
+        elif result.prepared is not None:
+            self._waiting[len(self._items)] = result.prepared
+        self._items.append(result.outcome)
+        if len(self._waiting) == BATCH_SIZE:
+            self._encode()
+
+    def save(self, shards: Shards, mark: Mark) -> None:
+        if self._waiting:
+            self._encode()
+        start = time.perf_counter()
+        rows = np.array([self._rows[number] for number in range(len(self._items))], np.float32)
+        path = shards.write(Index.from_rows(rows.reshape(-1, self._encoder.dim), self._items, self._card))
+        end = time.perf_counter()
+        self._stages["write"] = end - start
+        report = BuildReport(
+            len(self._items), self._num_encoded, 0, self._skipped, end - self._start, dict(self._stages)
+        )
+        shards.finish(path, mark, report)
+
+    def _encode(self) -> None:
+        start = time.perf_counter()
+        rows = self._encoder.encode_prepared(list(self._waiting.values()))
+        self._rows |= dict(zip(self._waiting, rows, strict=True))
+        self._num_encoded += len(rows)
+        self._waiting.clear()
+        self._stages["encode"] += time.perf_counter() - start
+
+
+def _account(shards: Shards, skips: list[Skip], old: Path | None) -> tuple[BuildReport, npt.NDArray[np.bool_]]:
+    """The report of all shards, and of each of their items whether it is the first one of its id: only that counts."""
+    report = sum(shards.reports(), BuildReport(skipped=skips))
+    hashed = [(hash_texts(index.column("id")), hash_texts(index.column("sha256"))) for index in shards.indexes()]
+    ids, contents = (np.concatenate(column) for column in zip(*hashed, strict=True))
+    is_first = is_first_of_equals(ids)
+    all_ids = chain.from_iterable(index.column("id") for index in shards.indexes())
+    twice = [] if is_first.all() else compress(all_ids, ~is_first)
+    again = [Skip(id, "a second picture of this id; the first one counts") for id in twice]
+    report = replace(
+        report,
+        num_items=int(is_first.sum()),
+        num_duplicates=num_copies(contents[is_first]),
+        skipped=report.skipped + again,
+        changes=changes(Index.load(old), ids[is_first], contents[is_first]) if old else {},
+    )
+    return report, is_first

@@ -1,0 +1,233 @@
+"""open_clip's models: what one is made of, and its loading from files on disk. The only home of that library."""
+
+import json
+import threading
+import warnings
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.errors import ModelError, SettingsError, not_loaded
+from imgsearch.images import within_ratio
+from imgsearch.models.device import choose_device, choose_precision
+from imgsearch.models.encoder import BATCH_SIZE, Prepared
+from imgsearch.models.weight_files import CONFIG, clip_weights, tokenizer_files
+
+LOCAL, HUB = "local-dir:", "hf-hub:"  # open_clip's own prefixes
+SAFE = {"trust_remote_code": False, "local_files_only": True}  # of a tokenizer, whatever the settings beside it say
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """What one open_clip model is made of. The names are of repositories on the hub, "" for none."""
+
+    model_id: str  # MODEL/PRETRAINED, hf-hub:ORG/NAME or local-dir:PATH
+    weights: str
+    file: str = ""  # of the weights; "" for the usual names
+    tokenizer: str = ""
+    text_config: str = ""  # of a text tower out of transformers
+
+    @classmethod
+    def parse(cls, model_id: str) -> "ClipSpec":
+        """Raises SettingsError where open_clip has no such model. Imports open_clip: seconds."""
+        if model_id.startswith((LOCAL, HUB)):
+            return cls(model_id, model_id.removeprefix(HUB) if model_id.startswith(HUB) else "")
+        import open_clip
+
+        name, _, tag = model_id.rpartition("/")
+        known, config = open_clip.get_pretrained_cfg(name, tag), open_clip.get_model_config(name)
+        location = known.get("hf_hub", "")
+        if not location or not config:
+            tags = open_clip.list_pretrained_tags_by_model(name)
+            known = f"{name} has {', '.join(tags)}" if tags else "open_clip's documentation lists them"
+            raise SettingsError(f"open_clip has no pretrained model {model_id!r}: {known}.")
+        if known.get("quick_gelu") and not config.get("quick_gelu"):  # open_clip only warns
+            other = f"{name}-quickgelu/{tag}"
+            raise SettingsError(f"{model_id} was trained with another activation than {name} has. Use {other}.")
+        organisation, repo, file = location.split("/")
+        text = config["text_cfg"]
+        tokenizer, tower = text.get("hf_tokenizer_name", ""), text.get("hf_model_name", "")
+        return cls(model_id, f"{organisation}/{repo}", file, tokenizer, tower)
+
+    @property
+    def repos(self) -> list[str]:
+        """The repositories to fetch, the weights' first."""
+        return list(dict.fromkeys(filter(None, (self.weights, self.tokenizer, self.text_config))))
+
+    def choose(self, repo: str, names: Collection[str]) -> list[str]:
+        """The files needed of a repository, by the names it has. Raises ModelError where there are no weights."""
+        chosen: list[str] = []
+        if repo == self.weights:
+            chosen += [clip_weights(repo, names, self.file)]
+            chosen += [name for name in names if name == CONFIG]
+        if repo == self.tokenizer or self.model_id.startswith(HUB):
+            chosen += tokenizer_files(names)
+        if repo in (self.tokenizer, self.text_config):
+            chosen += [name for name in names if name == "config.json"]
+        return list(dict.fromkeys(chosen))
+
+
+def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple[Any, Any, Any]:
+    """Model, transform and tokenizer, in float32, from `folders`, which hold the files of the spec's repositories.
+
+    Raises ModelError where they are not all there, and whatever open_clip raises on damaged ones.
+    """
+    folder = folders.get(spec.weights) or Path(spec.model_id.removeprefix(LOCAL))
+    if spec.model_id.startswith((LOCAL, HUB)) or ((folder / CONFIG).is_file() and not spec.text_config):
+        return _load_folder(folder, device)
+    return _load_known(spec, folders, device)
+
+
+def _load_folder(folder: Path, device: str) -> tuple[Any, Any, Any]:
+    """As the configuration in the folder says, which may be anyone's."""
+    import open_clip
+
+    name = f"{LOCAL}{folder}"
+    clip_weights(str(folder), [path.name for path in folder.iterdir()])
+    config = open_clip.get_model_config(name)
+    text, image = config["text_cfg"], config["vision_cfg"]
+    tower = text.get("hf_model_name") or (":" in image.get("timm_model_name", "") and image["timm_model_name"])
+    if tower:  # it would be asked of the hub
+        raise ModelError(f"its tower {tower} is not in its folder")
+    safe = SAFE if text.get("hf_tokenizer_name") else {}
+    return *open_clip.create_model_from_pretrained(name, device=device), open_clip.get_tokenizer(name, **safe)
+
+
+def _load_known(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple[Any, Any, Any]:
+    """As open_clip's own configuration of that name says."""
+    import open_clip
+
+    name, _, tag = spec.model_id.rpartition("/")
+    known = open_clip.get_pretrained_cfg(name, tag)
+    text = open_clip.get_model_config(name)["text_cfg"]
+    options: dict[str, Any] = {"device": device}
+    if spec.text_config:
+        text |= {"hf_model_name": str(folders[spec.text_config]), "hf_model_pretrained": False}
+        options["text_cfg"] = text
+    folder = folders[spec.weights]
+    loaded = open_clip.create_model_from_pretrained(
+        name,
+        pretrained=str(folder / clip_weights(spec.weights, [path.name for path in folder.iterdir()], spec.file)),
+        image_mean=known.get("mean"),
+        image_std=known.get("std"),
+        image_interpolation=known.get("interpolation"),
+        image_resize_mode=known.get("resize_mode"),
+        **options,
+    )
+    if not spec.tokenizer:
+        return *loaded, open_clip.get_tokenizer(name)
+    tokenizer = open_clip.tokenizer.HFTokenizer(
+        str(folders[spec.tokenizer]),
+        context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
+        tokenizer_mode=text.get("tokenizer_mode"),
+        **text.get("tokenizer_kwargs", {}) | SAFE,
+    )
+    return *loaded, tokenizer
+
+
+def split_transform(transform: Any) -> tuple[Any, Any]:
+    """Of a picture's transform what scales and crops an image, and what normalizes pixels, (n, 3, h, w) in 0..1.
+
+    Raises ValueError for a transform that is not made of these two with the conversion to a tensor between them.
+    """
+    from torchvision.transforms import Compose, Normalize, ToTensor
+
+    *steps, to_tensor, normalize = transform.transforms
+    if not isinstance(to_tensor, ToTensor) or not isinstance(normalize, Normalize):
+        raise ValueError(f"an unknown transform: {transform}")
+    return Compose(steps), normalize
+
+
+class ClipEncoder:
+    """An `Encoder` over open_clip: CLIP, SigLIP and their kin."""
+
+    text_scale = 1.0
+
+    def __init__(self, spec: ClipSpec, folders: Mapping[str, Path], *, revision: str = "", precision: str = "auto"):
+        """Load from `folders`, which hold the files of the spec's repositories. Raises ModelError."""
+        self.model_id = spec.model_id
+        self._tokenizing = threading.Lock()  # transformers' tokenizers keep the length they are asked for
+        self.revision = revision
+        self._device = choose_device()
+        self.precision = choose_precision(precision, self._device)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._model, transform, self._tokenizer = load_clip(spec, folders, self._device)
+            self._model.eval()
+            self._scale, self._normalize = split_transform(transform)
+            facts = self._model.visual.preprocess_cfg
+            self.preprocess = json.dumps(facts, sort_keys=True)
+            self.image_side = int(np.max(facts["size"]))
+            if self.precision == "bfloat16":
+                _multiply_in_bfloat16(self._model)
+            self.dim = len(self.encode_texts([""])[0])
+        except Exception as error:
+            raise not_loaded(self.model_id, error) from error
+
+    def prepare(self, image: Image.Image) -> Prepared:
+        """The image scaled and cropped, uint8 (side, side, 3)."""
+        return np.asarray(self._scale(within_ratio(image)))
+
+    def encode_prepared(self, prepared: Sequence[Prepared]) -> Embeddings:
+        """Embed what `prepare` gave: float32 (n, dim), unit rows."""
+        import torch
+
+        def encode(batch: Sequence[Prepared]) -> Any:
+            pixels = torch.from_numpy(np.stack(batch)).to(self._device)  # (n, side, side, 3)
+            return self._model.encode_image(self._normalize(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255)))
+
+        return self._encode(prepared, encode)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
+        """Embed upright RGB images: float32 (n, dim), unit rows."""
+        return self.encode_prepared([self.prepare(image) for image in images])
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        """Embed texts: float32 (n, dim), unit rows. What is beyond the model's context is cut."""
+        return self._encode(texts, lambda batch: self._model.encode_text(self._tokens(batch).to(self._device)))
+
+    def cut(self, text: str) -> str:
+        """The words at the end of a text that are beyond the model's context; "" where it reads all."""
+        words = text.split()
+        size = self._tokenizer.context_length
+        room = size + len(text.encode()) + 8  # no text has more tokens than bytes, but for a few at its ends
+        empty = self._tokens([""], room)[0]
+
+        def is_cut(count: int) -> bool:
+            tokens = self._tokens([" ".join(words[:count])], room)[0]
+            return bool((tokens[size:] != empty[size:]).any() and (tokens[:-size] != empty[:-size]).any())
+
+        return " ".join(words[bisect_left(range(1, len(words) + 1), True, key=is_cut) :])
+
+    def _tokens(self, texts: Sequence[str], size: int | None = None) -> Any:
+        """(n, size): the tokens of texts; of the model's own context where no size is given."""
+        with self._tokenizing:
+            return self._tokenizer(list(texts), context_length=size)
+
+    def _encode(self, inputs: Sequence[Any], encode: Any) -> Embeddings:
+        import torch
+
+        batches = [inputs[start : start + BATCH_SIZE] for start in range(0, len(inputs), BATCH_SIZE)]
+        is_half = self.precision == "bfloat16"
+        with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=is_half):
+            rows = [encode(batch).float().cpu().numpy() for batch in batches]
+        return normalize(np.concatenate(rows)) if rows else np.zeros((0, self.dim), np.float32)
+
+
+def _multiply_in_bfloat16(model: Any) -> None:
+    """Convert once what autocast would convert in every pass; what the blocks add up in a picture stays float32."""
+    from torch import bfloat16, nn
+
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.MultiheadAttention, nn.Embedding)):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(bfloat16)
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _, inputs, output: output.float())

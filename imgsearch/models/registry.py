@@ -1,0 +1,245 @@
+"""Which model answers: a spec from the user to a loaded model."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from imgsearch.errors import ModelError, SettingsError
+from imgsearch.files import digest_file
+from imgsearch.models.captioner import Captioner, HubCaptioner
+from imgsearch.models.clip import LOCAL, ClipEncoder, ClipSpec
+from imgsearch.models.device import check_precision
+from imgsearch.models.encoder import Encoder
+from imgsearch.models.weight_files import CLIP_WEIGHTS, captioner_files
+
+if TYPE_CHECKING:
+    from imgsearch.hub import Choose, Repo, Snapshot
+
+Kind: TypeAlias = Literal["encoder", "captioner"]
+OnProgress: TypeAlias = Callable[[int, int], None]
+log = logging.getLogger(__name__)
+STARTER = "starter"
+STARTER_ID = "starter/efficientnet-lite0+minilm-l6-v2"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model under a short name. Quality is as published; README.md names the sources."""
+
+    name: str
+    kind: Kind
+    model_id: str
+    repo: str  # on the hub
+    size: str  # of the download
+    licence: str
+    languages: str
+    quality: str  # encoder: ImageNet top-1 / Crossmodal-3600 mean recall English / French; captioner: COCO CIDEr
+    has_tokenizer: bool = False  # in its repository; CLIP's own comes with open_clip
+
+
+PRESETS = (  # the first of each kind is what "auto" wants
+    Preset(
+        "siglip2",
+        "encoder",
+        "ViT-B-32-SigLIP2-256/webli",
+        "timm/ViT-B-32-SigLIP2-256",
+        "1.5 GB",
+        "Apache-2.0",
+        "109",
+        "74.0 / 73.2 / 82.3",
+        has_tokenizer=True,
+    ),
+    Preset(
+        "siglip2-b16",
+        "encoder",
+        "ViT-B-16-SigLIP2/webli",
+        "timm/ViT-B-16-SigLIP2",
+        "1.5 GB",
+        "Apache-2.0",
+        "109",
+        "78.2 / 75.2 / 84.3",
+        has_tokenizer=True,
+    ),
+    Preset(
+        "clip",
+        "encoder",
+        "ViT-B-32-256/datacomp_s34b_b86k",
+        "laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K",
+        "0.6 GB",
+        "MIT",
+        "English",
+        "72.8 / 68.1 / 53.3",
+    ),
+    Preset(
+        "mobileclip2",
+        "encoder",
+        "MobileCLIP2-S2/dfndr2b",
+        "timm/MobileCLIP2-S2-OpenCLIP",
+        "0.4 GB",
+        "Apple: research only",
+        "English",
+        "77.2 / - / -",
+    ),
+    Preset(
+        "blip",
+        "captioner",
+        "Salesforce/blip-image-captioning-base",
+        "Salesforce/blip-image-captioning-base",
+        "1.0 GB",
+        "BSD-3-Clause",
+        "English",
+        "133.3",
+    ),
+    Preset(
+        "blip-large",
+        "captioner",
+        "Salesforce/blip-image-captioning-large",
+        "Salesforce/blip-image-captioning-large",
+        "1.9 GB",
+        "BSD-3-Clause",
+        "English",
+        "136.7",
+    ),
+    Preset(
+        "internvl",
+        "captioner",
+        "OpenGVLab/InternVL3-1B-hf",
+        "OpenGVLab/InternVL3-1B-hf",
+        "1.9 GB",
+        "MIT, Apache-2.0",
+        "many, French too",
+        "-",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Name:
+    """A model, and the revision of its weights that is asked for ("": what is at hand, else the newest)."""
+
+    model_id: str
+    revision: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.model_id}@{self.revision}" if self.revision else self.model_id
+
+
+def resolve(kind: Kind, spec: str) -> Name:
+    """What a spec stands for; "auto" for the first preset. Raises SettingsError for what cannot be a model's name."""
+    presets = {preset.name: preset.model_id for preset in PRESETS if preset.kind == kind}
+    spec = next(iter(presets)) if spec == "auto" else spec
+    if spec in (STARTER, STARTER_ID):
+        return Name(STARTER_ID)
+    if spec.startswith(LOCAL) or (kind == "captioner" and spec and spec not in presets and Path(spec).is_dir()):
+        folder = Path(spec.removeprefix(LOCAL)).expanduser()
+        if not folder.is_dir():
+            raise SettingsError(f"There is no folder {folder}. Give --{kind} the folder of a model.")
+        return Name(f"{LOCAL}{folder.resolve()}")
+    model_id, at, revision = spec.partition("@")
+    model_id = presets.get(model_id, model_id)
+    if "/" not in model_id or (at and not revision):
+        names = ", ".join(["auto", STARTER, *presets])
+        form = "MODEL/PRETRAINED or hf-hub:ORG/NAME" if kind == "encoder" else "ORG/NAME"
+        raise SettingsError(f"There is no {kind} {spec!r}. Use one of {names}, or {form}.")
+    return Name(model_id, revision)
+
+
+def is_at_hand(kind: Kind, name: Name) -> bool:
+    """Whether a model loads without any request. May import open_clip: seconds. Raises SettingsError."""
+    from imgsearch.hub import cached
+
+    return all(cached(repo, choose) for repo, choose in _needs(kind, name))
+
+
+def check_hub(kind: Kind, name: Name) -> None:
+    """Ask the hub for what is not at hand of a model: seconds at most. Raises ModelError, SettingsError."""
+    from imgsearch.hub import cached, probe
+
+    for repo, choose in _needs(kind, name):
+        if not cached(repo, choose):
+            choose([file.rfilename for file in probe(repo).siblings or []])
+
+
+def load_encoder(
+    spec: str | Name, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
+) -> Encoder:
+    """Load the encoder that `spec` names, from the cache or the hub; "auto" is the starter where neither has it.
+
+    Takes seconds, and minutes where it is fetched. Raises SettingsError for an unknown spec, ModelError.
+    """
+    check_precision(precision)
+    name = spec if isinstance(spec, Name) else resolve("encoder", spec)
+    if name.model_id != STARTER_ID:
+        try:
+            snapshots = _fetch("encoder", name, on_progress)
+            folders = {repo: snapshot.folder for repo, snapshot in snapshots.items()}
+            parts = _clip_spec(name.model_id)
+            revision = snapshots[parts.weights].commit if parts.weights else _digest(name.model_id)
+            return ClipEncoder(parts, folders, revision=revision, precision=precision)
+        except ModelError as error:
+            if spec != "auto":
+                raise
+            log.warning("%s The starter model is used.", error)
+    from imgsearch.models.starter import StarterEncoder  # imports torch
+
+    return StarterEncoder()
+
+
+def load_captioner(
+    spec: str | Name, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
+) -> Captioner | None:
+    """Load the captioner that `spec` names, from the cache or the hub.
+
+    None for "starter", and for "auto" where neither has it: descriptions come from the encoder's vectors then. Raises
+    SettingsError for an unknown spec, ModelError.
+    """
+    check_precision(precision)
+    name = spec if isinstance(spec, Name) else resolve("captioner", spec)
+    if name.model_id == STARTER_ID:
+        return None
+    try:
+        snapshots = list(_fetch("captioner", name, on_progress).values())
+        folder = snapshots[0].folder if snapshots else Path(name.model_id.removeprefix(LOCAL))
+        return HubCaptioner(name.model_id, folder, precision=precision)
+    except ModelError as error:
+        if spec != "auto":
+            raise
+        log.warning("%s Descriptions are made from vectors.", error)
+        return None
+
+
+def _fetch(kind: Kind, name: Name, on_progress: OnProgress) -> "dict[str, Snapshot]":
+    """The files of each repository that a model needs, by its id."""
+    from imgsearch.hub import fetch
+
+    return {repo.id: fetch(repo, choose, on_progress) for repo, choose in _needs(kind, name)}
+
+
+def _needs(kind: Kind, name: Name) -> "list[tuple[Repo, Choose]]":
+    """The repositories of a model, and what to choose of each."""
+    from imgsearch.hub import Repo
+
+    if name.model_id == STARTER_ID or name.model_id.startswith(LOCAL):
+        return []
+    if kind == "captioner":
+        return [(Repo.parse(str(name)), partial(captioner_files, name.model_id))]
+    parts = _clip_spec(name.model_id)
+    revisions = {parts.weights: name.revision}
+    return [(Repo(repo, revisions.get(repo) or "main"), partial(parts.choose, repo)) for repo in parts.repos]
+
+
+def _digest(model_id: str) -> str:
+    """The SHA-256 of the weights in a folder: what stands for their commit."""
+    folder = Path(model_id.removeprefix(LOCAL))
+    return next((digest_file(folder / name).sha256 for name in CLIP_WEIGHTS if (folder / name).is_file()), "")
+
+
+def _clip_spec(model_id: str) -> ClipSpec:
+    """What an encoder is made of; a preset is looked up without the import of open_clip."""
+    for preset in PRESETS:
+        if preset.model_id == model_id:
+            return ClipSpec(model_id, preset.repo, tokenizer=preset.repo if preset.has_tokenizer else "")
+    return ClipSpec.parse(model_id)

@@ -1,0 +1,63 @@
+"""A bundle, opened for the encoder that is to search it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from imgsearch.config import is_starter_collection
+from imgsearch.embeddings import Embeddings, load_rows, rows_file, save_rows
+from imgsearch.environment import cache_folder
+from imgsearch.errors import BundleError
+from imgsearch.images import open_rgb
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import FILE_NAME, card_of
+from imgsearch.models.encoder import Encoder
+from imgsearch.records import Item
+
+BATCH_SIZE = 8  # pictures decoded and encoded at a time
+
+
+def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, int], None]) -> Index:
+    """Open a bundle that `encoder` made; the starter collection with its vectors by any encoder.
+
+    Those are made on first use, which calls `on_progress` with the numbers of pictures done and of all, and kept in
+    the user's cache folder. Raises BundleError where another encoder made the bundle.
+    """
+    index = Index.load(bundle)
+    if (index.card.encoder, index.card.revision) == (encoder.model_id, encoder.revision):
+        if index.dim != encoder.dim:
+            raise BundleError(
+                f"The bundle {bundle} has rows of {index.dim} numbers, the encoder {encoder.model_id} "
+                f"makes {encoder.dim}. Build it again."
+            )
+        return index
+    if not is_starter_collection(bundle):
+        made = f"{index.card.encoder} {index.card.revision}".strip()
+        loaded = f"{encoder.model_id} {encoder.revision}".strip()
+        raise BundleError(
+            f"The bundle {bundle} was made by the encoder {made}, but the one loaded is {loaded}. Build it again."
+        )
+    card = (bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision
+    file = rows_file(cache_folder(), "vectors", *card)
+    rows = load_rows(file, (len(index), encoder.dim))
+    items = [index.item(row) for row in range(len(index))]
+    if rows is None:
+        rows = _encode(index, items, encoder, on_progress)
+        save_rows(file, rows)
+    return Index.from_rows(rows, items, card_of(encoder, source=index.card.source))
+
+
+def _encode(index: Index, items: list[Item], encoder: Encoder, on_progress: Callable[[int, int], None]) -> Embeddings:
+    """(len(items), dim): the rows of the items' pictures; of their thumbnails, where a picture is gone."""
+    batches = []
+    for start in range(0, len(items), BATCH_SIZE):
+        on_progress(start, len(items))
+        batch = items[start : start + BATCH_SIZE]
+        batches.append(encoder.encode_images([_open(index, item, encoder) for item in batch]))
+    return np.concatenate(batches)
+
+
+def _open(index: Index, item: Item, encoder: Encoder) -> Image.Image:
+    return open_rgb(index.original(item) or item.thumbnail, side=encoder.image_side)

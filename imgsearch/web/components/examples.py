@@ -1,0 +1,71 @@
+"""A few pictures that are one click away, with a name for those who do not see them."""
+
+import csv
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.config import ROOT
+from imgsearch.images import open_rgb, to_webp
+from imgsearch.web.components.refine import data_url
+from imgsearch.web.components.scripted import scripted
+from imgsearch.web.handlers import QUIET
+from imgsearch.web.i18n import CODES, language_of, word
+
+EXAMPLES = (
+    "stamps/animals-birds-owl.jpg",
+    "stamps/food-fruit-strawberry.jpg",
+    "skimage/coffee.jpg",
+    "stamps/hobbies-music-string-guitar_electric.jpg",
+    "wallpapers/mountain_path.jpg",
+)
+TEMPLATE = '<p class="label"></p><ul class="examples"></ul>'
+SIDE = 116  # pixels, shown at half of it
+
+
+class Examples:
+    """The pictures as buttons."""
+
+    def __init__(self, models: gr.State, name: str) -> None:
+        """Draw them in the current layout; they are named in the visitor's language once the page is there."""
+        self._view = scripted(f"{name}_examples", TEMPLATE, "elements", "examples")
+        models.change(_value, None, self._view, **QUIET)
+
+    def connect(self, picture: gr.Image) -> Callable[..., Any]:
+        """Put a picture that is clicked into the component. Returns what runs after it."""
+        then: Callable[..., Any] = self._view.select(_chosen, None, picture, **QUIET).then
+        return then
+
+
+def _chosen(event: gr.EventData) -> Any:
+    number, paths = event._data.get("number"), _paths()
+    return str(paths[number]) if isinstance(number, int) and 0 <= number < len(paths) else gr.skip()
+
+
+def _paths() -> list[Path]:
+    return [path for name in EXAMPLES if (path := ROOT / "examples" / name).is_file()]
+
+
+@cache
+def _thumbnail(path: Path) -> str:
+    return data_url(to_webp(open_rgb(path), SIDE))
+
+
+@cache
+def _captions() -> dict[str, dict[str, str]]:
+    """Of each example its metadata row."""
+    with (ROOT / "examples" / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        return {row["file_name"]: row for row in csv.DictReader(file)}
+
+
+def _value(request: gr.Request) -> dict[str, Any]:
+    pictures: list[dict[str, str]] = []
+    language = language_of(request)
+    for number, path in enumerate(_paths(), start=1):
+        row = _captions().get(path.relative_to(ROOT / "examples").as_posix(), {})
+        caption = row.get("caption" if language == CODES[0] else f"caption_{language}", "")
+        pictures.append({"src": _thumbnail(path), "name": word("example_number", request).format(number, caption)})
+    return {"title": word("try_picture", request), "pictures": pictures}

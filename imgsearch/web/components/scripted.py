@@ -1,0 +1,19 @@
+"""Components that a script of ours draws."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+STATIC = Path(__file__).parents[1] / "static"
+
+
+def scripted(elem_id: str, html: str, *scripts: str, **props: Any) -> gr.HTML:
+    """Draw a component that begins as `html`; the scripts of those names, one after the other, fill it from its value.
+
+    What comes from a collection is never to be part of `html`, which Gradio reads as a template.
+    """
+    code = "".join((STATIC / f"{name}.js").read_text("utf-8") for name in scripts)
+    return gr.HTML(
+        None, html_template=html, js_on_load=code, padding=False, apply_default_css=False, elem_id=elem_id, **props
+    )

@@ -1,0 +1,95 @@
+"""The lines under the title: which models answer for which collection, what is under way, and what is missing."""
+
+import html
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.engine import Engine
+from imgsearch.models.clip import LOCAL
+from imgsearch.records import Progress, Status
+from imgsearch.text import plain, short
+from imgsearch.web.components.collection_picker import Collections
+from imgsearch.web.handlers import QUIET
+from imgsearch.web.i18n import num_pictures, number, translated, word
+
+MAX_NAME = 60  # characters of a collection's
+POLL_S = 1.0  # between two looks at the engine, as long as something is under way
+
+
+def draw_title(app: gr.Blocks) -> None:
+    """Draw the name of the app; the title of the page is in the visitor's language."""
+    script = "watch('value', () => { document.title = props.value; });"
+    header = gr.HTML("", html_template="<h1>imgsearch</h1>", js_on_load=script, padding=False, elem_id="header")
+    app.load(_title, None, header, **QUIET)
+
+
+def draw(collections: Collections, app: gr.Blocks) -> gr.State:
+    """Draw the banner, which follows the engine. Returns the models that the page knows of.
+
+    They are the encoder's id, the captioner's ("" for the describer) and whether it takes questions; the change of
+    this state is the event on which a tab adapts to them.
+    """
+    banner = gr.HTML(padding=False, elem_id="banner")
+    timer = gr.Timer(POLL_S)
+    shown = gr.State()
+
+    def show(collection: str, request: gr.Request) -> tuple[str, Any, tuple[str, str, bool]]:
+        engine = collections[collection]
+        status, first = engine.status, collections.first.status  # which describes
+        status = replace(status, captioner=first.captioner, takes_questions=first.takes_questions)
+        models = (status.encoder, status.captioner, status.takes_questions)
+        return _render(engine, status, request), gr.Timer(active=not collections.are_complete), models
+
+    # In the queue: outside of it, a state's change event does not reach the page.
+    waits: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
+    gr.on([app.load, timer.tick, *collections.changes], show, collections.choice, [banner, timer, shown], **waits)
+    return shown
+
+
+def _title(request: gr.Request) -> str:
+    return word("title", request)
+
+
+def _render(engine: Engine, status: Status, request: gr.Request) -> str:
+    if not status.encoder:
+        return _lines("<p>{}</p>", [word("failed" if status.is_complete else "loading", request)])
+    facts = {
+        word("encoder", request): model_name(status.encoder),
+        word("captioner", request): model_name(status.captioner) or word("from_vectors", request),
+        word("collection", request): short(engine.bundle.resolve().name, MAX_NAME),
+    }
+    if status.num_items is not None:
+        facts[word("collection", request)] += f", {num_pictures(status.num_items, request)}"
+    chips = (f"<li>{html.escape(name)} <b>{html.escape(plain(fact))}</b></li>" for name, fact in facts.items())
+    under_way = [_progress(status.progress, request)] if status.progress else []
+    problems = [translated(problem, request) for problem in status.problems]
+    num_grave = 0 if status.num_items is not None else 1  # then the first one says why nothing can be searched
+    grave, missing = problems[:num_grave], _missing(problems[num_grave:], request)
+    lines = _lines("<p>{}</p>", under_way) + _lines("<p class=problem>{}</p>", grave)
+    return f"<ul>{''.join(chips)}</ul>{lines}{missing}"
+
+
+def _missing(problems: list[str], request: gr.Request) -> str:
+    """How many models are not there, in a line; why, and what to do, folded away behind it."""
+    if not problems:
+        return ""
+    line = word("missing_count" if len(problems) == 1 else "missings_count", request).format(len(problems))
+    return f"<details class=problem><summary>{line}</summary>{_lines('<div>{}</div>', problems)}</details>"
+
+
+def _lines(template: str, texts: list[str]) -> str:
+    return "".join(template.format(html.escape(plain(text))) for text in texts)
+
+
+def _progress(progress: Progress, request: gr.Request) -> str:
+    """ "Fetching X: 340 of 1,540 MB.", in the visitor's language."""
+    unit = 1_000_000 if progress.step == "fetch" else 1
+    done, total = (number(count / unit, request) for count in (progress.done, progress.total))
+    return word(f"under_way_{progress.step}", request).format(model_name(progress.model_id), done, total)
+
+
+def model_name(model_id: str) -> str:
+    """A model's name for visitors, whom the folders of the server do not concern."""
+    return model_id.rpartition("/")[2] if model_id.startswith(LOCAL) else model_id

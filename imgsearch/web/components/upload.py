@@ -1,0 +1,93 @@
+"""The picture a visitor gives: an upload and nothing else."""
+
+import secrets
+from pathlib import Path
+from typing import Any, Self
+
+import gradio as gr
+from gradio import processing_utils
+from gradio.data_classes import ImageData
+from gradio.utils import get_upload_folder
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+
+from imgsearch.web.i18n import word
+
+
+class Upload(ImageData):
+    """What the page and API clients send for a picture."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def from_client(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """What is of another shape is no upload, which `preprocess` tells; its error would put it into the log."""
+        try:
+            return handler(value)
+        except ValidationError:
+            return cls(path="")
+
+
+class UploadedImage(gr.Image):
+    """A `gr.Image` that hands on the path of an uploaded file, unopened, and nothing but uploads.
+
+    The stock component opens any path of the server and fetches any address that an API call names.
+    """
+
+    is_template = True  # the browser draws it as the stock component
+    data_model = Upload
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
+        """Refuse addresses before Gradio downloads them."""
+        if str(url_or_file_path).lower().startswith(("http:", "https:")):
+            raise _not_an_upload()
+        moved: str | None = await super().async_move_resource_to_block_cache(url_or_file_path)
+        return moved
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """The path of the uploaded file, None where there is none."""
+        if payload is None:
+            return None
+        if not payload.path or (payload.url or "").startswith("data:") or not is_upload(payload.path):
+            raise _not_an_upload()
+        return str(Path(payload.path).resolve())
+
+
+def is_upload(path: str) -> bool:
+    """Whether it is the path of a file that a visitor uploaded or that the page has shown. The file is not opened."""
+    try:
+        file = Path(path).resolve()
+        return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
+    except (OSError, ValueError):  # too long, or with a zero in it
+        return False
+
+
+def hide_names() -> None:
+    """Have Gradio's names for the folders of files unlike those of any other process, for no one to work them out.
+
+    They are digests of the content and a seed, which Gradio keeps in its own folder: known to all who have the image
+    of a container.
+    """
+    processing_utils.hash_seed = secrets.token_bytes(32)
+
+
+def _not_an_upload() -> gr.Error:
+    return gr.Error(word("not_an_upload", None), print_exception=False)  # no request here, so no language is known
+
+
+def picture_path(path: str | None, request: gr.Request) -> Path:
+    """The uploaded picture's path; a message to the visitor where there is none."""
+    if path is None:
+        raise gr.Error(word("no_picture", request), print_exception=False)
+    return Path(path)
+
+
+def draw_upload(name: str, t: gr.I18n, label: str = "picture", height: int = 300) -> UploadedImage:
+    """Draw the place for a picture."""
+    return UploadedImage(
+        label=t(label),
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "clipboard"],
+        buttons=[],
+        height=height,
+        elem_id=f"{name}_picture",
+    )

@@ -1,0 +1,43 @@
+"""The page: its three tabs over an engine for each collection, drawn and connected, not yet served."""
+
+from collections.abc import Sequence
+
+import gradio as gr
+
+from imgsearch.engine import Engine
+from imgsearch.web.components import status
+from imgsearch.web.components.collection_picker import Collections
+from imgsearch.web.components.map import Overview
+from imgsearch.web.i18n import i18n
+from imgsearch.web.picture_files import Pictures
+from imgsearch.web.router import Address
+from imgsearch.web.security.decoder import Decoder
+from imgsearch.web.tabs.describe import DescribeTab
+from imgsearch.web.tabs.search import SearchTab
+from imgsearch.web.tabs.similar import SimilarTab
+
+
+def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
+    """The page, not yet served, over an engine for each collection; they may load their models later."""
+    t = i18n()
+    app = gr.Blocks(title="imgsearch", fill_width=True)
+    with app:
+        status.draw_title(app)
+        gr.Markdown(t("tagline"), elem_id="tagline")
+        address = Address()
+        collections = Collections(engines)
+        collections.draw(t)
+        models = status.draw(collections, app)
+        parts = collections, Pictures(decoder), address, t, models
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
+            with gr.Tab(t("describe_tab"), id="describe", elem_id="describe_tab"):
+                describe = DescribeTab(*parts)
+            with gr.Tab(t("similar_tab"), id="similar", elem_id="similar_tab"):
+                similar = SimilarTab(*parts)
+            with gr.Tab(t("search_tab"), id="search", elem_id="search_tab"):
+                search = SearchTab(*parts)
+        overview = Overview(*parts)
+        overview.connect(similar.results)
+        overview.connect(search.results)
+        address.connect(tabs, collections, {"describe": describe, "similar": similar, "search": search})
+    return app

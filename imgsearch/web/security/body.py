@@ -1,0 +1,116 @@
+"""What a client sends: read whole, within bounds of size, time and shape, before the app sees any of it."""
+
+import asyncio
+import json
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from python_multipart.multipart import parse_options_header
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from imgsearch.web.components.upload import is_upload
+from imgsearch.web.security.refusals import RefusedError
+
+MAX_JSON = 2**18  # bytes: a query holds 10,000 characters, and a visitor's last ones are kept
+MAX_PICTURE = 20 * 2**20  # bytes of an upload
+MAX_UPLOAD = MAX_PICTURE + 2**14  # with the form around it
+MAX_S = 60.0  # in which a body must be there
+MAX_DEPTH = 20  # of lists and objects within each other
+MAX_PATHS = 4  # of files: no event takes more than one
+CHUNK = 2**16
+
+
+class Body:
+    """The whole body of a request; a large one lies on disk. To be closed."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(max_size=MAX_JSON)  # noqa: SIM115
+
+    def close(self) -> None:
+        """Forget it."""
+        self._file.close()
+
+    async def read(self, request: Request, max_bytes: int) -> bool:
+        """Take it in. False where the client is gone; raises RefusedError where it is too large or too slow."""
+        if int(request.headers.get("content-length") or 0) > max_bytes:
+            raise _too_large(max_bytes)
+        try:
+            async with asyncio.timeout(MAX_S):
+                return await self._read(request.receive, max_bytes)
+        except TimeoutError:
+            raise RefusedError(408, "too_slow", f"{MAX_S:.0f}") from None
+
+    async def _read(self, receive: Receive, max_bytes: int) -> bool:
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return False
+            self._file.write(message.get("body", b""))
+            if self._file.tell() > max_bytes:
+                raise _too_large(max_bytes)
+            more = message.get("more_body", False)
+        self._file.seek(0)
+        return True
+
+    def again(self, receive: Receive) -> Receive:
+        """A `receive` that gives the app this body, and then what `receive` gives."""
+        is_over = False
+
+        async def replayed() -> Message:
+            nonlocal is_over
+            if is_over:
+                return await receive()
+            chunk = self._file.read(CHUNK)
+            is_over = len(chunk) < CHUNK
+            return {"type": "http.request", "body": chunk, "more_body": not is_over}
+
+        return replayed
+
+    def is_one_picture(self, content_type: str) -> bool:
+        """Whether it is a form with one field."""
+        kind, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary")
+        data = self._file.read()
+        self._file.seek(0)
+        return kind == b"multipart/form-data" and bool(boundary) and data.count(b"--" + (boundary or b"")) == 2
+
+    def json(self) -> dict[str, Any]:
+        """The JSON object that it is. Raises RefusedError for anything else, or one nested too deep."""
+        try:
+            value = json.loads(self._file.read())
+        except (ValueError, RecursionError):
+            raise _not_understood() from None
+        self._file.seek(0)
+        if not isinstance(value, dict):
+            raise _not_understood()
+        _check(value)
+        return value
+
+
+def _check(value: Any) -> None:
+    """Refuse what is nested too deep, and files that are no uploads: Gradio fetches addresses, for any component."""
+    level, paths = [value], set()
+    for _ in range(MAX_DEPTH):
+        for part in level:
+            path = part.get("path") if isinstance(part, dict) else None
+            if isinstance(path, str):
+                paths.add(path)
+                if not isinstance(part.get("meta", {}), dict):
+                    raise RefusedError(400, "not_an_upload")
+        containers = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [part for parts in containers for part in parts if isinstance(part, dict | list)]
+    if len(paths) > MAX_PATHS or not all(map(is_upload, paths)):
+        raise RefusedError(400, "not_an_upload")
+    if level:
+        raise _not_understood()
+
+
+def _too_large(max_bytes: int) -> RefusedError:
+    most = f"{MAX_PICTURE // 2**20} MB" if max_bytes == MAX_UPLOAD else f"{max_bytes // 2**10} kB"
+    return RefusedError(413, "too_large", most)
+
+
+def _not_understood() -> RefusedError:
+    return RefusedError(400, "not_understood")

@@ -1,0 +1,98 @@
+"""Serve the page: Gradio's server with our middleware around it, until the process is interrupted."""
+
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import gradio as gr
+
+from imgsearch.config import Settings
+from imgsearch.engine import Engine
+from imgsearch.environment import reach_self_directly
+from imgsearch.errors import SettingsError
+from imgsearch.web.components.upload import hide_names
+from imgsearch.web.i18n import i18n
+from imgsearch.web.page import build_app
+from imgsearch.web.request_log import show_requests
+from imgsearch.web.security.body import MAX_PICTURE
+from imgsearch.web.security.cleanup import Leftovers
+from imgsearch.web.security.decoder import Decoder
+from imgsearch.web.security.middleware import gated
+
+STYLE = Path(__file__).parent / "static" / "style.css"
+NUM_SESSIONS = 1000  # that are remembered, 50 kB each; those that asked longest ago are forgotten
+ANSWERS_S = 1  # that answers under way have when the app ends, before they are cut short
+
+
+def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> None:
+    """Serve the page over one engine for each collection until the process is interrupted.
+
+    Everything to be closed then is left in `closing`. Raise SettingsError where the port is taken.
+    """
+    reach_self_directly()
+    decoder = Decoder()
+    closing.callback(decoder.close)
+    app = build_app(engines, decoder)
+    show_requests()
+    closing.callback(_close, app)
+    launch(app, engines, settings)
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    leftovers = Leftovers(app, folder)
+    closing.callback(shutil.rmtree, folder, ignore_errors=True)  # first of all, whatever else takes long
+    print(f"imgsearch is on {app.local_url}", flush=True)
+    if settings.share:
+        from imgsearch.web.share import Link, announcement
+
+        names = [engine.bundle.resolve().name for engine in engines]
+        print(announcement(names, has_password=bool(settings.users)), flush=True)
+        link = Link(app)
+        closing.callback(link.close)
+        link.open()
+    threading.Thread(target=_complete, args=(engines,), name="models", daemon=True).start()
+    leftovers.sweep_for_ever()
+
+
+def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> None:
+    """Serve the page in the background and return once it answers. Raise SettingsError where the port is taken."""
+    hide_names()
+    app.queue(api_open=False)  # no way around the queues
+    os.environ.pop("SYSTEM", None)  # on a Space Gradio would watch for new code, and run it
+    try:
+        app.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            share=False,  # Gradio would let the page wait for it
+            auth=settings.users or None,
+            prevent_thread_lock=True,
+            quiet=True,
+            i18n=i18n(),
+            theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+            css_paths=STYLE,
+            max_file_size=MAX_PICTURE,
+            footer_links=["api", "settings"],
+            enable_monitoring=False,
+            run_history=False,
+            show_error=False,
+            ssr_mode=False,
+            mcp_server=False,
+            pwa=False,
+            state_session_capacity=NUM_SESSIONS,
+            app_kwargs=gated(engines, settings.rate, trust_proxy=settings.trust_proxy, is_local=settings.is_local),
+        )
+    except OSError:
+        place = f"{settings.host}:{settings.port or 'any port'}"
+        raise SettingsError(f"{place} cannot be listened on. Give another --port or --host.") from None
+
+
+def _complete(engines: Sequence[Engine]) -> None:
+    for engine in engines:
+        engine.complete()
+
+
+def _close(app: gr.Blocks) -> None:
+    if app.is_running:
+        app.server.config.timeout_graceful_shutdown = ANSWERS_S
+    app.close(verbose=False)

@@ -1,0 +1,1 @@
+"""The three tabs: describe a picture, find similar ones, search by text; one file each."""

@@ -1,0 +1,207 @@
+"""Describe: a picture in; a sentence as it is written, tags as bars and the seconds out."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import gradio as gr
+
+from imgsearch.engine import Engine
+from imgsearch.models.captioner import MAX_QUESTION, Detail
+from imgsearch.search.query import MAX_TEXT
+from imgsearch.web.cancellation import Running
+from imgsearch.web.components.collection_picker import Collections
+from imgsearch.web.components.examples import Examples
+from imgsearch.web.components.upload import draw_upload, picture_path
+from imgsearch.web.handlers import CAPTIONS, QUIET, guarded
+from imgsearch.web.i18n import language_of
+from imgsearch.web.page_state import Asked, Uploads, Wanted
+from imgsearch.web.picture_files import Pictures
+from imgsearch.web.router import Address
+from imgsearch.web.words import LANGUAGES
+
+Bars: TypeAlias = dict[str, float]
+
+
+class DescribeTab:
+    """The tab's components and how they answer."""
+
+    def __init__(
+        self, collections: Collections, pictures: Pictures, address: Address, t: gr.I18n, models: gr.State
+    ) -> None:
+        """Draw them in the current layout."""
+        self._collections, self._pictures, self._t = collections, pictures, t
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                picture = self._picture = draw_upload("describe", t)
+                examples = Examples(models, "describe_picture")
+                detail, question, language = options = _draw_options(t)
+                ask = gr.Button(t("ask"), size="sm", visible=False, elem_id="ask")
+            with gr.Column(scale=3, min_width=300):
+                answer = self._answer = Answer(collections.first, pictures, t)
+        self.link = gr.State("")
+        self.restored = [picture, self.link, answer.column, answer.note]
+        inputs = self._inputs = [picture, *options]
+        models.change(_offer, models, [*options, ask], **QUIET)
+        answer.connect(picture.upload, inputs, api_name="describe")
+        chosen = examples.connect(picture)
+        for trigger in (chosen, question.submit, ask.click, detail.change, language.change):
+            answer.connect(trigger, inputs)
+        for trigger in (picture.upload, chosen, picture.clear):
+            states = [address.component, self.link, address.uploads]
+            trigger(self._link, [picture, address.uploads, collections.choice], states, **QUIET)
+        picture.clear(answer.clear, None, [answer.column, answer.note], cancels=answer.events, **QUIET)
+        address.follow(answer.search.click, self._search_link, answer.sentence, collections.choice)
+
+    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        """What the components become for a state of the page."""
+        path = self._pictures.asked(asked, self._collections, uploads, request)
+        changes: dict[Any, Any] = {self._picture: path, self.link: asked.to_link() if path else ""}
+        if path is None:
+            column, note = self._answer.clear(request)
+            changes |= {self._answer.column: column, self._answer.note: note}
+        return changes
+
+    def _link(self, path: str | None, uploads: Uploads, collection: str) -> tuple[str, str, Uploads]:
+        token = ""
+        if path:
+            uploads, token = uploads.remember(path)
+        link = Asked("describe", upload=token, collection=self._collections.named(collection)).to_link()
+        return link, link if path else "", uploads
+
+    def _search_link(self, sentence: str | None, collection: str) -> str | None:
+        text = (sentence or "")[:MAX_TEXT]
+        return Asked("search", text=text, collection=self._collections.named(collection)).to_link() if text else None
+
+    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
+        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
+        return self._answer.follow(trigger, self._inputs, wanted)
+
+
+def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
+    """Draw what a captioner may be asked for: the detail, a question, the language. Hidden until there is one."""
+    detail = gr.Radio(
+        [(t(f"detail_{detail}"), detail) for detail in ("short", "detailed")],
+        value="short",
+        label=t("detail"),
+        visible=False,
+        elem_id="detail",
+    )
+    question = gr.Textbox(
+        value="",
+        label=t("question"),
+        placeholder=t("question_placeholder"),
+        max_length=MAX_QUESTION,
+        visible=False,
+        elem_id="question",
+    )
+    languages = [(name, code) for code, name in LANGUAGES.items()]
+    language = gr.Radio(languages, value="en", label=t("language"), visible=False, elem_id="language")
+    return detail, question, language
+
+
+def _offer(models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, ...]:
+    """Show what the captioner takes; it answers in the visitor's language unless told otherwise."""
+    _, captioner, takes_questions = models
+    return (
+        gr.Radio(visible=bool(captioner)),
+        gr.Textbox(visible=takes_questions),
+        gr.Radio(visible=takes_questions, value=language_of(request)),
+        gr.Button(visible=takes_questions),
+    )
+
+
+class Answer:
+    """The components that show a description, and what fills them."""
+
+    def __init__(self, engine: Engine, pictures: Pictures, t: gr.I18n) -> None:
+        """Draw them in the current layout, hidden until there is a picture."""
+        self._engine, self._pictures, self._t = engine, pictures, t
+        self._running = Running()
+        self.events: list[Any] = []
+        with gr.Column(visible=False) as self.column:
+            sentence = gr.Textbox(label=t("description"), lines=2, buttons=["copy"], elem_id="sentence")
+            self.search = gr.Button(t("search_with_description"), size="sm", elem_id="search_description")
+            self._stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
+            tags = gr.Label(label=t("tags"), show_heading=False, elem_id="tags")
+            colours = gr.Label(label=t("colours"), show_heading=False, elem_id="colours")
+        self.note = gr.Markdown(t("describe_hint"), elem_classes="note", elem_id="describe_note")
+        self.sentence = sentence
+        self._outputs = [sentence, tags, self.note, colours]
+        self._stop.click(self._running.stop, None, None, **QUIET)
+
+    def connect(self, trigger: Callable[..., Any], inputs: list[Any], api_name: str = "") -> None:
+        """Describe on `trigger`; where it has an `api_name`, a picture is a must."""
+        api = {"api_name": api_name} if api_name else {"api_visibility": "private"}
+        handler = self._describe if api_name else self._describe_again
+        event = trigger(self._begin, inputs[0], [self.column, self._stop], **QUIET).then(
+            guarded(handler), inputs, self._outputs, show_progress_on=self.note, **api, **CAPTIONS
+        )
+        event.then(self._end, None, self._stop, **QUIET)
+        event.failure(self.clear, None, [self.column, self.note], **QUIET)
+        self.events.append(event)
+
+    def follow(self, trigger: Callable[..., Any], inputs: list[Any], wanted: gr.State) -> Any:
+        """Describe, on `trigger`, where the wanted link is one to this tab. Returns the event."""
+
+        def begin(image: str | None, wanted: Wanted, request: gr.Request) -> tuple[Any, Any]:
+            return self._begin(image, request) if _is_own(wanted) else (gr.skip(), gr.skip())
+
+        def describe(
+            image: str | None, detail: Detail, question: str | None, language: str, wanted: Wanted, request: gr.Request
+        ) -> Iterator[Any]:
+            if _is_own(wanted):
+                yield from self._describe_again(image, detail, question, language, request)
+            else:
+                yield (gr.skip(),) * len(self._outputs)
+
+        how = CAPTIONS | {"show_progress_on": self.note, "api_visibility": "private"}
+        began = trigger(begin, [inputs[0], wanted], [self.column, self._stop], **QUIET)
+        event = began.then(guarded(describe), [*inputs, wanted], self._outputs, **how)
+        event.failure(self.clear, None, [self.column, self.note], **QUIET)
+        self.events.append(event)
+        return event.then(self._end, None, self._stop, **QUIET)
+
+    def clear(self, request: gr.Request) -> tuple[Any, Any]:
+        """The answer as it was before any picture."""
+        self._running.stop(request)
+        return gr.Column(visible=False), self._t("describe_hint")
+
+    def _begin(self, image: str | None, request: gr.Request) -> tuple[Any, Any]:
+        self._running.begin(request)
+        return gr.Column(visible=image is not None), gr.Button(visible=bool(self._engine.status.captioner))
+
+    def _end(self, request: gr.Request) -> Any:
+        return gr.Button(visible=self._running.is_under_way(request))
+
+    def _describe(
+        self, image: str | None, detail: Detail, question: str | None, language: str, request: gr.Request
+    ) -> Iterator[tuple[str, Bars, str, Bars]]:
+        path = picture_path(image, request)
+        wish: Detail = "question" if question else detail
+        with self._running.as_latest(request) as stop:
+            for description in self._engine.describe_growing(
+                self._pictures.given(path),
+                path.name,
+                detail=wish,
+                question=question or "",
+                language=language,
+                stop=stop,
+            ):
+                bars, colour_bars = (
+                    {tag.tag: tag.score for tag in description.tags if (tag.group == "colours") == is_colour}
+                    for is_colour in (False, True)
+                )
+                yield description.caption, bars, f"{description.seconds:.2f} s", colour_bars
+
+    def _describe_again(
+        self, image: str | None, detail: Detail, question: str | None, language: str, request: gr.Request
+    ) -> Iterator[Any]:
+        if image is None:  # another detail was chosen before any picture
+            self._running.stop(request)
+            yield (gr.skip(),) * len(self._outputs)
+        else:
+            yield from self._describe(image, detail, question, language, request)
+
+
+def _is_own(wanted: Wanted) -> bool:
+    return bool(wanted[1]) and Asked.from_link(wanted[0]).tab == "describe"

@@ -1,0 +1,113 @@
+"""Search by text: words in, the pictures that fit them out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.models.registry import STARTER_ID
+from imgsearch.search.language import understands
+from imgsearch.search.query import Part
+from imgsearch.web.components.collection_picker import Collections
+from imgsearch.web.components.refine import Refinement, Terms
+from imgsearch.web.components.results import Results
+from imgsearch.web.handlers import QUIET
+from imgsearch.web.i18n import example_queries
+from imgsearch.web.page_state import Asked, Uploads
+from imgsearch.web.picture_files import Pictures
+from imgsearch.web.router import Address
+
+
+class SearchTab:
+    """The tab's components and how they answer."""
+
+    def __init__(
+        self, collections: Collections, pictures: Pictures, address: Address, t: gr.I18n, models: gr.State
+    ) -> None:
+        """Draw them in the current layout."""
+        self._collections, self._t = collections, t
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                self._query = gr.Textbox(
+                    label=t("query"),
+                    info=t("query_info"),
+                    placeholder=t("query_placeholder"),
+                    max_lines=3,
+                    elem_id="query",
+                )
+                go = gr.Button(t("go"), variant="primary", size="sm", elem_id="query_go")
+                examples = gr.Dataset(
+                    components=[self._query], samples=_samples("", None), label=t("try_query"), elem_id="query_examples"
+                )
+                refinement = self._refinement = Refinement(collections, address.uploads, "search", t)
+            with gr.Column(scale=5, min_width=300):
+                results = self.results = Results(collections, pictures, address, "search", t, _main)
+        self.link = results.link
+        self.restored = [self._query, *refinement.restored]
+        inputs = [self._query, *refinement.inputs]
+        chosen = examples.click(lambda sample: sample[0], examples, self._query, **QUIET)
+        results.connect(self._search, inputs, self._query.submit, is_asked=True, api_name="search")
+        results.connect(self._search, inputs, go.click, is_asked=True)
+        results.connect(self._search, inputs, chosen.then, *refinement.changes)
+        results.connect(self._search, inputs, refinement.edits.change, edits=refinement.edits)
+        results.turn()
+        refinement.connect(results.hits, results.shown)
+        models.change(self._adapt, models, [self._query, examples], **QUIET)
+
+    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        """What the components become for a state of the page."""
+        return {self._query: asked.text, **self._refinement.restore(asked, uploads, request)}
+
+    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
+        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
+        return self.results.follow(trigger, wanted)
+
+    def _search(
+        self,
+        text: str | None,
+        k: int,
+        collection: str,
+        where: list[str],
+        fold: bool,
+        terms: Terms,
+        uploads: Uploads,
+        is_asked: bool,
+        edits: int,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:
+        if not edits:
+            return (gr.skip(),) * len(self.results.outputs)
+        asked = Asked(
+            "search",
+            text=text or "",
+            terms=tuple(terms),
+            where=tuple(map(str, where or ())),
+            k=k,
+            fold=fold,
+            collection=self._collections.named(collection),
+        )
+        return self.results.ask(asked, uploads, request, is_asked=is_asked)
+
+    def _adapt(self, models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, Any]:
+        info = _info(models[0])
+        placeholder = "query_placeholder_many" if info == "query_info_many" else "query_placeholder"
+        query = gr.Textbox(info=self._t(info), placeholder=self._t(placeholder))
+        return query, gr.Dataset(samples=_samples(models[0], request))
+
+
+def _main(asked: Asked, uploads: Uploads, request: gr.Request) -> list[Part]:
+    return [Part(text=asked.text)] if asked.text.strip() else []
+
+
+def _samples(encoder: str, request: gr.Request | None) -> list[list[str]]:
+    return [[text] for text in example_queries(encoder, request)]
+
+
+def _info(encoder: str) -> str:
+    """The key of the words that tell which languages an encoder understands."""
+    if encoder in ("", STARTER_ID):
+        return "query_info"
+    languages = understands(encoder)
+    if languages is None:
+        return "query_info_other"
+    return "query_info_many" if len(languages) > 1 else "query_info_english"

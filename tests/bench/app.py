@@ -1,0 +1,78 @@
+"""Start, first answers and memory of the app."""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+from gradio_client import Client, handle_file
+
+from imgsearch.config import ROOT, STARTER_BUNDLE
+from imgsearch.engine import Engine
+from tests.bench.app_process import resident_mib, serve, serve_app
+from tests.bench.figures import Figure
+
+NUM_RUNS = 5  # of each side, alternating; medians are compared
+NUM_SEARCHES = 50
+HELLO_WORLD = """
+import sys, gradio as gr
+with gr.Blocks(analytics_enabled=False) as page:
+    name, hello = gr.Textbox(), gr.Textbox()
+    name.submit(lambda name: f"Hello {name}", name, hello)
+page.launch(server_port=int(sys.argv[1]), quiet=True)
+"""
+BARE_LOADER = "from imgsearch.models.starter import MiniLm, load_efficientnet; load_efficientnet(); MiniLm()"
+
+
+def bench_app() -> Iterator[Figure]:
+    pages: dict[str, list[float]] = {"hello": [], "starter": [], "auto": []}
+    answers: dict[str, list[float]] = {"load": [], "starter": [], "auto": []}
+    with tempfile.TemporaryDirectory() as cache:
+        for _ in range(NUM_RUNS):
+            with serve(["-c", HELLO_WORLD]) as (_, _, seconds):
+                pages["hello"].append(seconds)
+            for models in ("starter", "auto"):
+                with serve_app(models, cache) as (url, _, seconds):
+                    start = time.perf_counter()
+                    Client(url, verbose=False).predict("a dog", 12, api_name="/search")
+                    answers[models].append(time.perf_counter() - start)
+                    pages[models].append(seconds)
+            answers["load"].append(_seconds_to_load())
+    page = {name: statistics.median(seconds) for name, seconds in pages.items()}
+    answer = {name: statistics.median(seconds) for name, seconds in answers.items()}
+    yield Figure("app start to first HTTP 200, over a Gradio hello world", page["starter"] - page["hello"], "s", 1.0)
+    ratio = answer["starter"] / answer["load"]
+    yield Figure("first answer after it, over a bare process that loads both models", ratio, "x", 1.2)
+    yield Figure("the page with auto and no network, over the starter's", page["auto"] - page["starter"], "s", 0.3)
+    yield Figure("the first answer so, over the starter's", answer["auto"] - answer["starter"], "s", 3.5)
+
+
+def bench_answers() -> Iterator[Figure]:
+    yield Figure("a text search, warm", _search_ms(), "ms", 40)
+    yield Figure("resident memory after one answer of each tab", _resident_mib() / 1024, "GiB", 1.2)
+
+
+def _search_ms() -> float:
+    engine = Engine(STARTER_BUNDLE, "starter", "starter")
+    engine.search("a first query loads the models")
+    queries = [f"a photo of {number} dogs on a beach" for number in range(NUM_SEARCHES)]
+    return 1000 * statistics.median(engine.search(query).seconds for query in queries)
+
+
+def _resident_mib() -> float:
+    """VmRSS of the app after one answer of each tab."""
+    picture = handle_file(ROOT / "examples" / "skimage" / "coffee.jpg")
+    with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache) as (url, process, _):
+        client = Client(url, verbose=False)
+        client.predict(picture, api_name="/describe")
+        client.predict(picture, 12, api_name="/similar")
+        client.predict("a dog", 12, api_name="/search")
+        return resident_mib(process.pid)
+
+
+def _seconds_to_load() -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", BARE_LOADER], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start

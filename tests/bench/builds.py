@@ -1,0 +1,125 @@
+"""Builds that `bench` measures, over made-up pictures.
+
+Each runs in a process of its own, `python -m tests.bench.builds TRIAL FOLDER`, and prints one JSON object.
+Where it says so, FOLDER holds the checkpoint that `peers.make_clip` writes.
+"""
+
+import copy
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from imgsearch.config import ROOT
+from imgsearch.images import open_rgb
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import BuildOptions, Source
+from imgsearch.models.clip import LOCAL
+from imgsearch.models.encoder import BATCH_SIZE, Encoder
+from imgsearch.models.registry import load_encoder
+from tests.bench.baselines import NUM_PHOTOS, compare, load_plainly, main, make_pictures, memory
+from tests.bench.fakes import DIM, MadeUp, Projection
+
+NUM_PLAIN, NUM_READY = 100, 320  # of the photos go through the plain loop, and through the model alone
+NUM_LARGE = 24  # of 4000 x 3000
+NUM_ROWS = 100_000
+SAMPLE_S = 0.02
+
+
+def make_photos(folder: Path) -> dict[str, Any]:
+    """Write NUM_PHOTOS pictures of 640 x 480."""
+    make_pictures(folder / "photos", NUM_PHOTOS, (640, 480))
+    return {}
+
+
+def plain_rate(folder: Path) -> dict[str, Any]:
+    """Pictures per second of the plain loop."""
+    photos = sorted((folder / "photos").iterdir())[:NUM_PLAIN]
+    return {"rate": NUM_PLAIN / compare(1, plain=partial(load_plainly(folder), photos))["plain"]}
+
+
+def model_rate(folder: Path) -> dict[str, Any]:
+    """Pictures per second of the checkpoint alone, over arrays that are ready for it."""
+    photos, encoder = sorted((folder / "photos").iterdir())[:NUM_READY], _encoder(folder)
+    ready = [encoder.prepare(open_rgb(path, side=encoder.image_side)) for path in photos]
+    batches = [ready[start : start + BATCH_SIZE] for start in range(0, len(ready), BATCH_SIZE)]
+    seconds = compare(model=lambda: [encoder.encode_prepared(batch) for batch in batches])
+    return {"rate": NUM_READY / seconds["model"], "precision": encoder.precision}
+
+
+def bare_rate(folder: Path) -> dict[str, Any]:
+    """Pictures per second of a build without thumbnails, as a user runs it."""
+    return _build_rate(folder, "--no-thumbnails")
+
+
+def whole_rate(folder: Path) -> dict[str, Any]:
+    """Pictures per second of a build with thumbnails."""
+    return _build_rate(folder)
+
+
+def large_pictures(folder: Path) -> dict[str, Any]:
+    """Seconds to decode NUM_LARGE pictures for the model, plainly and as a build does; and to build them so."""
+    photos = make_pictures(folder / "large", NUM_LARGE, (4000, 3000))
+    encoder = _encoder(folder)
+    plain: Any = copy.copy(encoder)
+    plain.image_side = 0  # no draft
+    seconds: dict[str, Any] = {}
+    for name, other in (("plain", plain), ("ours", encoder)):
+        seconds |= {
+            name: lambda other=other: [other.prepare(open_rgb(path, side=other.image_side)) for path in photos],
+            f"{name}_build": lambda other=other: _build(Folder(folder / "large"), other),
+        }
+    return dict(compare(**seconds))
+
+
+def build_small(folder: Path) -> dict[str, Any]:
+    """The peak of RssAnon in bytes while NUM_ROWS / 10 pictures are built by a model that takes no memory."""
+    return _build_memory(NUM_ROWS // 10)
+
+
+def build_large(folder: Path) -> dict[str, Any]:
+    """The same of NUM_ROWS pictures."""
+    return _build_memory(NUM_ROWS)
+
+
+def _encoder(folder: Path) -> Encoder:
+    return load_encoder(f"{LOCAL}{folder}")
+
+
+def _build_rate(folder: Path, *flags: str) -> dict[str, Any]:
+    command = ["-m", "imgsearch", "build", str(folder / "photos"), "--out", str(folder / "bundle"), "--json", *flags]
+    command = [sys.executable, *command, "--encoder", f"{LOCAL}{folder}"]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return {"rate": json.loads(done.stdout)["pictures_per_s"]}
+
+
+def _build(source: Source, encoder: Encoder, options: BuildOptions = BuildOptions()) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        build_index(source, Path(folder) / "bundle", encoder, options)
+
+
+def _build_memory(num_rows: int) -> dict[str, Any]:
+    _build(MadeUp(BATCH_SIZE), Projection())  # imports what is imported late
+    peaks, is_over = [memory("RssAnon")], threading.Event()
+
+    def sample() -> None:
+        while not is_over.wait(SAMPLE_S):
+            peaks.append(max(memory("RssAnon"), peaks.pop()))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    _build(MadeUp(num_rows), Projection())
+    is_over.set()
+    thread.join()
+    return {"peak": peaks[0], "rows": num_rows, "dim": DIM}
+
+
+TRIALS = (make_photos, plain_rate, model_rate, bare_rate, whole_rate, large_pictures, build_small, build_large)
+
+if __name__ == "__main__":
+    main(TRIALS)

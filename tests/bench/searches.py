@@ -1,0 +1,240 @@
+"""Searches that `bench` measures, over made-up rows.
+
+Each runs in a process of its own, `python -m tests.bench.searches TRIAL FOLDER`, and prints one JSON object.
+FOLDER keeps what the next one needs; for `search_text` it holds the checkpoint that `peers.make_clip` writes.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.engine import Engine
+from imgsearch.index.bundle import writing
+from imgsearch.index.filters import Table
+from imgsearch.index.index import Index, Piece, write
+from imgsearch.index.items import Mask
+from imgsearch.index.manifest import Card, card_of
+from imgsearch.models.clip import LOCAL
+from imgsearch.models.registry import load_encoder
+from imgsearch.records import Item
+from imgsearch.search.calibration import Calibration
+from imgsearch.search.duplicates import fold
+from imgsearch.search.projection import NUM_POINTS, draw_atlas
+from imgsearch.search.query import Part
+from imgsearch.search.searcher import Finder
+from imgsearch.search.thresholds import Bounds
+from tests.bench.baselines import SEED, compare, main, memory
+from tests.bench.fakes import DIM, Projection
+
+NUM_ROWS, NUM_MANY, BLOCK = 100_000, 1_000_000, 10_000
+NUM_CENTRES = 2_000
+SPREAD = 0.7  # of a cluster: the length of the noise that is added to its centre's 1
+NUM_QUERIES = 50
+NUM_TEXTS = 30
+NUM_ITEMS = 50  # that are fetched
+SHARES = (0.001, 0.1, 0.5, 0.9)  # of the items that a filter keeps
+PAGES = (12, 50)  # hits
+NUM_FOLDED = 200
+DEEP = 50_000
+EVERY = {"subject": 10, "place": 1_000, "year": 120, "url": NUM_ROWS}  # different values of each column
+
+
+def search_rows(folder: Path) -> dict[str, Any]:
+    """Seconds for the 20 nearest among NUM_ROWS, in half precision out of a bundle and in float32; their overlap."""
+    rows, queries = _rows(), _queries()
+    exact = Index.from_rows(rows, _items(0, NUM_ROWS), Card(encoder="none", vectors="float32"))
+    ours = _saved(rows, folder)
+    found: dict[str, list[Any]] = {"exact": [], "ours": []}
+
+    def search(name: str, index: Index, order: Iterator[int]) -> None:
+        number = next(order) % NUM_QUERIES
+        found[name].append({hit.item.id for hit in index.search(queries[number : number + 1], 20)})
+
+    sides = {"exact": partial(search, "exact", exact, count()), "ours": partial(search, "ours", ours, count())}
+    seconds = compare(NUM_QUERIES, **sides)
+    shares = [len(one & other) / 20 for one, other in zip(found["exact"], found["ours"], strict=True)]
+    return seconds | {"overlap": float(np.mean(shares))}
+
+
+def filter_rows(folder: Path) -> dict[str, Any]:
+    """How many times as long as an unfiltered search one takes that keeps each of SHARES; of PAGES the slower one.
+
+    "random": any items are kept; "worst": just those that fit the query least.
+    """
+    rows, queries = _rows(), _queries()
+    index, rng = _saved(rows, folder), np.random.default_rng(SEED)
+    ranks = np.argsort(np.argsort(queries @ rows.T, axis=1), axis=1)  # (NUM_QUERIES, NUM_ROWS), the worst first
+    ratios: dict[str, list[float]] = {"random": [], "worst": []}
+    for share in SHARES:
+        random = rng.random(NUM_ROWS) < share
+        calls: dict[str, list[tuple[Any, ...]]] = {
+            "all": [(query[None], None) for query in queries],
+            "random": [(query[None], random) for query in queries],
+            "worst": [(query[None], rank < share * NUM_ROWS) for query, rank in zip(queries, ranks, strict=True)],
+        }
+        pages = [_seconds(partial(_search, index, k), **calls) for k in PAGES]
+        for name, values in ratios.items():
+            values.append(max(seconds[name] / seconds["all"] for seconds in pages))
+    return {"shares": SHARES, **ratios}
+
+
+def other_rows(folder: Path) -> dict[str, Any]:
+    """Seconds to fold the NUM_FOLDED nearest of a query, for a page of 50 hits, and for one after DEEP hits."""
+    index, queries = _saved(_rows(), folder), _queries()
+    found = [[hit.row for hit in index.search(query[None], NUM_FOLDED)] for query in queries]
+    folds = _seconds(lambda numbers: fold(index.rows_of(numbers), 0.9), fold=[(numbers,) for numbers in found])
+    return folds | _seconds(
+        lambda query, start: index.search(query, 50, start=start),
+        page=[(query[None], 0) for query in queries],
+        deep=[(query[None], DEEP) for query in queries],
+    )
+
+
+def read_table(folder: Path) -> dict[str, Any]:
+    """Seconds to read the columns of NUM_ROWS items out of a bundle."""
+    columns = [{name: f"{name} {row % every}" for name, every in EVERY.items()} for row in range(NUM_ROWS)]
+    items = [replace(item, columns=fields) for item, fields in zip(_items(0, NUM_ROWS), columns, strict=True)]
+    rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, 8), np.float32))
+    Index.from_rows(rows, items, Card(encoder="none")).save(folder / "columns")
+    table, start = Table(Index.load(folder / "columns")), time.perf_counter()
+    num_columns = len(table.metadata)
+    return {"seconds": time.perf_counter() - start, "columns": num_columns}
+
+
+def judge_rows(folder: Path) -> dict[str, Any]:
+    """Seconds of a query whose hits are judged by bounds, and of the search alone."""
+    index, queries = _saved(_rows(), folder), _queries()
+    bounds = Bounds(fair=0.5, strong=0.7, bias=0.1)
+    calibration = Calibration(bounds, bounds, near_duplicate=1.0, template="{}", figures={})
+    finder = Finder(index, _Given(queries), calibration, lambda: None, lambda: draw_atlas(index))
+    texts = [(str(number),) for number in range(NUM_QUERIES)]
+    bare = _seconds(lambda text: index.search(queries[int(text)][None], PAGES[0] + 1), bare=texts, again=texts)
+    judged = _seconds(lambda text: finder.find([Part(text)], PAGES[0], fold=False), judged=texts, again=texts)
+    return {"bare": bare["bare"], "judged": judged["judged"]}
+
+
+def draw_map(folder: Path) -> dict[str, Any]:
+    """Seconds to draw the map of NUM_POINTS items, its libraries' loading and compiling with it."""
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    index = Index.from_rows(_near(NUM_POINTS, SEED), _items(0, NUM_POINTS), Card(encoder="none"))
+    start = time.perf_counter()
+    draw_atlas(index)
+    return {"seconds": time.perf_counter() - start}
+
+
+def search_text(folder: Path) -> dict[str, Any]:
+    """Seconds of a text search in NUM_ROWS by the checkpoint, and of what it cannot do without."""
+    encoder = load_encoder(f"{LOCAL}{folder}")
+    rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, encoder.dim), np.float32))
+    Index.from_rows(rows, _items(0, NUM_ROWS), card_of(encoder)).save(folder / "bundle")
+    engine = Engine(folder / "bundle", captioner="starter")
+    index, encoder = engine.index, engine.encoder
+    numbers = {"bare": count(), "whole": count()}
+
+    def text(name: str) -> str:
+        return f"a photo of {next(numbers[name])} dogs on a beach"
+
+    def bare() -> None:
+        index.search(encoder.encode_texts([text("bare")]), 1)  # FAISS, and one item
+
+    return dict(compare(NUM_TEXTS, bare=bare, whole=lambda: engine.search(text("whole"))))
+
+
+def make_many(folder: Path) -> dict[str, Any]:
+    """Write a bundle of NUM_MANY rows, block by block."""
+    rng, card = np.random.default_rng(SEED), Card(encoder="none", thumbnails=False)
+
+    def pieces() -> Iterator[Piece]:
+        for start in range(0, NUM_MANY, BLOCK):
+            rows = normalize(rng.random((BLOCK, DIM), np.float32) - 0.5)
+            yield from Index.from_rows(rows, _items(start, BLOCK), card).pieces()
+
+    with writing(folder / "many") as work:
+        write(folder / "many", work, pieces(), card)
+    return {}
+
+
+def open_many(folder: Path) -> dict[str, Any]:
+    """Seconds to open that bundle and to fetch NUM_ITEMS of it; bytes of RssAnon for opening it and one search."""
+    rng = np.random.default_rng(SEED)
+    query, numbers = normalize(rng.random((1, DIM)) - 0.5), rng.integers(NUM_MANY, size=NUM_ITEMS).tolist()
+    before, start = memory("RssAnon"), time.perf_counter()
+    index = Index.load(folder / "many")
+    load_s = time.perf_counter() - start
+    index.search(query, 20)
+    growth, start = memory("RssAnon") - before, time.perf_counter()
+    for number in numbers:
+        index.item(number)
+    return {"load": load_s, "growth": growth, "items": time.perf_counter() - start}
+
+
+class _Given(Projection):
+    """An encoder that knows its queries: the text "7" is queries[7]."""
+
+    def __init__(self, queries: Embeddings) -> None:
+        super().__init__()
+        self._queries = queries
+
+    def encode_texts(self, texts: Any) -> Embeddings:
+        return self._queries[[int(text) for text in texts]]
+
+
+def _near(num_rows: int, seed: int) -> Embeddings:
+    """Clusters: float32 (num_rows, DIM)."""
+    centres = normalize(np.random.default_rng(SEED).standard_normal((NUM_CENTRES, DIM), np.float32))
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((num_rows, DIM), np.float32) * np.float32(SPREAD / DIM**0.5)
+    return normalize(centres[rng.integers(NUM_CENTRES, size=num_rows)] + noise)
+
+
+def _rows() -> Embeddings:
+    return _near(NUM_ROWS, SEED + 1)
+
+
+def _queries() -> Embeddings:
+    return _near(NUM_QUERIES, SEED + 2)
+
+
+def _saved(rows: Embeddings, folder: Path) -> Index:
+    """An index of these rows, out of the bundle that the first trial wrote."""
+    if not (folder / "rows").exists():
+        Index.from_rows(rows, _items(0, len(rows)), Card(encoder="none")).save(folder / "rows")
+    return Index.load(folder / "rows")
+
+
+def _search(index: Index, k: int, query: Embeddings, kept: Mask | None) -> None:
+    index.search(query, k, kept=kept)
+
+
+def _seconds(measured: Callable[..., Any], **calls: Sequence[tuple[Any, ...]]) -> dict[str, float]:
+    """The median seconds of `measured` on each side, called with its arguments in turn."""
+
+    def side(turns: Iterator[tuple[Any, ...]]) -> Callable[[], Any]:
+        return lambda: measured(*next(turns))
+
+    return compare(NUM_QUERIES, **{name: side(cycle(each)) for name, each in calls.items()})
+
+
+def _items(start: int, number: int) -> list[Item]:
+    """Items with ids and captions of usual length."""
+    caption = "A photo of something, in a sentence of the usual length, number"
+    digests = (hashlib.sha256(str(row).encode()).hexdigest() for row in range(start, start + number))
+    return [
+        Item(f"photos/2024/IMG_{row:08}.jpg", f"{caption} {row}", {}, digest, b"", f"{row}:1700000000000000000")
+        for row, digest in enumerate(digests, start)
+    ]
+
+
+TRIALS = (search_rows, filter_rows, other_rows, judge_rows, read_table, draw_map, search_text, make_many, open_many)
+
+if __name__ == "__main__":
+    main(TRIALS)

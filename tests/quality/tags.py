@@ -1,0 +1,25 @@
+"""How often the tags of a picture name the noun of its caption."""
+
+import numpy as np
+
+from imgsearch.describe.describer import NUM_TAGS, Describer
+from imgsearch.embeddings import Embeddings
+from imgsearch.records import Item, Tag
+from tests.quality.wordnet import caption_noun, lemma, names
+
+
+def describe_hit(items: list[Item], rows: Embeddings, describer: Describer) -> float | None:
+    """Share of the captioned items with their caption's noun, or a close hypernym of it, among their best object tags.
+
+    A caption without a noun is a miss. None where no item has a caption.
+    """
+    captioned = [row for row, item in enumerate(items) if item.caption]
+    if not captioned:
+        return None
+    tags = describer.object_tags(rows[captioned], NUM_TAGS)
+    nouns = [caption_noun(items[row].caption) for row in captioned]
+    return float(np.mean([_is_named(noun, item_tags) for noun, item_tags in zip(nouns, tags, strict=True)]))
+
+
+def _is_named(noun: str | None, tags: list[Tag]) -> bool:
+    return noun is not None and any((lemma(tag.tag) or tag.tag) in names(noun) for tag in tags)
