@@ -9,11 +9,11 @@ from pathlib import Path
 
 from imgsearch.config import FlagParser, Settings
 from imgsearch.engine import Engine
-from imgsearch.environment import cache_folder, exit_within, on_space, prepare, temporary_folder
+from imgsearch.environment import cache_folder, configure_environment, exit_within, on_space, temporary_folder
 from imgsearch.errors import ImgsearchError
-from imgsearch.index.remote import at_hand
+from imgsearch.index.remote import fetch_hub_bundles
 from imgsearch.models.registry import STARTER
-from imgsearch.text import plain
+from imgsearch.text import sanitise_line
 
 SPACE_IS_PUBLIC = "A Space has an address of its own, so --share is left out."
 FLAGS = (
@@ -28,20 +28,20 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
     with ExitStack() as closing:
         try:
-            prepare(cache_folder().parent)
+            configure_environment(cache_folder().parent)
             settings = _settings()
             os.environ["GRADIO_TEMP_DIR"] = closing.enter_context(temporary_folder())
             engines: list[Engine] = []
             for bundle in settings.index:
                 captioner = STARTER if engines else settings.captioner  # the first one describes
-                engines.append(Engine(Path(bundle), settings.encoder, captioner, settings.precision, behind=True))
+                engines.append(Engine(Path(bundle), settings.encoder, captioner, settings.precision, background=True))
                 closing.callback(engines[-1].close)
                 engines[-1].check()
             from imgsearch.web.server import serve  # Gradio takes seconds to import: after all that may be wrong
 
             serve(engines, settings, closing)
         except ImgsearchError as error:
-            print(f"imgsearch: {plain(str(error))}", file=sys.stderr)
+            print(f"imgsearch: {sanitise_line(str(error))}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             exit_within(END_S)
@@ -56,7 +56,7 @@ def _settings() -> Settings:
         print(SPACE_IS_PUBLIC, flush=True)
         settings = replace(settings, share=False)
     _ = settings.users  # a wrong one is told before anything is fetched
-    return at_hand(settings)
+    return fetch_hub_bundles(settings)
 
 
 if __name__ == "__main__":

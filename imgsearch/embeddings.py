@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.files import put
+from imgsearch.files import write_atomic
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 """float32, shape (n, dim), every row of L2 norm 1 (to 1e-3: rows may have been stored in half precision)."""
@@ -40,9 +40,9 @@ def check_unit(rows: Embeddings, dim: int) -> Embeddings:
     return rows
 
 
-def rows_file(folder: Path, name: str, *card: str) -> Path:
-    """Where rows are kept that follow from all that stands on `card`."""
-    key = hashlib.sha256("\n".join(card).encode()).hexdigest()
+def cache_path(folder: Path, name: str, *key_parts: str) -> Path:
+    """Return where rows are cached that depend on everything in `key_parts`."""
+    key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()
     return folder / f"{name}-{key[:16]}.npy"
 
 
@@ -62,4 +62,4 @@ def save_rows(file: Path, rows: Embeddings) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.save(buffer, rows)
-        put(file, buffer.getvalue())
+        write_atomic(file, buffer.getvalue())

@@ -15,16 +15,16 @@ from PIL import Image
 from imgsearch.describe.describer import Describer
 from imgsearch.errors import ImgsearchError, InputError, PictureError
 from imgsearch.images import THUMBNAIL_SIDE, ImageSource, open_rgb, to_webp
-from imgsearch.model_manager import Lineup, Loader
+from imgsearch.model_manager import LoadedModels, ModelManager
 from imgsearch.models.captioner import Captioner, Detail
 from imgsearch.models.encoder import Encoder
-from imgsearch.records import Answer, Description, Item, Status
+from imgsearch.records import Description, Item, SearchResult, Status
 from imgsearch.search.query import Part
 
 if TYPE_CHECKING:
     from imgsearch.index.filters import Condition
     from imgsearch.index.index import Index
-    from imgsearch.search.searcher import Finder
+    from imgsearch.search.searcher import Searcher
 
 LARGE_SIDE = 1600  # pixels: the longest side of a picture shown large
 BLANK = (320, 240)  # pixels of what stands for a picture that there is none of
@@ -35,8 +35,8 @@ T = TypeVar("T")
 class Engine:
     """Safe to call from several threads. Models and bundle are loaded once, by the first call that needs them.
 
-    With `behind`, nothing is fetched by such a call: the starter model answers until `complete`, which is to run in a
-    thread of its own, has put the models that were asked for in its place.
+    With `background`, no call fetches anything: the starter model answers until `finish_loading`, which is to run in
+    a thread of its own, has put the models that were asked for in its place.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Engine:
         captioner: str = "auto",
         precision: str = "auto",
         *,
-        behind: bool = False,
+        background: bool = False,
     ) -> None:
         """Raises SettingsError for an unknown encoder, captioner or precision."""
         self.bundle = bundle
-        self._behind = behind
-        self._loader = Loader(bundle, encoder, captioner, precision, behind=behind)
+        self._background = background
+        self._models = ModelManager(bundle, encoder, captioner, precision, background=background)
         self._lock = threading.RLock()
-        self._lineup: Lineup | None = None
+        self._loaded: LoadedModels | None = None
         self._captioner: Captioner | ImgsearchError | None = None
         self._has_captioner = False  # loaded, or known not to be had
         self._is_complete = False
@@ -61,29 +61,29 @@ class Engine:
 
     def check(self) -> None:
         """Raise ImgsearchError, within seconds, where the bundle or a model that is asked for cannot be had."""
-        self._loader.check()
+        self._models.check()
 
-    def complete(self) -> None:
+    def finish_loading(self) -> None:
         """Put everything that was asked for in place, one after the other. What cannot be had, `status` tells."""
         try:
             if not self._is_closing.is_set():
-                self._current.describer.warm()
+                self._current.describer.preload()
         except Exception:
             log.exception("the first model cannot be loaded")
         try:
             if not self._is_closing.is_set():
-                self._lineup = self._loader.better(self._current)
+                self._loaded = self._models.load_requested(self._current)
         except Exception:
             log.exception("the encoder cannot be loaded")
-            lineup = self._lineup
-            self._lineup = replace(lineup, finder=self._loader.failed("encoder", lineup.finder)) if lineup else None
-        if self._lineup and not isinstance(self._lineup.finder, ImgsearchError) and not self._is_closing.is_set():
-            self._lineup.finder.calibrate()
+            loaded = self._loaded
+            self._loaded = replace(loaded, searcher=self._models.failed("encoder", loaded.searcher)) if loaded else None
+        if self._loaded and not isinstance(self._loaded.searcher, ImgsearchError) and not self._is_closing.is_set():
+            self._loaded.searcher.calibrate()
         try:
-            self._captioner = None if self._is_closing.is_set() else self._loader.captioner()
+            self._captioner = None if self._is_closing.is_set() else self._models.captioner()
         except Exception:
             log.exception("the captioner cannot be loaded")
-            self._captioner = self._loader.failed("captioner", None)
+            self._captioner = self._models.failed("captioner", None)
         self._has_captioner = self._is_complete = True
 
     def close(self) -> None:
@@ -93,17 +93,19 @@ class Engine:
     @property
     def status(self) -> Status:
         """What answers now and what is under way; never waits."""
-        lineup, captioner = self._lineup, self._captioner
-        finder = lineup.finder if lineup else None
+        loaded, captioner = self._loaded, self._captioner
+        searcher = loaded.searcher if loaded else None
         return Status(
-            encoder=lineup.encoder.model_id if lineup else "",
+            encoder=loaded.encoder.model_id if loaded else "",
             captioner="" if captioner is None or isinstance(captioner, ImgsearchError) else captioner.model_id,
             takes_questions=False if captioner is None or isinstance(captioner, ImgsearchError) else captioner.is_chat,
-            num_items=None if finder is None or isinstance(finder, ImgsearchError) else len(finder.index),
+            num_items=None if searcher is None or isinstance(searcher, ImgsearchError) else len(searcher.index),
             problems=[
-                *dict.fromkeys([*([str(finder)] if isinstance(finder, ImgsearchError) else []), *self._loader.problems])
+                *dict.fromkeys(
+                    [*([str(searcher)] if isinstance(searcher, ImgsearchError) else []), *self._models.problems]
+                )
             ],
-            progress=self._loader.progress,
+            progress=self._models.progress,
             is_complete=self._is_complete,
         )
 
@@ -120,36 +122,36 @@ class Engine:
     @property
     def index(self) -> Index:
         """The opened bundle. Raises BundleError where it cannot be opened, ModelError without its encoder."""
-        return self.finder.index
+        return self.searcher.index
 
     @property
-    def finder(self) -> Finder:
+    def searcher(self) -> Searcher:
         """What searches it. Raises BundleError where it cannot be opened, ModelError without its encoder."""
-        return _there(self._current.finder)
+        return _unwrap(self._current.searcher)
 
     @property
     def captioner(self) -> Captioner | None:
         """The captioner; None for the describer's sentences. Raises ModelError where the one asked for is not there."""
-        if not self._has_captioner and not self._behind:
+        if not self._has_captioner and not self._background:
             with self._lock:
                 if not self._has_captioner:
-                    self._captioner = self._loader.captioner()
+                    self._captioner = self._models.captioner()
                     self._has_captioner = True
-        return _there(self._captioner)
+        return _unwrap(self._captioner)
 
     @property
-    def _current(self) -> Lineup:
+    def _current(self) -> LoadedModels:
         with self._lock:
-            if self._lineup is None:
-                self._lineup = self._loader.first()
-            return self._lineup
+            if self._loaded is None:
+                self._loaded = self._models.load_initial()
+            return self._loaded
 
     def describe(self, image: ImageSource, name: str = "The picture") -> Description:
         """Describe a picture, which messages call `name`. Raises PictureError, ModelError."""
-        *_, description = self.describe_growing(image, name)
+        *_, description = self.describe_stream(image, name)
         return description
 
-    def describe_growing(
+    def describe_stream(
         self,
         image: ImageSource,
         name: str = "The picture",
@@ -184,7 +186,7 @@ class Engine:
         for text in texts:
             yield replace(description, caption=text, seconds=time.perf_counter() - start)
 
-    def find(
+    def query(
         self,
         parts: Sequence[Part],
         k: int = 12,
@@ -192,30 +194,30 @@ class Engine:
         start: int = 0,
         conditions: Sequence[Condition] = (),
         fold: bool = True,
-    ) -> Answer:
+    ) -> SearchResult:
         """The k items, from the rank after `start` on, that fit all parts best and meet all conditions.
 
         A hit is strong, fair or weak, by bounds measured for this encoder and collection; near-duplicates are folded
         into one hit, unless `fold` is false. Raises PictureError, InputError, BundleError, ModelError.
         """
-        finder = self.finder
-        if not self._behind:
-            finder.calibrate()
-        return finder.find(parts, k, start=start, conditions=conditions, fold=fold)
+        searcher = self.searcher
+        if not self._background:
+            searcher.calibrate()
+        return searcher.search(parts, k, start=start, conditions=conditions, fold=fold)
 
-    def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> Answer:
+    def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> SearchResult:
         """The k items (all, where there are fewer) most like a picture; score = cosine of the embeddings.
 
         Raises PictureError, InputError for k < 1, BundleError, ModelError.
         """
-        return self.find([Part(image=image, name=name)], k)
+        return self.query([Part(image=image, name=name)], k)
 
-    def search(self, text: str, k: int = 12) -> Answer:
+    def search(self, text: str, k: int = 12) -> SearchResult:
         """The k items (all, where there are fewer) that fit a text best; score = cosine of text and picture.
 
         Raises InputError for a text that is empty or too long and for k < 1, BundleError, ModelError.
         """
-        return self.find([Part(text=text)], k)
+        return self.query([Part(text=text)], k)
 
     def thumbnail(self, item: Item) -> bytes:
         """An item's thumbnail as WebP; made of its picture, else blank, where the bundle keeps none.
@@ -229,7 +231,7 @@ class Engine:
 
         Raises InputError for an unknown id, BundleError.
         """
-        item = self.index.find(id)
+        item = self.index.item_by_id(id)
         return self._picture(item, LARGE_SIDE) or self.thumbnail(item)
 
     def _picture(self, item: Item, side: int) -> bytes | None:
@@ -240,7 +242,7 @@ class Engine:
             return None
 
 
-def _there(part: T | ImgsearchError) -> T:
+def _unwrap(part: T | ImgsearchError) -> T:
     """The part, or its error raised anew: one that is raised again and again keeps the frames of each time."""
     if isinstance(part, ImgsearchError):
         raise type(part)(*part.args)

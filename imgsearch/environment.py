@@ -47,12 +47,12 @@ def private_folder() -> Path:
     return folder if is_own else Path(tempfile.mkdtemp(prefix="imgsearch-"))
 
 
-def prepare(caches: Path) -> None:
+def configure_environment(caches: Path) -> None:
     """Set what libraries read when they are imported: no telemetry, and `caches` where theirs cannot be written to.
 
     What the user has set stays. Of a place that can be read at least, the models and the login are still used.
     """
-    _give_memory_back()
+    _limit_malloc()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ |= STATISTICS | {"FORWARDED_ALLOW_IPS": ""}  # the gate alone says who a client is
@@ -68,7 +68,7 @@ def prepare(caches: Path) -> None:
     os.environ["XDG_CACHE_HOME"] = str(caches)  # numba's too
 
 
-def _give_memory_back() -> None:
+def _limit_malloc() -> None:
     """Have glibc keep less of what is free: of all threads' small blocks two heaps, of large ones none (mallopt(3)).
 
     As it is, an app that is much used keeps 200 MB more.
@@ -101,13 +101,13 @@ def is_from_hub(bundle: Path) -> bool:
     return bundle.resolve().is_relative_to(hub_folder().resolve())
 
 
-def reach_self_directly() -> None:
+def bypass_proxy_for_localhost() -> None:
     """Keep requests to this machine away from any proxy of the environment: Gradio checks its own page by one."""
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
-def spin_less() -> None:
+def disable_openmp_spinning() -> None:
     """Have torch's threads sleep where they wait for each other: spinning, they take the cores from those that decode.
 
     To be called before torch is imported (GCC's libgomp manual: GOMP_SPINCOUNT).

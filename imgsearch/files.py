@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-def put(file: Path, data: bytes) -> None:
+def write_atomic(file: Path, data: bytes) -> None:
     """Write a file, or replace it, at once for all who read it in this moment. Raises OSError, and leaves nothing."""
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
         try:

@@ -30,14 +30,14 @@ from tqdm import tqdm
 from imgsearch.config import HUB_BUNDLE
 from imgsearch.environment import hub_folder, on_space
 from imgsearch.errors import BundleError, ImgsearchError, InputError, ModelError, SettingsError
-from imgsearch.files import put
+from imgsearch.files import write_atomic
 
 WAIT_S = 0.01  # between two looks for an answer
 COMMIT = re.compile("[0-9a-f]{40}")
 PROBE_S = 3.0  # the client's own timeout does not hold for a slow name server or a hub that accepts and hangs
 
 T = TypeVar("T")
-Kind: TypeAlias = Literal["model", "dataset", "bundle"]
+RepoKind: TypeAlias = Literal["model", "dataset", "bundle"]
 Choose: TypeAlias = Callable[[Collection[str]], list[str]]
 """Of a repository's file names those that are needed. Raises ModelError, BundleError where they are not all there."""
 OnProgress: TypeAlias = Callable[[int, int], None]
@@ -50,7 +50,7 @@ class Repo:
 
     id: str  # ORG/NAME
     revision: str = "main"
-    kind: Kind = "model"
+    kind: RepoKind = "model"
 
     @classmethod
     def parse(cls, text: str) -> "Repo":
@@ -78,11 +78,11 @@ class Snapshot:
     commit: str
 
 
-def cached(repo: Repo, choose: Choose) -> Snapshot | None:
+def cached_snapshot(repo: Repo, choose: Choose) -> Snapshot | None:
     """What was fetched before, without any request; None if incomplete. A model also from the client's own cache."""
     with suppress(OSError, ValueError, ModelError, BundleError):
-        commit, *names = _record(repo).read_text("utf-8").splitlines()
-        folder = _place(repo, commit)
+        commit, *names = _record_file(repo).read_text("utf-8").splitlines()
+        folder = _snapshot_folder(repo, commit)
         if all((folder / name).is_file() for name in choose(names)):
             return Snapshot(folder, commit)
     if repo.kind == "bundle":  # the client's files are links, and lead out of their folder
@@ -118,11 +118,11 @@ def probe(repo: Repo) -> ModelInfo | DatasetInfo:
         # Of a dataset there may be a hundred thousand files, and the client asks again for those it reads.
         return ask_info(repo.id, revision=repo.revision, timeout=2 * PROBE_S, files_metadata=repo.kind != "dataset")
 
-    return _aside(repo, ask, PROBE_S)
+    return _run_with_timeout(repo, ask, PROBE_S)
 
 
-def latest(repo: Repo) -> Repo:
-    """The repository at the commit that its branch or tag is now; where the hub does not tell, as `remember` knows it.
+def resolve_commit(repo: Repo) -> Repo:
+    """Return the repository at the commit of its branch or tag; without the hub, at the one `remember_commit` kept.
 
     Raises as `probe` does.
     """
@@ -132,34 +132,34 @@ def latest(repo: Repo) -> Repo:
         return replace(repo, revision=str(probe(repo).sha))
     except ImgsearchError:
         with suppress(OSError):
-            return replace(repo, revision=_record(repo).read_text("utf-8").splitlines()[0])
+            return replace(repo, revision=_record_file(repo).read_text("utf-8").splitlines()[0])
         raise
 
 
-def remember(repo: Repo, pinned: Repo) -> None:
+def remember_commit(repo: Repo, pinned: Repo) -> None:
     """Note what a branch or tag was, once all that is needed of it is here."""
     with suppress(OSError):
-        put(_record(repo), _record(pinned).read_bytes())
+        write_atomic(_record_file(repo), _record_file(pinned).read_bytes())
 
 
-def fetch(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_bytes: float = math.inf) -> Snapshot:
+def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_bytes: float = math.inf) -> Snapshot:
     """The cached files, else those of the hub: the commit is resolved, its files are fetched, their digests compared.
 
     A file that was broken off, in whatever process, goes on where it ended. Raises ModelError, for a bundle
     BundleError, also where the files are larger than `max_bytes` in all.
     """
-    found = cached(repo, choose)
+    found = cached_snapshot(repo, choose)
     if found:
         return found
     info = probe(repo)
     files = {file.rfilename: file for file in info.siblings or []}
     names = [name for name in choose(files) if not set(name) & set("\\:")]  # such lie elsewhere, on Windows
     needed = sorted((files[name] for name in names), key=lambda file: file.size or 0)
-    folder, total = _place(repo, str(info.sha)), sum(file.size or 0 for file in needed)
+    folder, total = _snapshot_folder(repo, str(info.sha)), sum(file.size or 0 for file in needed)
     if total > max_bytes:
-        raise _not_had(repo, "its files are larger than it says. Get it from elsewhere.")
+        raise _not_available(repo, "its files are larger than it says. Get it from elsewhere.")
 
-    def fetch_all() -> None:
+    def fetch_needed() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         done = 0
         for file in needed:
@@ -167,29 +167,29 @@ def fetch(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_bytes: flo
                 url = hf_hub_url(repo.id, file.rfilename, revision=info.sha, repo_type=repo.type)
                 on_bytes = partial(_add, on_progress, done, total)
                 if not fetch_file(url, file, folder, f"{repo.id}: {file.rfilename}", on_bytes):
-                    raise _not_had(repo, f"{file.rfilename} arrived damaged. Start again to fetch it again.")
+                    raise _not_available(repo, f"{file.rfilename} arrived damaged. Start again to fetch it again.")
             done += file.size or 0
 
     def fetch_alone() -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock"), timeout=0):
-            fetch_all()
+            fetch_needed()
         for revision in (repo.revision, str(info.sha)):  # a bundle asks for the commit
-            put(_record(replace(repo, revision=revision)), "\n".join([str(info.sha), *files]).encode())
+            write_atomic(_record_file(replace(repo, revision=revision)), "\n".join([str(info.sha), *files]).encode())
 
-    _aside(repo, fetch_alone, math.inf)
+    _run_with_timeout(repo, fetch_alone, math.inf)
     return Snapshot(folder, str(info.sha))
 
 
-def fetch_all(repo: Repo) -> Path:
+def fetch_whole_repo(repo: Repo) -> Path:
     """The folder of all files of a repository at a commit, fetched by the client. Raises as `probe` does."""
-    folder = _place(repo, repo.revision)
+    folder = _snapshot_folder(repo, repo.revision)
     get = partial(snapshot_download, repo.id, repo_type=repo.type, revision=repo.revision, local_dir=folder)
-    _aside(repo, get, math.inf)
+    _run_with_timeout(repo, get, math.inf)
     return folder
 
 
-def _aside(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
+def _run_with_timeout(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
     """What `work` returns, done in a thread that is left alone after `timeout_s`, or when the program ends.
 
     Raises ModelError, for a dataset InputError, for a bundle BundleError, with the reason for any error.
@@ -206,19 +206,19 @@ def _aside(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
     deadline = time.monotonic() + timeout_s
     while answers.empty():
         if time.monotonic() >= deadline:
-            raise _not_had(repo, f"the hub did not answer within {timeout_s:.0f} s.")
+            raise _not_available(repo, f"the hub did not answer within {timeout_s:.0f} s.")
         if not threading.main_thread().is_alive():
-            raise _not_had(repo, "the program ends.")
+            raise _not_available(repo, "the program ends.")
         time.sleep(WAIT_S)
     answer, error = answers.get()
     if isinstance(error, ImgsearchError):
         raise error
     if error:
-        raise _not_had(repo, reason(error, repo.kind)) from error
+        raise _not_available(repo, explain_hub_error(error, repo.kind)) from error
     return cast(T, answer)
 
 
-def _not_had(repo: Repo, why: str) -> ImgsearchError:
+def _not_available(repo: Repo, why: str) -> ImgsearchError:
     kind = repo.kind
     return (ModelError if kind == "model" else InputError if kind == "dataset" else BundleError)(
         f"{repo} cannot be had: {why}"
@@ -229,23 +229,23 @@ def _add(on_progress: OnProgress, before: int, total: int, here: int) -> None:
     on_progress(before + here, total)
 
 
-def _store(repo: Repo) -> Path:
+def _repo_folder(repo: Repo) -> Path:
     folder = repo.id.replace("/", "--")
     return hub_folder() / (folder if repo.kind == "model" else f"{repo.kind}s--{folder}")
 
 
-def _place(repo: Repo, commit: str) -> Path:
+def _snapshot_folder(repo: Repo, commit: str) -> Path:
     """The folder for the files of a commit; of a bundle it bears its name, by which the page calls the collection."""
-    folder = _store(repo) / commit
+    folder = _repo_folder(repo) / commit
     return folder / repo.id.rpartition("/")[2] if repo.kind == "bundle" else folder
 
 
-def _record(repo: Repo) -> Path:
+def _record_file(repo: Repo) -> Path:
     """What was fetched for a revision: the commit, then the names of all files that it has on the hub."""
-    return _store(repo) / f"{repo.revision.replace('/', '--')}.txt"
+    return _repo_folder(repo) / f"{repo.revision.replace('/', '--')}.txt"
 
 
-def reason(error: BaseException, kind: Kind) -> str:
+def explain_hub_error(error: BaseException, kind: RepoKind) -> str:
     """The end of a sentence on something of that kind that cannot be had."""
     if isinstance(error, HFValidationError):
         return f"the hub has no {kind} of such a name. Check the name."
@@ -271,7 +271,7 @@ _REASONS = {
 }
 
 
-class Bar(tqdm):  # type: ignore[misc]
+class ProgressBar(tqdm):  # type: ignore[misc]
     """A progress bar for the console that also reports; the client's own is switched off with transformers'."""
 
     def __init__(self, *, on_bytes: Callable[[int], None], **options: Any) -> None:
@@ -303,7 +303,7 @@ def fetch_file(url: str, file: RepoSibling, folder: Path, title: str, on_bytes: 
             headers=build_hf_headers() | {"Accept-Encoding": "identity"},  # bytes as they are stored
             expected_size=file.size,
             displayed_filename=title,
-            tqdm_class=partial(Bar, on_bytes=on_bytes),  # type: ignore[arg-type]
+            tqdm_class=partial(ProgressBar, on_bytes=on_bytes),  # type: ignore[arg-type]
         )
     if not _is_whole(part, file):
         part.unlink()

@@ -29,7 +29,7 @@ warnings.filterwarnings("ignore", module="PIL")  # what matters is raised, our p
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice as many, also where an icon holds a picture
 
 
-class Undecoded(Protocol):
+class LazyImage(Protocol):
     """A picture that is decoded elsewhere."""
 
     def decode(self, name: str, side: int | None) -> Image.Image:
@@ -37,7 +37,7 @@ class Undecoded(Protocol):
         ...
 
 
-ImageSource: TypeAlias = bytes | Path | Image.Image | Undecoded
+ImageSource: TypeAlias = bytes | Path | Image.Image | LazyImage
 
 
 def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None = None) -> Image.Image:
@@ -70,10 +70,10 @@ def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None
         ) from None
     except OSError as error:
         if error.errno is None:  # Pillow's own
-            raise damaged(name) from error
+            raise damaged_picture(name) from error
         raise PictureError(f"{name} cannot be read: {error.strerror}. Check the path.") from error
     except Exception as error:  # on damaged bytes Pillow's readers raise almost anything
-        raise damaged(name) from error
+        raise damaged_picture(name) from error
 
 
 def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
@@ -95,7 +95,7 @@ def within_ratio(image: Image.Image) -> Image.Image:
     return image if (width, height) == image.size else image.crop((left, top, left + width, top + height))
 
 
-def damaged(name: str) -> PictureError:
+def damaged_picture(name: str) -> PictureError:
     """What is said of a picture that cannot be decoded."""
     return PictureError(f"{name} is damaged or incomplete. Save it again, or use another one.")
 

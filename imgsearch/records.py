@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from imgsearch.text import lines
+from imgsearch.text import sanitise_text
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
 INNER_FORMULA = re.compile(r"([;\t\r\n][\s\"']*)(?=[=+\-@＝＋－＠])")  # where these part cells, as in French Excel
@@ -70,7 +70,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SearchResult:
     """The hits of one query, best first, and the seconds it took."""
 
     query: str
@@ -211,4 +211,4 @@ def _cell(text: str) -> str:
     if NUMBER.fullmatch(text):  # -33.9 is no formula
         return text
     text = text[:1] + INNER_FORMULA.sub(r"\1'", text[1:])
-    return lines(f"'{text}" if FORMULA.match(text) else text)
+    return sanitise_text(f"'{text}" if FORMULA.match(text) else text)

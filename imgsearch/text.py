@@ -12,17 +12,17 @@ BREAKS = "\n\r\t"
 STAND_IN = "\N{REPLACEMENT CHARACTER}"
 
 
-def plain(text: str) -> str:
+def sanitise_line(text: str) -> str:
     """The text in one line, with a stand-in for each character that is not seen."""
     return _seen(re.sub(f"[{BREAKS}]+", " ", text), "")
 
 
-def short(text: str, most: int) -> str:
-    """`plain` of the text, cut to `most` characters; an ellipsis stands for the rest."""
-    return plain(text) if len(text) <= most else f"{plain(text[:most])}…"
+def truncate(text: str, most: int) -> str:
+    """`sanitise_line` of the text, cut to `most` characters; an ellipsis stands for the rest."""
+    return sanitise_line(text) if len(text) <= most else f"{sanitise_line(text[:most])}…"
 
 
-def lines(text: str) -> str:
+def sanitise_text(text: str) -> str:
     """The text with a stand-in for each character that is not seen, save tabs and the ends of lines."""
     return _seen(text, BREAKS)
 

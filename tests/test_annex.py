@@ -16,21 +16,21 @@ from tiny_bundles import contents_of
 from imgsearch.config import ROOT, STARTER_BUNDLE
 from imgsearch.engine import Engine
 from imgsearch.files import digest_file
-from imgsearch.index.bundle import install, writing
+from imgsearch.index.bundle import bundle_writer, install_files
 from imgsearch.index.edit import merge, remove
 from imgsearch.index.index import Index
-from imgsearch.index.manifest import Card, read_manifest
+from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder
-from imgsearch.search.cache import atlas_of, calibration_of, complete, kept_calibration
+from imgsearch.search.cache import add_derived_data, calibration_of, projection_of, stored_calibration
 from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import open_collection
-from imgsearch.search.projection import Atlas
-from imgsearch.search.thresholds import Bounds
+from imgsearch.search.projection import Projection
+from imgsearch.search.thresholds import ScoreThresholds
 
 KINDS = ("atlas-", "calibration-", "items-", "vectors-")
-MADE_UP = Calibration(Bounds(0.1, 0.2), Bounds(0.3, 0.4), 0.9, "{}", {"text_auc": 1.0})
+MADE_UP = Calibration(ScoreThresholds(0.1, 0.2), ScoreThresholds(0.3, 0.4), 0.9, "{}", {"text_auc": 1.0})
 Reference = Callable[[], Index]
 
 
@@ -56,12 +56,12 @@ def kinds_of(bundle: Path) -> list[str]:
 
 def put(bundle: Path, **texts: bytes) -> None:
     """Make these files part of the bundle, with the right digests."""
-    with writing(bundle) as work:
+    with bundle_writer(bundle) as work:
         files = []
         for name, data in texts.items():
             files.append(work / f"{name}.{'npz' if name == 'atlas' else 'json'}")
             files[-1].write_bytes(data)
-        install(files, bundle, read_manifest(bundle), None)
+        install_files(files, bundle, read_manifest(bundle), None)
 
 
 def as_json(calibration: Calibration, **changes: object) -> bytes:
@@ -76,7 +76,7 @@ def stamps(folder: Path) -> Mapping[str, int]:
 def test_a_bundle_is_completed_once(bundle: Path, encoder: Encoder, reference: Reference) -> None:
     before = contents_of(bundle)
     assert kinds_of(bundle) == ["items-", "vectors-"]
-    complete(bundle, encoder, reference)
+    add_derived_data(bundle, encoder, reference)
     after = contents_of(bundle)
     assert kinds_of(bundle) == [*KINDS] and len(after) == len(before) + 2
     assert {name: after[name] for name in before if name != "manifest.json"} == {
@@ -85,11 +85,11 @@ def test_a_bundle_is_completed_once(bundle: Path, encoder: Encoder, reference: R
     old, new = json.loads(before["manifest.json"]), json.loads(after["manifest.json"])
     assert {**old, "files": 0, "digest": 0} == {**new, "files": 0, "digest": 0}
     index = Index.load(bundle)
-    assert kept_calibration(bundle, index) == calibration_of(bundle, index, encoder, no_reference)
-    assert len(atlas_of(bundle, index)) == len(index)
+    assert stored_calibration(bundle, index) == calibration_of(bundle, index, encoder, no_reference)
+    assert len(projection_of(bundle, index)) == len(index)
     assert not bundle.with_name(".bundle.build").exists()
     written = stamps(bundle)
-    complete(bundle, encoder, no_reference)
+    add_derived_data(bundle, encoder, no_reference)
     assert stamps(bundle) == written
 
 
@@ -103,14 +103,14 @@ def test_what_is_worked_out_on_first_use_is_kept_in_the_cache(bundle: Path, empt
     again = Engine(bundle, "starter")
     assert again.search("a cup of coffee", 3).bounds == answer.bounds
     assert stamps(empty_cache) == written
-    drawn = again.finder.atlas
+    drawn = again.searcher.atlas
     points = [name for name in stamps(empty_cache) if name.startswith("atlas-")]
     assert len(points) == 1
     written = stamps(empty_cache)
     # A copy elsewhere holds the same pictures by the same encoder.
     copy = Engine(Path(shutil.copytree(bundle, bundle.with_name("copy"))), "starter")
     assert copy.search("a cup of coffee", 3).bounds == answer.bounds
-    assert np.array_equal(copy.finder.atlas.points, drawn.points)
+    assert np.array_equal(copy.searcher.atlas.points, drawn.points)
     assert stamps(empty_cache) == written
 
 
@@ -119,24 +119,24 @@ def test_a_damaged_file_in_the_cache_is_worked_out_anew(
     data: bytes, bundle: Path, empty_cache: Path, encoder: Encoder
 ) -> None:
     index = Index.load(bundle)
-    drawn = atlas_of(bundle, index)
+    drawn = projection_of(bundle, index)
     (points,) = empty_cache.glob("atlas-*")
     whole = points.read_bytes()
     points.write_bytes(data)
-    assert np.array_equal(atlas_of(bundle, index).points, drawn.points)
+    assert np.array_equal(projection_of(bundle, index).points, drawn.points)
     assert points.read_bytes() == whole
     bounds = empty_cache / points.name.replace("atlas", "calibration").replace(".npz", ".json")
     bounds.write_bytes(as_json(MADE_UP))
     assert calibration_of(bundle, index, encoder, no_reference) == MADE_UP
     bounds.write_bytes(data)
-    assert kept_calibration(bundle, index) is None
+    assert stored_calibration(bundle, index) is None
 
 
 def test_a_damaged_calibration_in_the_cache_is_measured_anew(
     bundle: Path, empty_cache: Path, encoder: Encoder, reference: Reference
 ) -> None:
     index = Index.load(bundle)
-    atlas_of(bundle, index)
+    projection_of(bundle, index)
     (points,) = empty_cache.glob("atlas-*")
     file = empty_cache / points.name.replace("atlas", "calibration").replace(".npz", ".json")
     file.write_bytes(as_json(MADE_UP)[:-20])
@@ -150,8 +150,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     index = Index.load(bundle)
-    assert kept_calibration(bundle, index) is None
-    assert len(atlas_of(bundle, index)) == len(index)
+    assert stored_calibration(bundle, index) is None
+    assert len(projection_of(bundle, index)) == len(index)
     assert calibration_of(bundle, index, encoder, reference).near_duplicate <= 1
 
 
@@ -162,7 +162,7 @@ def test_a_bundle_that_is_replaced_meanwhile_is_left_alone(
         remove(bundle, ["coffee.jpg"])
         return reference()
 
-    complete(bundle, encoder, replaced)
+    add_derived_data(bundle, encoder, replaced)
     assert kinds_of(bundle) == ["items-", "vectors-"] and len(Index.load(bundle)) == 5
     assert not list(bundle.with_name(".bundle.build").glob("*/*"))
 
@@ -174,7 +174,7 @@ def test_the_cache_keeps_what_belongs_to_the_bundle_that_was_opened(
     index = Index.load(bundle)
     (folder / "coffee.jpg").write_bytes((folder / "household-key.jpg").read_bytes())
     build_index(Folder(folder), bundle, encoder)
-    old, new = atlas_of(bundle, index), atlas_of(bundle, Index.load(bundle))
+    old, new = projection_of(bundle, index), projection_of(bundle, Index.load(bundle))
     assert not np.array_equal(old.points, new.points)
     assert len(list(empty_cache.glob("atlas-*"))) == 2
 
@@ -197,7 +197,7 @@ def test_a_hostile_calibration_is_refused(
 ) -> None:
     put(bundle, calibration=HOSTILE_CALIBRATIONS[name])
     index = Index.load(bundle)
-    assert kept_calibration(bundle, index) is None
+    assert stored_calibration(bundle, index) is None
     if name == "no number":
         made = calibration_of(bundle, index, encoder, reference)
         json.dumps(made.to_json(), allow_nan=False)
@@ -227,20 +227,20 @@ HOSTILE_ATLASES = {
 def test_a_hostile_atlas_is_refused_and_drawn_anew(name: str, bundle: Path, empty_cache: Path) -> None:
     put(bundle, atlas=HOSTILE_ATLASES[name])
     index = Index.load(bundle)
-    drawn = atlas_of(bundle, index)
+    drawn = projection_of(bundle, index)
     assert drawn.rows.tolist() == list(range(6)) and len(np.unique(drawn.points, axis=0)) == 6
     (file,) = empty_cache.glob("atlas-*")
-    assert np.array_equal(Atlas.from_bytes(file.read_bytes(), 6).points, drawn.points)
+    assert np.array_equal(Projection.from_bytes(file.read_bytes(), 6).points, drawn.points)
 
 
 def test_what_is_kept_in_the_bundle_comes_first(bundle: Path, empty_cache: Path, encoder: Encoder) -> None:
     put(bundle, calibration=as_json(MADE_UP), atlas=atlas_bytes(np.arange(6), POINTS, CLUSTERS))
     index = Index.load(bundle)
     assert calibration_of(bundle, index, encoder, no_reference) == MADE_UP
-    assert not atlas_of(bundle, index).points.any() and not [*empty_cache.glob("*")]
+    assert not projection_of(bundle, index).points.any() and not [*empty_cache.glob("*")]
     # For vectors by another encoder it says nothing.
-    others = Index.from_rows(index.rows, [index.item(row) for row in range(6)], Card(encoder="other"))
-    assert kept_calibration(bundle, others) is None
+    others = Index.from_rows(index.rows, [index.item(row) for row in range(6)], Provenance(encoder="other"))
+    assert stored_calibration(bundle, others) is None
 
 
 def test_what_is_taken_out_or_put_together_leaves_nothing_stale(bundle: Path, tmp_path: Path) -> None:
@@ -254,8 +254,8 @@ def test_what_is_taken_out_or_put_together_leaves_nothing_stale(bundle: Path, tm
         assert kinds_of(path) == ["items-", "vectors-"]
         assert set(contents_of(path)) == {"manifest.json", "report.json", *read_manifest(path).files}
         index = Index.load(path)
-        assert len(index) == number and kept_calibration(path, index) is None
-        assert len(atlas_of(path, index)) == number
+        assert len(index) == number and stored_calibration(path, index) is None
+        assert len(projection_of(path, index)) == number
 
 
 def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -267,11 +267,11 @@ def check_complete(bundle: Path) -> None:
     """All four files are there, whole, and for these items."""
     assert kinds_of(bundle) == [*KINDS]
     index = Index.load(bundle)
-    assert kept_calibration(bundle, index)
+    assert stored_calibration(bundle, index)
     for name, digest in read_manifest(bundle).files.items():
         assert digest_file(bundle / name) == digest
     (points,) = bundle.glob("atlas-*")
-    assert len(Atlas.from_bytes(points.read_bytes(), len(index))) == len(index)
+    assert len(Projection.from_bytes(points.read_bytes(), len(index))) == len(index)
     assert not bundle.with_name(f".{bundle.name}.build").exists()
 
 
@@ -313,8 +313,8 @@ def test_a_build_that_is_killed_leaves_a_bundle(
     process.kill()
     process.wait()
     assert len(Index.load(bundle)) == 6
-    complete(bundle, encoder, reference)
+    add_derived_data(bundle, encoder, reference)
     build_index(Folder(folder), tmp_path / "other", encoder)
     old, new = (read_manifest(path).files for path in (tmp_path / "other", bundle))
     assert old.items() <= new.items() and kinds_of(bundle) == [*KINDS]
-    assert kept_calibration(bundle, Index.load(bundle))
+    assert stored_calibration(bundle, Index.load(bundle))

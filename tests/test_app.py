@@ -124,11 +124,11 @@ def test_a_bundle_that_cannot_be_used_leaves_describe(
     copy_bundle: Callable[[], Path], examples: Path, starter_bundle: Path, tmp_path: Path
 ) -> None:
     from imgsearch.index.index import Index
-    from imgsearch.index.manifest import Card
+    from imgsearch.index.manifest import Provenance
 
     index = Index.load(starter_bundle)
-    card = Card(encoder="ViT-B-32/openai", source=str(tmp_path))
-    foreign = Index.from_rows(index.rows[:3], [index.item(row) for row in range(3)], card)
+    provenance = Provenance(encoder="ViT-B-32/openai", source=str(tmp_path))
+    foreign = Index.from_rows(index.rows[:3], [index.item(row) for row in range(3)], provenance)
     foreign.save(tmp_path / "foreign")
     with running_app("--index", str(tmp_path / "foreign")) as (url, process):
         client = Client(url, verbose=False)

@@ -14,12 +14,12 @@ from imgsearch.web.page_state import (
     MAX_LINK,
     NUM_HITS,
     TABS,
-    Asked,
-    Term,
+    PageState,
+    QueryTerm,
     Uploads,
-    parts_of,
-    read_box,
+    parse_box,
     tab_of,
+    to_query_parts,
 )
 
 CHARACTERS = "ab:=&?#%+;,.~/\\\"'<>{}\n\t\r\0 é犬\u0301\u202e\ufeff👩‍👩‍👧"
@@ -30,13 +30,13 @@ def random_text(rng: random.Random, least: int = 0) -> str:
     return "".join(rng.choices(CHARACTERS, k=rng.randint(least, 12)))
 
 
-def random_asked(rng: random.Random) -> Asked:
+def random_asked(rng: random.Random) -> PageState:
     """Any state that the page can be in."""
     terms = [
-        Term(rng.choice(KINDS), random_text(rng, 1), rng.choice((-1, 1)) * rng.randint(1, 100) / 10)
+        QueryTerm(rng.choice(KINDS), random_text(rng, 1), rng.choice((-1, 1)) * rng.randint(1, 100) / 10)
         for _ in range(rng.choice((0, 0, 1, 3)))
     ]
-    return Asked(
+    return PageState(
         tab=rng.choice(TABS),
         text=random_text(rng).strip(),
         item=random_text(rng),
@@ -51,7 +51,7 @@ def random_asked(rng: random.Random) -> Asked:
     )
 
 
-def check_sound(asked: Asked) -> None:
+def check_sound(asked: PageState) -> None:
     """A state that the page can be in."""
     assert asked.tab in TABS
     assert 1 <= asked.k <= MAX_HITS and 0 <= asked.start < 10**9
@@ -68,57 +68,59 @@ def test_a_link_says_all_that_was_asked() -> None:
         asked = random_asked(rng)
         link = asked.to_link()
         assert link.isascii() and link.isprintable() and link.startswith("?") and "#" not in link
-        assert Asked.from_link(link) == asked
-        assert Asked.from_link(link.removeprefix("?")) == asked
+        assert PageState.from_link(link) == asked
+        assert PageState.from_link(link.removeprefix("?")) == asked
 
 
 def test_a_link_says_no_more_than_what_is_not_as_at_first() -> None:
-    assert Asked().to_link() == "?tab=describe"
-    assert Asked("search", text=" two dogs ").to_link() == "?tab=search&q=two+dogs"
-    asked = Asked("search", terms=(Term("text", "snow: deep", -1.5),), where=("year:1990..", "a=b&c"), k=20, fold=False)
+    assert PageState().to_link() == "?tab=describe"
+    assert PageState("search", text=" two dogs ").to_link() == "?tab=search&q=two+dogs"
+    asked = PageState(
+        "search", terms=(QueryTerm("text", "snow: deep", -1.5),), where=("year:1990..", "a=b&c"), k=20, fold=False
+    )
     assert asked.to_link() == (
         "?tab=search&part=-1.5%3Atext%3Asnow%3A+deep&where=year%3A1990..&where=a%3Db%26c&k=20&fold=0"
     )
 
 
 def test_a_text_that_is_no_unicode_does_no_harm() -> None:
-    asked = Asked("search", text="dog \udcff", terms=(Term("text", "\ud800"),), where=("a=\udfff",))
-    found = Asked.from_link(asked.to_link())
+    asked = PageState("search", text="dog \udcff", terms=(QueryTerm("text", "\ud800"),), where=("a=\udfff",))
+    found = PageState.from_link(asked.to_link())
     check_sound(found)
-    assert found.text == "dog ?" and found.terms == (Term("text", "?"),)
+    assert found.text == "dog ?" and found.terms == (QueryTerm("text", "?"),)
 
 
 @pytest.mark.parametrize(
     ("link", "expected"),
     [
-        ("", Asked()),
-        ("?", Asked()),
-        ("?tab=SEARCH&tab=search", Asked()),
-        ("?tab=search&q=a&q=b", Asked("search", text="a")),
-        ("?tab=search&q=%FF%FE", Asked("search", text="\ufffd\ufffd")),
-        ("?tab=search&q=%E4%B", Asked("search", text="\ufffd%B")),
-        ("?k=-3", Asked()),
-        ("?k=0", Asked(k=1)),
-        ("?k=1e3", Asked()),
-        ("?k=51", Asked(k=MAX_HITS)),
-        ("?k=" + "9" * 5000, Asked()),
-        ("?k=٣&from=²", Asked()),
-        ("?from=-1", Asked()),
-        ("?from=1.5", Asked()),
-        ("?fold=no&fold=0", Asked()),
-        ("?part=", Asked()),
-        ("?part=1:text", Asked()),
-        ("?part=1:text:", Asked()),
-        ("?part=1:sound:x", Asked()),
-        ("?part=one:text:x", Asked()),
-        ("?part=nan:text:x", Asked()),
-        ("?part=-inf:text:x&part=1e999:text:x", Asked()),
-        ("?part=2:text:a:b&part=x", Asked(terms=(Term("text", "a:b", 2),))),
-        ("?utm_source=x&__theme=dark&Q=x", Asked()),
+        ("", PageState()),
+        ("?", PageState()),
+        ("?tab=SEARCH&tab=search", PageState()),
+        ("?tab=search&q=a&q=b", PageState("search", text="a")),
+        ("?tab=search&q=%FF%FE", PageState("search", text="\ufffd\ufffd")),
+        ("?tab=search&q=%E4%B", PageState("search", text="\ufffd%B")),
+        ("?k=-3", PageState()),
+        ("?k=0", PageState(k=1)),
+        ("?k=1e3", PageState()),
+        ("?k=51", PageState(k=MAX_HITS)),
+        ("?k=" + "9" * 5000, PageState()),
+        ("?k=٣&from=²", PageState()),
+        ("?from=-1", PageState()),
+        ("?from=1.5", PageState()),
+        ("?fold=no&fold=0", PageState()),
+        ("?part=", PageState()),
+        ("?part=1:text", PageState()),
+        ("?part=1:text:", PageState()),
+        ("?part=1:sound:x", PageState()),
+        ("?part=one:text:x", PageState()),
+        ("?part=nan:text:x", PageState()),
+        ("?part=-inf:text:x&part=1e999:text:x", PageState()),
+        ("?part=2:text:a:b&part=x", PageState(terms=(QueryTerm("text", "a:b", 2),))),
+        ("?utm_source=x&__theme=dark&Q=x", PageState()),
     ],
 )
-def test_what_is_not_understood_counts_as_not_said(link: str, expected: Asked) -> None:
-    assert Asked.from_link(link) == expected
+def test_what_is_not_understood_counts_as_not_said(link: str, expected: PageState) -> None:
+    assert PageState.from_link(link) == expected
 
 
 def test_nonsense_gives_a_sound_state() -> None:
@@ -127,15 +129,15 @@ def test_nonsense_gives_a_sound_state() -> None:
         link = list(random_asked(rng).to_link())
         for _ in range(rng.randint(1, 20)):
             link[rng.randrange(len(link)) :] = [*rng.choices("%&=;:?\0é9", k=2), *link[rng.randrange(len(link)) :]]
-        check_sound(Asked.from_link("".join(link)))
+        check_sound(PageState.from_link("".join(link)))
     for name in ("part=1:text:x", "where=a=b", "q=x", "%"):
-        check_sound(Asked.from_link("&".join([name] * 10_000)))
-    check_sound(Asked.from_link("q=" + quote("犬" * 10_000)))
+        check_sound(PageState.from_link("&".join([name] * 10_000)))
+    check_sound(PageState.from_link("q=" + quote("犬" * 10_000)))
 
 
 def test_the_first_page_is_as_long_as_asked_for_and_later_ones_are_full() -> None:
-    assert Asked().size == NUM_HITS and Asked(k=5).size == 5
-    assert replace(Asked(k=5), start=5).size == MAX_HITS
+    assert PageState().size == NUM_HITS and PageState(k=5).size == 5
+    assert replace(PageState(k=5), start=5).size == MAX_HITS
     assert tab_of("similar") == "similar" and tab_of("") == tab_of("../etc") == "describe"
 
 
@@ -152,20 +154,25 @@ def test_an_upload_is_its_visitors_alone(tmp_path: Path) -> None:
         assert mine.path(guess) is None
     both, other = mine.remember(str(tmp_path / "fedcba" / "cat.jpg"))
     assert both.path(token) == picture and both.path(other) is None  # never written
-    terms = [Term("upload", token, -1), Term("text", "snow"), Term("item", "a.jpg", 2), Term("upload", other)]
-    assert parts_of(terms, both) == [
+    terms = [
+        QueryTerm("upload", token, -1),
+        QueryTerm("text", "snow"),
+        QueryTerm("item", "a.jpg", 2),
+        QueryTerm("upload", other),
+    ]
+    assert to_query_parts(terms, both) == [
         Part(image=picture, name="dog.jpg", weight=-1),
         Part("snow"),
         Part(item="a.jpg", weight=2),
     ]
     picture.unlink()
-    assert both.path(token) is None and parts_of(terms, both) == [Part("snow"), Part(item="a.jpg", weight=2)]
+    assert both.path(token) is None and to_query_parts(terms, both) == [Part("snow"), Part(item="a.jpg", weight=2)]
 
 
 def test_a_box_is_read_as_people_write_it() -> None:
     for text in ("10, 20, 30, 40", "10,20,30,40", " 10 20 30 40 ", "10%; 20%; 30%; 40%", "10 %, 2e1 %, 30. 40\n"):
-        assert read_box(text) == pytest.approx((0.1, 0.2, 0.3, 0.4))
-    assert read_box("") is None and read_box(" \n") is None
+        assert parse_box(text) == pytest.approx((0.1, 0.2, 0.3, 0.4))
+    assert parse_box("") is None and parse_box(" \n") is None
     for text in ("10", "10, 20, 30", "1, 2, 3, 4, 5", "a, b, c, d", ",", "0x10 0 0 0"):
         with pytest.raises(ValueError, match="."):
-            read_box(text)
+            parse_box(text)

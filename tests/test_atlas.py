@@ -10,10 +10,10 @@ import pytest
 
 from imgsearch.embeddings import normalize
 from imgsearch.index.index import Index
-from imgsearch.index.manifest import Card
+from imgsearch.index.manifest import Provenance
 from imgsearch.records import Item
 from imgsearch.search import projection
-from imgsearch.search.projection import GRID, MAX_CLUSTERS, MIN_UMAP, Atlas, draw_atlas
+from imgsearch.search.projection import GRID, MAX_CLUSTERS, MIN_UMAP, Projection, compute_projection
 
 NUM_NEAR = 10
 
@@ -21,7 +21,7 @@ NUM_NEAR = 10
 def index_of(rows: npt.ArrayLike, ids: list[str] | None = None) -> Index:
     array = np.asarray(rows, np.float32)
     items = [Item(id, "", {}, "", b"") for id in ids or map(str, range(len(array)))]
-    return Index.from_rows(normalize(array) if len(array) else array, items, Card(encoder="none"))
+    return Index.from_rows(normalize(array) if len(array) else array, items, Provenance(encoder="none"))
 
 
 def near(points: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
@@ -43,25 +43,25 @@ def index(starter_bundle: Path) -> Index:
 
 
 @pytest.fixture(scope="module")
-def drawn(index: Index) -> Atlas:
-    return draw_atlas(index)
+def drawn(index: Index) -> Projection:
+    return compute_projection(index)
 
 
-def test_near_stays_near_more_than_by_principal_components(index: Index, drawn: Atlas) -> None:
+def test_near_stays_near_more_than_by_principal_components(index: Index, drawn: Projection) -> None:
     centred = index.rows - index.rows.mean(axis=0)
     axes, lengths, _ = np.linalg.svd(centred, full_matrices=False)
     assert share_kept(index.rows, drawn.points) > 0.65
     assert share_kept(index.rows, drawn.points) > share_kept(index.rows, (axes * lengths)[:, :2]) + 0.15
 
 
-def test_subjects_hang_together(index: Index, drawn: Atlas) -> None:
+def test_subjects_hang_together(index: Index, drawn: Projection) -> None:
     subjects = np.array([index.item(row).columns["subject"] for row in range(len(index))])
     alike = subjects[near(drawn.points, 5)] == subjects[:, None]
     chance = np.mean(subjects[:, None] == subjects[None])
     assert alike.mean() > 0.45 > 3 * chance
 
 
-def test_the_points_fill_the_grid_and_the_clusters_are_ordered(index: Index, drawn: Atlas) -> None:
+def test_the_points_fill_the_grid_and_the_clusters_are_ordered(index: Index, drawn: Projection) -> None:
     assert np.array_equal(drawn.rows, np.arange(len(index)))
     assert drawn.points.min(axis=0)[0] == 0 and drawn.points.max(axis=0)[0] == GRID
     assert drawn.points.min(axis=0)[1] > 0 and drawn.points.max(axis=0)[1] < GRID  # one scale for both
@@ -71,12 +71,12 @@ def test_the_points_fill_the_grid_and_the_clusters_are_ordered(index: Index, dra
     assert sizes.min() > 5 and sizes.max() < 50
 
 
-def test_the_same_index_gives_the_same_bytes(index: Index, drawn: Atlas) -> None:
-    assert draw_atlas(index).to_bytes() == drawn.to_bytes()
+def test_the_same_index_gives_the_same_bytes(index: Index, drawn: Projection) -> None:
+    assert compute_projection(index).to_bytes() == drawn.to_bytes()
 
 
-def test_bytes_and_back(drawn: Atlas) -> None:
-    again = Atlas.from_bytes(drawn.to_bytes(), len(drawn))
+def test_bytes_and_back(drawn: Projection) -> None:
+    again = Projection.from_bytes(drawn.to_bytes(), len(drawn))
     for one, other in ((again.rows, drawn.rows), (again.points, drawn.points), (again.clusters, drawn.clusters)):
         assert one.dtype == other.dtype and np.array_equal(one, other)
 
@@ -85,8 +85,8 @@ def test_bytes_and_back(drawn: Atlas) -> None:
 @pytest.mark.parametrize("are_equal", [False, True])
 def test_few_or_equal_items(num_items: int, are_equal: bool) -> None:
     rows = np.ones((num_items, 8)) if are_equal else np.random.default_rng(0).standard_normal((num_items, 8))
-    drawn = draw_atlas(index_of(rows))
-    assert len(Atlas.from_bytes(drawn.to_bytes(), num_items)) == num_items
+    drawn = compute_projection(index_of(rows))
+    assert len(Projection.from_bytes(drawn.to_bytes(), num_items)) == num_items
     if num_items > 1 and not are_equal:
         assert int(np.ptp(drawn.points, axis=0).max()) == GRID
 
@@ -94,7 +94,7 @@ def test_few_or_equal_items(num_items: int, are_equal: bool) -> None:
 def test_two_far_groups_are_two_clusters() -> None:
     rng = np.random.default_rng(0)
     rows = np.repeat(np.eye(8)[:2], 30, axis=0) + 0.05 * rng.standard_normal((60, 8))
-    drawn = draw_atlas(index_of(rows))
+    drawn = compute_projection(index_of(rows))
     assert not set(drawn.clusters[:30]) & set(drawn.clusters[30:])
     assert (near(drawn.points, 5)[:30] < 30).all() and (near(drawn.points, 5)[30:] >= 30).all()
 
@@ -102,13 +102,16 @@ def test_two_far_groups_are_two_clusters() -> None:
 def test_of_many_items_a_sample_is_drawn_whatever_their_order(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "NUM_POINTS", 40)
     ids = list(index.column("id"))
-    straight, reverse = draw_atlas(index_of(index.rows, ids)), draw_atlas(index_of(index.rows[::-1], ids[::-1]))
+    straight, reverse = (
+        compute_projection(index_of(index.rows, ids)),
+        compute_projection(index_of(index.rows[::-1], ids[::-1])),
+    )
     assert len(straight) == 40
     assert {ids[row] for row in straight.rows} == {ids[::-1][row] for row in reverse.rows}
     shown = straight.rows.tolist()
     assert [straight.number_of(row) for row in shown] == list(range(40))
     assert all(straight.number_of(row) is None for row in range(-1, len(ids) + 1) if row not in shown)
-    assert Atlas.from_bytes(straight.to_bytes(), len(ids)).rows.tolist() == shown
+    assert Projection.from_bytes(straight.to_bytes(), len(ids)).rows.tolist() == shown
 
 
 def saved(**arrays: Any) -> bytes:
@@ -118,8 +121,8 @@ def saved(**arrays: Any) -> bytes:
     return buffer.getvalue()
 
 
-def test_what_is_no_atlas_is_refused(drawn: Atlas) -> None:
-    assert len(Atlas.from_bytes(saved(), 3)) == 3
+def test_what_is_no_atlas_is_refused(drawn: Projection) -> None:
+    assert len(Projection.from_bytes(saved(), 3)) == 3
     wrong: list[bytes] = [
         *(b"", b"nonsense", saved()[:-30], saved()[:40], saved().replace(b"descr", b"\xff\xff\xff\xff\xff")),
         saved(clusters=None),
@@ -139,6 +142,6 @@ def test_what_is_no_atlas_is_refused(drawn: Atlas) -> None:
     ]
     for data in wrong:
         with pytest.raises(ValueError, match="atlas"):
-            Atlas.from_bytes(data, 3)
+            Projection.from_bytes(data, 3)
     with pytest.raises(ValueError, match="rising rows of 227"):
-        Atlas.from_bytes(drawn.to_bytes(), 227)
+        Projection.from_bytes(drawn.to_bytes(), 227)

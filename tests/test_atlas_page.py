@@ -15,9 +15,9 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from imgsearch.index.index import Index
-from imgsearch.search.projection import NUM_POINTS, Atlas, draw_atlas
-from imgsearch.web.components.map import MAX_VALUES, AtlasView
-from imgsearch.web.i18n import i18n, language_of
+from imgsearch.search.projection import NUM_POINTS, Projection, compute_projection
+from imgsearch.web.components.map import MAX_VALUES, MapView
+from imgsearch.web.i18n import browser_translations, language_of
 from imgsearch.web.server import STYLE
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">${document.title='owned'}{{value}}"
@@ -32,14 +32,14 @@ def index(starter_bundle: Path) -> Index:
 
 
 @pytest.fixture(scope="module")
-def drawn(index: Index) -> Atlas:
-    return draw_atlas(index)
+def drawn(index: Index) -> Projection:
+    return compute_projection(index)
 
 
 @pytest.fixture(scope="module")
-def url(index: Index, drawn: Atlas) -> Iterator[str]:
+def url(index: Index, drawn: Projection) -> Iterator[str]:
     """A page with the map in its second tab, what marks it, and the number of the point that was opened."""
-    view = AtlasView(partial(thumbnail_of, index))
+    view = MapView(partial(thumbnail_of, index))
     groups = {
         "subject": [EVIL if row == 7 else index.item(int(row)).columns["subject"] for row in drawn.rows],
         EVIL: ["", *(["one", EVIL] * len(drawn))][: len(drawn)],
@@ -64,7 +64,7 @@ def url(index: Index, drawn: Atlas) -> Iterator[str]:
         hide.click(lambda: None, None, view.component)
         view.component.select(opened, None, note)
     launched = {"prevent_thread_lock": True, "quiet": True, "server_name": "127.0.0.1", "ssr_mode": False}
-    yield page.launch(css_paths=STYLE, i18n=i18n(), **launched)[1]
+    yield page.launch(css_paths=STYLE, i18n=browser_translations(), **launched)[1]
     page.close()
 
 
@@ -99,7 +99,7 @@ def canvas_of(page: Page) -> Locator:
     return page.locator("#atlas canvas")
 
 
-def place_of(page: Page, drawn: Atlas, point: int) -> tuple[float, float]:
+def place_of(page: Page, drawn: Projection, point: int) -> tuple[float, float]:
     """Where a point is drawn while all of the map is seen: the widest fit of its box, 26 pixels from the frame."""
     frame = canvas_of(page).bounding_box()
     assert frame
@@ -110,7 +110,7 @@ def place_of(page: Page, drawn: Atlas, point: int) -> tuple[float, float]:
     return frame["x"] + float(left), frame["y"] + float(top)
 
 
-def lonely(drawn: Atlas) -> int:
+def lonely(drawn: Projection) -> int:
     """The point that is farthest from any other."""
     away = np.linalg.norm(drawn.points[:, None].astype(float) - drawn.points[None], axis=-1)
     np.fill_diagonal(away, np.inf)
@@ -152,7 +152,7 @@ def press(page: Page, tab: str, button: str) -> None:
     page.get_by_role("tab", name=tab).click()
 
 
-def test_hovering_shows_the_picture_and_a_click_opens_it(visit: Open, drawn: Atlas, index: Index) -> None:
+def test_hovering_shows_the_picture_and_a_click_opens_it(visit: Open, drawn: Projection, index: Index) -> None:
     page, point = visit(), lonely(drawn)
     page.mouse.move(*place_of(page, drawn, point))
     card = page.locator(".atlas-card")
@@ -191,7 +191,7 @@ def test_by_the_keyboard_alone(visit: Open, index: Index) -> None:
     assert captions[int(note.input_value().split()[1])] == told[-1]
 
 
-def test_what_the_collection_says_is_text(visit: Open, drawn: Atlas) -> None:
+def test_what_the_collection_says_is_text(visit: Open, drawn: Projection) -> None:
     page = visit()
     page.locator(".atlas select").select_option(index=1)
     expect(page.locator(".atlas-legend li")).to_have_count(3)
@@ -205,7 +205,7 @@ def test_what_the_collection_says_is_text(visit: Open, drawn: Atlas) -> None:
     assert page.title() != "owned"
 
 
-def test_colours_by_column_and_cluster(visit: Open, drawn: Atlas) -> None:
+def test_colours_by_column_and_cluster(visit: Open, drawn: Projection) -> None:
     page = visit()
     legend = page.locator(".atlas-legend li")
     expect(legend).to_have_count(MAX_VALUES + 1)
@@ -238,7 +238,7 @@ def test_the_query_and_its_hits_are_marked(visit: Open) -> None:
     expect(page.locator("#atlas canvas")).to_be_hidden()
 
 
-def test_zoom_and_drag(visit: Open, drawn: Atlas, index: Index) -> None:
+def test_zoom_and_drag(visit: Open, drawn: Projection, index: Index) -> None:
     page, point = visit(), lonely(drawn)
     left, top = place_of(page, drawn, point)
     frame = canvas_of(page).bounding_box()
@@ -270,7 +270,7 @@ def test_zoom_and_drag(visit: Open, drawn: Atlas, index: Index) -> None:
     drawn_again(page, before)
 
 
-def test_french_dark_and_narrow(visit: Open, drawn: Atlas, index: Index, tmp_path: Path) -> None:
+def test_french_dark_and_narrow(visit: Open, drawn: Projection, index: Index, tmp_path: Path) -> None:
     page = visit(NARROW, "fr-FR", color_scheme="dark", is_mobile=True, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     expect(page.locator(".atlas label")).to_contain_text("Colorer par")
@@ -307,10 +307,10 @@ def test_the_server_answers_for_points_of_the_map_only(url: str, asked: object) 
 def test_only_a_point_of_the_map_is_picked(data: dict[str, object] | None) -> None:
     request = gr.Request(headers={"accept-language": "fr-FR"})
     sound = gr.EventData(None, {"point": 227, "collection": "starter"})
-    assert AtlasView.picked(sound, "starter", 228, request) == 227
+    assert MapView.picked(sound, "starter", 228, request) == 227
     for collection, event in (("starter", data and data | {"collection": "starter"}), ("other", sound._data)):
         with pytest.raises(gr.Error, match="Cette image"):
-            AtlasView.picked(gr.EventData(None, event), collection, 228, request)
+            MapView.picked(gr.EventData(None, event), collection, 228, request)
 
 
 def test_ten_thousand_points_are_small_to_send() -> None:
@@ -318,5 +318,5 @@ def test_ten_thousand_points_are_small_to_send() -> None:
     points = rng.integers(0, 65_535, (NUM_POINTS, 2)).astype(np.uint16)
     clusters = rng.integers(0, 12, NUM_POINTS).astype(np.uint8)
     groups = {str(column): [f"value {number}" for number in range(NUM_POINTS)] for column in range(6)}
-    value = AtlasView.value("many", Atlas(np.arange(NUM_POINTS), points, clusters), groups, gr.Request(headers={}))
+    value = MapView.value("many", Projection(np.arange(NUM_POINTS), points, clusters), groups, gr.Request(headers={}))
     assert len(json.dumps(value)) < 200_000

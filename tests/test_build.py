@@ -151,8 +151,10 @@ def test_an_update_takes_touched_files_and_new_captions_over(
     report = build_index(Folder(pictures), bundle, tiny_encoder, options)
     assert (report.num_items, report.num_encoded, report.changes) == (NUM_PICTURES, 0, NOTHING)
     index = Index.load(bundle)
-    assert index.find("0001.jpg").caption == "another caption" and index.find("0001.jpg").columns == {"number": "one"}
-    assert index.find("0002.jpg").caption == "a first caption"
+    assert index.item_by_id("0001.jpg").caption == "another caption" and index.item_by_id("0001.jpg").columns == {
+        "number": "one"
+    }
+    assert index.item_by_id("0002.jpg").caption == "a first caption"
     build_index(Folder(pictures), tmp_path / "full", tiny_encoder)
     check_same(bundle, tmp_path / "full", 1e-3)
 
@@ -196,7 +198,7 @@ def test_bundles_of_older_formats_open_and_answer(name: str, examples: Path, enc
         picture = open_rgb(examples / "stamps" / f"{id}.jpg")
         hit = index.search(encoder.encode_images([picture]), 1)[0]
         assert hit.item.id == f"{id}.jpg" and hit.score > 0.999
-        item = index.find(f"{id}.jpg")
+        item = index.item_by_id(f"{id}.jpg")
         assert item.columns == {"subject": id.split("-")[0]} and item.stamp == ""
         assert item.sha256 == hashlib.sha256((examples / "stamps" / f"{id}.jpg").read_bytes()).hexdigest()
         assert max(open_rgb(item.thumbnail).size) <= 320
@@ -247,7 +249,7 @@ def test_without_thumbnails_and_in_float32(pictures: Path, tmp_path: Path, tiny_
     build_index(Folder(pictures), tmp_path / "exact", tiny_encoder, options)
     build_index(Folder(pictures), tmp_path / "usual", tiny_encoder)
     exact, usual = Index.load(tmp_path / "exact"), Index.load(tmp_path / "usual")
-    assert (exact.card.vectors, exact.card.thumbnails) == ("float32", False)
+    assert (exact.provenance.vectors, exact.provenance.thumbnails) == ("float32", False)
     assert all(item.thumbnail == b"" for item in items_of(tmp_path / "exact"))
     assert all(open_rgb(item.thumbnail).size == (64, 48) for item in items_of(tmp_path / "usual"))
     rows = tiny_encoder.encode_images([open_rgb(pictures / item.id) for item in items_of(tmp_path / "exact")])

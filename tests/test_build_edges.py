@@ -132,7 +132,9 @@ def test_a_manifest_that_is_replaced_all_the_time_is_read(
 ) -> None:
     build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder)
     index, is_over = Index.load(tmp_path / "bundle"), threading.Event()
-    others = [Index.from_rows(index.rows, [*items_of(tmp_path / "bundle")][::step], index.card) for step in (1, -1)]
+    others = [
+        Index.from_rows(index.rows, [*items_of(tmp_path / "bundle")][::step], index.provenance) for step in (1, -1)
+    ]
 
     def replace() -> None:
         while not is_over.is_set():

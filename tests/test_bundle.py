@@ -10,7 +10,7 @@ from tiny_bundles import check_same, contents_of, save_pictures
 
 from imgsearch.config import ROOT
 from imgsearch.errors import BundleError, InputError
-from imgsearch.index.bundle import check_target, is_bundle, writing
+from imgsearch.index.bundle import bundle_writer, check_target, is_bundle
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import check_digests, read_manifest
 from imgsearch.ingest.builder import build_index
@@ -60,12 +60,12 @@ def test_a_foreign_file_is_never_overwritten(name: str, bundle: Path, tiny_encod
 
 
 def test_one_writer_at_a_time_and_its_work_stays_for_the_next(tmp_path: Path) -> None:
-    with writing(tmp_path / "bundle") as work:
-        with pytest.raises(InputError, match="another process"), writing(tmp_path / "bundle"):
+    with bundle_writer(tmp_path / "bundle") as work:
+        with pytest.raises(InputError, match="another process"), bundle_writer(tmp_path / "bundle"):
             pass
-        with writing(tmp_path / "other"):
+        with bundle_writer(tmp_path / "other"):
             (work / "half").write_text("done")
-    with writing(tmp_path / "bundle") as work:
+    with bundle_writer(tmp_path / "bundle") as work:
         assert (work / "half").read_text() == "done"
         (work / "half").unlink()
     assert not list(tmp_path.iterdir())

@@ -15,20 +15,28 @@ from imgsearch.engine import Engine
 from imgsearch.errors import InputError
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.index.index import Index
-from imgsearch.index.manifest import Card, card_of
+from imgsearch.index.manifest import Provenance, provenance_of
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
 from imgsearch.search.calibration import Calibration, best_template, calibrate, sample_rows, text_scores
 from imgsearch.search.calibration_queries import read_queries
-from imgsearch.search.thresholds import Bounds, Floats, Scores, auc, best_threshold, error_rates, fit_bounds
+from imgsearch.search.thresholds import (
+    Floats,
+    QueryScores,
+    ScoreThresholds,
+    auc,
+    best_threshold,
+    error_rates,
+    fit_thresholds,
+)
 from tests.quality.calibration import CalibrationReport, evaluate_calibration
 
-CARD = Card(encoder="line", vectors="float32")
+CARD = Provenance(encoder="line", vectors="float32")
 
 
-def scores(best: Sequence[float] | Floats, length: Sequence[float] | Floats = (0,)) -> Scores:
+def scores(best: Sequence[float] | Floats, length: Sequence[float] | Floats = (0,)) -> QueryScores:
     values = np.asarray(best, np.float64)
-    return Scores(values, np.zeros(len(values)), np.zeros(len(values)) + np.asarray(length, np.float64))
+    return QueryScores(values, np.zeros(len(values)), np.zeros(len(values)) + np.asarray(length, np.float64))
 
 
 def steps(first: float, number: int = 19) -> Floats:
@@ -39,30 +47,32 @@ def steps(first: float, number: int = 19) -> Floats:
 def test_bounds_by_hand() -> None:
     goods = scores(steps(0.5))  # 0.50 .. 0.68: the least of 19 stands for 1/20, the median is 0.59
     # Well apart: midway between the best absent, 0.28, and the least good; half of the goods are strong.
-    assert fit_bounds(goods, scores(steps(0.1))) == Bounds(0.39, 0.59)
+    assert fit_thresholds(goods, scores(steps(0.1))) == ScoreThresholds(0.39, 0.59)
     # Overlapping: nothing but the least of the goods is lost; absents up to 0.63 push strong up.
-    assert fit_bounds(goods, scores(steps(0.45))) == Bounds(0.5, 0.63)
+    assert fit_thresholds(goods, scores(steps(0.45))) == ScoreThresholds(0.5, 0.63)
     # Absents that are there after all do not take strong beyond the best quarter: the 15th of 19.
-    assert fit_bounds(goods, scores(steps(0.6))) == Bounds(0.5, 0.64)
-    assert fit_bounds(scores([0.3]), scores([0.3])) == Bounds(0.3, 0.3)
-    assert fit_bounds(scores([]), scores([0.2, 0.4])) == Bounds(0.2, 0.4)
-    assert fit_bounds(scores([]), scores([])) == Bounds(0.0, 1.0)
+    assert fit_thresholds(goods, scores(steps(0.6))) == ScoreThresholds(0.5, 0.64)
+    assert fit_thresholds(scores([0.3]), scores([0.3])) == ScoreThresholds(0.3, 0.3)
+    assert fit_thresholds(scores([]), scores([0.2, 0.4])) == ScoreThresholds(0.2, 0.4)
+    assert fit_thresholds(scores([]), scores([])) == ScoreThresholds(0.0, 1.0)
 
 
 def test_bias_by_hand() -> None:
     lengths = np.arange(4, 44, dtype=np.float64)
     falls = 0.005 * lengths
     long = scores(0.6 - falls, lengths), scores(0.5 - falls, lengths)
-    bounds = fit_bounds(*long)
+    bounds = fit_thresholds(*long)
     # Without what length takes, the goods are all 0.6 and the absents all 0.5.
-    assert bounds == Bounds(0.55, 0.6, length_bias=-0.005)
+    assert bounds == ScoreThresholds(0.55, 0.6, length_bias=-0.005)
     assert bounds.at(0.9, "ten letters"[:10]) == pytest.approx((0.5, 0.55))
     assert bounds.at(0.9, "x" * 1000) == bounds.at(0.9, "x" * 80)  # beyond what was measured nothing is known
-    located = [Scores(each.best, falls, np.zeros(40)) for each in long]
-    assert fit_bounds(*located) == Bounds(0.55, 0.6, bias=-1.0)
-    assert fit_bounds(*located).at(0.1) == pytest.approx((0.45, 0.5))
+    located = [QueryScores(each.best, falls, np.zeros(40)) for each in long]
+    assert fit_thresholds(*located) == ScoreThresholds(0.55, 0.6, bias=-1.0)
+    assert fit_thresholds(*located).at(0.1) == pytest.approx((0.45, 0.5))
     # Where lengths say nothing of the scores, the plain score is kept.
-    assert fit_bounds(scores(steps(0.5, 40), lengths[::-1] % 7), scores(steps(0.2, 40), lengths % 7)).length_bias == 0
+    assert (
+        fit_thresholds(scores(steps(0.5, 40), lengths[::-1] % 7), scores(steps(0.2, 40), lengths % 7)).length_bias == 0
+    )
 
 
 def test_auc_by_hand() -> None:
@@ -84,8 +94,8 @@ def test_template_by_hand() -> None:
     assert best_template({"{}": plain, "a {}": {"gain": 0.02, "error": 0.011}}) == "{}"
     assert best_template({"{}": plain, "a {}": {"gain": 0.02, "error": 0.009}}) == "a {}"
     assert best_template({}) == "{}"
-    assert SOUND.phrased("two brown dogs") == "a photo of two brown dogs"
-    assert SOUND.phrased("two brown dogs outside") == "two brown dogs outside"
+    assert SOUND.apply_template("two brown dogs") == "a photo of two brown dogs"
+    assert SOUND.apply_template("two brown dogs outside") == "two brown dogs outside"
 
 
 class Line:
@@ -154,7 +164,7 @@ def test_other_floors(report: CalibrationReport) -> None:
 def test_a_report_needs_captions(encoder: Encoder, engine: Engine) -> None:
     items = [replace(engine.index.item(row), caption="") for row in range(3)]
     with pytest.raises(InputError, match="no captions"):
-        evaluate_calibration(Index.from_rows(engine.index.rows[:3], items, engine.index.card), encoder)
+        evaluate_calibration(Index.from_rows(engine.index.rows[:3], items, engine.index.provenance), encoder)
 
 
 def words(index: Index, encoder: Encoder, calibration: Calibration, text: str) -> list[tuple[str, str]]:
@@ -171,7 +181,9 @@ def test_the_same_words_after_a_rebuild(engine: Engine, encoder: Encoder, tmp_pa
     found = []
     for number, order in enumerate((chosen, np.random.default_rng(0).permutation(chosen))):
         items = [engine.index.item(int(row)) for row in order]
-        Index.from_rows(engine.index.rows_of(order.tolist()), items, engine.index.card).save(tmp_path / f"{number}")
+        Index.from_rows(engine.index.rows_of(order.tolist()), items, engine.index.provenance).save(
+            tmp_path / f"{number}"
+        )
         index = Index.load(tmp_path / f"{number}")
         calibration = calibrate(index, encoder, engine.index)
         sample = sorted(index.item(int(row)).id for row in sample_rows(index))
@@ -211,26 +223,28 @@ def test_sound_on_tiny_inputs(number: int, folder: Path, tiny_encoder: Encoder, 
     images = [open_rgb(path) for path in sorted(folder.glob("*.jpg"))]
     for caption in ("", "a thing"):
         items = [Item(f"{n}.jpg", caption, {}, "", to_webp(image)) for n, image in enumerate(images)]
-        whole = Index.from_rows(tiny_encoder.encode_images(images), items, card_of(tiny_encoder))
-        small = Index.from_rows(whole.rows[:number], items[:number], card_of(tiny_encoder))
+        whole = Index.from_rows(tiny_encoder.encode_images(images), items, provenance_of(tiny_encoder))
+        small = Index.from_rows(whole.rows[:number], items[:number], provenance_of(tiny_encoder))
         for index, reference in ((small, small), (small, whole), (whole, small)):
             check_sound(calibrate(index, tiny_encoder, reference))
     items = [replace(item, thumbnail=b"") for item in items[:number]]
-    bare = Index.from_rows(whole.rows[:number], items, card_of(tiny_encoder))
+    bare = Index.from_rows(whole.rows[:number], items, provenance_of(tiny_encoder))
     calibration = calibrate(bare, tiny_encoder, bare)
     check_sound(calibration)
     assert calibration.near_duplicate == 1.0  # no picture to copy
 
 
 def test_nothing_is_measured_on_nothing(engine: Engine, encoder: Encoder) -> None:
-    empty = Index.from_rows(np.zeros((0, encoder.dim), np.float32), [], engine.index.card)
+    empty = Index.from_rows(np.zeros((0, encoder.dim), np.float32), [], engine.index.provenance)
     assert len(sample_rows(empty)) == 0
     for index, reference in ((empty, engine.index), (engine.index, empty)):
         with pytest.raises(ValueError, match="empty"):
             calibrate(index, encoder, reference)
 
 
-SOUND = Calibration(Bounds(0.4, 0.6, 0.0, -0.005), Bounds(0.5, 0.7), 0.86, "a photo of {}", {"text_auc": 0.98})
+SOUND = Calibration(
+    ScoreThresholds(0.4, 0.6, 0.0, -0.005), ScoreThresholds(0.5, 0.7), 0.86, "a photo of {}", {"text_auc": 0.98}
+)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from imgsearch.images import open_rgb
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
-from imgsearch.model_manager import Loader
+from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
 
 STARTER = ROOT / "indexes" / "starter"
@@ -76,7 +76,7 @@ def test_the_choice_searches_again(url: str, new_context: Callable[..., BrowserC
 
 def test_what_has_no_thumbnail_shows_its_picture_or_a_blank(fruit: Path) -> None:
     engine = Engine(fruit, "starter", "starter")
-    item = engine.index.find("kiwi.jpg")
+    item = engine.index.item_by_id("kiwi.jpg")
     assert item.thumbnail == b""
     shown = open_rgb(engine.thumbnail(item))
     assert shown.size == (250, 245) and len(shown.getcolors(10**6) or []) > 1000
@@ -93,7 +93,8 @@ def test_what_has_no_thumbnail_shows_its_picture_or_a_blank(fruit: Path) -> None
 def test_collections_of_one_encoder_share_it(fruit: Path) -> None:
     engines = [Engine(bundle, "starter", "starter") for bundle in (STARTER, fruit)]
     assert engines[0].encoder is engines[1].encoder
-    assert Loader(fruit, "starter", "starter", "auto", behind=False).first().encoder is engines[0].encoder
+    manager = ModelManager(fruit, "starter", "starter", "auto", background=False)
+    assert manager.load_initial().encoder is engines[0].encoder
 
 
 def test_only_the_app_takes_several() -> None:

@@ -71,8 +71,8 @@ def copied(whole: Path, tmp_path: Path) -> Path:
 def test_merged_parts_equal_one_build(pictures: Path, parts: Sequence[Path], whole: Path, tmp_path: Path) -> None:
     report = merge([parts[2], parts[0], parts[1]], tmp_path / "merged")
     check_same(tmp_path / "merged", whole)
-    assert [Index.load(part).card.part for part in parts] == ["1/3", "2/3", "3/3"]
-    cards = [Index.load(bundle).card for bundle in (tmp_path / "merged", whole)]
+    assert [Index.load(part).provenance.part for part in parts] == ["1/3", "2/3", "3/3"]
+    cards = [Index.load(bundle).provenance for bundle in (tmp_path / "merged", whole)]
     assert [Path(card.source).resolve() for card in cards] == [pictures, pictures]
     assert replace(cards[0], source="", created="") == replace(cards[1], source="", created="")
     assert report.num_items == len(Index.load(whole)) == sum(len(Index.load(part)) for part in parts)
@@ -128,8 +128,8 @@ def test_unrelated_bundles_are_merged_one_after_the_other(whole: Path, tmp_path:
     assert items_of(tmp_path / "merged") == items_of(tmp_path / "second") + items_of(whole)
     assert np.array_equal(merged.rows, np.concatenate([Index.load(tmp_path / "second").rows, Index.load(whole).rows]))
     assert merged.search(Index.load(whole).rows[5:6], 1)[0].item == Index.load(whole).item(5)
-    assert not merged.card.thumbnails and merged.card.encoder == tiny_encoder.model_id
-    assert "more" not in merged.card.source and "pictures" not in merged.card.source
+    assert not merged.provenance.thumbnails and merged.provenance.encoder == tiny_encoder.model_id
+    assert "more" not in merged.provenance.source and "pictures" not in merged.provenance.source
 
 
 def test_removed_pictures_are_gone_and_the_others_as_they_were(copied: Path, whole: Path) -> None:
@@ -141,7 +141,7 @@ def test_removed_pictures_are_gone_and_the_others_as_they_were(copied: Path, who
     assert items_of(copied) == [old.item(row) for row in left]
     assert np.array_equal(new.rows, old.rows[left])
     with pytest.raises(InputError, match=r"0001\.jpg"):
-        new.find("0001.jpg")
+        new.item_by_id("0001.jpg")
     assert all(hit.item.id not in gone for hit in new.search(old.rows[:1], len(new)))
 
 

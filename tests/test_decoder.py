@@ -69,7 +69,7 @@ def test_gives_what_is_decoded_here(decoder: Decoder, photo: Image.Image, tmp_pa
 
 def test_the_engine_takes_it_like_any_picture(decoder: Decoder, engine: Engine, coffee: Path) -> None:
     for box in (None, (0.1, 0.2, 0.7, 0.9)):
-        answers = [engine.find([Part(image=image, box=box)], 5) for image in (coffee, decoder.picture(coffee))]
+        answers = [engine.query([Part(image=image, box=box)], 5) for image in (coffee, decoder.picture(coffee))]
         assert answers[0].hits == answers[1].hits
     assert engine.describe(decoder.picture(coffee)).tags == engine.describe(coffee).tags
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from imgsearch.describe.colours import read_colours
 from imgsearch.describe.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer, sentence
-from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
+from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, VocabularyTerm, match_classes, read_vocabulary
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.images import open_rgb
 from imgsearch.models.encoder import Classifier, Encoder
@@ -93,28 +93,28 @@ def test_a_term_that_stands_twice_is_refused() -> None:
 def test_reading_kinds_within_kinds_and_lines_that_go_on() -> None:
     text = "# note\n[plants: plant]\nflower: rose,\n    herb\nherb: mint~\n\n[objects]\nkey, scissors~"
     assert read_vocabulary(text) == [
-        Term("plant", "plants"),
-        Term("flower", "plants", "plant"),
-        Term("rose", "plants", "flower"),
-        Term("herb", "plants", "flower"),
-        Term("mint", "plants", "herb", is_bare=True),
-        Term("key", "objects"),
-        Term("scissors", "objects", is_bare=True),
+        VocabularyTerm("plant", "plants"),
+        VocabularyTerm("flower", "plants", "plant"),
+        VocabularyTerm("rose", "plants", "flower"),
+        VocabularyTerm("herb", "plants", "flower"),
+        VocabularyTerm("mint", "plants", "herb", is_bare=True),
+        VocabularyTerm("key", "objects"),
+        VocabularyTerm("scissors", "objects", is_bare=True),
     ]
 
 
 @pytest.mark.parametrize(
     ("term", "phrase"),
     [
-        (Term("owl", "animals"), "an owl"),
-        (Term("unicycle", "objects"), "a unicycle"),
-        (Term("hourglass", "objects"), "an hourglass"),
-        (Term("umbrella", "objects"), "an umbrella"),
-        (Term("grass", "plants", is_bare=True), "grass"),
-        (Term("on a beach", "places"), "on a beach"),
+        (VocabularyTerm("owl", "animals"), "an owl"),
+        (VocabularyTerm("unicycle", "objects"), "a unicycle"),
+        (VocabularyTerm("hourglass", "objects"), "an hourglass"),
+        (VocabularyTerm("umbrella", "objects"), "an umbrella"),
+        (VocabularyTerm("grass", "plants", is_bare=True), "grass"),
+        (VocabularyTerm("on a beach", "places"), "on a beach"),
     ],
 )
-def test_articles(term: Term, phrase: str) -> None:
+def test_articles(term: VocabularyTerm, phrase: str) -> None:
     assert term.phrase == phrase
 
 
@@ -194,7 +194,7 @@ def test_the_vocabulary_is_embedded_once_and_kept(tmp_path: Path) -> None:
     encoder = FakeEncoder("owl")
     describer = Describer(encoder, tmp_path / "new")
     seen: list[tuple[int, int]] = []
-    describer.warm(lambda done, total: seen.append((done, total)))
+    describer.preload(lambda done, total: seen.append((done, total)))
     num_calls = encoder.num_calls
     assert len(seen) == num_calls > 1 and seen[0][0] == 0 and seen[-1][0] < seen[-1][1]
     before = describer.object_tags(encoder.encode_images([scene()]), 5)
@@ -206,7 +206,7 @@ def test_the_vocabulary_is_embedded_once_and_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "other shape", "not unit"])
 def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
     encoder = FakeEncoder("owl")
-    Describer(encoder, tmp_path).warm()
+    Describer(encoder, tmp_path).preload()
     num_calls = encoder.num_calls
     (file,) = tmp_path.iterdir()
     good = file.read_bytes()
@@ -215,7 +215,7 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
         np.save(file, rows[1:] if damage == "other shape" else rows * 2)
     else:
         file.write_bytes({"empty": b"", "cut": good[: len(good) // 2], "text": b"not an array"}[damage])
-    Describer(encoder, tmp_path).warm()
+    Describer(encoder, tmp_path).preload()
     assert encoder.num_calls == 2 * num_calls
     assert file.read_bytes() == good
 
@@ -224,9 +224,9 @@ def test_a_cache_folder_that_cannot_be_made_does_no_harm(tmp_path: Path) -> None
     (tmp_path / "file").write_text("in the way")
     encoder = FakeEncoder("owl")
     describer = Describer(encoder, tmp_path / "file")
-    describer.warm()
+    describer.preload()
     num_calls = encoder.num_calls
-    describer.warm()
+    describer.preload()
     assert encoder.num_calls == num_calls
 
 

@@ -9,15 +9,15 @@ from PIL import Image
 
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.index.index import Index
-from imgsearch.index.manifest import Card
+from imgsearch.index.manifest import Provenance
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
-from imgsearch.search.duplicates import SIDE, fold, groups
+from imgsearch.search.duplicates import SIDE, fold_near_duplicates, near_duplicate_groups
 
 
 def make_index(rows: Embeddings) -> Index:
     items = [Item(str(row), "", {}, "0" * 64, b"") for row in range(len(rows))]
-    return Index.from_rows(rows, items, Card(encoder="test/encoder", vectors="float32"))
+    return Index.from_rows(rows, items, Provenance(encoder="test/encoder", vectors="float32"))
 
 
 def at(*degrees: float) -> Embeddings:
@@ -27,7 +27,7 @@ def at(*degrees: float) -> Embeddings:
 
 
 def grouped(index: Index, threshold: float) -> list[list[str]]:
-    return groups(index, threshold, lambda done, total: None)
+    return near_duplicate_groups(index, threshold, lambda done, total: None)
 
 
 def brute_force(rows: Embeddings, threshold: float) -> set[frozenset[str]]:
@@ -50,14 +50,14 @@ def test_fold_by_hand() -> None:
     # 10 degrees and less count as one. 16 folds into no one, though 8 is near: 8 does not stand for itself. 20 is near
     # 16 alone; 24 is near both 16 and 33, and 16 comes first.
     rows = at(0, 8, 16, 90, 0, 20, 33, 24, 95)
-    assert fold(rows, float(np.cos(np.radians(10)))) == [0, 0, 2, 3, 0, 2, 6, 2, 3]
+    assert fold_near_duplicates(rows, float(np.cos(np.radians(10)))) == [0, 0, 2, 3, 0, 2, 6, 2, 3]
 
 
 def test_fold_of_few() -> None:
-    assert fold(np.zeros((0, 2), np.float32), 0.9) == []
-    assert fold(at(45), 0.9) == [0]
-    assert fold(at(0, 0, 0), 0.99) == [0, 0, 0]
-    assert fold(at(0, 1), 1.1) == [0, 1]
+    assert fold_near_duplicates(np.zeros((0, 2), np.float32), 0.9) == []
+    assert fold_near_duplicates(at(45), 0.9) == [0]
+    assert fold_near_duplicates(at(0, 0, 0), 0.99) == [0, 0, 0]
+    assert fold_near_duplicates(at(0, 1), 1.1) == [0, 1]
 
 
 def test_a_chain_is_one_group_and_the_largest_comes_first() -> None:
@@ -72,7 +72,7 @@ def test_groups_equal_brute_force(number: int) -> None:
     spread = rng.uniform(0, 0.15, (number, 1))
     rows = normalize(centres[rng.integers(len(centres), size=number)] + spread * rng.standard_normal((number, 8)))
     steps: list[tuple[int, int]] = []
-    found = groups(make_index(rows), 0.98, lambda done, total: steps.append((done, total)))
+    found = near_duplicate_groups(make_index(rows), 0.98, lambda done, total: steps.append((done, total)))
     assert {frozenset(group) for group in found} == brute_force(rows, 0.98)
     assert [len(group) for group in found] == sorted(map(len, found), reverse=True)
     assert all(group == sorted(group, key=int) for group in found)
@@ -99,10 +99,10 @@ def test_copies_of_real_pictures_are_found(encoder: Encoder, examples: Path) -> 
         pictures += [picture, Image.open(buffer), smaller]
         ids += [name, f"{name} again", f"{name} smaller"]
     items = [Item(id, "", {}, "0" * 64, b"") for id in ids]
-    index = Index.from_rows(encoder.encode_images(pictures), items, Card(encoder=encoder.model_id))
+    index = Index.from_rows(encoder.encode_images(pictures), items, Provenance(encoder=encoder.model_id))
     expected = [[name, f"{name} again", f"{name} smaller"] for name in names]
     assert grouped(index, 0.9) == expected
     hits = index.search(index.row(0)[None], len(index))
-    into = fold(index.rows_of([hit.row for hit in hits]), 0.9)
+    into = fold_near_duplicates(index.rows_of([hit.row for hit in hits]), 0.9)
     assert {hits[leader].item.id.split()[0] for leader in set(into)} == set(names) and len(set(into)) == len(names)
     assert all(hit.item.id.split()[0] == hits[into[n]].item.id.split()[0] for n, hit in enumerate(hits))

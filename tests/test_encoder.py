@@ -115,9 +115,9 @@ def test_texts_and_pictures_are_not_all_the_same(each: Encoder, pictures: list[I
 
 def test_several_threads_may_ask_at_once(each: Encoder) -> None:
     long = LONG_TEXTS[0]
-    expected, rest = each.encode_texts([long]), each.cut(long)
+    expected, rest = each.encode_texts([long]), each.truncated_tail(long)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: (each.encode_texts([long]), each.cut(long)), range(200)))
+        answers = list(pool.map(lambda _: (each.encode_texts([long]), each.truncated_tail(long)), range(200)))
     assert max(np.abs(rows - expected).max() for rows, _ in answers) < 1e-4
     assert {cut for _, cut in answers} == {rest}
 
@@ -209,12 +209,12 @@ def test_bfloat16_finds_what_float32_finds(
 
 def test_a_short_text_is_not_cut(clip: ClipEncoder) -> None:
     for text in ("a dog", "", " ", "🦊", "été"):
-        assert clip.cut(text) == ""
+        assert clip.truncated_tail(text) == ""
 
 
 def front_and_cut(clip: ClipEncoder, text: str) -> tuple[str, str]:
     """The words that are read and those that are not; they are the whole text."""
-    cut = clip.cut(text)
+    cut = clip.truncated_tail(text)
     words = " ".join(text.split())
     assert cut and words.endswith(cut)
     return words.removesuffix(cut).rstrip(), cut
@@ -224,7 +224,7 @@ def front_and_cut(clip: ClipEncoder, text: str) -> tuple[str, str]:
 def test_a_long_text_is_cut_where_the_model_stops_reading(clip: ClipEncoder, text: str) -> None:
     """The last word in front changes the row; what comes after the first word that is cut does not."""
     front, cut = front_and_cut(clip, text)
-    assert clip.cut(front) == ""
+    assert clip.truncated_tail(front) == ""
     row, first, *others = clip.encode_texts(
         [text, f"{front} {cut.split()[0]} and more", front, f"{' '.join(front.split()[:-1])} q"]
     )
@@ -251,8 +251,8 @@ def test_a_text_that_fills_the_context_is_all_that_is_read(
 ) -> None:
     """The row of the long text is the row of its front part."""
     front = front.strip()
-    assert clips[name].cut(front) == ""
-    assert clips[name].cut(f"{front} and more") == "and more"
+    assert clips[name].truncated_tail(front) == ""
+    assert clips[name].truncated_tail(f"{front} and more") == "and more"
     rows = clips[name].encode_texts([front, f"{front} and more", f"{front[:-1]}y"])
     assert np.abs(rows[0] - rows[1]).max() < 1e-5
     assert np.abs(rows[0] - rows[2]).max() > 1e-3
@@ -378,7 +378,11 @@ def test_the_starter_collection_opens_for_any_encoder(
     assert (len(index), index.dim, encoder.count) == (228, 32, 228)
     assert np.abs(index.rows - collection_rows["clip"]).max() < 2e-3  # kept in half precision
     assert [index.item(row) for row in range(228)] == [shipped.item(row) for row in range(228)]
-    assert (index.card.encoder, index.card.revision, index.card.precision) == (encoder.model_id, "", "float32")
+    assert (index.provenance.encoder, index.provenance.revision, index.provenance.precision) == (
+        encoder.model_id,
+        "",
+        "float32",
+    )
     assert index.original(index.item(0)) == shipped.original(shipped.item(0)) is not None
     assert steps == sorted(set(steps)) and steps[0] == (0, 228) and {total for _, total in steps} == {228}
 
@@ -401,7 +405,7 @@ def test_each_encoder_has_vectors_of_its_own(
     encoders = [clips["siglip"], load(tiny / "siglip", "bfloat16")]
     indexes = [open_collection(starter_bundle, encoder, lambda done, total: None) for encoder in encoders]
     assert len(list(empty_cache.iterdir())) == 2
-    assert [index.card.precision for index in indexes] == ["float32", "bfloat16"]
+    assert [index.provenance.precision for index in indexes] == ["float32", "bfloat16"]
 
 
 def test_pictures_that_are_gone_are_read_from_their_thumbnails(

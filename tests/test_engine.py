@@ -12,7 +12,7 @@ from imgsearch.engine import Engine
 from imgsearch.errors import InputError, ModelError, PictureError, SettingsError
 from imgsearch.images import open_rgb
 from imgsearch.index.index import Index
-from imgsearch.index.manifest import Card, read_manifest
+from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder
@@ -82,13 +82,13 @@ def test_a_changed_file_is_not_shown_as_the_item(folder: Path, tmp_path: Path, e
     build_index(Folder(folder), tmp_path / "bundle", encoder)
     (folder / "coffee.jpg").write_bytes((folder / "household-key.jpg").read_bytes())
     shown = Engine(tmp_path / "bundle").large_picture("coffee.jpg")
-    assert shown == Index.load(tmp_path / "bundle").find("coffee.jpg").thumbnail
+    assert shown == Index.load(tmp_path / "bundle").item_by_id("coffee.jpg").thumbnail
 
 
 def test_a_bundle_without_its_encoder_says_why_and_describes(starter_bundle: Path, tmp_path: Path) -> None:
     index = Index.load(starter_bundle)
     items = [index.item(row) for row in range(3)]
-    card = Card(encoder="ViT-B-32/openai", source=str(tmp_path))
+    card = Provenance(encoder="ViT-B-32/openai", source=str(tmp_path))
     Index.from_rows(index.rows[:3], items, card).save(tmp_path / "bundle")
     engine = Engine(tmp_path / "bundle")
     with pytest.raises(ModelError, match=r"ViT-B-32/openai.*Use ViT-B-32-quickgelu/openai"):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from imgsearch.errors import InputError
-from imgsearch.index.filters import BLOCK, Condition, Table
+from imgsearch.index.filters import BLOCK, ColumnStore, Condition
 from imgsearch.index.index import Index
-from imgsearch.index.manifest import Card
+from imgsearch.index.manifest import Provenance
 from imgsearch.records import Item
 
 STRANGE: list[Mapping[str, str]] = [
@@ -24,13 +24,13 @@ STRANGE: list[Mapping[str, str]] = [
 ]
 
 
-def make_table(columns: list[Mapping[str, str]]) -> Table:
+def make_table(columns: list[Mapping[str, str]]) -> ColumnStore:
     items = [Item(f"{row}.jpg", f"Caption {row}", fields, "0" * 64, b"") for row, fields in enumerate(columns)]
-    return Table(Index.from_rows(np.ones((len(items), 1), np.float32), items, Card(encoder="test/encoder")))
+    return ColumnStore(Index.from_rows(np.ones((len(items), 1), np.float32), items, Provenance(encoder="test/encoder")))
 
 
 @pytest.fixture(scope="module")
-def strange() -> Table:
+def strange() -> ColumnStore:
     return make_table(STRANGE)
 
 
@@ -89,30 +89,30 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
         ("caption~CAPTION 3", [3]),
     ],
 )
-def test_conditions_on_strange_columns(strange: Table, text: str, rows: list[int]) -> None:
+def test_conditions_on_strange_columns(strange: ColumnStore, text: str, rows: list[int]) -> None:
     assert np.flatnonzero(strange.mask([Condition.parse(text)])).tolist() == rows
 
 
-def test_several_conditions_are_all_met(strange: Table) -> None:
+def test_several_conditions_are_all_met(strange: ColumnStore) -> None:
     conditions = [Condition.parse(text) for text in ("place~besancon", "year:1980..1999", "note~hello")]
     assert np.flatnonzero(strange.mask(conditions)).tolist() == [1]
     assert strange.mask([]).all() and len(strange.mask([])) == len(STRANGE)
 
 
-def test_a_mask_is_remembered_and_cannot_be_changed(strange: Table) -> None:
+def test_a_mask_is_remembered_and_cannot_be_changed(strange: ColumnStore) -> None:
     mask = strange.mask([Condition("year", "equals", "1990")])
     assert strange.mask([Condition.parse("year=1990")]) is mask
     with pytest.raises(ValueError, match="read-only"):
         mask[0] = False
 
 
-def test_the_columns_and_their_texts(strange: Table) -> None:
+def test_the_columns_and_their_texts(strange: ColumnStore) -> None:
     assert strange.names == ["id", "caption", "year", "place", "note", "date", "odd name: x"]
     assert strange.of("year", [7, 0, 3]) == ["", "1990", "nan"]
     assert strange.of("id", [6]) == ["6.jpg"] and strange.of("caption", []) == []
 
 
-def test_an_unknown_column_names_those_there_are(strange: Table) -> None:
+def test_an_unknown_column_names_those_there_are(strange: ColumnStore) -> None:
     expected = "no column 'colour'. It has: id, caption, year, place"
     for ask in (
         lambda: strange.mask([Condition("colour", "equals", "red")]),
@@ -149,10 +149,10 @@ def test_an_index_without_columns() -> None:
 
 def test_the_starter_bundle_is_searched_within_a_subject(starter_bundle: Path) -> None:
     index = Index.load(starter_bundle)
-    table = Table(index)
+    table = ColumnStore(index)
     subject, number = table.values("subject", 1)[0]
     kept = table.mask([Condition("subject", "equals", subject)])
-    hits = index.search(index.row(0)[None], len(index), kept=kept)
+    hits = index.search(index.row(0)[None], len(index), mask=kept)
     assert len(hits) == number == int(kept.sum())
     assert {hit.item.columns["subject"] for hit in hits} == {subject}
     assert table.of("subject", [hit.row for hit in hits]) == [subject] * number

@@ -1,4 +1,4 @@
-"""`Finder` on numbers worked out by hand, page after page, and on the starter model with its words."""
+"""`Searcher` on numbers worked out by hand, page after page, and on the starter model with its words."""
 
 import csv
 import io
@@ -19,18 +19,18 @@ from imgsearch.images import to_webp
 from imgsearch.index.edit import merge
 from imgsearch.index.filters import Condition
 from imgsearch.index.index import Index
-from imgsearch.index.manifest import Card
+from imgsearch.index.manifest import Provenance
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder, Prepared
-from imgsearch.records import Answer, Item, Strength
-from imgsearch.search.cache import complete
+from imgsearch.records import Item, SearchResult, Strength
+from imgsearch.search.cache import add_derived_data
 from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import open_collection
-from imgsearch.search.projection import draw_atlas
+from imgsearch.search.projection import compute_projection
 from imgsearch.search.query import Part
-from imgsearch.search.searcher import MAX_LOOKED_AT, Finder
-from imgsearch.search.thresholds import Bounds
+from imgsearch.search.searcher import MAX_LOOKED_AT, Searcher
+from imgsearch.search.thresholds import ScoreThresholds
 
 HUES = ("red", "lime", "blue")  # the directions 0, 1 and 2
 
@@ -53,23 +53,23 @@ class Toy:
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         return normalize([[float(number) for number in text.split()] for text in texts])
 
-    def cut(self, text: str) -> str:
+    def truncated_tail(self, text: str) -> str:
         return ""
 
 
 def calibration(near_duplicate: float = 2.0, template: str = "{}") -> Calibration:
     """Texts are fair from 0.32 and strong from 0.4 on, pictures from 0.25 and 0.5 on."""
-    return Calibration(Bounds(0.32, 0.4), Bounds(0.25, 0.5), near_duplicate, template, {})
+    return Calibration(ScoreThresholds(0.32, 0.4), ScoreThresholds(0.25, 0.5), near_duplicate, template, {})
 
 
 def finder(
     rows: Embeddings, calibration: Calibration | None = None, encoder: Encoder | None = None, source: str = ""
-) -> Finder:
+) -> Searcher:
     encoder = encoder or Toy()
     thumbnail = to_webp(Image.new("RGB", (4, 4), "blue"))
     items = [Item(f"{n}.jpg", f"number {n}", {"n": str(n)}, "", thumbnail) for n in range(len(rows))]
-    index = Index.from_rows(rows, items, Card(encoder=encoder.model_id, vectors="float32", source=source))
-    return Finder(index, encoder, calibration, lambda: calibration, lambda: draw_atlas(index))
+    index = Index.from_rows(rows, items, Provenance(encoder=encoder.model_id, vectors="float32", source=source))
+    return Searcher(index, encoder, calibration, lambda: calibration, lambda: compute_projection(index))
 
 
 def upright(*pairs: tuple[float, float]) -> Embeddings:
@@ -81,7 +81,7 @@ def picture(hue: str) -> Image.Image:
     return Image.new("RGB", (6, 6), hue)
 
 
-def ids(answer: Answer) -> list[int]:
+def ids(answer: SearchResult) -> list[int]:
     return [hit.row for hit in answer.hits]
 
 
@@ -92,7 +92,7 @@ TEXT, LIME = Part("1 0 0"), Part(image=picture("lime"), name="lime.jpg")
 
 
 def test_a_single_part_scores_the_cosine() -> None:
-    find = finder(ROWS, calibration()).find
+    find = finder(ROWS, calibration()).search
     answer = find([TEXT], 4)
     assert ids(answer) == [2, 3, 0, 1] and [hit.rank for hit in answer.hits] == [1, 2, 3, 4]
     assert [hit.score for hit in answer.hits] == pytest.approx([0.4, 0.4, 0.2, 0.2], abs=1e-6)
@@ -107,22 +107,22 @@ def test_a_single_part_scores_the_cosine() -> None:
 
 
 def test_bounds_follow_the_querys_own_location_and_length() -> None:
-    bounds = Bounds(0.2, 0.3, bias=0.5, length_bias=0.01)
-    judged = Calibration(bounds, Bounds(0.1, 0.2, bias=1.0), 2.0, "{}", {})
+    bounds = ScoreThresholds(0.2, 0.3, bias=0.5, length_bias=0.01)
+    judged = Calibration(bounds, ScoreThresholds(0.1, 0.2, bias=1.0), 2.0, "{}", {})
     # The text's location is 0.3, its length 5; the picture's location is 0.
-    assert finder(ROWS, judged).find([TEXT], 4).bounds == pytest.approx((0.4, 0.5))
-    assert finder(ROWS, judged).find([LIME], 4).bounds == pytest.approx((0.1, 0.2))
+    assert finder(ROWS, judged).search([TEXT], 4).bounds == pytest.approx((0.4, 0.5))
+    assert finder(ROWS, judged).search([LIME], 4).bounds == pytest.approx((0.1, 0.2))
 
 
 def test_a_short_text_is_put_into_the_template() -> None:
-    answer = finder(ROWS, calibration(template="0 {} 0")).find([Part("1")], 4)
+    answer = finder(ROWS, calibration(template="0 {} 0")).search([Part("1")], 4)
     assert [hit.score for hit in answer.hits] == pytest.approx([1, 1, -1, -1], abs=1e-6)  # of "0 1 0", scaled
     assert answer.query == "1"
 
 
 def test_two_parts_stand_on_the_same_footing() -> None:
     """Added are z: -1, -1, 1, 1 of the text and 1, -1, 1, -1 of the picture, whose scores spread five times wider."""
-    answer = finder(ROWS, calibration()).find([Part("1 0 0", weight=1.5), LIME], 4)
+    answer = finder(ROWS, calibration()).search([Part("1 0 0", weight=1.5), LIME], 4)
     assert ids(answer) == [2, 3, 0, 1]  # z: 2.5, 0.5, -0.5, -2.5; of the scores themselves 1.1, 0.1, 0.8, -0.2
     # The one row is 1.5 / 0.1 * 2 = 30 along the text and 1 / 0.5 = 2 along the picture, scaled to unit length.
     length = np.hypot(30, 2)
@@ -137,14 +137,14 @@ def test_two_parts_stand_on_the_same_footing() -> None:
 
 def test_a_part_that_spreads_ten_times_wider_drowns_no_other() -> None:
     rows = upright((0.30, 0.5), (0.30, -0.5), (0.35, 0.5), (0.35, -0.5))  # 2 * 0.05 apart, and 1
-    both = finder(rows, calibration()).find([Part("1 0 0", weight=1.1), LIME], 4)
+    both = finder(rows, calibration()).search([Part("1 0 0", weight=1.1), LIME], 4)
     assert ids(both) == [2, 3, 0, 1]
-    both = finder(rows, calibration()).find([TEXT, Part(image=picture("lime"), weight=1.1)], 4)
+    both = finder(rows, calibration()).search([TEXT, Part(image=picture("lime"), weight=1.1)], 4)
     assert ids(both) == [2, 0, 3, 1]
 
 
 def test_what_is_not_wanted_counts_against() -> None:
-    find = finder(ROWS, calibration()).find
+    find = finder(ROWS, calibration()).search
     answer = find([TEXT, Part(image=picture("lime"), weight=-2, name="lime.jpg")], 4)
     assert ids(answer) == [3, 1, 2, 0]  # z: -3, 1, -1, 3
     assert answer.query == "1 0 0 - 2 * lime.jpg"
@@ -156,16 +156,16 @@ def test_what_is_not_wanted_counts_against() -> None:
 
 
 def test_an_item_is_a_part_and_finds_itself() -> None:
-    answer = finder(ROWS, calibration()).find([Part(item="1.jpg")], 4)
+    answer = finder(ROWS, calibration()).search([Part(item="1.jpg")], 4)
     assert ids(answer)[0] == 1 and answer.hits[0].score == pytest.approx(1, abs=1e-6)
     assert answer.query == "1.jpg" and answer.bounds == (0.25, 0.5)
     with pytest.raises(InputError, match=r"no picture 'none\.jpg'"):
-        finder(ROWS).find([Part(item="none.jpg")], 4)
+        finder(ROWS).search([Part(item="none.jpg")], 4)
 
 
 @pytest.mark.parametrize("calibrated", [None, calibration()])
 def test_parts_that_say_nothing_together(calibrated: Calibration | None) -> None:
-    find = finder(ROWS, calibrated).find
+    find = finder(ROWS, calibrated).search
     for parts in ([TEXT, Part("2 0 0", weight=-1)], [LIME, TEXT, Part("0 1 0", weight=-1), Part("1 0 0", weight=-1)]):
         with pytest.raises(InputError, match="cancel each other out"):
             find(parts, 4)
@@ -179,14 +179,14 @@ def test_a_part_that_all_items_fit_alike_moves_nothing() -> None:
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     rows = upright(*[(0.3, float(b)) for b in np.linspace(-0.6, 0.6, 40)]) @ turn
     alike, other = (Part(" ".join(map(repr, direction))) for direction in turn[:2].tolist())
-    assert ids(finder(normalize(rows), calibration()).find([alike, other], 40)) == list(range(39, -1, -1))
+    assert ids(finder(normalize(rows), calibration()).search([alike, other], 40)) == list(range(39, -1, -1))
 
 
 def test_a_box_of_a_picture_and_of_an_item() -> None:
     image = Image.new("RGB", (40, 20), "red")
     image.paste("lime", (20, 0, 40, 20))
     rows = np.eye(3, dtype=np.float32)
-    find = finder(rows).find
+    find = finder(rows).search
     for box, row in (((0.0, 0.0, 0.5, 1.0), 0), ((0.5, 0.0, 1.0, 1.0), 1)):
         assert ids(find([Part(image=image, box=box)], 1)) == [row]
     # An item without its file is opened as its thumbnail, here blue; whole, it is its embedding.
@@ -203,9 +203,9 @@ def test_a_box_of_an_item_reads_its_file(tmp_path: Path) -> None:
         picture(hue).save(tmp_path / f"{hue}.png")
     build_index(Folder(tmp_path), tmp_path.parent / "toy", toy)
     index = Index.load(tmp_path.parent / "toy")
-    found = Finder(index, toy, None, lambda: None, lambda: draw_atlas(index))
+    found = Searcher(index, toy, None, lambda: None, lambda: compute_projection(index))
     for box, hue in (((0.0, 0.0, 0.4, 1.0), "red"), ((0.6, 0.0, 1.0, 1.0), "lime")):
-        assert found.find([Part(item="both.png", box=box)], 1).hits[0].item.id == f"{hue}.png"
+        assert found.search([Part(item="both.png", box=box)], 1).hits[0].item.id == f"{hue}.png"
 
 
 def clusters(number: int, sizes: int) -> tuple[Embeddings, list[int]]:
@@ -218,12 +218,12 @@ def clusters(number: int, sizes: int) -> tuple[Embeddings, list[int]]:
     return normalize(centres[groups] + rng.normal(scale=1e-3, size=(len(groups), 3))), groups
 
 
-def pages(found: Finder, parts: Sequence[Part], k: int, *, fold: bool = True, where: str = "") -> list[Answer]:
+def pages(found: Searcher, parts: Sequence[Part], k: int, *, fold: bool = True, where: str = "") -> list[SearchResult]:
     conditions = [Condition.parse(where)] if where else []
-    answers = [found.find(parts, k, conditions=conditions, fold=fold)]
+    answers = [found.search(parts, k, conditions=conditions, fold=fold)]
     while (start := answers[-1].following) is not None:
         assert start > answers[-1].start
-        answers.append(found.find(parts, k, start=start, conditions=conditions, fold=fold))
+        answers.append(found.search(parts, k, start=start, conditions=conditions, fold=fold))
     return answers
 
 
@@ -270,7 +270,7 @@ def test_many_copies_of_the_best_hide_no_other() -> None:
     copies = np.tile(np.array([[1, 0, 0]], np.float32), (300, 1))
     rows, groups = clusters(9, 1)
     found = finder(np.concatenate([copies, rows]), calibration(near_duplicate=0.995))
-    answer = found.find([TEXT], 5)
+    answer = found.search([TEXT], 5)
     assert [hit.row for hit in answer.hits] == [0, 300 + groups.index(0)] + [300 + groups.index(n) for n in (1, 2, 3)]
     assert [len(hit.near_duplicates) for hit in answer.hits] == [299, 0, 0, 0, 0]
     assert answer.following == 304
@@ -282,12 +282,12 @@ def test_more_copies_than_are_looked_at_still_page_on() -> None:
     answers = pages(found, [TEXT], 5)
     assert [len(answer.hits) for answer in answers] == [1, 3]
     assert answers[0].following == MAX_LOOKED_AT and answers[1].hits[0].row == MAX_LOOKED_AT
-    whole = found.find([TEXT], MAX_LOOKED_AT + 1)  # beyond that nothing is folded
+    whole = found.search([TEXT], MAX_LOOKED_AT + 1)  # beyond that nothing is folded
     assert ids(whole) == list(range(MAX_LOOKED_AT + 1)) and whole.following == MAX_LOOKED_AT + 1
 
 
 def test_without_a_calibration_nothing_is_judged_or_folded() -> None:
-    answer = finder(np.tile(ROWS, (3, 1))).find([TEXT], 5)
+    answer = finder(np.tile(ROWS, (3, 1))).search([TEXT], 5)
     assert answer.bounds is None and answer.has_match
     assert [(hit.strength, hit.near_duplicates) for hit in answer.hits] == [(None, ())] * 5
     assert answer.following == 5
@@ -297,17 +297,17 @@ def test_more_than_there_is() -> None:
     for judged in (None, calibration(near_duplicate=0.995)):
         found = finder(ROWS, judged)
         for k in (4, 5, 1000, 10**15):
-            answer = found.find([TEXT], k)
+            answer = found.search([TEXT], k)
             assert len(answer.hits) == 4 and answer.following is None
         for start in (4, 5, 10**15):
-            answer = found.find([TEXT], 12, start=start)
+            answer = found.search([TEXT], 12, start=start)
             assert answer.hits == [] and answer.following is None
-        nothing = found.find([TEXT], 12, conditions=[Condition.parse("n=none")])
+        nothing = found.search([TEXT], 12, conditions=[Condition.parse("n=none")])
         assert nothing.hits == [] and nothing.following is None
         with pytest.raises(InputError, match="at least 1"):
-            found.find([TEXT], 0)
+            found.search([TEXT], 0)
         with pytest.raises(InputError, match="leave out is -1"):
-            found.find([TEXT], 12, start=-1)
+            found.search([TEXT], 12, start=-1)
 
 
 @pytest.mark.filterwarnings("error")
@@ -315,10 +315,10 @@ def test_an_empty_index_has_no_hits() -> None:
     found = finder(np.zeros((0, 3), np.float32))
     found.calibrate()
     for parts in ([TEXT], [TEXT, LIME]):
-        answer = found.find(parts, 12, conditions=[Condition.parse("caption~x")])
+        answer = found.search(parts, 12, conditions=[Condition.parse("caption~x")])
         assert (answer.hits, answer.following, list(answer.sample), answer.bounds) == ([], None, [], None)
     with pytest.raises(InputError, match="no picture"):
-        found.find([Part(item="0.jpg")], 12)
+        found.search([Part(item="0.jpg")], 12)
 
 
 def test_filters_hold_within_the_search() -> None:
@@ -326,10 +326,10 @@ def test_filters_hold_within_the_search() -> None:
     rows, groups = clusters(9, 30)
     found = finder(rows, calibration(near_duplicate=0.995))
     last = found.index.search(np.array([[1, 0, 0]], np.float32), len(rows))[-1].row
-    answer = found.find([TEXT], 1, conditions=[Condition.parse(f"id={last}.jpg")])
+    answer = found.search([TEXT], 1, conditions=[Condition.parse(f"id={last}.jpg")])
     assert ids(answer) == [last] and answer.hits[0].rank == 1 and answer.following is None
     with pytest.raises(InputError, match="no column 'nothing'"):
-        found.find([TEXT], 1, conditions=[Condition.parse("nothing=1")])
+        found.search([TEXT], 1, conditions=[Condition.parse("nothing=1")])
 
 
 def test_calibration_is_measured_once() -> None:
@@ -340,24 +340,24 @@ def test_calibration_is_measured_once() -> None:
         made.append(calibration())
         return made[-1]
 
-    found = Finder(plain.index, Toy(), None, measure, lambda: draw_atlas(plain.index))
-    assert found.find([TEXT], 4).bounds is None
+    found = Searcher(plain.index, Toy(), None, measure, lambda: compute_projection(plain.index))
+    assert found.search([TEXT], 4).bounds is None
     found.calibrate()
     found.calibrate()
-    assert len(made) == 1 and found.find([TEXT], 4).bounds == (0.32, 0.4)
+    assert len(made) == 1 and found.search([TEXT], 4).bounds == (0.32, 0.4)
 
 
 def test_a_foreign_language_is_noticed(engine: Engine) -> None:
     assert engine.search("a red fruit").language == ""
     assert engine.search("un chien dans la neige").language == "fr"
-    assert engine.find([Part("a red fruit"), Part("ein Hund im Schnee", weight=-1)]).language == "de"
-    assert engine.find([Part(item="skimage/coffee.jpg")]).language == ""
-    assert finder(ROWS, encoder=Toy()).find([Part("1 0 0")], 4).language == ""  # of a model no one knows
+    assert engine.query([Part("a red fruit"), Part("ein Hund im Schnee", weight=-1)]).language == "de"
+    assert engine.query([Part(item="skimage/coffee.jpg")]).language == ""
+    assert finder(ROWS, encoder=Toy()).search([Part("1 0 0")], 4).language == ""  # of a model no one knows
 
 
 def test_parts_of_the_starter_move_the_answer(engine: Engine) -> None:
     def found(*parts: Part) -> list[str]:
-        return [hit.item.id for hit in engine.find(parts, 5).hits]
+        return [hit.item.id for hit in engine.query(parts, 5).hits]
 
     animal, bird, guitar = Part("an animal"), Part("a bird"), "stamps/hobbies-music-string-guitar_electric.jpg"
     assert all("animals-birds" in id for id in found(animal, replace(bird, weight=2)))
@@ -365,7 +365,7 @@ def test_parts_of_the_starter_move_the_answer(engine: Engine) -> None:
     assert found(Part("a musical instrument"))[0] == guitar
     less = found(Part("a musical instrument"), Part(item=guitar, weight=-0.5))
     assert guitar not in less and any("percussion" in id for id in less)
-    coffee = engine.find([Part(item="skimage/coffee.jpg"), Part("a cup of coffee")], 1)
+    coffee = engine.query([Part(item="skimage/coffee.jpg"), Part("a cup of coffee")], 1)
     assert coffee.hits[0].item.id == "skimage/coffee.jpg" and coffee.hits[0].strength == "strong"
 
 
@@ -378,7 +378,7 @@ def test_a_box_of_the_starters_item(engine: Engine, examples: Path) -> None:
     buffer = io.BytesIO()
     both.save(buffer, "JPEG", quality=90)
     for box, name in (((0.0, 0.0, 0.5, 1.0), "skimage/coffee"), ((0.5, 0.0, 1.0, 1.0), "stamps/animals-birds-owl")):
-        assert engine.find([Part(image=buffer.getvalue(), box=box)], 1).hits[0].item.id == f"{name}.jpg"
+        assert engine.query([Part(image=buffer.getvalue(), box=box)], 1).hits[0].item.id == f"{name}.jpg"
 
 
 GOLDEN = {
@@ -408,7 +408,7 @@ def test_the_same_words_whatever_the_order_of_a_build(encoder: Encoder, examples
     merge([tmp_path / "one.bundle", tmp_path / "other.bundle"], tmp_path / "merged.bundle")
     whole, merged = tmp_path / "whole.bundle", tmp_path / "merged.bundle"
     assert list(Index.load(whole).column("id")) != list(Index.load(merged).column("id"))
-    complete(whole, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None))
+    add_derived_data(whole, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None))
     words = said(whole)
     assert words == said(merged)  # calibrated on first use
     found = {query: [f"{caption} {strength}" for caption, strength in hits] for query, hits in words.items()}

@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 from imgsearch import __version__
 from imgsearch.config import ROOT
-from imgsearch.web.security.rate_limit import MAX_CLIENTS, Rate, client_of
+from imgsearch.web.security.rate_limit import MAX_CLIENTS, RateLimit, client_of
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 STARTER = ("--encoder", "starter", "--captioner", "starter")
@@ -51,14 +51,14 @@ def search(url: str, client: str, **headers: str) -> tuple[int, str, dict[str, s
 
 
 def test_a_rate_allows_half_a_minute_at_once() -> None:
-    rate = Rate(60)
+    rate = RateLimit(60)
     assert [rate.wait_s("one") for _ in range(30)] == [0.0] * 30
     assert 0 < rate.wait_s("one") <= 1
     assert rate.wait_s("another") == 0
 
 
 def test_a_rate_remembers_so_many_clients() -> None:
-    rate = Rate(1)
+    rate = RateLimit(1)
     for number in range(MAX_CLIENTS):
         assert rate.wait_s(str(number)) == 0
     assert rate.wait_s("0") > 0  # and is the last one that asked

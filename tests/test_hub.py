@@ -21,7 +21,7 @@ from transformers.utils import logging
 
 from imgsearch.config import ROOT
 from imgsearch.errors import ImgsearchError, ModelError, SettingsError
-from imgsearch.hub import Repo, cached, fetch
+from imgsearch.hub import Repo, cached_snapshot, fetch_snapshot
 from imgsearch.models.weight_files import captioner_files
 
 REPO = Repo("tiny/model")
@@ -54,7 +54,7 @@ def model(hub: LoopbackHub, empty_cache: Path, tmp_path: Path) -> Path:
 
 
 def get(repo: Repo = REPO) -> Path:
-    return fetch(repo, CHOOSE, lambda done, total: None).folder
+    return fetch_snapshot(repo, CHOOSE, lambda done, total: None).folder
 
 
 def failure(repo: Repo = REPO) -> str:
@@ -82,12 +82,12 @@ def asked(hub: LoopbackHub) -> list[str]:
 
 def test_only_what_is_needed_is_fetched_and_once(hub: LoopbackHub, model: Path) -> None:
     seen: list[tuple[int, int]] = []
-    snapshot = fetch(REPO, CHOOSE, lambda done, total: seen.append((done, total)))
+    snapshot = fetch_snapshot(REPO, CHOOSE, lambda done, total: seen.append((done, total)))
     assert_whole(snapshot.folder, model)
     assert snapshot.folder.name == snapshot.commit == hub.commit(REPO.id)
     assert asked(hub) == [SMALL, LARGE] and len(hub.requests) == 3
     hub.requests.clear()
-    assert fetch(REPO, CHOOSE, lambda done, total: None) == cached(REPO, CHOOSE) == snapshot
+    assert fetch_snapshot(REPO, CHOOSE, lambda done, total: None) == cached_snapshot(REPO, CHOOSE) == snapshot
     assert not hub.requests
 
 
@@ -99,7 +99,7 @@ def test_progress_grows_to_the_total(
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 5)
     hub.fault = Slow(0.2)
     seen: list[tuple[int, int]] = []
-    fetch(REPO, CHOOSE, lambda done, total: seen.append((done, total)))
+    fetch_snapshot(REPO, CHOOSE, lambda done, total: seen.append((done, total)))
     total = sum((model / name).stat().st_size for name in (SMALL, LARGE))
     assert seen == sorted(seen) and seen[-1] == (total, total) and len(set(seen)) >= 6
     assert f"{REPO.id}: {LARGE}" in capfd.readouterr().err
@@ -119,8 +119,8 @@ def test_a_branch_is_not_followed_once_it_is_here_and_a_commit_is_pinned(hub: Lo
 
 
 def test_what_is_here_for_one_use_is_completed_for_another(model: Path) -> None:
-    fetch(REPO, lambda names: [SMALL], lambda done, total: None)
-    assert cached(REPO, CHOOSE) is None
+    fetch_snapshot(REPO, lambda names: [SMALL], lambda done, total: None)
+    assert cached_snapshot(REPO, CHOOSE) is None
     assert_whole(get(), model)
 
 
@@ -148,7 +148,7 @@ def test_every_fault_is_told_and_got_over(hub: LoopbackHub, model: Path, fault: 
     start = time.monotonic()
     assert words in failure()
     assert time.monotonic() - start < 5
-    assert cached(REPO, CHOOSE) is None
+    assert cached_snapshot(REPO, CHOOSE) is None
     hub.fault = None
     hub.requests.clear()
     assert_whole(get(), model)
@@ -187,7 +187,7 @@ fetch(Repo("tiny/model"), partial(captioner_files, "tiny/model"), lambda done, t
     hub.requests.clear()
     assert 0 < size < (model / LARGE).stat().st_size
     seen: list[int] = []
-    assert_whole(fetch(REPO, CHOOSE, lambda done, total: seen.append(done)).folder, model)
+    assert_whole(fetch_snapshot(REPO, CHOOSE, lambda done, total: seen.append(done)).folder, model)
     assert [request.range for request in hub.requests] == ["", f"bytes={size}-"]
     assert seen[0] > size and seen[-1] == sum((model / name).stat().st_size for name in (SMALL, LARGE))
 
@@ -236,7 +236,7 @@ def test_two_at_once(hub: LoopbackHub, model: Path, empty_cache: Path) -> None:
 
 def test_what_another_program_fetched_is_found_when_it_is_all_there(hub: LoopbackHub, model: Path) -> None:
     snapshot_download(REPO.id, allow_patterns=[SMALL])
-    assert cached(REPO, CHOOSE) is None
+    assert cached_snapshot(REPO, CHOOSE) is None
     theirs = Path(snapshot_download(REPO.id, allow_patterns=[SMALL, LARGE]))
     hub.requests.clear()
     hub.fault = Hang()

@@ -9,10 +9,10 @@ import pytest
 
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.errors import BundleError, InputError
-from imgsearch.index.bundle import writing
-from imgsearch.index.index import Index, write
+from imgsearch.index.bundle import bundle_writer
+from imgsearch.index.index import Index, write_bundle
 from imgsearch.index.items import Mask
-from imgsearch.index.manifest import Card, read_manifest
+from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.records import Item
 
 
@@ -22,8 +22,8 @@ def make_rows(num_rows: int, dim: int = 32) -> Embeddings:
 
 def make_index(rows: Embeddings, vectors: str = "float16") -> Index:
     items = [Item(f"{i}.jpg", f"caption {i}", {"n": str(i)}, "0" * 64, b"webp") for i in range(len(rows))]
-    card = Card(encoder="test/encoder", vectors=vectors, source=str(Path("pictures").resolve()))
-    return Index.from_rows(rows, items, card)
+    provenance = Provenance(encoder="test/encoder", vectors=vectors, source=str(Path("pictures").resolve()))
+    return Index.from_rows(rows, items, provenance)
 
 
 def make_masks(scores: Embeddings) -> dict[str, Mask | None]:
@@ -51,7 +51,7 @@ def searched_files(bundle: Path) -> list[Path]:
 
 def check_page(index: Index, rows: Embeddings, query: Embeddings, k: int, start: int, kept: Mask | None) -> None:
     """A page of hits is what sorting all scores gives."""
-    hits = index.search(query[None], k, start=start, kept=kept)
+    hits = index.search(query[None], k, start=start, mask=kept)
     scores, places = rows @ query, np.arange(len(rows))
     allowed = places if kept is None else places[kept]
     expected = np.sort(scores[allowed])[::-1][start : start + k]
@@ -88,9 +88,9 @@ def test_filters_and_pages_equal_brute_force(kind: str, tmp_path: Path) -> None:
     index = make_index(make_rows(5000, 16), "float32" if kind == "float32" else "float16")
     if kind == "merged":
         whole, masks = index, [np.arange(5000) // 1700 == number for number in range(3)]
-        pieces = [piece.filter(mask) for mask in masks for piece in whole.pieces()]
-        with writing(tmp_path / "bundle") as work:
-            write(tmp_path / "bundle", work, pieces, whole.card)
+        pieces = [piece.filter(mask) for mask in masks for piece in whole.blocks()]
+        with bundle_writer(tmp_path / "bundle") as work:
+            write_bundle(tmp_path / "bundle", work, pieces, whole.provenance)
         index = Index.load(tmp_path / "bundle")
     for query in make_rows(3, 16):
         for kept in make_masks(index.rows @ query).values():
@@ -108,7 +108,7 @@ def test_items_of_equal_score_stand_by_row_on_every_page(vectors: str) -> None:
     for kept in make_masks(rows @ query[0]).values():
         allowed = np.arange(3000) if kept is None else np.flatnonzero(kept)
         expected = allowed[np.lexsort((allowed, -(rows @ query[0])[allowed]))].tolist()
-        pages = [index.search(query, 50, start=start, kept=kept) for start in range(0, 3000, 50)]
+        pages = [index.search(query, 50, start=start, mask=kept) for start in range(0, 3000, 50)]
         assert [hit.row for page in pages for hit in page] == expected
 
 
@@ -119,7 +119,7 @@ def test_a_page_that_makes_no_sense_is_refused() -> None:
         index.search(rows[:1], 1, start=-1)
     for kept in (np.ones(4, np.bool_), np.ones(5, np.uint8)):
         with pytest.raises(ValueError, match="mask"):
-            index.search(rows[:1], 1, kept=kept)
+            index.search(rows[:1], 1, mask=kept)
 
 
 def test_rows_are_told_in_the_order_asked_for() -> None:
@@ -145,10 +145,10 @@ def test_a_saved_bundle_answers_the_same(tmp_path: Path) -> None:
     index.save(tmp_path / "bundle")
     loaded = Index.load(tmp_path / "bundle")
     assert loaded.search(rows[:1], 9) == index.search(rows[:1], 9)
-    assert loaded.find("7.jpg") == index.item(7) == loaded.item(7)
+    assert loaded.item_by_id("7.jpg") == index.item(7) == loaded.item(7)
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     with pytest.raises(InputError, match="no picture"):
-        loaded.find("none.jpg")
+        loaded.item_by_id("none.jpg")
 
 
 def test_save_replaces_a_bundle_and_nothing_else(tmp_path: Path) -> None:

@@ -9,16 +9,16 @@ from starlette.requests import Request
 from imgsearch.config import ROOT
 from imgsearch.errors import ModelError, not_loaded
 from imgsearch.models.registry import STARTER_ID
-from imgsearch.search.language import foreign_language, language_of_query, understands
-from imgsearch.web.handlers import guarded
+from imgsearch.search.language import foreign_language, language_of_query, understood_languages
+from imgsearch.web.handlers import with_error_messages
 from imgsearch.web.i18n import (
     example_queries,
     foreign_notice,
+    format_num_duplicates,
+    format_num_pictures,
+    format_number,
     language_of,
-    num_copies,
-    num_pictures,
-    number,
-    translated,
+    tr_message,
 )
 
 SIGLIP2, CLIP = "ViT-B-32-SigLIP2-256/webli", "ViT-B-32-256/datacomp_s34b_b86k"
@@ -62,44 +62,44 @@ def test_without_a_request_the_page_speaks_english() -> None:
 
 
 def test_numbers_are_written_as_the_language_does() -> None:
-    assert (number(1540.25, EN, 1), number(1540.25, FR, 1)) == ("1,540.2", "1\u202f540,2")
-    assert (num_pictures(1, FR), num_pictures(1200, FR), num_pictures(12, EN)) == (
+    assert (format_number(1540.25, EN, 1), format_number(1540.25, FR, 1)) == ("1,540.2", "1\u202f540,2")
+    assert (format_num_pictures(1, FR), format_num_pictures(1200, FR), format_num_pictures(12, EN)) == (
         "1 image",
         "1\u202f200 images",
         "12 pictures",
     )
-    assert (num_copies(1, EN), num_copies(3, FR)) == ("1 near-duplicate", "3 quasi-doublons")
+    assert (format_num_duplicates(1, EN), format_num_duplicates(3, FR)) == ("1 near-duplicate", "3 quasi-doublons")
 
 
 def test_a_message_is_translated_with_what_is_filled_in() -> None:
     said = "The query has 1,234 characters, at most 500 are read. Shorten it."
-    assert translated(said, EN) == said
-    assert translated(said, FR) == "La requête a 1\u202f234 caractères, 500 au plus sont lus. Raccourcissez-la."
+    assert tr_message(said, EN) == said
+    assert tr_message(said, FR) == "La requête a 1\u202f234 caractères, 500 au plus sont lus. Raccourcissez-la."
 
 
 def test_what_a_message_quotes_is_translated_too() -> None:
     said = f"This collection cannot be searched: a/b cannot be had: {UNREACHED}"
-    assert translated(said, FR) == (
+    assert tr_message(said, FR) == (
         "Impossible de chercher dans cette collection : a/b ne peut pas être obtenu : "
         "la connexion au hub a échoué (ConnectError). Vérifiez le réseau et redémarrez."
     )
     nested = not_loaded("a/b", ModelError("3 of its weights are missing"))
-    assert "a/b ne peut pas être chargé : 3 de ses poids manquent. Choisissez" in translated(str(nested), FR)
+    assert "a/b ne peut pas être chargé : 3 de ses poids manquent. Choisissez" in tr_message(str(nested), FR)
 
 
 def test_the_message_that_says_most_is_meant() -> None:
     text = "a/b cannot be had: model.bin arrived damaged. Start again to fetch it again."
-    assert "model.bin est arrivé endommagé. Redémarrez" in translated(text, FR)
+    assert "model.bin est arrivé endommagé. Redémarrez" in tr_message(text, FR)
 
 
 @pytest.mark.parametrize("name", ["a {} b {0}.jpg", "50%.jpg", "line\nbreak.jpg", "<b>.jpg", "my dog has fun.jpg", ""])
 def test_what_is_filled_in_stays_as_it_is(name: str) -> None:
     text = f"{name} does not exist. Check the path."
-    assert translated(text, FR) == f"{name} n'existe pas. Vérifiez le chemin."
+    assert tr_message(text, FR) == f"{name} n'existe pas. Vérifiez le chemin."
 
 
 def test_an_unknown_message_stays_as_it_is() -> None:
-    assert translated("Disk on fire: {}", FR) == "Disk on fire: {}"
+    assert tr_message("Disk on fire: {}", FR) == "Disk on fire: {}"
 
 
 @pytest.mark.parametrize(("request_", "word"), [(FR, "ne peut pas être obtenu"), (EN, "cannot be had")])
@@ -108,13 +108,13 @@ def test_a_handlers_error_is_shown_in_the_visitors_language(request_: gr.Request
         raise ModelError(f"{text} cannot be had: {UNREACHED}")
 
     with pytest.raises(gr.Error, match=f"^'a/b {word}"):
-        guarded(handler)("a/b", request_)
+        with_error_messages(handler)("a/b", request_)
 
 
 def test_what_an_encoder_understands() -> None:
-    assert understands(STARTER_ID) == understands(CLIP) == {"en"}
-    assert {"en", "fr", "de"} <= (understands(SIGLIP2) or set())
-    assert understands("local-dir:/somewhere") is None
+    assert understood_languages(STARTER_ID) == understood_languages(CLIP) == {"en"}
+    assert {"en", "fr", "de"} <= (understood_languages(SIGLIP2) or set())
+    assert understood_languages("local-dir:/somewhere") is None
 
 
 def test_french_queries_are_noticed() -> None:

@@ -18,7 +18,7 @@ from imgsearch.config import Settings
 from imgsearch.engine import Engine
 from imgsearch.web.page import build_app
 from imgsearch.web.security import cleanup
-from imgsearch.web.security.cleanup import Leftovers, Sessions, sweep_files
+from imgsearch.web.security.cleanup import Janitor, SessionStates, sweep_files
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.server import launch
 
@@ -61,7 +61,7 @@ class Served:
 
     app: gr.Blocks
     url: str
-    sweeper: Leftovers
+    sweeper: Janitor
 
     def sweep(self) -> None:
         """Sweep, and wait until it is done."""
@@ -77,7 +77,7 @@ def served(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     decoder = Decoder()
     app = build_app([engine], decoder)
     launch(app, [engine], Settings(port=free_port()))
-    yield Served(app, str(app.local_url), Leftovers(app, tmp_path_factory.mktemp("uploads")))
+    yield Served(app, str(app.local_url), Janitor(app, tmp_path_factory.mktemp("uploads")))
     app.close()
     decoder.close()
 
@@ -119,7 +119,7 @@ def test_who_waits_is_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_closed_sessions_are_forgotten(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     holder = served.app.state_holder
-    assert isinstance(holder, Sessions)
+    assert isinstance(holder, SessionStates)
     before = set(holder.session_data)
     ask(served.url, is_fetched=True)
     ask(served.url, is_fetched=True)

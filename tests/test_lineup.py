@@ -44,28 +44,28 @@ def empty(cache: Path) -> None:
 
 
 def test_auto_answers_at_once_and_swaps_behind(full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image) -> None:
-    engine = Engine(starter_bundle, behind=True)
+    engine = Engine(starter_bundle, background=True)
     assert not engine.status.encoder
     assert engine.search("a dog").hits
     assert engine.status.encoder == STARTER_ID and not engine.status.is_complete
     assert full_hub.requests == []
-    engine.complete()
+    engine.finish_loading()
     status = engine.status
     assert (status.encoder, status.captioner, status.problems) == (SIGLIP_ID, BLIP, [])
     assert status.is_complete and status.num_items == 228 and status.progress is None
-    assert engine.index.card.revision == engine.encoder.revision == full_hub.commit(SIGLIP)
+    assert engine.index.provenance.revision == engine.encoder.revision == full_hub.commit(SIGLIP)
     assert engine.similar(photo).hits[0].item.id == "skimage/chelsea.jpg"
     assert engine.describe(photo).tags
 
 
 def test_the_next_start_needs_no_hub(full_hub: LoopbackHub, starter_bundle: Path) -> None:
-    Engine(starter_bundle, behind=True).complete()
+    Engine(starter_bundle, background=True).finish_loading()
     full_hub.fault = Hang()
     full_hub.requests.clear()
-    engine = Engine(starter_bundle, behind=True)
+    engine = Engine(starter_bundle, background=True)
     engine.search("a dog")
     assert engine.status.encoder == STARTER_ID
-    engine.complete()
+    engine.finish_loading()
     assert (engine.status.encoder, engine.status.captioner, engine.status.problems) == (SIGLIP_ID, BLIP, [])
     assert full_hub.requests == []
     assert Engine(starter_bundle).encoder.model_id == SIGLIP_ID  # on the command line there is nothing to wait for
@@ -74,9 +74,9 @@ def test_the_next_start_needs_no_hub(full_hub: LoopbackHub, starter_bundle: Path
 def test_queries_are_answered_while_encoder_and_vectors_are_swapped(
     full_hub: LoopbackHub, starter_bundle: Path
 ) -> None:
-    engine = Engine(starter_bundle, "hf-hub:tiny/clip", behind=True)
+    engine = Engine(starter_bundle, "hf-hub:tiny/clip", background=True)
     seen = {engine.search("a dog", 1).hits[0].item.id}
-    thread = threading.Thread(target=engine.complete)
+    thread = threading.Thread(target=engine.finish_loading)
     thread.start()
     encoders = set()
     while thread.is_alive():
@@ -88,10 +88,10 @@ def test_queries_are_answered_while_encoder_and_vectors_are_swapped(
 
 
 def test_progress_is_told(full_hub: LoopbackHub, starter_bundle: Path) -> None:
-    engine = Engine(starter_bundle, "hf-hub:tiny/clip", "starter", behind=True)
+    engine = Engine(starter_bundle, "hf-hub:tiny/clip", "starter", background=True)
     engine.search("a dog")
     full_hub.fault = Slow(0.02)
-    thread = threading.Thread(target=engine.complete)
+    thread = threading.Thread(target=engine.finish_loading)
     thread.start()
     steps = {}
     while thread.is_alive():
@@ -113,8 +113,8 @@ def test_with_auto_a_faulty_hub_leaves_the_starter_and_a_reason(
     full_hub.fault = fault
     if fault is None:
         full_hub.repos.clear()
-    engine = Engine(starter_bundle, behind=True)
-    engine.complete()
+    engine = Engine(starter_bundle, background=True)
+    engine.finish_loading()
     status = engine.status
     assert (status.encoder, status.captioner) == (STARTER_ID, "")
     assert [SIGLIP in status.problems[0], BLIP in status.problems[1]] == [True, True]
@@ -126,7 +126,7 @@ def test_asked_models_that_cannot_be_had_are_errors(full_hub: LoopbackHub, start
     full_hub.fault = Status(500)
     for models in ({"encoder": "siglip2"}, {"captioner": "blip"}):
         with pytest.raises(ModelError, match="the hub answers 500"):
-            Engine(starter_bundle, **models, behind=True).check()
+            Engine(starter_bundle, **models, background=True).check()
     with pytest.raises(ModelError, match="the hub answers 500"):
         Engine(starter_bundle, "siglip2").search("a dog")
     with pytest.raises(ModelError, match="the hub answers 500"):
@@ -136,10 +136,10 @@ def test_asked_models_that_cannot_be_had_are_errors(full_hub: LoopbackHub, start
 def test_an_asked_model_that_breaks_off_is_told_by_its_tab(
     full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image
 ) -> None:
-    engine = Engine(starter_bundle, "siglip2", "blip", behind=True)
+    engine = Engine(starter_bundle, "siglip2", "blip", background=True)
     engine.check()
     full_hub.fault = Corrupt()
-    engine.complete()
+    engine.finish_loading()
     with pytest.raises(ModelError, match=rf"{SIGLIP}.*damaged"):
         engine.search("a dog")
     with pytest.raises(ModelError, match=rf"{BLIP}.*damaged"):
@@ -156,7 +156,7 @@ def test_what_built_a_bundle_opens_it_without_a_hub(full_hub: LoopbackHub, forei
     full_hub.fault = Hang()
     full_hub.requests.clear()
     for encoder in ("auto", "hf-hub:tiny/clip"):
-        engine = Engine(foreign, encoder, behind=True)
+        engine = Engine(foreign, encoder, background=True)
         engine.check()
         assert engine.search("a dog").hits
     assert full_hub.requests == []
@@ -180,8 +180,8 @@ def test_an_unexpected_error_is_told_and_the_rest_goes_on(
     tensors = load_file(broken / "open_clip_model.safetensors")
     tensors["visual.proj"] *= float("nan")
     save_file(tensors, broken / "open_clip_model.safetensors")
-    engine = Engine(starter_bundle, f"local-dir:{broken}", behind=True)
-    engine.complete()
+    engine = Engine(starter_bundle, f"local-dir:{broken}", background=True)
+    engine.finish_loading()
     assert engine.status.problems == [FAILED] and engine.status.captioner == BLIP and engine.status.progress is None
     with pytest.raises(ModelError, match="unexpected"):
         engine.search("a dog")
@@ -190,7 +190,7 @@ def test_an_unexpected_error_is_told_and_the_rest_goes_on(
 
 def test_a_question_needs_a_captioner(starter_bundle: Path, photo: Image.Image) -> None:
     with pytest.raises(InputError, match="--captioner internvl"):
-        list(Engine(starter_bundle, "starter", "starter").describe_growing(photo, detail="question", question="What?"))
+        list(Engine(starter_bundle, "starter", "starter").describe_stream(photo, detail="question", question="What?"))
 
 
 def test_precisions_have_names(starter_bundle: Path) -> None:
@@ -213,10 +213,10 @@ def test_a_bundle_whose_encoder_cannot_be_had_still_describes(
 ) -> None:
     empty(empty_cache)
     full_hub.fault = Status(500)
-    engine = Engine(foreign, behind=True)
+    engine = Engine(foreign, background=True)
     with pytest.raises(ModelError, match="tiny/clip.* is being fetched"):
         engine.search("a dog")
-    engine.complete()
+    engine.finish_loading()
     for query in (lambda: engine.search("a dog"), lambda: engine.similar(photo)):
         with pytest.raises(ModelError, match="cannot be searched: tiny/clip.*the hub answers 500"):
             query()
@@ -225,7 +225,7 @@ def test_a_bundle_whose_encoder_cannot_be_had_still_describes(
 
 
 def test_another_encoder_for_a_bundle_is_an_error_that_names_both(foreign: Path) -> None:
-    engine = Engine(foreign, "starter", behind=True)
+    engine = Engine(foreign, "starter", background=True)
     with pytest.raises(BundleError, match=r"hf-hub:tiny/clip@.*but starter/"):
         engine.check()
     with pytest.raises(BundleError, match=r"hf-hub:tiny/clip@.*but starter/"):
@@ -244,7 +244,7 @@ def test_weights_that_changed_in_their_folder_are_noticed(folder: Path, tiny: Pa
 
 def test_a_caption_grows_beside_the_tags(full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image) -> None:
     engine = Engine(starter_bundle, "starter", "blip")
-    descriptions = list(engine.describe_growing(photo))
+    descriptions = list(engine.describe_stream(photo))
     assert len(descriptions) > 2 and descriptions[0].caption == ""
     assert all(description.tags == descriptions[0].tags for description in descriptions)
     assert descriptions[-1].caption.startswith(descriptions[1].caption)

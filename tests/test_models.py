@@ -16,40 +16,49 @@ from test_hub import sentence
 
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.models.clip import ClipSpec
-from imgsearch.models.registry import PRESETS, STARTER_ID, Kind, Name, _clip_spec, load_captioner, load_encoder, resolve
+from imgsearch.models.registry import (
+    PRESETS,
+    STARTER_ID,
+    ModelKind,
+    ModelRef,
+    _clip_spec,
+    load_captioner,
+    load_encoder,
+    resolve,
+)
 from imgsearch.models.weight_files import captioner_files
 
 
 @pytest.mark.parametrize(
     ("kind", "spec", "name"),
     [
-        ("encoder", "auto", Name("ViT-B-32-SigLIP2-256/webli")),
-        ("encoder", "clip@abc", Name("ViT-B-32-256/datacomp_s34b_b86k", "abc")),
-        ("encoder", "hf-hub:a/b@abc", Name("hf-hub:a/b", "abc")),
-        ("encoder", "starter", Name(STARTER_ID)),
-        ("encoder", STARTER_ID, Name(STARTER_ID)),
-        ("captioner", "auto", Name("Salesforce/blip-image-captioning-base")),
-        ("captioner", "internvl", Name("OpenGVLab/InternVL3-1B-hf")),
-        ("captioner", "a/b@abc", Name("a/b", "abc")),
-        ("captioner", "starter", Name(STARTER_ID)),
-        ("encoder", "local-dir:blip", Name("local-dir:{}/blip")),
-        ("encoder", "local-dir:~/blip", Name("local-dir:{}/blip")),
-        ("captioner", "./blip", Name("local-dir:{}/blip")),
-        ("captioner", "blip", Name("Salesforce/blip-image-captioning-base")),
+        ("encoder", "auto", ModelRef("ViT-B-32-SigLIP2-256/webli")),
+        ("encoder", "clip@abc", ModelRef("ViT-B-32-256/datacomp_s34b_b86k", "abc")),
+        ("encoder", "hf-hub:a/b@abc", ModelRef("hf-hub:a/b", "abc")),
+        ("encoder", "starter", ModelRef(STARTER_ID)),
+        ("encoder", STARTER_ID, ModelRef(STARTER_ID)),
+        ("captioner", "auto", ModelRef("Salesforce/blip-image-captioning-base")),
+        ("captioner", "internvl", ModelRef("OpenGVLab/InternVL3-1B-hf")),
+        ("captioner", "a/b@abc", ModelRef("a/b", "abc")),
+        ("captioner", "starter", ModelRef(STARTER_ID)),
+        ("encoder", "local-dir:blip", ModelRef("local-dir:{}/blip")),
+        ("encoder", "local-dir:~/blip", ModelRef("local-dir:{}/blip")),
+        ("captioner", "./blip", ModelRef("local-dir:{}/blip")),
+        ("captioner", "blip", ModelRef("Salesforce/blip-image-captioning-base")),
     ],
 )
 def test_a_spec_names_a_model(
-    kind: Kind, spec: str, name: Name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: ModelKind, spec: str, name: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "blip").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    expected = Name(name.model_id.format(tmp_path.resolve()), name.revision)
+    expected = ModelRef(name.model_id.format(tmp_path.resolve()), name.revision)
     assert resolve(kind, spec) == resolve(kind, str(resolve(kind, spec))) == expected
 
 
 @pytest.mark.parametrize("kind", ["encoder", "captioner"])
-def test_an_unknown_spec_is_told_the_known_ones(kind: Kind) -> None:
+def test_an_unknown_spec_is_told_the_known_ones(kind: ModelKind) -> None:
     presets = [preset.name for preset in PRESETS if preset.kind == kind]
     for spec in ("", "nothing", "a/b@", f"{presets[0]}@", "auto@abc", "starter@abc"):
         with pytest.raises(SettingsError) as caught:

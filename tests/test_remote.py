@@ -14,7 +14,7 @@ from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError, ImgsearchError, SettingsError
 from imgsearch.files import FileDigest
 from imgsearch.index.manifest import FILE_NAME, read_manifest
-from imgsearch.index.remote import at_hand
+from imgsearch.index.remote import fetch_hub_bundles
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.collection import open_collection
 
@@ -33,7 +33,7 @@ def pushed(hub: LoopbackHub, empty_cache: Path, copy_bundle: Callable[[], Path])
 
 
 def folder_of(name: str = NAME) -> Path:
-    [folder] = at_hand(Settings(index=(name,))).index
+    [folder] = fetch_hub_bundles(Settings(index=(name,))).index
     assert isinstance(folder, Path)
     return folder
 
@@ -56,7 +56,7 @@ def test_only_the_files_of_the_bundle_are_fetched(hub: LoopbackHub, pushed: Path
     assert all((folder / name).read_bytes() == (pushed / name).read_bytes() for name in names_in(folder))
     assert folder.name == "my.bundle" and folder.is_relative_to(empty_cache) and is_from_hub(folder)
     assert not is_from_hub(pushed) and not is_from_hub(STARTER_BUNDLE)
-    assert at_hand(Settings()).index == (STARTER_BUNDLE,)
+    assert fetch_hub_bundles(Settings()).index == (STARTER_BUNDLE,)
 
 
 def test_a_branch_is_followed_and_a_commit_is_pinned(hub: LoopbackHub, pushed: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_source_that_is_a_path_is_never_read_here(
     item = next(item for item in map(index.item, range(len(index))) if index.original(item))
     hub.add(REPO, pushed, "dataset")
     fetched = open_collection(folder_of(), encoder, lambda done, total: None)
-    assert fetched.find(item.id) == item and fetched.original(item) is None
+    assert fetched.item_by_id(item.id) == item and fetched.original(item) is None
 
 
 def test_the_command_line_asks_it_and_changes_it_not(hub: LoopbackHub, pushed: Path) -> None:

@@ -24,7 +24,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from imgsearch.config import ROOT
-from imgsearch.hub import Repo, cached
+from imgsearch.hub import Repo, cached_snapshot
 from imgsearch.models.clip import ClipSpec
 from imgsearch.models.registry import PRESETS
 from imgsearch.models.weight_files import captioner_files
@@ -194,8 +194,8 @@ def test_what_is_preloaded_is_used_without_a_request(
         for name in names.split(","):
             hf_hub_download(repo, name)
         hub.requests.clear()
-        assert cached(Repo(repo), needed) is None  # what is there may be no more than another program needed
+        assert cached_snapshot(Repo(repo), needed) is None  # what is there may be no more than another program needed
         with monkeypatch.context() as on_space:
             on_space.setenv("SPACE_ID", "org/name")
-            assert cached(Repo(repo), needed) is not None
+            assert cached_snapshot(Repo(repo), needed) is not None
         assert not hub.requests

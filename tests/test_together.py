@@ -13,7 +13,7 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.engine import Engine
 from imgsearch.errors import BusyError
 from imgsearch.images import open_rgb
-from imgsearch.models.batching import Together
+from imgsearch.models.batching import BatchingEncoder
 from imgsearch.models.encoder import BATCH_SIZE, Classifier, Encoder, Prepared
 
 NUM_CALLERS = 12
@@ -51,13 +51,13 @@ def slow(encoder: Encoder) -> Slow:
     return Slow(encoder)
 
 
-def wait_until_waiting(together: Together, number: int) -> None:
+def wait_until_waiting(together: BatchingEncoder, number: int) -> None:
     while len(together._waiting) < number:
         time.sleep(0.01)
 
 
 def test_waiting_texts_are_one_batch(slow: Slow, encoder: Encoder) -> None:
-    together = Together(slow)  # type: ignore[arg-type]
+    together = BatchingEncoder(slow)  # type: ignore[arg-type]
     texts = [f"picture number {number}" for number in range(NUM_CALLERS)]
     with ThreadPoolExecutor(NUM_CALLERS + 1) as callers:
         first = callers.submit(together.encode_texts, ["the first"])
@@ -72,7 +72,7 @@ def test_waiting_texts_are_one_batch(slow: Slow, encoder: Encoder) -> None:
 
 
 def test_texts_and_pictures_are_not_mixed(slow: Slow, encoder: Encoder, examples: Path) -> None:
-    together = Together(slow)  # type: ignore[arg-type]
+    together = BatchingEncoder(slow)  # type: ignore[arg-type]
     slow.may_go_on.set()
     pictures = [open_rgb(path) for path in sorted((examples / "stamps").glob("*.jpg"))[:6]]
     with ThreadPoolExecutor(NUM_CALLERS) as callers:
@@ -85,7 +85,7 @@ def test_texts_and_pictures_are_not_mixed(slow: Slow, encoder: Encoder, examples
 
 
 def test_many_inputs_let_a_query_between(slow: Slow) -> None:
-    together = Together(slow)  # type: ignore[arg-type]
+    together = BatchingEncoder(slow)  # type: ignore[arg-type]
     with ThreadPoolExecutor(2) as callers:
         many = callers.submit(together.encode_texts, [f"word {number}" for number in range(3 * BATCH_SIZE)])
         assert slow.began.wait(60)
@@ -98,7 +98,7 @@ def test_many_inputs_let_a_query_between(slow: Slow) -> None:
 
 
 def test_one_error_is_one_callers(slow: Slow) -> None:
-    together = Together(slow)  # type: ignore[arg-type]
+    together = BatchingEncoder(slow)  # type: ignore[arg-type]
     with ThreadPoolExecutor(3) as callers:
         callers.submit(together.encode_texts, ["the first"])
         assert slow.began.wait(60)
@@ -112,7 +112,7 @@ def test_one_error_is_one_callers(slow: Slow) -> None:
 
 def test_who_waits_too_long_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imgsearch.models.batching.WAIT_S", 0.2)
-    together = Together(slow)  # type: ignore[arg-type]
+    together = BatchingEncoder(slow)  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as callers:
         first = callers.submit(together.encode_texts, ["the first"])
         assert slow.began.wait(60)
@@ -127,11 +127,11 @@ def test_who_waits_too_long_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_is_no_batch(encoder: Encoder) -> None:
-    assert Together(encoder).encode_texts([]).shape == (0, encoder.dim)
+    assert BatchingEncoder(encoder).encode_texts([]).shape == (0, encoder.dim)
 
 
 def test_the_engine_encodes_together(starter_bundle: Path, encoder: Encoder) -> None:
     own = Engine(starter_bundle, "starter", "starter").encoder
-    assert isinstance(own, Together)
+    assert isinstance(own, BatchingEncoder)
     assert isinstance(own, Classifier)
     assert own.model_id == encoder.model_id

@@ -380,7 +380,7 @@ def test_a_folder_that_changes_between_a_kill_and_the_next_run(
     assert report.num_encoded == 600 - count * SHARD_SIZE + 1  # what was encoded before the kill is taken over
     build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)
     check_same(bundle, tmp_path / "clean", 1e-3)
-    assert Index.load(bundle).find("0101.jpg").caption == "another caption"
+    assert Index.load(bundle).item_by_id("0101.jpg").caption == "another caption"
 
 
 def as_another_user(place: Path) -> list[str] | None:

@@ -10,14 +10,14 @@ from tqdm import tqdm
 
 from imgsearch.cli.output import print_json
 from imgsearch.config import STARTER_BUNDLE, FlagParser, Settings
-from imgsearch.environment import spin_less
+from imgsearch.environment import disable_openmp_spinning
 from imgsearch.errors import InputError
 from imgsearch.index.manifest import FILE_NAME, read_manifest
 from imgsearch.ingest.source import SHARD_SIZE, BuildOptions
 from imgsearch.models.encoder import Encoder
-from imgsearch.models.registry import Name, load_encoder
+from imgsearch.models.registry import ModelRef, load_encoder
 from imgsearch.records import BuildReport
-from imgsearch.text import plain
+from imgsearch.text import sanitise_line
 
 NUM_SKIPS = 20  # that are printed
 
@@ -46,12 +46,12 @@ def add_build_flags(command: FlagParser) -> None:
 
 def build(arguments: argparse.Namespace, settings: Settings) -> None:
     """Index a source into a bundle."""
-    spin_less()
+    disable_openmp_spinning()
     from imgsearch.index.bundle import check_target
     from imgsearch.ingest.builder import build_index
     from imgsearch.ingest.columns import DatasetOptions
     from imgsearch.ingest.dataset import open_source
-    from imgsearch.search.cache import complete
+    from imgsearch.search.cache import add_derived_data
     from imgsearch.search.collection import open_collection
 
     for flag, value in (("--limit", arguments.limit), ("--shard-size", arguments.shard_size)):
@@ -74,7 +74,9 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
             report = build_index(source, arguments.out, encoder, _options(arguments), on_progress)
         if arguments.shard[1] == 1:
             print("The scores are calibrated and the map is drawn.", file=sys.stderr)
-            complete(arguments.out, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None))
+            add_derived_data(
+                arguments.out, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None)
+            )
     except KeyboardInterrupt:
         print("imgsearch: interrupted. The same command goes on after the last finished shard.", file=sys.stderr)
         raise
@@ -111,7 +113,7 @@ def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> 
     if arguments.json:
         print_json(fields)
     else:
-        print(plain(line))
+        print(sanitise_line(line))
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -139,20 +141,20 @@ def _encoder(arguments: argparse.Namespace, settings: Settings) -> Encoder:
         return load_encoder(settings.encoder, settings.precision)
     manifest = read_manifest(arguments.out)
     precision = manifest.precision if settings.precision == "auto" else settings.precision
-    return load_encoder(Name(manifest.encoder, manifest.revision), precision)
+    return load_encoder(ModelRef(manifest.encoder, manifest.revision), precision)
 
 
 def _print_report(report: BuildReport, where: str, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(report.to_json())
         return
-    print(plain(f"{report.num_items} pictures indexed into {where} in {report.seconds:.1f} s."))
+    print(sanitise_line(f"{report.num_items} pictures indexed into {where} in {report.seconds:.1f} s."))
     if report.changes:
         print(", ".join(f"{count} {change}" for change, count in report.changes.items()), end="; ")
         print(f"{report.num_encoded} encoded.")
     if report.num_duplicates:
         print(f"{report.num_duplicates} of them are copies of another, byte by byte.")
     for skip in report.skipped[:NUM_SKIPS]:
-        print(plain(f"Not indexed: {skip.picture}: {skip.reason}"))
+        print(sanitise_line(f"Not indexed: {skip.picture}: {skip.reason}"))
     if len(report.skipped) > NUM_SKIPS:
         print(f"and {len(report.skipped) - NUM_SKIPS} more: see report.json in the bundle.")

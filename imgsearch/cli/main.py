@@ -14,17 +14,17 @@ from imgsearch.cli.search import (
     add_search_flags,
     add_similar_flags,
     duplicates,
-    make_engine,
+    open_engine,
+    print_problems,
     search,
     similar,
-    tell_problems,
 )
 from imgsearch.config import FlagParser, Settings
-from imgsearch.environment import cache_folder, prepare
+from imgsearch.environment import cache_folder, configure_environment
 from imgsearch.errors import ImgsearchError
 from imgsearch.index.manifest import MAX_DIGEST_BYTES, check_digests, read_manifest
-from imgsearch.index.remote import at_hand
-from imgsearch.text import plain
+from imgsearch.index.remote import fetch_hub_bundles
+from imgsearch.text import sanitise_line
 
 Command = Callable[[argparse.Namespace, Settings], None]
 
@@ -33,11 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns 0, or 2 after one line on stderr that says what is wrong and what to do."""
     arguments = _parser().parse_args(argv)
     try:
-        prepare(cache_folder().parent)
+        configure_environment(cache_folder().parent)
         settings = Settings.read(vars(arguments))
-        arguments.run(arguments, settings if arguments.run in MAKING else at_hand(settings))
+        arguments.run(arguments, settings if arguments.run in MAKING else fetch_hub_bundles(settings))
     except ImgsearchError as error:
-        print(plain(f"imgsearch: {error}"), file=sys.stderr)
+        print(sanitise_line(f"imgsearch: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -81,21 +81,21 @@ def _parser() -> FlagParser:
 
 
 def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
-    engine = make_engine(settings)
-    *_, description = engine.describe_growing(
+    engine = open_engine(settings)
+    *_, description = engine.describe_stream(
         arguments.image,
         str(arguments.image),
         detail="question" if arguments.question else arguments.detail,
         question=arguments.question,
         language=arguments.language,
     )
-    tell_problems(engine)
+    print_problems(engine)
     if arguments.json:
         print_json(description.to_json())
         return
-    print(plain(description.caption))
+    print(sanitise_line(description.caption))
     for tag in description.tags:
-        print(plain(f"{tag.score:6.2f}  {tag.tag}"))
+        print(sanitise_line(f"{tag.score:6.2f}  {tag.tag}"))
 
 
 def _info(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -106,7 +106,7 @@ def _info(arguments: argparse.Namespace, settings: Settings) -> None:
         print_json(fields)
         return
     for name, value in fields.items():
-        print(plain(f"{name:16}{_shown(value)}"))
+        print(sanitise_line(f"{name:16}{_shown(value)}"))
 
 
 def _shown(value: Any) -> str:
@@ -118,7 +118,7 @@ def _shown(value: Any) -> str:
 def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.evaluate import evaluate
 
-    engine = make_engine(settings)
+    engine = open_engine(settings)
     fields = evaluate(engine.index, engine.encoder).to_json()
     if arguments.json:
         print_json(fields)

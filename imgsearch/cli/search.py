@@ -13,9 +13,9 @@ from imgsearch.cli.output import print_json
 from imgsearch.config import FlagParser, Settings
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
-from imgsearch.records import Answer
+from imgsearch.records import SearchResult
 from imgsearch.search.query import Box, Part
-from imgsearch.text import plain
+from imgsearch.text import sanitise_line
 
 PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -46,12 +46,12 @@ def similar(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
     """List the groups of pictures that are nearly the same."""
-    from imgsearch.search.duplicates import groups
+    from imgsearch.search.duplicates import near_duplicate_groups
 
     threshold = arguments.threshold
     if threshold is not None and not -1 <= threshold <= 1:
         raise InputError(f"--threshold is {threshold:g}. Give a cosine, from -1 to 1.")
-    finder = make_engine(settings).finder
+    finder = open_engine(settings).searcher
     if threshold is None:
         finder.calibrate()
         if not finder.calibration:
@@ -62,23 +62,23 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
         def on_progress(done: int, total: int) -> None:
             bar.update(done - bar.n)
 
-        found = groups(finder.index, threshold, on_progress)
+        found = near_duplicate_groups(finder.index, threshold, on_progress)
     if arguments.json:
         print_json({"threshold": threshold, "groups": found})
         return
     for ids in found:
-        print("  ".join(plain(id) for id in ids))
+        print("  ".join(sanitise_line(id) for id in ids))
 
 
-def make_engine(settings: Settings) -> Engine:
+def open_engine(settings: Settings) -> Engine:
     """The engine that the settings ask for, over the only bundle."""
     return Engine(settings.bundle, settings.encoder, settings.captioner, settings.precision)
 
 
-def tell_problems(engine: Engine) -> None:
+def print_problems(engine: Engine) -> None:
     """What was wanted and is not there, on stderr."""
     for problem in engine.status.problems:
-        print(plain(f"imgsearch: {problem}"), file=sys.stderr)
+        print(sanitise_line(f"imgsearch: {problem}"), file=sys.stderr)
 
 
 def _add_query_flags(command: FlagParser) -> None:
@@ -121,11 +121,11 @@ def _ask(first: Part, arguments: argparse.Namespace, settings: Settings) -> None
 
     first = first if arguments.weight is None else replace(first, weight=arguments.weight)
     conditions = [Condition.parse(text) for text in arguments.where]
-    engine = make_engine(settings)
+    engine = open_engine(settings)
     parts: Sequence[Part] = [first, *arguments.parts]
     fold = not arguments.unfolded
-    answer = engine.find(parts, arguments.k, start=arguments.start, conditions=conditions, fold=fold)
-    tell_problems(engine)
+    answer = engine.query(parts, arguments.k, start=arguments.start, conditions=conditions, fold=fold)
+    print_problems(engine)
     if arguments.json:
         print_json(answer.to_json())
     elif arguments.csv:
@@ -134,9 +134,9 @@ def _ask(first: Part, arguments: argparse.Namespace, settings: Settings) -> None
         _print(answer)
 
 
-def _print(answer: Answer) -> None:
+def _print(answer: SearchResult) -> None:
     if answer.cut:
-        print(plain(f"The model did not read the end: {answer.cut}"), file=sys.stderr)
+        print(sanitise_line(f"The model did not read the end: {answer.cut}"), file=sys.stderr)
     if answer.language:
         print(f"The query seems to be in another language ({answer.language}) than the model's.", file=sys.stderr)
     if not answer.hits:
@@ -146,7 +146,7 @@ def _print(answer: Answer) -> None:
     for hit in answer.hits:
         copies = f"  (+{len(hit.near_duplicates)} near-duplicates)" if hit.near_duplicates else ""
         words = f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.caption}{copies}"
-        print(plain(words))
+        print(sanitise_line(words))
 
 
 def _weight(text: str) -> float:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from imgsearch.describe.colours import Colours, read_colours
-from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, Term, match_classes, read_vocabulary
-from imgsearch.embeddings import Embeddings, check_unit, load_rows, rows_file, save_rows
+from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, VocabularyTerm, match_classes, read_vocabulary
+from imgsearch.embeddings import Embeddings, cache_path, check_unit, load_rows, save_rows
 from imgsearch.models.encoder import Classifier, Encoder
 from imgsearch.records import Description, Tag
 
@@ -29,7 +29,7 @@ SCENE_SHARE = 0.5  # of its group, from which a scene is named
 SCENE_SCORE = 4.5  # standard score among the things, from which a scene is named
 
 TINY = 1e-6  # keeps a picture that is as near to every term from a division by zero
-Scores = npt.NDArray[np.float32]
+TermScores = npt.NDArray[np.float32]
 
 
 class Describer:
@@ -56,7 +56,7 @@ class Describer:
         votes = self._count(np.full((1, len(matches)), 1 / len(matches), np.float32)) if matches else None
         self._equal = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # where all are equal
 
-    def warm(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+    def preload(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Embed the vocabulary ahead of the first use; `on_progress` is called with the words done and of all."""
         self._vocabulary(on_progress)
 
@@ -82,25 +82,25 @@ class Describer:
         tags += [Tag(name, share, "colours") for name, share in colours.shares.items()]
         return Description(caption, tags)
 
-    def _scores(self, vectors: Embeddings) -> Scores:
+    def _scores(self, vectors: Embeddings) -> TermScores:
         """(n, terms), things before scenes: cosines, standardised by the mean and deviation of the things'."""
         cosines = check_unit(vectors, self._encoder.dim) @ self._vocabulary().T * self._encoder.text_scale
         things = cosines[:, : len(self._things)]
-        scores: Scores = (cosines - things.mean(1, keepdims=True)) / np.maximum(things.std(1, keepdims=True), TINY)
+        scores: TermScores = (cosines - things.mean(1, keepdims=True)) / np.maximum(things.std(1, keepdims=True), TINY)
         return scores
 
-    def _votes(self, vectors: Embeddings) -> Scores | None:
+    def _votes(self, vectors: Embeddings) -> TermScores | None:
         """(n, things): the share of the votes each thing has; None where the encoder has no classes."""
         return self._count(self._classifier.class_probabilities(vectors)) if self._classifier else None
 
-    def _count(self, probabilities: Scores) -> Scores:
+    def _count(self, probabilities: TermScores) -> TermScores:
         """(n, things) from (n, classes): each class gives its probability to one thing, or is lost."""
         votes = np.zeros((len(probabilities), len(self._things)), np.float32)
         voting = self._choices != NONE
         np.add.at(votes.T, self._choices[voting], probabilities[:, voting].T)
         return votes
 
-    def _shares(self, scores: Scores, votes: Scores | None) -> Scores:
+    def _shares(self, scores: TermScores, votes: TermScores | None) -> TermScores:
         """(n, things): the share of each thing; kinds have those of their members beside their own."""
         shares = _softmax(scores[:, : len(self._things)])
         if votes is not None:
@@ -110,11 +110,11 @@ class Describer:
                 shares[:, self._kinds[row]] += shares[:, row]
         return np.minimum(shares, 1)  # sums of float32
 
-    def _best(self, shares: Scores, count: int) -> list[Tag]:
+    def _best(self, shares: TermScores, count: int) -> list[Tag]:
         rows = np.argsort(-shares, kind="stable")[:count]
         return [Tag(self._things[row].text, float(shares[row]), self._things[row].group) for row in rows]
 
-    def _subject(self, shares: Scores) -> str:
+    def _subject(self, shares: TermScores) -> str:
         """What stands out, as narrow as the shares allow ("a bird, possibly an owl"); "" for nothing.
 
         A share counts by its excess over what the thing has where all are equal: 0, up to 1 for all there is.
@@ -127,13 +127,13 @@ class Describer:
         doubt = f"possibly {self._things[possible].phrase}"
         return doubt if sure == NONE else f"{self._things[sure].phrase}, {doubt}"
 
-    def _narrow(self, kind: int, excess: Scores, least: float) -> int:
+    def _narrow(self, kind: int, excess: TermScores, least: float) -> int:
         """The row of the narrowest thing below `kind` that is reached by the largest shares, all at least `least`."""
         members = np.where(self._kinds == kind, excess, 0)
         best = int(members.argmax())
         return self._narrow(best, excess, least) if members[best] >= least else kind
 
-    def _standing_out(self, scores: Scores) -> dict[Term, float]:
+    def _standing_out(self, scores: TermScores) -> dict[VocabularyTerm, float]:
         """The scenes (at most one of each group) that win their group clearly, with their shares of it."""
         found = {}
         for group in SCENES:
@@ -150,7 +150,7 @@ class Describer:
             if self._embeddings is None:
                 prompts = [term.prompt for term in self._things + self._scenes]
                 identity = self._encoder.model_id, self._encoder.revision, self._encoder.precision
-                file = rows_file(self._cache, "vocabulary", *identity, *prompts) if self._cache else None
+                file = cache_path(self._cache, "vocabulary", *identity, *prompts) if self._cache else None
                 self._embeddings = load_rows(file, (len(prompts), self._encoder.dim)) if file else None
                 if self._embeddings is None:
                     chunks = []
@@ -182,7 +182,7 @@ def sentence(subject: str, scenes: list[str], colours: Colours) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _softmax(scores: Scores) -> Scores:
+def _softmax(scores: TermScores) -> TermScores:
     powers = np.exp(SHARPNESS * (scores - scores.max(1, keepdims=True)))
-    shares: Scores = powers / powers.sum(1, keepdims=True)
+    shares: TermScores = powers / powers.sum(1, keepdims=True)
     return shares

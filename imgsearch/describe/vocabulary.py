@@ -14,7 +14,7 @@ SILENT_H = ("hour",)
 
 
 @dataclass(frozen=True)
-class Term:
+class VocabularyTerm:
     """A noun in the singular or, in the groups of SCENES, a phrase as it stands in a sentence."""
 
     text: str
@@ -36,9 +36,9 @@ class Term:
         return f"a photo of {self.phrase}" if self.group in THINGS else f"a photo, {self.phrase}"
 
 
-def read_vocabulary(text: str) -> list[Term]:
+def read_vocabulary(text: str) -> list[VocabularyTerm]:
     """The terms of a vocabulary file, in its order: a kind before its members."""
-    terms: dict[str, Term] = {}
+    terms: dict[str, VocabularyTerm] = {}
     group = cover = kind = ""
     for line in text.splitlines():
         words = []
@@ -51,17 +51,17 @@ def read_vocabulary(text: str) -> list[Term]:
                 lead, _, line = line.rpartition(": ")
                 kind = lead.removesuffix("~") or cover
                 if lead and kind not in terms:
-                    terms[kind] = Term(kind, group, cover, lead.endswith("~"))
+                    terms[kind] = VocabularyTerm(kind, group, cover, lead.endswith("~"))
             words = [word.strip() for word in line.split(",")]
         for word in filter(None, words):
             name = word.removesuffix("~")
             if name in terms:
                 raise ValueError(f"{name!r} stands twice in the vocabulary")
-            terms[name] = Term(name, group, kind, word.endswith("~"))
+            terms[name] = VocabularyTerm(name, group, kind, word.endswith("~"))
     return list(terms.values())
 
 
-def match_classes(classes: Sequence[Sequence[str]], things: Sequence[Term]) -> list[Term | None]:
+def match_classes(classes: Sequence[Sequence[str]], things: Sequence[VocabularyTerm]) -> list[VocabularyTerm | None]:
     """The narrowest thing that each class is, by its name or the last words of it, else by its nearest hypernym.
 
     A class is its name and its hypernyms, nearest first. Words alone would mislead: a construction crane is no crane, a
@@ -75,7 +75,7 @@ def match_classes(classes: Sequence[Sequence[str]], things: Sequence[Term]) -> l
     ]
 
 
-def _fits(term: Term, chain: Sequence[str]) -> bool:
+def _fits(term: VocabularyTerm, chain: Sequence[str]) -> bool:
     if "animal" in chain or term.group == "animals":
         return "animal" in chain and term.group == "animals"
     if "plant" in chain:

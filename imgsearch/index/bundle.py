@@ -33,7 +33,7 @@ def check_target(bundle: Path) -> None:
         is_free = not bundle.exists() or (bundle.is_dir() and _holds_no_other(bundle))
         is_mounted = bundle.exists() and bundle.stat().st_dev != bundle.resolve().parent.stat().st_dev
     except (OSError, RuntimeError) as error:
-        raise cannot_write(bundle, error) from error
+        raise write_error(bundle, error) from error
     if not is_free:
         raise InputError(f"{bundle} exists and is not a bundle. Give another path.")
     if is_mounted:  # what is written beside it could not be moved into it
@@ -46,7 +46,7 @@ def is_bundle(folder: Path) -> bool:
 
 
 @contextmanager
-def writing(bundle: Path) -> Iterator[Path]:
+def bundle_writer(bundle: Path) -> Iterator[Path]:
     """The only writer of a bundle, and a folder beside it for its work; what is left there stays for the next one.
 
     Raises InputError where there is another writer, or no place to write.
@@ -63,11 +63,11 @@ def writing(bundle: Path) -> Iterator[Path]:
     except Timeout:
         raise InputError(f"{bundle} is being written by another process. Wait until it is done.") from None
     except OSError as error:
-        raise cannot_write(bundle, error) from error
+        raise write_error(bundle, error) from error
     try:
         yield work
     except OSError as error:
-        raise cannot_write(bundle, error) from error
+        raise write_error(bundle, error) from error
     finally:
         with suppress(OSError):
             if {path.name for path in work.iterdir()} <= {"lock"}:
@@ -75,7 +75,7 @@ def writing(bundle: Path) -> Iterator[Path]:
         lock.release()
 
 
-def install(files: Sequence[Path], bundle: Path, manifest: Manifest, report: BuildReport | None) -> None:
+def install_files(files: Sequence[Path], bundle: Path, manifest: Manifest, report: BuildReport | None) -> None:
     """Move finished files into the bundle, and put its manifest, which is to name them, in place of the old one.
 
     Files that the manifest names already stay.
@@ -109,7 +109,7 @@ def read_report(bundle: Path) -> BuildReport:
         return BuildReport()
 
 
-def cannot_write(bundle: Path, error: Exception) -> InputError:
+def write_error(bundle: Path, error: Exception) -> InputError:
     """What the user is told."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     return InputError(f"{bundle} cannot be written: {reason}. Give another path, or make room and start again.")

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imgsearch.errors import InputError
-from imgsearch.index.bundle import check_target, read_report, writing
+from imgsearch.index.bundle import bundle_writer, check_target, read_report
 from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
-from imgsearch.index.index import Index, Piece, kept, write
+from imgsearch.index.index import Block, Index, filter_blocks, write_bundle
 from imgsearch.index.items import columns_of
-from imgsearch.index.manifest import Card
+from imgsearch.index.manifest import Provenance
 from imgsearch.records import BuildReport
 
 
@@ -27,14 +27,14 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
     check_target(out)
     indexes = [Index.load(bundle) for bundle in bundles]
     for bundle, index in zip(bundles, indexes, strict=True):
-        if name := index.card.difference(indexes[0].card):
+        if name := index.provenance.difference(indexes[0].provenance):
             raise InputError(
-                f"{bundle} was built with {name} {getattr(index.card, name)}, {bundles[0]} with "
-                f"{getattr(indexes[0].card, name)}: their scores do not compare. Build one of them again."
+                f"{bundle} was built with {name} {getattr(index.provenance, name)}, {bundles[0]} with "
+                f"{getattr(indexes[0].provenance, name)}: their scores do not compare. Build one of them again."
             )
     indexes = _in_order(bundles, indexes)
     _check_ids(indexes)
-    card = _common([index.card for index in indexes])
+    provenance = _common([index.provenance for index in indexes])
     contents = hash_texts(sha256 for index in indexes for sha256 in index.column("sha256"))
     if not len(contents):
         raise InputError(f"There is no picture in {bundles[0]} and the others. Build them from another source.")
@@ -45,19 +45,21 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
         num_duplicates=num_copies(contents),
         skipped=list(dict.fromkeys(report.skipped)),  # each part of a build tells what it left out before reading
     )
-    with writing(out) as work:
-        blocks = zip_longest(*(index.pieces() for index in indexes)) if indexes[0].card.part else _in_turn(indexes)
-        write(out, work, (piece for block in blocks for piece in block if piece), card, report)
+    with bundle_writer(out) as work:
+        blocks = (
+            zip_longest(*(index.blocks() for index in indexes)) if indexes[0].provenance.part else _in_turn(indexes)
+        )
+        write_bundle(out, work, (piece for block in blocks for piece in block if piece), provenance, report)
     return report
 
 
 def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
     """Take items out of a bundle. Raises InputError for an unknown id, and where none would be left."""
     gone = set(ids)
-    with writing(bundle) as work:
+    with bundle_writer(bundle) as work:
         index = Index.load(bundle)
         for id in gone:
-            index.find(id)
+            index.item_by_id(id)
         if len(gone) == len(index):
             raise InputError(f"{bundle} would be empty. Delete its folder instead.")
         is_left = np.array([id not in gone for id in index.column("id")], np.bool_)
@@ -69,7 +71,7 @@ def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
             num_duplicates=num_copies(contents),
             changes={"removed": len(gone)},
         )
-        write(bundle, work, kept(index.pieces(), is_left), index.card, report)
+        write_bundle(bundle, work, filter_blocks(index.blocks(), is_left), index.provenance, report)
     return report
 
 
@@ -80,7 +82,7 @@ def export_parquet(bundle: Path, file: Path) -> int:
     Raises BundleError; InputError where the file cannot be written.
     """
     index = Index.load(bundle)
-    names = sorted({name for piece in index.pieces() for row in _columns(piece) for name in row})
+    names = sorted({name for piece in index.blocks() for row in _columns(piece) for name in row})
     texts = dict.fromkeys(("id", "caption", "sha256"))
     for name in names:
         while name in texts or name == "vector":
@@ -93,7 +95,7 @@ def export_parquet(bundle: Path, file: Path) -> int:
     part = file.with_name(f".{file.name}.part")
     try:
         with part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
-            for piece in index.pieces():
+            for piece in index.blocks():
                 rows = _columns(piece)
                 arrays = [piece.batch[name] for name in ("id", "caption", "sha256")]
                 arrays += [pa.array([row.get(name) for row in rows], pa.string()) for name in names]
@@ -109,7 +111,7 @@ def export_parquet(bundle: Path, file: Path) -> int:
 
 def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
     """The parts of a divided build by their numbers; bundles of their own as they are given."""
-    parts = [index.card.part for index in indexes]
+    parts = [index.provenance.part for index in indexes]
     if not any(parts):
         return list(indexes)
     if not all(parts):
@@ -117,7 +119,7 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
     numbers, counts = zip(*(map(int, part.split("/")) for part in parts), strict=True)
     if {*counts} != {len(parts)} or sorted(numbers) != list(range(1, len(parts) + 1)):
         raise InputError(f"These are the parts {', '.join(parts)}. Give each part of one divided build once.")
-    if len({index.card.division for index in indexes}) > 1:
+    if len({index.provenance.division for index in indexes}) > 1:
         raise InputError(
             "The parts are of builds that differ in their source, --limit or --shard-size, or the source changed "
             "between them. Build those that are older again."
@@ -133,17 +135,19 @@ def _check_ids(indexes: Sequence[Index]) -> None:
         raise InputError(f"Two of the bundles have a picture {id!r}. Remove it from one of them.")
 
 
-def _common(cards: Sequence[Card]) -> Card:
+def _common(cards: Sequence[Provenance]) -> Provenance:
     """What the cards agree on; of where the pictures came from nothing, where they do not."""
     first = cards[0]
     names = ("source", "source_revision", "split", "licence")
-    differing = {name: "" for name in names if len({getattr(card, name) for card in cards}) > 1}
-    return replace(first, **differing, part="", division="", thumbnails=all(card.thumbnails for card in cards))
+    differing = {name: "" for name in names if len({getattr(provenance, name) for provenance in cards}) > 1}
+    return replace(
+        first, **differing, part="", division="", thumbnails=all(provenance.thumbnails for provenance in cards)
+    )
 
 
-def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Piece, ...]]:
-    return ((piece,) for index in indexes for piece in index.pieces())
+def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Block, ...]]:
+    return ((piece,) for index in indexes for piece in index.blocks())
 
 
-def _columns(piece: Piece) -> list[dict[str, str]]:
+def _columns(piece: Block) -> list[dict[str, str]]:
     return [columns_of(text) for text in piece.batch["columns"].to_pylist()]

@@ -16,7 +16,7 @@ import pyarrow as pa
 from imgsearch.errors import InputError
 from imgsearch.index.index import Index
 from imgsearch.index.items import Mask, columns_of
-from imgsearch.text import short
+from imgsearch.text import truncate
 
 Relation: TypeAlias = Literal["equals", "contains", "range"]
 SIGNS: dict[Relation, str] = {"equals": "=", "contains": "~", "range": ":"}
@@ -46,7 +46,7 @@ class Condition:
     def __post_init__(self) -> None:
         is_possible = {
             "equals": True,
-            "contains": bool(fold_text(self.value)),
+            "contains": bool(fold_case(self.value)),
             "range": ".." in self.value and any(self.ends),
         }
         if not self.column or not is_possible.get(self.relation):
@@ -82,7 +82,7 @@ class Column(NamedTuple):
     codes: npt.NDArray[np.int32]
 
 
-class Table:
+class ColumnStore:
     """The columns of an index: "id", "caption", and the names in its items' metadata, each read when it is asked for.
 
     Of a name of the metadata that is "id" or "caption" the item's own counts; of very many the first are read. Safe to
@@ -137,7 +137,7 @@ class Table:
     def _column(self, name: str) -> Column:
         names = self.names
         if name not in names:
-            raise InputError(f"The collection has no column {short(name, MAX_NAME)!r}. It has: {_listed(names)}.")
+            raise InputError(f"The collection has no column {truncate(name, MAX_NAME)!r}. It has: {_listed(names)}.")
         with self._lock:
             if name not in OWN:
                 return self._metadata[name]
@@ -162,7 +162,7 @@ class Table:
 
 
 def _listed(names: Sequence[str]) -> str:
-    listed = ", ".join(short(name, MAX_NAME) for name in names[:NUM_NAMED])
+    listed = ", ".join(truncate(name, MAX_NAME) for name in names[:NUM_NAMED])
     return listed if len(names) <= NUM_NAMED else f"{listed}, …"
 
 
@@ -172,7 +172,7 @@ def _not_understood(text: str) -> InputError:
     )
 
 
-def fold_text(text: str) -> str:
+def fold_case(text: str) -> str:
     """The text without case and accents."""
     if text.isascii():
         return text.lower()
@@ -197,8 +197,8 @@ def _test(condition: Condition, values: Sequence[str]) -> Test:
     if condition.relation == "equals":
         return condition.value.__eq__
     if condition.relation == "contains":
-        part = fold_text(condition.value)
-        return lambda text: part in fold_text(text)
+        part = fold_case(condition.value)
+        return lambda text: part in fold_case(text)
     low, high = condition.ends
     numbers = [_number(low) if low else -math.inf, _number(high) if high else math.inf]
     if not any(map(math.isnan, numbers)) and not all(math.isnan(_number(value)) for value in values):

@@ -14,20 +14,20 @@ NUMBER_AT = slice(8, 16)  # where the file says how many rows it holds, int64
 LENGTH_AT = slice(-8, None)  # at the end of its head: the length of what follows, int64
 
 
-def empty(dim: int, kind: str) -> faiss.Index:
+def empty_flat_index(dim: int, kind: str) -> faiss.Index:
     """An index of rows of that many numbers, kept as "float32" or "float16"."""
     if kind == "float32":
         return faiss.IndexFlatIP(dim)
     return faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
 
 
-def open_rows(path: Path, manifest: Manifest) -> faiss.Index:
+def open_vector_file(path: Path, manifest: Manifest) -> faiss.Index:
     """The index of a file, which is mapped. Raises ValueError where it is not what the manifest says.
 
     Such a file is an empty index but for its two numbers, then the rows. FAISS alone would build whatever a file
     asks for, of any kind and size.
     """
-    index, number = empty(manifest.dim, manifest.vectors), manifest.num_items
+    index, number = empty_flat_index(manifest.dim, manifest.vectors), manifest.num_items
     size = number * index.sa_code_size()
     head = bytearray(faiss.serialize_index(index).tobytes())
     with path.open("rb") as file:
@@ -44,7 +44,7 @@ def open_rows(path: Path, manifest: Manifest) -> faiss.Index:
         raise ValueError("the name of its folder is not Unicode") from None
 
 
-def sound(numbers: Embeddings) -> Embeddings:
+def check_finite(numbers: Embeddings) -> Embeddings:
     """The numbers of unit rows, or products of two, as they are. Raises BundleError where they cannot be such."""
     if not (numbers.min(initial=0) >= -LARGEST and numbers.max(initial=0) <= LARGEST):  # neither holds of NaN
         raise BundleError("The vectors of this collection are damaged. Build its bundle again.")

@@ -11,7 +11,7 @@ Hashes: TypeAlias = npt.NDArray[np.uint64]
 """8 bytes a text, (n,): a million texts in as many bytes as 8,000 embeddings."""
 
 
-def least_hashes(texts: Iterable[str], number: int) -> npt.NDArray[np.int64]:
+def stable_sample(texts: Iterable[str], number: int) -> npt.NDArray[np.int64]:
     """The places, (<= number,), of the texts with the least hashes: a choice that does not depend on their order."""
     return np.argsort(hash_texts(texts), kind="stable")[:number].astype(np.int64)
 

@@ -18,12 +18,12 @@ from imgsearch.embeddings import Embeddings, check_unit
 from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
-from imgsearch.index.bundle import install, writing
-from imgsearch.index.flat import empty, open_rows, sound
+from imgsearch.index.bundle import bundle_writer, install_files
+from imgsearch.index.flat import check_finite, empty_flat_index, open_vector_file
 from imgsearch.index.items import SCHEMA, Items, Mask
-from imgsearch.index.manifest import Card, Manifest, check_digests, read_manifest, steadily
+from imgsearch.index.manifest import Manifest, Provenance, check_digests, read_manifest, retry_if_replaced
 from imgsearch.records import BuildReport, Hit, Item
-from imgsearch.text import short
+from imgsearch.text import truncate
 
 NUM_SPARE = 500  # hits more than a filter is to leave over: of 100,000 rows they take FAISS 6 % longer
 GROWTH = 8
@@ -33,15 +33,15 @@ MAX_REASON = 200  # characters of a library's message
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 
-class Piece(NamedTuple):
+class Block(NamedTuple):
     """Some rows of an index, with their items."""
 
     rows: Embeddings
     batch: pa.RecordBatch
 
-    def filter(self, mask: Mask) -> "Piece":
+    def filter(self, mask: Mask) -> "Block":
         """The rows where `mask`, (n,), is true."""
-        return self if mask.all() else Piece(self.rows[mask], self.batch.filter(pa.array(mask)))
+        return self if mask.all() else Block(self.rows[mask], self.batch.filter(pa.array(mask)))
 
 
 class Index:
@@ -51,19 +51,19 @@ class Index:
     is exact.
     """
 
-    def __init__(self, vectors: faiss.Index, items: Items, card: Card) -> None:
+    def __init__(self, vectors: faiss.Index, items: Items, provenance: Provenance) -> None:
         if vectors.ntotal != len(items):
             raise ValueError(f"{vectors.ntotal} vectors, but {len(items)} items")
         self._vectors = vectors
         self.items = items
-        self.card = card
+        self.provenance = provenance
 
     @classmethod
-    def from_rows(cls, rows: Embeddings, items: Sequence[Item], card: Card) -> "Index":
+    def from_rows(cls, rows: Embeddings, items: Sequence[Item], provenance: Provenance) -> "Index":
         """An index of `rows`, float32 (n, dim) of unit length, where rows[i] belongs to items[i]."""
-        vectors = empty(rows.shape[1], card.vectors)
+        vectors = empty_flat_index(rows.shape[1], provenance.vectors)
         vectors.add(check_unit(rows, rows.shape[1]))
-        return cls(vectors, Items.of(items), card)
+        return cls(vectors, Items.of(items), provenance)
 
     def __len__(self) -> int:
         return int(self._vectors.ntotal)
@@ -86,7 +86,7 @@ class Index:
         """The embeddings at some rows as stored, float32 (len(numbers), dim), in that order."""
         if not len(numbers):
             return self._rows(0, 0)
-        return sound(np.asarray(self._vectors.reconstruct_batch(np.asarray(numbers, np.int64)), np.float32))
+        return check_finite(np.asarray(self._vectors.reconstruct_batch(np.asarray(numbers, np.int64)), np.float32))
 
     def item(self, row: int) -> Item:
         """The item at a row (0 <= row < len)."""
@@ -96,7 +96,7 @@ class Index:
         """The row of the item of that id. Raises InputError where there is none."""
         return self.items.row_of(id)
 
-    def find(self, id: str) -> Item:
+    def item_by_id(self, id: str) -> Item:
         """The item of that id. Raises InputError where there is none."""
         return self.items[self.row_of(id)]
 
@@ -104,9 +104,9 @@ class Index:
         """The bytes of an item's picture, as they were indexed; None where there is no such file, or it is changed."""
         try:
             source, path = (
-                Path(os.path.realpath(path)) for path in (self.card.source, f"{self.card.source}/{item.id}")
+                Path(os.path.realpath(path)) for path in (self.provenance.source, f"{self.provenance.source}/{item.id}")
             )
-            if not self.card.source or not path.is_relative_to(source):
+            if not self.provenance.source or not path.is_relative_to(source):
                 return None
             data = read_at_most(path, MAX_ORIGINAL_BYTES)
         except (OSError, ValueError):
@@ -114,61 +114,61 @@ class Index:
         # The digest holds a bundle to the pictures it was built from: it cannot name another file.
         return data if hashlib.sha256(data).hexdigest() == item.sha256 else None
 
-    def search(self, query: Embeddings, k: int, *, start: int = 0, kept: Mask | None = None) -> list[Hit]:
+    def search(self, query: Embeddings, k: int, *, start: int = 0, mask: Mask | None = None) -> list[Hit]:
         """Ranks start + 1 to start + k, best first, of the items that are kept; fewer where there are no more.
 
-        `query`: float32 (1, dim) of unit length; `kept`: bool (len,), None for all. Score = inner product; items of
+        `query`: float32 (1, dim) of unit length; `mask`: bool (len,), None for all. Score = inner product; items of
         equal score stand by row. Raises ValueError where k < 1, start < 0, or a shape differs; BundleError where the
         vectors of the bundle are none.
         """
         if k < 1 or start < 0:
             raise ValueError(f"k is {k}, it must be at least 1; start is {start}, it must be at least 0")
-        if kept is not None and (kept.dtype != np.bool_ or kept.shape != (len(self),)):
-            raise ValueError(f"the mask is {kept.dtype} of shape {kept.shape}, expected bool ({len(self)},)")
-        scores, rows = self._best(check_unit(query, self.dim), start + k, kept)
+        if mask is not None and (mask.dtype != np.bool_ or mask.shape != (len(self),)):
+            raise ValueError(f"the mask is {mask.dtype} of shape {mask.shape}, expected bool ({len(self)},)")
+        scores, rows = self._best(check_unit(query, self.dim), start + k, mask)
         found = zip(rows[start:].tolist(), scores[start:].tolist(), strict=True)
         return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(found, start=start + 1)]
 
-    def _best(self, query: Embeddings, count: int, kept: Mask | None) -> tuple[Embeddings, Rows]:
+    def _best(self, query: Embeddings, count: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
         """Scores and rows of the `count` best items that are kept, or of all where there are fewer."""
-        num_kept = len(self) if kept is None else int(np.count_nonzero(kept))
+        num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
         count = min(count, num_kept)
         if not count:  # a part of a divided build may be empty
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        is_narrow = kept is not None and _is_narrow(kept)
-        number = count + 1 if kept is None or is_narrow else count * len(self) // num_kept + NUM_SPARE
+        is_narrow = mask is not None and _is_narrow(mask)
+        number = count + 1 if mask is None or is_narrow else count * len(self) // num_kept + NUM_SPARE
         while True:
-            scores, rows = self._nearest(query, number, kept if is_narrow else None)
-            if kept is not None and not is_narrow:
-                scores, rows = scores[kept[rows]], rows[kept[rows]]
+            scores, rows = self._nearest(query, number, mask if is_narrow else None)
+            if mask is not None and not is_narrow:
+                scores, rows = scores[mask[rows]], rows[mask[rows]]
             if len(rows) >= count:
                 return scores[:count], rows[:count]
-            if kept is None or is_narrow:
+            if mask is None or is_narrow:
                 number *= GROWTH  # many equal scores
             else:
                 number, is_narrow = count + 1, True  # the filter drops just the best
 
-    def _nearest(self, query: Embeddings, number: int, kept: Mask | None) -> tuple[Embeddings, Rows]:
+    def _nearest(self, query: Embeddings, number: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
         """Scores and rows of the `number` best, equal scores by row; none of the last score where some are left out."""
-        num_kept = len(self) if kept is None else int(np.count_nonzero(kept))
+        num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
         number = min(number, num_kept)
         parameters = faiss.SearchParameters()
-        if kept is not None:
-            bits = np.packbits(kept, bitorder="little")
+        if mask is not None:
+            bits = np.packbits(mask, bitorder="little")
             selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
             parameters.sel = selector
         scores, rows = (found[0] for found in self._vectors.search(query, number, params=parameters))
-        sound(np.where(rows < 0, np.nan, scores))  # FAISS leaves out rows whose score is no number
+        check_finite(np.where(rows < 0, np.nan, scores))  # FAISS leaves out rows whose score is no number
         if number < num_kept:
             is_whole = scores > scores[-1]
             scores, rows = scores[is_whole], rows[is_whole]
         order = np.lexsort((rows, -scores))
         return scores[order], rows[order]
 
-    def pieces(self) -> Iterator[Piece]:
+    def blocks(self) -> Iterator[Block]:
         """The index block by block, as it was built."""
         for start, batch in zip(self.items.starts, self.items.batches, strict=False):
-            yield Piece(self._rows(start, batch.num_rows), batch)
+            yield Block(self._rows(start, batch.num_rows), batch)
 
     def column(self, name: str) -> Iterator[str]:
         """The texts of a column of the items ("id", "sha256" or "stamp"), row by row."""
@@ -180,8 +180,8 @@ class Index:
 
         Raises InputError where it cannot be written, or is being written by another process.
         """
-        with writing(bundle) as work:
-            write(bundle, work, self.pieces(), self.card, report)
+        with bundle_writer(bundle) as work:
+            write_bundle(bundle, work, self.blocks(), self.provenance, report)
 
     @classmethod
     def load(cls, bundle: Path) -> "Index":
@@ -189,29 +189,29 @@ class Index:
 
         Raises BundleError where it is missing, damaged or of a newer format.
         """
-        return steadily(bundle, cls._load)
+        return retry_if_replaced(bundle, cls._load)
 
     @classmethod
     def _load(cls, bundle: Path) -> "Index":
         manifest = read_manifest(bundle)
         check_digests(bundle, manifest)
         try:
-            vectors = open_rows(bundle / manifest.file(".faiss"), manifest)
+            vectors = open_vector_file(bundle / manifest.file(".faiss"), manifest)
             items = Items.open(bundle / manifest.file(".arrow"))
             # Of a bundle of the hub the pictures are where it was built: a path of there means another thing here.
-            card = replace(manifest, source="") if is_from_hub(bundle) else manifest.at(bundle)
-            return cls(vectors, items, card)
+            provenance = replace(manifest, source="") if is_from_hub(bundle) else manifest.at(bundle)
+            return cls(vectors, items, provenance)
         except (RuntimeError, OSError, ValueError, MemoryError, pa.ArrowException) as error:
-            reason = short(str(error).rstrip("."), MAX_REASON)
+            reason = truncate(str(error).rstrip("."), MAX_REASON)
             raise BundleError(f"The bundle {bundle} cannot be opened: {reason}. Build it again.") from error
 
     def _rows(self, start: int, count: int) -> Embeddings:
         if not count:
             return np.zeros((0, self.dim), np.float32)
-        return sound(np.asarray(self._vectors.reconstruct_n(start, count), dtype=np.float32))
+        return check_finite(np.asarray(self._vectors.reconstruct_n(start, count), dtype=np.float32))
 
 
-def kept(pieces: Iterable[Piece], mask: Mask) -> Iterator[Piece]:
+def filter_blocks(pieces: Iterable[Block], mask: Mask) -> Iterator[Block]:
     """The pieces without the rows where `mask`, over all of them, is false."""
     start = 0
     for piece in pieces:
@@ -219,7 +219,9 @@ def kept(pieces: Iterable[Piece], mask: Mask) -> Iterator[Piece]:
         start += len(piece.rows)
 
 
-def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report: BuildReport | None = None) -> None:
+def write_bundle(
+    bundle: Path, work: Path, pieces: Iterable[Block], provenance: Provenance, report: BuildReport | None = None
+) -> None:
     """Write pieces as a bundle in the memory that their vectors take; `work` is its writer's folder. Raises OSError."""
     rest = iter(pieces)
     first = next(rest)
@@ -228,7 +230,7 @@ def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report:
     folder.mkdir()
     try:
         dim = first.rows.shape[1]
-        vectors = empty(dim, card.vectors)
+        vectors = empty_flat_index(dim, provenance.vectors)
         codes, items, stored = folder / "codes", folder / "items.arrow", folder / "vectors.faiss"
         with codes.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
             for piece in chain([first], rest):
@@ -238,7 +240,7 @@ def write(bundle: Path, work: Path, pieces: Iterable[Piece], card: Card, report:
             vectors.add_sa_codes(np.memmap(codes, np.uint8, "r").reshape(-1, vectors.sa_code_size()))
         codes.unlink()
         faiss.write_index(vectors, str(stored))
-        install((stored, items), bundle.resolve(), Manifest.of(card, bundle, dim, vectors.ntotal), report)
+        install_files((stored, items), bundle.resolve(), Manifest.of(provenance, bundle, dim, vectors.ntotal), report)
     except RuntimeError as error:  # of FAISS
         raise OSError(str(error)) from error
     finally:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from imgsearch.errors import InputError
 from imgsearch.records import Item
-from imgsearch.text import short
+from imgsearch.text import truncate
 
 MAGIC = b"ARROW1\0\0"  # begins an Arrow file; a stream of messages follows
 MAX_ID, MAX_VALUE = 4096, 4 * 2**20  # bytes of an id; of another text or a thumbnail
@@ -100,7 +100,7 @@ class Items:
             row = int(pc.index(batch["id"], id).as_py())
             if row >= 0:
                 return int(start) + row
-        raise InputError(f"The collection has no picture {short(id, MAX_SHOWN)!r}. Choose another one.")
+        raise InputError(f"The collection has no picture {truncate(id, MAX_SHOWN)!r}. Choose another one.")
 
     def texts(self, name: str) -> Iterator[pa.Array]:
         """A column of texts, as SCHEMA has it, batch by batch."""

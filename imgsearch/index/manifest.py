@@ -22,17 +22,17 @@ MAX_TEXT = 4096  # characters of a field: the longest path
 MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
 MAX_MANIFEST_BYTES = 2**20
 MAX_FILES, MAX_DIM = 16, 2**16
-KINDS = ("float16", "float32")  # of vectors
+VECTOR_DTYPES = ("float16", "float32")  # of vectors
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # of a file: it stands in the bundle itself
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PART = re.compile(r"([0-9]{1,9}/[0-9]{1,9})?")
-HUB = "hf://"  # begins a source that is no path
+HF_PREFIX = "hf://"  # begins a source that is no path
 LIBRARIES = ("torch", "open_clip_torch", "transformers", "timm", "faiss-cpu", "pyarrow", "pillow", "numpy", "datasets")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Provenance:
     """Which encoder made vectors of which pictures, and how they are kept."""
 
     encoder: str  # model_id
@@ -48,11 +48,11 @@ class Card:
     part: str = ""  # "2/3" of a build that was divided
     division: str = ""  # a digest of what its parts have in common
 
-    def card(self) -> dict[str, Any]:
+    def provenance_fields(self) -> dict[str, Any]:
         """The fields that stand above."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(Card)}
+        return {entry.name: getattr(self, entry.name) for entry in fields(Provenance)}
 
-    def difference(self, other: "Card") -> str:
+    def difference(self, other: "Provenance") -> str:
         """The first field by which vectors of the two do not compare; "" for none."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in MADE_BY)
         # Format 2 did not name what it did to a picture before.
@@ -60,7 +60,7 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest(Card):
+class Manifest(Provenance):
     """What a bundle holds and which encoder made it."""
 
     dim: int
@@ -83,18 +83,18 @@ class Manifest(Card):
         return _render(values | {"digest": _digest(values)})
 
     @classmethod
-    def of(cls, card: Card, bundle: Path, dim: int, num_items: int) -> "Manifest":
+    def of(cls, provenance: Provenance, bundle: Path, dim: int, num_items: int) -> "Manifest":
         """The manifest of a bundle that is written now; its files are not named yet."""
-        is_path = card.source and not card.source.startswith(HUB)
-        source = Path(os.path.relpath(card.source, bundle.resolve())).as_posix() if is_path else card.source
+        is_path = provenance.source and not provenance.source.startswith(HF_PREFIX)
+        source = Path(os.path.relpath(provenance.source, bundle.resolve())).as_posix() if is_path else provenance.source
         created = datetime.now(UTC).isoformat(timespec="seconds")
         libraries = {name: version(name) for name in LIBRARIES}
         facts = {"source": source, "created": created, "libraries": libraries}
-        return cls(**card.card() | facts, dim=dim, num_items=num_items, files={})
+        return cls(**provenance.provenance_fields() | facts, dim=dim, num_items=num_items, files={})
 
     def at(self, bundle: Path) -> "Manifest":
         """The manifest of that bundle, with a source that is a path as an absolute one."""
-        is_path = self.source and not self.source.startswith(HUB)
+        is_path = self.source and not self.source.startswith(HF_PREFIX)
         return replace(self, source=os.path.normpath(bundle.resolve() / self.source)) if is_path else self
 
     @classmethod
@@ -130,14 +130,14 @@ class Manifest(Card):
 
     def _is_sound(self) -> bool:
         """Whether each field holds what it may. Raises TypeError, AttributeError where one is of another type."""
-        texts = [fact for name, fact in self.card().items() if name != "thumbnails"]
+        texts = [fact for name, fact in self.provenance_fields().items() if name != "thumbnails"]
         texts += [self.created, *self.libraries, *self.libraries.values()]
         numbers = [self.dim, self.num_items, self.format_version, *(digest.num_bytes for digest in self.files.values())]
         return (
             all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts)
             and all(type(number) is int and 0 <= number < 2**63 for number in numbers)  # True is an int, too
             and isinstance(self.thumbnails, bool)
-            and self.vectors in KINDS
+            and self.vectors in VECTOR_DTYPES
             and 1 <= self.dim <= MAX_DIM
             and 1 <= self.format_version <= FORMAT_VERSION
             and PART.fullmatch(self.part) is not None
@@ -152,17 +152,17 @@ def read_manifest(bundle: Path) -> Manifest:
 
     Raises BundleError where the bundle is missing, damaged, closed to this user or of a newer format.
     """
-    return steadily(bundle, _read)
+    return retry_if_replaced(bundle, _read)
 
 
-def steadily(bundle: Path, read: Callable[[Path], T]) -> T:
+def retry_if_replaced(bundle: Path, read: Callable[[Path], T]) -> T:
     """What `read` makes of a bundle; if that fails because the bundle is replaced in this moment, of the new one."""
     names = named_files(bundle)
     try:
         return read(bundle)
     except BundleError:
         if named_files(bundle) != names:
-            return steadily(bundle, read)
+            return retry_if_replaced(bundle, read)
         raise
 
 
@@ -227,9 +227,9 @@ def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(_render(values).encode()).hexdigest()
 
 
-def card_of(encoder: Encoder, **fields: Any) -> Card:
+def provenance_of(encoder: Encoder, **fields: Any) -> Provenance:
     """The card of what this encoder makes; `fields` are the others of it."""
-    return Card(
+    return Provenance(
         encoder=encoder.model_id,
         revision=encoder.revision,
         precision=encoder.precision,

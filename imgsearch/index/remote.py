@@ -21,7 +21,7 @@ NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a folder of that name lies where it
 MEGABYTE = 1_000_000
 
 
-def at_hand(settings: Settings) -> Settings:
+def fetch_hub_bundles(settings: Settings) -> Settings:
     """The settings with folders in the place of the bundles on the hub, which are fetched: minutes, the first time.
 
     Where the hub answers, a branch is followed; else what was fetched last is taken. Raises SettingsError, BundleError.
@@ -46,9 +46,9 @@ def _folder(bundle: Bundle) -> Path:
 
 def _fetch(repo: "Repo") -> Path:
     """The folder of a bundle with its manifest, the files that this names, and nothing else."""
-    from imgsearch.hub import cached, fetch, latest, remember
+    from imgsearch.hub import cached_snapshot, fetch_snapshot, remember_commit, resolve_commit
 
-    pinned = latest(repo)
+    pinned = resolve_commit(repo)
 
     def get(*names: str, max_bytes: int) -> "Snapshot":
         def choose(there: Collection[str]) -> list[str]:
@@ -56,12 +56,12 @@ def _fetch(repo: "Repo") -> Path:
                 raise BundleError(f"{repo} is no bundle: {missing[0]} is missing. Push the folder that a build made.")
             return list(names)
 
-        return fetch(pinned, choose, lambda done, total: None, max_bytes=max_bytes)
+        return fetch_snapshot(pinned, choose, lambda done, total: None, max_bytes=max_bytes)
 
     folder = get(FILE_NAME, max_bytes=MAX_MANIFEST_BYTES).folder
     manifest = _manifest(repo, folder)
     total = sum(digest.num_bytes for digest in manifest.files.values())
-    is_new = cached(pinned, lambda there: [*manifest.files]) is None
+    is_new = cached_snapshot(pinned, lambda there: [*manifest.files]) is None
     if is_new and total > (free := shutil.disk_usage(hub_folder()).free):
         raise BundleError(
             f"{repo} has {total / MEGABYTE:,.0f} MB, and {free / MEGABYTE:,.0f} MB are free. "
@@ -69,7 +69,7 @@ def _fetch(repo: "Repo") -> Path:
         )
     get(FILE_NAME, *manifest.files, max_bytes=MAX_MANIFEST_BYTES + total)
     _verify(repo, folder, manifest)
-    remember(repo, pinned)
+    remember_commit(repo, pinned)
     return folder
 
 

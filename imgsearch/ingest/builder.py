@@ -17,14 +17,21 @@ import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import InputError
-from imgsearch.index.bundle import writing
+from imgsearch.index.bundle import bundle_writer
 from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
-from imgsearch.index.index import Index, kept, write
-from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HUB, Card, card_of, read_manifest
-from imgsearch.ingest.pipeline import Pipeline, Result
-from imgsearch.ingest.reuse import Known, changes
+from imgsearch.index.index import Index, filter_blocks, write_bundle
+from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of, read_manifest
+from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
+from imgsearch.ingest.reuse import ReusableItems, count_changes
 from imgsearch.ingest.shards import Shards
-from imgsearch.ingest.source import BuildOptions, Mark, Source, marked, num_current, num_expected
+from imgsearch.ingest.source import (
+    BuildOptions,
+    ShardEnd,
+    Source,
+    count_expected_entries,
+    count_unchanged_shards,
+    with_shard_ends,
+)
 from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
 from imgsearch.records import BuildReport, Item, Skip
 
@@ -44,36 +51,36 @@ def build_index(
     called with the numbers of entries done and expected. Raises InputError where no picture can be read, `bundle` is
     something else than a bundle or is being written, and for the first skip where `options.strict`.
     """
-    card = _card(source, encoder, options)
-    with writing(bundle) as work:
+    provenance = _provenance(source, encoder, options)
+    with bundle_writer(bundle) as work:
         old = bundle if options.update and (bundle / FILE_NAME).exists() else None
         if old:
-            _check_same(old, card)
-        shards = Shards(work / _key(card, source, options))
-        others = shards.keep(num_current(shards.marks, source, options))
-        known = Known([*([old] if old else []), *others], source.name)
+            _check_same(old, provenance)
+        shards = Shards(work / _key(provenance, source, options))
+        others = shards.keep(count_unchanged_shards(shards.marks, source, options))
+        known = ReusableItems([*([old] if old else []), *others], source.name)
         own = (bundle.resolve(), work)  # may lie in the folder that is read
         skips = [skip for skip in source.skips if Path(source.name, skip.picture) not in own]
         if options.strict:
             _check_none([*skips, *chain.from_iterable(report.skipped for report in shards.reports())])
-        _fill(shards, source, encoder, options, card, known, on_progress)
-        report, is_first = _account(shards, skips, old)
+        _fill(shards, source, encoder, options, provenance, known, on_progress)
+        report, is_first = _summarise(shards, skips, old)
         if options.strict:
             _check_none(report.skipped)
-        if not report.num_items and not card.part:
+        if not report.num_items and not provenance.part:
             count = len(report.skipped)
             raise InputError(f"{source.name} holds no picture that can be read ({count} skipped). Give another source.")
-        pieces = chain.from_iterable(index.pieces() for index in shards.indexes())
-        write(bundle, work, kept(pieces, is_first), card, report)
+        pieces = chain.from_iterable(index.blocks() for index in shards.indexes())
+        write_bundle(bundle, work, filter_blocks(pieces, is_first), provenance, report)
         for path in work.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
     return report
 
 
-def _card(source: Source, encoder: Encoder, options: BuildOptions) -> Card:
+def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Provenance:
     number, count = options.part
-    return card_of(
+    return provenance_of(
         encoder,
         vectors=options.vectors,
         thumbnails=options.thumbnails,
@@ -88,14 +95,14 @@ def _card(source: Source, encoder: Encoder, options: BuildOptions) -> Card:
 
 def _division(source: Source, options: BuildOptions) -> str:
     """Of all that the parts of a divided build must have in common; on each machine the source may lie elsewhere."""
-    commit = source.revision if source.name.startswith(HUB) else ""
+    commit = source.revision if source.name.startswith(HF_PREFIX) else ""
     facts = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
     return _digest([*facts, dict(source.options)])
 
 
-def _key(card: Card, source: Source, options: BuildOptions) -> str:
+def _key(provenance: Provenance, source: Source, options: BuildOptions) -> str:
     """Of all that shards must have in common to be parts of one bundle."""
-    same = card.card() | {"division": ""}  # a folder may change between two runs
+    same = provenance.provenance_fields() | {"division": ""}  # a folder may change between two runs
     return _digest([FORMAT_VERSION, same, dict(source.options), options.limit, options.shard_size])
 
 
@@ -103,14 +110,14 @@ def _digest(facts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_same(bundle: Path, card: Card) -> None:
-    """Raise InputError where the bundle's vectors and thumbnails are not of the kind that this card promises."""
+def _check_same(bundle: Path, provenance: Provenance) -> None:
+    """Raise InputError where the bundle's vectors and thumbnails are not of the kind that this provenance promises."""
     old = read_manifest(bundle)
-    name = card.difference(old) or ("thumbnails" if card.thumbnails != old.thumbnails else "")
+    name = provenance.difference(old) or ("thumbnails" if provenance.thumbnails != old.thumbnails else "")
     if name:
         raise InputError(
             f"{bundle} cannot be updated: it was built with {name} {getattr(old, name)}, now it is "
-            f"{getattr(card, name)}. Give the options it was built with, or build it anew without --update."
+            f"{getattr(provenance, name)}. Give the options it was built with, or build it anew without --update."
         )
 
 
@@ -119,22 +126,22 @@ def _fill(
     source: Source,
     encoder: Encoder,
     options: BuildOptions,
-    card: Card,
-    known: Known,
+    provenance: Provenance,
+    known: ReusableItems,
     on_progress: OnProgress,
 ) -> None:
     """Make the shards that are missing."""
     part, count = options.part
     num_shards = len(shards.marks)
     start = ((num_shards - 1) * count + part) * options.shard_size if num_shards else 0
-    entries = marked(source, options, start, shards.marks[-1].state if num_shards else "")
-    done, expected = sum(mark.num_entries for mark in shards.marks), num_expected(source, options)
-    shard = _Shard(encoder, card)
+    entries = with_shard_ends(source, options, start, shards.marks[-1].state if num_shards else "")
+    done, expected = sum(mark.num_entries for mark in shards.marks), count_expected_entries(source, options)
+    shard = _Shard(encoder, provenance)
     with closing(Pipeline(encoder, known, thumbnails=options.thumbnails).run(entries)) as results:
         for result in results:
-            if isinstance(result, Mark):
+            if isinstance(result, ShardEnd):
                 shard.save(shards, result)
-                shard = _Shard(encoder, card)
+                shard = _Shard(encoder, provenance)
                 continue
             if options.strict and isinstance(result.outcome, Skip):
                 _check_none([result.outcome])
@@ -142,7 +149,7 @@ def _fill(
             done += 1
             on_progress(done, expected)
     if not shards.marks:
-        shard.save(shards, Mark(0, "", ""))
+        shard.save(shards, ShardEnd(0, "", ""))
 
 
 def _check_none(skips: list[Skip]) -> None:
@@ -154,9 +161,9 @@ def _check_none(skips: list[Skip]) -> None:
 class _Shard:
     """The entries of a shard so far; pictures wait for each other until they fill a batch of the model."""
 
-    def __init__(self, encoder: Encoder, card: Card) -> None:
+    def __init__(self, encoder: Encoder, provenance: Provenance) -> None:
         self._encoder = encoder
-        self._card = card
+        self._provenance = provenance
         self._items: list[Item] = []
         self._rows: dict[int, Embeddings] = {}
         self._waiting: dict[int, Prepared] = {}
@@ -165,7 +172,7 @@ class _Shard:
         self._stages: dict[str, float] = defaultdict(float)
         self._start = time.perf_counter()
 
-    def add(self, result: Result) -> None:
+    def add(self, result: PreparedPicture) -> None:
         for stage, seconds in result.seconds.items():
             self._stages[stage] += seconds
         if isinstance(result.outcome, Skip):
@@ -179,12 +186,12 @@ class _Shard:
         if len(self._waiting) == BATCH_SIZE:
             self._encode()
 
-    def save(self, shards: Shards, mark: Mark) -> None:
+    def save(self, shards: Shards, mark: ShardEnd) -> None:
         if self._waiting:
             self._encode()
         start = time.perf_counter()
         rows = np.array([self._rows[number] for number in range(len(self._items))], np.float32)
-        path = shards.write(Index.from_rows(rows.reshape(-1, self._encoder.dim), self._items, self._card))
+        path = shards.write(Index.from_rows(rows.reshape(-1, self._encoder.dim), self._items, self._provenance))
         end = time.perf_counter()
         self._stages["write"] = end - start
         report = BuildReport(
@@ -201,7 +208,7 @@ class _Shard:
         self._stages["encode"] += time.perf_counter() - start
 
 
-def _account(shards: Shards, skips: list[Skip], old: Path | None) -> tuple[BuildReport, npt.NDArray[np.bool_]]:
+def _summarise(shards: Shards, skips: list[Skip], old: Path | None) -> tuple[BuildReport, npt.NDArray[np.bool_]]:
     """The report of all shards, and of each of their items whether it is the first one of its id: only that counts."""
     report = sum(shards.reports(), BuildReport(skipped=skips))
     hashed = [(hash_texts(index.column("id")), hash_texts(index.column("sha256"))) for index in shards.indexes()]
@@ -215,6 +222,6 @@ def _account(shards: Shards, skips: list[Skip], old: Path | None) -> tuple[Build
         num_items=int(is_first.sum()),
         num_duplicates=num_copies(contents[is_first]),
         skipped=report.skipped + again,
-        changes=changes(Index.load(old), ids[is_first], contents[is_first]) if old else {},
+        changes=count_changes(Index.load(old), ids[is_first], contents[is_first]) if old else {},
     )
     return report, is_first

@@ -30,7 +30,7 @@ class DatasetOptions:
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnMapping:
     """The columns of a dataset that are read. Of a row only bytes are trusted: a path in it is never opened."""
 
     features: Mapping[str, Any]
@@ -72,7 +72,7 @@ class Columns:
 
 def find_columns(
     name: str, features: Mapping[str, Any], image: str, caption: str | None, kept: tuple[str, ...], id: str
-) -> Columns:
+) -> ColumnMapping:
     """The columns as named; the image column "" and the caption column None are found by type.
 
     Raises InputError where one is not there, is of another type, or could be any of several.
@@ -101,7 +101,7 @@ def find_columns(
                 'or give --caption-column "" for none.'
             )
         caption = "".join(found)
-    return Columns(features, image or images[0], caption, kept, id)
+    return ColumnMapping(features, image or images[0], caption, kept, id)
 
 
 def _holds_bytes(feature: Any) -> bool:

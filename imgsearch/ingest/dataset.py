@@ -19,7 +19,7 @@ from datasets.packaged_modules.parquet.parquet import Parquet
 from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
 from imgsearch.errors import ImgsearchError, InputError
-from imgsearch.hub import Repo, fetch_all, probe, reason
+from imgsearch.hub import Repo, explain_hub_error, fetch_whole_repo, probe
 from imgsearch.ingest.columns import DatasetOptions, find_columns
 from imgsearch.ingest.folder import Folder
 from imgsearch.records import Picture, Skip
@@ -28,7 +28,7 @@ BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".tar": WebDataset}
 TABLES = ("parquet", "arrow", "webdataset", "cache")
 KINDS = "a .parquet, .arrow or .tar file"
 OPTIONS = [field.name for field in fields(DatasetOptions)]
-HUB = "hf://datasets/"
+DATASET_PREFIX = "hf://datasets/"
 HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
 BATCH_SIZE = 16  # rows of a table that are in memory at once
 READ_RETRIES = 4  # a connection that is gone is given up after about two minutes, not nine
@@ -42,7 +42,7 @@ datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_
 
 
 @dataclass(frozen=True)
-class Origin:
+class DatasetInfo:
     """What a manifest says of a dataset."""
 
     name: str  # hf://datasets/ORG/NAME, or a path
@@ -58,12 +58,12 @@ class Dataset:
     is_lazy = False  # what comes has its bytes in memory
     listing = ""
 
-    def __init__(self, table: Any, origin: Origin, options: DatasetOptions) -> None:
+    def __init__(self, table: Any, origin: DatasetInfo, options: DatasetOptions) -> None:
         """`table`: a Dataset or an IterableDataset. Raises InputError where a column is missing or is to be chosen."""
         self.name, self.revision, self.split, self.licence = origin.name, origin.revision, origin.split, origin.licence
         self.skips: list[Skip] = []
         self._is_streamed = isinstance(table, datasets.IterableDataset)
-        with _told(self.name):
+        with _translating_errors(self.name):
             table = table._resolve_features() if self._is_streamed else table
         asked = (options.image_column, options.caption_column, options.columns, options.id_column)
         self._columns = find_columns(self.name, table.features or {}, *asked)
@@ -120,7 +120,7 @@ def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
     path = Path(spec)
     if spec.encode(errors="replace").decode() != spec:
         raise InputError(f"The path {spec!r} is not UTF-8. Rename it.")
-    with _told(spec):
+    with _translating_errors(spec):
         return _open(path, spec, options)
 
 
@@ -142,10 +142,10 @@ def _open(path: Path, spec: str, options: DatasetOptions) -> Folder | Dataset:
     _refuse(spec, "local", options, ["config", "revision"])
     root = path if path.is_dir() else path.parent
     digest = _digest(root, sorted(file for file in path.rglob("*") if file.is_file()) if saved else files)
-    with _told(spec):
+    with _translating_errors(spec):
         tables = _load_saved(path) if saved else _load_files(files, BUILDERS[kinds[0]], digest)
         split = _choose(spec, "split", list(tables), options.split)
-    return Dataset(tables[split], Origin(str(path.resolve()), digest, split), options)
+    return Dataset(tables[split], DatasetInfo(str(path.resolve()), digest, split), options)
 
 
 def _refuse(spec: str, what: str, options: DatasetOptions, names: list[str]) -> None:
@@ -189,7 +189,7 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
         info: Any = probe(Repo(spec, options.revision or "main", "dataset"))
         licence = str((info.card_data or {}).get("license") or "")
         commit = info.sha
-    with _told(spec):
+    with _translating_errors(spec):
         try:
             builder = datasets.load_dataset_builder(spec, options.config or None, revision=commit or None)
         except ValueError:
@@ -199,19 +199,21 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
         raise InputError(f"{spec} at {commit} cannot be had: {NOT_SHOWN}")
     if builder.name not in TABLES:  # but loose pictures, of which the library's own reader loses some silently
         _refuse(spec, "one of loose files", options, sorted({*OPTIONS} - {"revision", "streaming"}))
-        folder = Folder(fetch_all(Repo(spec, builder.hash, "dataset")), f"{HUB}{spec}", builder.hash, licence)
+        folder = Folder(
+            fetch_whole_repo(Repo(spec, builder.hash, "dataset")), f"{DATASET_PREFIX}{spec}", builder.hash, licence
+        )
         folder.skips = [skip for skip in folder.skips if skip.picture != ".cache"]  # of the client
         return folder
     splits = [str(name) for name in builder.config.data_files or builder.info.splits or ()]
     split = _choose(spec, "split", splits, options.split)
-    with _told(spec):
+    with _translating_errors(spec):
         # In a table, a tar's picture whose name is also that of a file here would become a mere path.
         if options.streaming or builder.name == "webdataset":
             table = builder.as_streaming_dataset(split=split)
         else:
             builder.download_and_prepare(verification_mode="no_checks")  # of the card's numbers, which may be old
             table = builder.as_dataset(split=split)
-    origin = Origin(f"{HUB}{spec}", builder.hash, split, licence, builder.config.name)
+    origin = DatasetInfo(f"{DATASET_PREFIX}{spec}", builder.hash, split, licence, builder.config.name)
     return Dataset(table, origin, options)
 
 
@@ -224,7 +226,7 @@ def _choose(name: str, what: str, names: list[str], wanted: str) -> str:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _translating_errors(name: str) -> Iterator[None]:
     """Raises InputError with the reason for any error."""
     try:
         yield
@@ -242,7 +244,7 @@ def _reason(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, ConnectionError) or type(cause).__module__.split(".")[0] in CLIENTS:
-            return reason(cause, "dataset").rstrip(".") + "."
+            return explain_hub_error(cause, "dataset").rstrip(".") + "."
         if isinstance(cause, OSError) and cause.strerror:
             return f"{cause.strerror} ({cause.filename}). See that it can be read and that HF_HOME has room."
         error, cause = cause, cause.__cause__

@@ -14,8 +14,8 @@ from typing import TypeVar
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import PictureError
 from imgsearch.images import open_rgb, to_webp
-from imgsearch.ingest.reuse import Known
-from imgsearch.ingest.source import Mark
+from imgsearch.ingest.reuse import ReusableItems
+from imgsearch.ingest.source import ShardEnd
 from imgsearch.models.encoder import Encoder, Prepared
 from imgsearch.records import Item, Picture, Skip
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Result:
+class PreparedPicture:
     """What became of an entry: an item with the model's input or with its embedding, or a skip."""
 
     outcome: Item | Skip
@@ -38,12 +38,12 @@ class Result:
 class Pipeline:
     """What every picture goes through before the model. `known`: whose embeddings are taken over."""
 
-    def __init__(self, encoder: Encoder, known: Known, *, thumbnails: bool) -> None:
+    def __init__(self, encoder: Encoder, known: ReusableItems, *, thumbnails: bool) -> None:
         self._encoder = encoder
         self._known = known
         self._thumbnails = thumbnails
 
-    def run(self, entries: Iterator[Picture | Skip | Mark]) -> Generator[Result | Mark, None, None]:
+    def run(self, entries: Iterator[Picture | Skip | ShardEnd]) -> Generator[PreparedPicture | ShardEnd, None, None]:
         """A result for each picture and skip, in their order, with the marks between them.
 
         Raises what the entries raise, in its place among them.
@@ -57,42 +57,42 @@ class Pipeline:
             pool.shutdown(cancel_futures=True)
 
     def _submit(
-        self, entries: Iterator[Picture | Skip | Mark], pool: ThreadPoolExecutor
-    ) -> Generator["Future[Result] | Mark", None, None]:
+        self, entries: Iterator[Picture | Skip | ShardEnd], pool: ThreadPoolExecutor
+    ) -> Generator["Future[PreparedPicture] | ShardEnd", None, None]:
         start = time.perf_counter()
         for entry in entries:
             seconds = time.perf_counter() - start
-            yield entry if isinstance(entry, Mark) else pool.submit(self._prepare, entry, seconds)
+            yield entry if isinstance(entry, ShardEnd) else pool.submit(self._prepare, entry, seconds)
             start = time.perf_counter()
 
-    def _prepare(self, entry: Picture | Skip, read_s: float) -> Result:
+    def _prepare(self, entry: Picture | Skip, read_s: float) -> PreparedPicture:
         if isinstance(entry, Skip):
-            return Result(entry)
+            return PreparedPicture(entry)
         start = time.perf_counter()
         try:
             if found := self._known.by_stamp(entry):
-                return _taken_over(entry, *found)
+                return _reused(entry, *found)
             data = entry.read()
             end = time.perf_counter()
             result = self._decode(entry, data)
         except PictureError as error:
-            return Result(Skip(entry.id, str(error)))
+            return PreparedPicture(Skip(entry.id, str(error)))
         result.seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
         return result
 
-    def _decode(self, entry: Picture, data: bytes) -> Result:
+    def _decode(self, entry: Picture, data: bytes) -> PreparedPicture:
         sha256 = hashlib.sha256(data).hexdigest()
         if found := self._known.by_content(sha256):
-            return _taken_over(entry, *found)
+            return _reused(entry, *found)
         image = open_rgb(data, "It", side=self._encoder.image_side)
         thumbnail = to_webp(image) if self._thumbnails else b""
         item = Item(entry.id, entry.caption, entry.columns, sha256, thumbnail, entry.stamp)
-        return Result(item, prepared=self._encoder.prepare(image))
+        return PreparedPicture(item, prepared=self._encoder.prepare(image))
 
 
-def _taken_over(entry: Picture, item: Item, row: Embeddings) -> Result:
+def _reused(entry: Picture, item: Item, row: Embeddings) -> PreparedPicture:
     item = replace(item, id=entry.id, caption=entry.caption, columns=entry.columns, stamp=entry.stamp)
-    return Result(item, row=row)
+    return PreparedPicture(item, row=row)
 
 
 def read_ahead(entries: Generator[T, None, None], count: int) -> Generator[T, None, None]:

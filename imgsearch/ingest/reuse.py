@@ -1,4 +1,4 @@
-"""`Known`: items of earlier work, found again, so that their pictures need not be encoded anew."""
+"""`ReusableItems`: items of earlier work, found again, so that their pictures need not be encoded anew."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -15,7 +15,7 @@ from imgsearch.records import Item, Picture
 NUM_OPEN = 8  # bundles: their rows are asked for nearly in order
 
 
-class Known:
+class ReusableItems:
     """The items of some bundles, by content, and those from `source` also by id and stamp; 32 bytes an item."""
 
     def __init__(self, bundles: Sequence[Path], source: str) -> None:
@@ -26,10 +26,10 @@ class Known:
             sizes.append(len(index))
             contents.append(hash_texts(index.column("sha256")))
             # Elsewhere a file of the same path, size and time may be another one: no stamp of an item is "".
-            known = index.column("stamp") if index.card.source == source else repeat("")
+            known = index.column("stamp") if index.provenance.source == source else repeat("")
             stamps.append(hash_texts(map(_key, index.column("id"), known)))
         self._starts = np.cumsum(sizes)
-        self._stamps, self._contents = _Finder(np.concatenate(stamps)), _Finder(np.concatenate(contents))
+        self._stamps, self._contents = HashIndex(np.concatenate(stamps)), HashIndex(np.concatenate(contents))
 
     def by_stamp(self, picture: Picture) -> tuple[Item, Embeddings] | None:
         """The item of that id and stamp with its embedding, float32 (dim,): the file was not changed."""
@@ -52,7 +52,7 @@ class Known:
             yield index.item(row), index.row(row)
 
 
-class _Finder:
+class HashIndex:
     """Rows by the hash of a text."""
 
     def __init__(self, hashes: Hashes) -> None:
@@ -65,7 +65,7 @@ class _Finder:
         return [int(row) for row in self._order[first:last]]
 
 
-def changes(old: Index, ids: Hashes, contents: Hashes) -> dict[str, int]:
+def count_changes(old: Index, ids: Hashes, contents: Hashes) -> dict[str, int]:
     """How many items of `old` were added, changed, renamed and removed to make those of `ids` and `contents`, (n,)."""
     old_ids, old_contents = hash_texts(old.column("id")), hash_texts(old.column("sha256"))
     _, rows, old_rows = np.intersect1d(ids, old_ids, return_indices=True)

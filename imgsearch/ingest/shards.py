@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from imgsearch.errors import BundleError
-from imgsearch.index.index import Index, write
-from imgsearch.ingest.source import Mark
+from imgsearch.index.index import Index, write_bundle
+from imgsearch.ingest.source import ShardEnd
 from imgsearch.records import BuildReport
 
 
@@ -18,9 +18,9 @@ class Shards:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.marks: list[Mark] = []  # of the leading shards that are whole
+        self.marks: list[ShardEnd] = []  # of the leading shards that are whole
         while self._is_whole(self._path(len(self.marks))):
-            self.marks.append(Mark(**_facts(self._path(len(self.marks)))["mark"]))
+            self.marks.append(ShardEnd(**_facts(self._path(len(self.marks)))["mark"]))
 
     def keep(self, count: int) -> list[Path]:
         """Count on the first `count` shards only. Returns those that once were some: their pictures may come again."""
@@ -33,10 +33,10 @@ class Shards:
         """Put the next shard on disk, to be finished. Raises OSError."""
         path = self._path(len(self.marks))
         path.with_suffix(".json").unlink(missing_ok=True)
-        write(path, self._folder, index.pieces(), index.card)
+        write_bundle(path, self._folder, index.blocks(), index.provenance)
         return path
 
-    def finish(self, path: Path, mark: Mark, report: BuildReport) -> None:
+    def finish(self, path: Path, mark: ShardEnd, report: BuildReport) -> None:
         """From here on the shard counts."""
         part = path.with_suffix(".part")
         part.write_text(json.dumps({"mark": asdict(mark), "report": report.to_json()}), "utf-8")

@@ -86,7 +86,7 @@ class BuildOptions:
 
 
 @dataclass(frozen=True)
-class Mark:
+class ShardEnd:
     """The end of a shard in the stream of entries."""
 
     num_entries: int  # of the shard
@@ -94,7 +94,9 @@ class Mark:
     state: str  # where the source's reading stands
 
 
-def marked(source: Source, options: BuildOptions, start: int = 0, state: str = "") -> Iterator[Picture | Skip | Mark]:
+def with_shard_ends(
+    source: Source, options: BuildOptions, start: int = 0, state: str = ""
+) -> Iterator[Picture | Skip | ShardEnd]:
     """The entries of this part, with a mark at the end of each shard."""
     part, count = options.part
     entries = source.read(start, state)
@@ -108,10 +110,10 @@ def marked(source: Source, options: BuildOptions, start: int = 0, state: str = "
         digest.update(_facts(entry).encode())
         num_entries += 1
         if (number + 1) % options.shard_size == 0:
-            yield Mark(num_entries, digest.hexdigest(), source.state())
+            yield ShardEnd(num_entries, digest.hexdigest(), source.state())
             digest, num_entries = hashlib.sha256(), 0
     if num_entries:
-        yield Mark(num_entries, digest.hexdigest(), source.state())
+        yield ShardEnd(num_entries, digest.hexdigest(), source.state())
 
 
 def _facts(entry: Picture | Skip) -> str:
@@ -119,15 +121,15 @@ def _facts(entry: Picture | Skip) -> str:
     return json.dumps(facts) + "\n"
 
 
-def num_current(marks: Sequence[Mark], source: Source, options: BuildOptions) -> int:
+def count_unchanged_shards(marks: Sequence[ShardEnd], source: Source, options: BuildOptions) -> int:
     """How many of the leading shards still are what the source gives; a dataset's revision vouches for all."""
     if not marks or not source.is_lazy:
         return len(marks)
-    fresh = (entry for entry in marked(source, options) if isinstance(entry, Mark))
+    fresh = (entry for entry in with_shard_ends(source, options) if isinstance(entry, ShardEnd))
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(marks, fresh, strict=False)))
 
 
-def num_expected(source: Source, options: BuildOptions) -> int | None:
+def count_expected_entries(source: Source, options: BuildOptions) -> int | None:
     """How many entries this part has."""
     if source.num_entries is None and options.limit is None:
         return None

@@ -1,4 +1,4 @@
-"""`Together`: one thread and one queue for an encoder; what waits for it at the same time is encoded in one batch."""
+"""Encode in batches what several threads ask for at the same time, in one thread: torch is slower with more."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -14,19 +14,19 @@ from imgsearch.errors import BusyError
 from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
 
 WAIT_S = 30.0  # that a query waits at most, its own turn included
-Kind = Literal["texts", "pictures"]
+InputKind = Literal["texts", "pictures"]
 
 
 @dataclass(eq=False)
-class Job:
+class EncodeRequest:
     """Inputs of one call, at most a batch of them."""
 
-    kind: Kind
+    kind: InputKind
     inputs: Sequence[Any]
     rows: Future[Embeddings] = field(default_factory=Future)
 
 
-class Together:
+class BatchingEncoder:
     """An `Encoder` that many threads may use: calls that wait for each other become one batch.
 
     The model itself is used by one thread only, always the same: torch is slower in a process where several have used
@@ -41,19 +41,19 @@ class Together:
     preprocess: str
     image_side: int
     prepare: Callable[[Image.Image], Prepared]
-    cut: Callable[[str], str]
+    truncated_tail: Callable[[str], str]
     SHARED = (*__annotations__, "classes", "class_probabilities")
 
     def __init__(self, encoder: Encoder) -> None:
         for name in self.SHARED:
             if hasattr(encoder, name):
                 setattr(self, name, getattr(encoder, name))
-        self._encode: dict[Kind, Callable[[Sequence[Any]], Embeddings]] = {
+        self._encode: dict[InputKind, Callable[[Sequence[Any]], Embeddings]] = {
             "texts": encoder.encode_texts,
             "pictures": encoder.encode_prepared,
         }
         self._thread = ThreadPoolExecutor(1, "encoder")
-        self._waiting: list[Job] = []
+        self._waiting: list[EncodeRequest] = []
         self._lock = threading.Lock()
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
@@ -68,14 +68,14 @@ class Together:
         """Embed upright RGB images: float32 (n, dim), unit rows; row i is images[i]. Raises BusyError."""
         return self.encode_prepared([self.prepare(image) for image in images])
 
-    def _rows(self, kind: Kind, inputs: Sequence[Any]) -> Embeddings:
+    def _rows(self, kind: InputKind, inputs: Sequence[Any]) -> Embeddings:
         """Many inputs are as many batches, and each waits its turn anew: a query comes between two of them."""
         batches = [inputs[start : start + BATCH_SIZE] for start in range(0, len(inputs), BATCH_SIZE)]
         wait_s = WAIT_S if len(inputs) == 1 else None  # what is no query has time
-        rows = [self._wait(Job(kind, batch), wait_s) for batch in batches]
+        rows = [self._wait(EncodeRequest(kind, batch), wait_s) for batch in batches]
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
-    def _wait(self, job: Job, wait_s: float | None) -> Embeddings:
+    def _wait(self, job: EncodeRequest, wait_s: float | None) -> Embeddings:
         with self._lock:
             self._waiting.append(job)
         self._thread.submit(self._work)
@@ -96,7 +96,7 @@ class Together:
             self._waiting = [job for job in self._waiting if job not in jobs]
         self._answer([job for job in jobs if job.rows.set_running_or_notify_cancel()])
 
-    def _answer(self, jobs: Sequence[Job]) -> None:
+    def _answer(self, jobs: Sequence[EncodeRequest]) -> None:
         if not jobs:  # they were answered with others, or nobody waits any more
             return
         try:

@@ -19,7 +19,7 @@ from imgsearch.models.device import choose_device, choose_precision
 from imgsearch.models.encoder import BATCH_SIZE, Prepared
 from imgsearch.models.weight_files import CONFIG, clip_weights, tokenizer_files
 
-LOCAL, HUB = "local-dir:", "hf-hub:"  # open_clip's own prefixes
+LOCAL_DIR_PREFIX, HF_HUB_PREFIX = "local-dir:", "hf-hub:"  # open_clip's own prefixes
 SAFE = {"trust_remote_code": False, "local_files_only": True}  # of a tokenizer, whatever the settings beside it say
 
 
@@ -36,8 +36,8 @@ class ClipSpec:
     @classmethod
     def parse(cls, model_id: str) -> "ClipSpec":
         """Raises SettingsError where open_clip has no such model. Imports open_clip: seconds."""
-        if model_id.startswith((LOCAL, HUB)):
-            return cls(model_id, model_id.removeprefix(HUB) if model_id.startswith(HUB) else "")
+        if model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)):
+            return cls(model_id, model_id.removeprefix(HF_HUB_PREFIX) if model_id.startswith(HF_HUB_PREFIX) else "")
         import open_clip
 
         name, _, tag = model_id.rpartition("/")
@@ -66,7 +66,7 @@ class ClipSpec:
         if repo == self.weights:
             chosen += [clip_weights(repo, names, self.file)]
             chosen += [name for name in names if name == CONFIG]
-        if repo == self.tokenizer or self.model_id.startswith(HUB):
+        if repo == self.tokenizer or self.model_id.startswith(HF_HUB_PREFIX):
             chosen += tokenizer_files(names)
         if repo in (self.tokenizer, self.text_config):
             chosen += [name for name in names if name == "config.json"]
@@ -78,8 +78,10 @@ def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple
 
     Raises ModelError where they are not all there, and whatever open_clip raises on damaged ones.
     """
-    folder = folders.get(spec.weights) or Path(spec.model_id.removeprefix(LOCAL))
-    if spec.model_id.startswith((LOCAL, HUB)) or ((folder / CONFIG).is_file() and not spec.text_config):
+    folder = folders.get(spec.weights) or Path(spec.model_id.removeprefix(LOCAL_DIR_PREFIX))
+    if spec.model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)) or (
+        (folder / CONFIG).is_file() and not spec.text_config
+    ):
         return _load_folder(folder, device)
     return _load_known(spec, folders, device)
 
@@ -88,7 +90,7 @@ def _load_folder(folder: Path, device: str) -> tuple[Any, Any, Any]:
     """As the configuration in the folder says, which may be anyone's."""
     import open_clip
 
-    name = f"{LOCAL}{folder}"
+    name = f"{LOCAL_DIR_PREFIX}{folder}"
     clip_weights(str(folder), [path.name for path in folder.iterdir()])
     config = open_clip.get_model_config(name)
     text, image = config["text_cfg"], config["vision_cfg"]
@@ -193,7 +195,7 @@ class ClipEncoder:
         """Embed texts: float32 (n, dim), unit rows. What is beyond the model's context is cut."""
         return self._encode(texts, lambda batch: self._model.encode_text(self._tokens(batch).to(self._device)))
 
-    def cut(self, text: str) -> str:
+    def truncated_tail(self, text: str) -> str:
         """The words at the end of a text that are beyond the model's context; "" where it reads all."""
         words = text.split()
         size = self._tokenizer.context_length

@@ -71,7 +71,7 @@ class Encoder(Protocol):
         """Embed texts: float32 (n, dim), unit rows; row i is texts[i]. n may be 0."""
         ...
 
-    def cut(self, text: str) -> str:
+    def truncated_tail(self, text: str) -> str:
         """The words at the end of a text that are beyond what the model reads; "" where it reads all."""
         ...
 

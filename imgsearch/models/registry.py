@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.files import digest_file
 from imgsearch.models.captioner import Captioner, HubCaptioner
-from imgsearch.models.clip import LOCAL, ClipEncoder, ClipSpec
+from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.device import check_precision
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.weight_files import CLIP_WEIGHTS, captioner_files
@@ -18,7 +18,7 @@ from imgsearch.models.weight_files import CLIP_WEIGHTS, captioner_files
 if TYPE_CHECKING:
     from imgsearch.hub import Choose, Repo, Snapshot
 
-Kind: TypeAlias = Literal["encoder", "captioner"]
+ModelKind: TypeAlias = Literal["encoder", "captioner"]
 OnProgress: TypeAlias = Callable[[int, int], None]
 log = logging.getLogger(__name__)
 STARTER = "starter"
@@ -30,7 +30,7 @@ class Preset:
     """A model under a short name. Quality is as published; README.md names the sources."""
 
     name: str
-    kind: Kind
+    kind: ModelKind
     model_id: str
     repo: str  # on the hub
     size: str  # of the download
@@ -117,7 +117,7 @@ PRESETS = (  # the first of each kind is what "auto" wants
 
 
 @dataclass(frozen=True)
-class Name:
+class ModelRef:
     """A model, and the revision of its weights that is asked for ("": what is at hand, else the newest)."""
 
     model_id: str
@@ -127,51 +127,53 @@ class Name:
         return f"{self.model_id}@{self.revision}" if self.revision else self.model_id
 
 
-def resolve(kind: Kind, spec: str) -> Name:
+def resolve(kind: ModelKind, spec: str) -> ModelRef:
     """What a spec stands for; "auto" for the first preset. Raises SettingsError for what cannot be a model's name."""
     presets = {preset.name: preset.model_id for preset in PRESETS if preset.kind == kind}
     spec = next(iter(presets)) if spec == "auto" else spec
     if spec in (STARTER, STARTER_ID):
-        return Name(STARTER_ID)
-    if spec.startswith(LOCAL) or (kind == "captioner" and spec and spec not in presets and Path(spec).is_dir()):
-        folder = Path(spec.removeprefix(LOCAL)).expanduser()
+        return ModelRef(STARTER_ID)
+    if spec.startswith(LOCAL_DIR_PREFIX) or (
+        kind == "captioner" and spec and spec not in presets and Path(spec).is_dir()
+    ):
+        folder = Path(spec.removeprefix(LOCAL_DIR_PREFIX)).expanduser()
         if not folder.is_dir():
             raise SettingsError(f"There is no folder {folder}. Give --{kind} the folder of a model.")
-        return Name(f"{LOCAL}{folder.resolve()}")
+        return ModelRef(f"{LOCAL_DIR_PREFIX}{folder.resolve()}")
     model_id, at, revision = spec.partition("@")
     model_id = presets.get(model_id, model_id)
     if "/" not in model_id or (at and not revision):
         names = ", ".join(["auto", STARTER, *presets])
         form = "MODEL/PRETRAINED or hf-hub:ORG/NAME" if kind == "encoder" else "ORG/NAME"
         raise SettingsError(f"There is no {kind} {spec!r}. Use one of {names}, or {form}.")
-    return Name(model_id, revision)
+    return ModelRef(model_id, revision)
 
 
-def is_at_hand(kind: Kind, name: Name) -> bool:
+def is_cached(kind: ModelKind, name: ModelRef) -> bool:
     """Whether a model loads without any request. May import open_clip: seconds. Raises SettingsError."""
-    from imgsearch.hub import cached
+    from imgsearch.hub import cached_snapshot
 
-    return all(cached(repo, choose) for repo, choose in _needs(kind, name))
+    return all(cached_snapshot(repo, choose) for repo, choose in _required_repos(kind, name))
 
 
-def check_hub(kind: Kind, name: Name) -> None:
+def check_hub(kind: ModelKind, name: ModelRef) -> None:
     """Ask the hub for what is not at hand of a model: seconds at most. Raises ModelError, SettingsError."""
-    from imgsearch.hub import cached, probe
+    from imgsearch.hub import cached_snapshot, probe
 
-    for repo, choose in _needs(kind, name):
-        if not cached(repo, choose):
+    for repo, choose in _required_repos(kind, name):
+        if not cached_snapshot(repo, choose):
             choose([file.rfilename for file in probe(repo).siblings or []])
 
 
 def load_encoder(
-    spec: str | Name, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
+    spec: str | ModelRef, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
 ) -> Encoder:
     """Load the encoder that `spec` names, from the cache or the hub; "auto" is the starter where neither has it.
 
     Takes seconds, and minutes where it is fetched. Raises SettingsError for an unknown spec, ModelError.
     """
     check_precision(precision)
-    name = spec if isinstance(spec, Name) else resolve("encoder", spec)
+    name = spec if isinstance(spec, ModelRef) else resolve("encoder", spec)
     if name.model_id != STARTER_ID:
         try:
             snapshots = _fetch("encoder", name, on_progress)
@@ -189,7 +191,7 @@ def load_encoder(
 
 
 def load_captioner(
-    spec: str | Name, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
+    spec: str | ModelRef, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
 ) -> Captioner | None:
     """Load the captioner that `spec` names, from the cache or the hub.
 
@@ -197,12 +199,12 @@ def load_captioner(
     SettingsError for an unknown spec, ModelError.
     """
     check_precision(precision)
-    name = spec if isinstance(spec, Name) else resolve("captioner", spec)
+    name = spec if isinstance(spec, ModelRef) else resolve("captioner", spec)
     if name.model_id == STARTER_ID:
         return None
     try:
         snapshots = list(_fetch("captioner", name, on_progress).values())
-        folder = snapshots[0].folder if snapshots else Path(name.model_id.removeprefix(LOCAL))
+        folder = snapshots[0].folder if snapshots else Path(name.model_id.removeprefix(LOCAL_DIR_PREFIX))
         return HubCaptioner(name.model_id, folder, precision=precision)
     except ModelError as error:
         if spec != "auto":
@@ -211,18 +213,18 @@ def load_captioner(
         return None
 
 
-def _fetch(kind: Kind, name: Name, on_progress: OnProgress) -> "dict[str, Snapshot]":
+def _fetch(kind: ModelKind, name: ModelRef, on_progress: OnProgress) -> "dict[str, Snapshot]":
     """The files of each repository that a model needs, by its id."""
-    from imgsearch.hub import fetch
+    from imgsearch.hub import fetch_snapshot
 
-    return {repo.id: fetch(repo, choose, on_progress) for repo, choose in _needs(kind, name)}
+    return {repo.id: fetch_snapshot(repo, choose, on_progress) for repo, choose in _required_repos(kind, name)}
 
 
-def _needs(kind: Kind, name: Name) -> "list[tuple[Repo, Choose]]":
+def _required_repos(kind: ModelKind, name: ModelRef) -> "list[tuple[Repo, Choose]]":
     """The repositories of a model, and what to choose of each."""
     from imgsearch.hub import Repo
 
-    if name.model_id == STARTER_ID or name.model_id.startswith(LOCAL):
+    if name.model_id == STARTER_ID or name.model_id.startswith(LOCAL_DIR_PREFIX):
         return []
     if kind == "captioner":
         return [(Repo.parse(str(name)), partial(captioner_files, name.model_id))]
@@ -233,7 +235,7 @@ def _needs(kind: Kind, name: Name) -> "list[tuple[Repo, Choose]]":
 
 def _digest(model_id: str) -> str:
     """The SHA-256 of the weights in a folder: what stands for their commit."""
-    folder = Path(model_id.removeprefix(LOCAL))
+    folder = Path(model_id.removeprefix(LOCAL_DIR_PREFIX))
     return next((digest_file(folder / name).sha256 for name in CLIP_WEIGHTS if (folder / name).is_file()), "")
 
 

@@ -106,7 +106,7 @@ class StarterEncoder:
             rows[:, NUM_FEATURES:] = self._text_model.embed(texts)
         return rows
 
-    def cut(self, text: str) -> str:
+    def truncated_tail(self, text: str) -> str:
         """What is beyond MAX_TOKENS of a text: nothing, in a query."""
         return ""
 

@@ -10,20 +10,20 @@ from typing import TypeVar
 
 from imgsearch.environment import cache_folder
 from imgsearch.errors import BundleError
-from imgsearch.files import put, read_at_most
-from imgsearch.index.bundle import install, writing
+from imgsearch.files import read_at_most, write_atomic
+from imgsearch.index.bundle import bundle_writer, install_files
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import MADE_BY, Manifest, read_manifest
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.calibration import Calibration, calibrate
-from imgsearch.search.projection import Atlas, draw_atlas
+from imgsearch.search.projection import Projection, compute_projection
 
 CALIBRATION, ATLAS = "calibration.json", "atlas.npz"
 MAX_BYTES = 2**20  # of a file: a map of all its points takes 130 kB
 T = TypeVar("T")
 
 
-def complete(bundle: Path, encoder: Encoder, reference: Callable[[], Index]) -> None:
+def add_derived_data(bundle: Path, encoder: Encoder, reference: Callable[[], Index]) -> None:
     """Work out both and keep them in the bundle, where one of them is missing.
 
     `reference` gives the example photos by the same encoder. Raises InputError where the bundle cannot be written.
@@ -33,28 +33,28 @@ def complete(bundle: Path, encoder: Encoder, reference: Callable[[], Index]) -> 
         return
     texts = {
         CALIBRATION: _bytes(calibrate(index, encoder, reference())),
-        ATLAS: draw_atlas(index).to_bytes(),
+        ATLAS: compute_projection(index).to_bytes(),
     }
-    with writing(bundle) as work:
+    with bundle_writer(bundle) as work:
         manifest = read_manifest(bundle)
-        if not isinstance(index.card, Manifest) or manifest.files != index.card.files:
+        if not isinstance(index.provenance, Manifest) or manifest.files != index.provenance.files:
             return  # it was replaced meanwhile
         folder = work / "annex"
         folder.mkdir(exist_ok=True)
         for name, data in texts.items():
             (folder / name).write_bytes(data)
-        install([folder / name for name in texts], bundle.resolve(), manifest, None)
+        install_files([folder / name for name in texts], bundle.resolve(), manifest, None)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def kept_calibration(bundle: Path, index: Index) -> Calibration | None:
+def stored_calibration(bundle: Path, index: Index) -> Calibration | None:
     """The calibration of a bundle that is opened as `index`, where there is one."""
     return _read(CALIBRATION, bundle, index, _calibration)
 
 
 def calibration_of(bundle: Path, index: Index, encoder: Encoder, reference: Callable[[], Index]) -> Calibration:
     """The calibration of a bundle that is opened as `index`; measured where no one has before."""
-    kept = kept_calibration(bundle, index)
+    kept = stored_calibration(bundle, index)
     if kept:
         return kept
     made = calibrate(index, encoder, reference())
@@ -62,12 +62,12 @@ def calibration_of(bundle: Path, index: Index, encoder: Encoder, reference: Call
     return made
 
 
-def atlas_of(bundle: Path, index: Index) -> Atlas:
+def projection_of(bundle: Path, index: Index) -> Projection:
     """The map of a bundle that is opened as `index`; drawn where no one has before."""
-    kept = _read(ATLAS, bundle, index, lambda data: Atlas.from_bytes(data, len(index)))
+    kept = _read(ATLAS, bundle, index, lambda data: Projection.from_bytes(data, len(index)))
     if kept:
         return kept
-    made = draw_atlas(index)
+    made = compute_projection(index)
     _keep(ATLAS, bundle, index, made.to_bytes())
     return made
 
@@ -94,23 +94,23 @@ def _keep(name: str, bundle: Path, index: Index, data: bytes) -> None:
     file = _cached(name, bundle, index)
     with suppress(OSError):  # a place that cannot be written to is done without
         file.parent.mkdir(parents=True, exist_ok=True)
-        put(file, data)
+        write_atomic(file, data)
 
 
 def _own(name: str, bundle: Path, index: Index) -> Path | None:
     """The file in the bundle, where this index was opened from it as it is."""
     stem, _, suffix = name.partition(".")
-    files = index.card.files if isinstance(index.card, Manifest) else ()
+    files = index.provenance.files if isinstance(index.provenance, Manifest) else ()
     return next((bundle / file for file in files if file.startswith(stem) and file.endswith(suffix)), None)
 
 
 def _cached(name: str, bundle: Path, index: Index) -> Path:
     try:  # what lies there by now may be another bundle than the one that was opened
-        manifest = index.card if isinstance(index.card, Manifest) else read_manifest(bundle)
+        manifest = index.provenance if isinstance(index.provenance, Manifest) else read_manifest(bundle)
         digests = [digest.sha256 for digest in manifest.files.values()]
     except BundleError:
         digests = []
-    made_by = [getattr(index.card, field) for field in MADE_BY]
+    made_by = [getattr(index.provenance, field) for field in MADE_BY]
     key = hashlib.sha256(json.dumps([sorted(digests), made_by, len(index)]).encode()).hexdigest()[:16]
     stem, _, suffix = name.partition(".")
     return cache_folder() / f"{stem}-{key}.{suffix}"

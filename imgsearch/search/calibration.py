@@ -10,15 +10,22 @@ import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.images import open_rgb
-from imgsearch.index.hashing import least_hashes
+from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Hit
 from imgsearch.search.augmentations import COPIES
 from imgsearch.search.calibration_queries import read_queries
-from imgsearch.search.thresholds import Bounds, Floats, Scores, best_threshold, error_rates, fit_bounds
+from imgsearch.search.thresholds import (
+    Floats,
+    QueryScores,
+    ScoreThresholds,
+    best_threshold,
+    error_rates,
+    fit_thresholds,
+)
 
-__all__ = ["Bounds", "Calibration", "calibrate", "sample_rows"]
+__all__ = ["ScoreThresholds", "Calibration", "calibrate", "sample_rows"]
 
 NUM_SAMPLE = 1000  # items by which a query's location is known to a few thousandths
 NUM_CAPTIONS = 300  # of a collection, searched: their 5 % quantile rests on 15
@@ -35,15 +42,15 @@ ARTICLE = re.compile(r"^(an?|the)\s+", re.IGNORECASE)
 class Calibration:
     """What was measured for an encoder over a collection; kept in its bundle."""
 
-    text: Bounds
-    image: Bounds
+    text: ScoreThresholds
+    image: ScoreThresholds
     near_duplicate: float  # the cosine of two items from which on they count as one
     template: str  # what a short query is put into: "{}" is the query as it stands
     figures: Mapping[str, float]  # how well all this does on what it was measured on
 
-    def phrased(self, text: str) -> str:
+    def apply_template(self, text: str) -> str:
         """A query as the encoder is to read it: in the template where it is short."""
-        return phrased(text, self.template)
+        return apply_template(text, self.template)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,7 +59,7 @@ class Calibration:
     def from_json(cls, fields: Any) -> "Calibration":
         """What `to_json` gave. Raises ValueError where anything is missing, too much, or not sound."""
         try:
-            text, image = Bounds(**fields["text"]), Bounds(**fields["image"])
+            text, image = ScoreThresholds(**fields["text"]), ScoreThresholds(**fields["image"])
             calibration = cls(**{**fields, "text": text, "image": image, "figures": dict(fields["figures"])})
         except (TypeError, KeyError) as error:
             raise ValueError(f"this is no calibration: {error!r}") from error
@@ -72,7 +79,7 @@ def sample_rows(index: Index) -> npt.NDArray[np.int64]:
 
     A collection that is built again, in whatever order, gives the same items.
     """
-    return np.sort(least_hashes(index.column("id"), NUM_SAMPLE))
+    return np.sort(stable_sample(index.column("id"), NUM_SAMPLE))
 
 
 def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
@@ -87,9 +94,9 @@ def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
     gains = template_figures(reference, encoder)
     template = best_template(gains)
     goods, absents = text_scores(index, encoder, reference, template)
-    text = fit_bounds(goods, absents)
+    text = fit_thresholds(goods, absents)
     like, unlike = image_scores(index, reference)
-    image = fit_bounds(like, unlike)
+    image = fit_thresholds(like, unlike)
     copies, neighbours = copy_scores(reference, encoder, NUM_COPIES)
     near_duplicate = best_threshold(copies, neighbours)
     missed, mistaken = error_rates(copies, neighbours, near_duplicate)
@@ -103,33 +110,35 @@ def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
     return Calibration(text, image, near_duplicate, template, figures)
 
 
-def phrased(text: str, template: str) -> str:
+def apply_template(text: str, template: str) -> str:
     """The text in a template where it has at most MAX_SHORT words, else as it is."""
     return template.format(text) if len(text.split()) <= MAX_SHORT else text
 
 
-def search_texts(index: Index, encoder: Encoder, texts: Sequence[str], template: str) -> tuple[Scores, list[list[Hit]]]:
+def search_texts(
+    index: Index, encoder: Encoder, texts: Sequence[str], template: str
+) -> tuple[QueryScores, list[list[Hit]]]:
     """The scores of texts in an index, and the first NUM_FOUND hits of each (their scores are inner products)."""
-    rows = encoder.encode_texts([phrased(text, template) for text in texts])
+    rows = encoder.encode_texts([apply_template(text, template) for text in texts])
     hits = [index.search(row[None], NUM_FOUND) for row in rows]
     scale = encoder.text_scale
     best = np.array([found[0].score for found in hits], np.float64) * scale
-    return Scores(best, _locations(index, rows) * scale, np.array([len(text) for text in texts], np.float64)), hits
+    return QueryScores(best, _locations(index, rows) * scale, np.array([len(text) for text in texts], np.float64)), hits
 
 
-def search_captions(index: Index, encoder: Encoder, template: str) -> tuple[list[str], Scores]:
+def search_captions(index: Index, encoder: Encoder, template: str) -> tuple[list[str], QueryScores]:
     """The good queries of an index and their scores: captions that find their own picture, NUM_CAPTIONS tried.
 
     Those of the fixed sample are tried, in the order of their hashes: a collection built again tries the same.
     """
     texts = sorted({index.item(int(row)).caption for row in sample_rows(index)} - {""})
-    texts = [texts[n] for n in least_hashes(texts, NUM_CAPTIONS)]
+    texts = [texts[n] for n in stable_sample(texts, NUM_CAPTIONS)]
     scores, hits = search_texts(index, encoder, texts, template)
     is_good = np.array([_finds(found, text) for text, found in zip(texts, hits, strict=True)], np.bool_)
     return [text for text, good in zip(texts, is_good, strict=True) if good], scores[is_good]
 
 
-def text_scores(index: Index, encoder: Encoder, reference: Index, template: str) -> tuple[Scores, Scores]:
+def text_scores(index: Index, encoder: Encoder, reference: Index, template: str) -> tuple[QueryScores, QueryScores]:
     """The scores of good and of absent queries in an index.
 
     An index without captions of its own takes the reference's scores of good queries, moved by as much as the
@@ -147,7 +156,7 @@ def text_scores(index: Index, encoder: Encoder, reference: Index, template: str)
     return goods.moved(higher), absents
 
 
-def image_scores(index: Index, reference: Index) -> tuple[Scores, Scores]:
+def image_scores(index: Index, reference: Index) -> tuple[QueryScores, QueryScores]:
     """The scores of pictures that have their like in a collection, and of others, measured by the subjects.
 
     A photo of the reference is searched among the others of its subject, then among those of all other subjects.
@@ -161,10 +170,10 @@ def image_scores(index: Index, reference: Index) -> tuple[Scores, Scores]:
     location = _locations(reference, rows)
     higher = float(np.mean(_locations(index, rows) - location))
 
-    def best(mask: npt.NDArray[np.bool_]) -> Scores:
+    def best(mask: npt.NDArray[np.bool_]) -> QueryScores:
         found = np.where(mask, scores, -np.inf).max(axis=1).astype(np.float64)
         is_there = np.isfinite(found)
-        return Scores(found[is_there], location[is_there], np.zeros(int(is_there.sum()))).moved(higher)
+        return QueryScores(found[is_there], location[is_there], np.zeros(int(is_there.sum()))).moved(higher)
 
     return best(is_like), best(~is_like)
 
@@ -175,7 +184,7 @@ def copy_scores(reference: Index, encoder: Encoder, number: int) -> tuple[Floats
     One way of copying after the other. A photo of the same caption may be a copy itself and is no neighbour.
     """
     rows, items = reference.rows, [reference.item(row) for row in range(len(reference))]
-    chosen = least_hashes((item.id for item in items), number)
+    chosen = stable_sample((item.id for item in items), number)
     sources = {int(row): reference.original(items[row]) or items[row].thumbnail for row in chosen}
     sources = {row: source for row, source in sources.items() if source}
     makers = list(COPIES.values())
@@ -196,7 +205,7 @@ def template_figures(reference: Index, encoder: Encoder) -> dict[str, dict[str, 
     article, how much more MRR than as they stand, and the standard error of that (paired). Empty without any.
     """
     captions = np.array([reference.item(row).caption for row in range(len(reference))])
-    short = [(caption, bare(caption)) for caption in sorted(set(captions.tolist()))]
+    short = [(caption, bare_caption(caption)) for caption in sorted(set(captions.tolist()))]
     short = [(caption, text) for caption, text in short if 0 < len(text.split()) <= MAX_SHORT]
     if len(short) < MIN_CAPTIONS:
         return {}
@@ -222,7 +231,7 @@ def best_template(figures: Mapping[str, Mapping[str, float]]) -> str:
     return max(clear, key=lambda template: clear[template], default="{}")
 
 
-def bare(caption: str) -> str:
+def bare_caption(caption: str) -> str:
     """A caption as people type it: "owl" for "An owl."."""
     text = ARTICLE.sub("", caption.strip().rstrip(".!"))
     return text[:1].lower() + text[1:]

@@ -7,7 +7,7 @@ QUERIES = Path(__file__).parents[1] / "data" / "queries.tsv"
 
 
 @dataclass(frozen=True)
-class Query:
+class CalibrationQuery:
     """A text as people type it.
 
     Kinds: "absent" (nothing of the kind is among the example photos, and nothing akin), "real-but-absent" (another
@@ -20,7 +20,7 @@ class Query:
     picture: str = ""  # the id of the photo that a typo or French query is about
 
 
-def read_queries(kind: str) -> list[Query]:
+def read_queries(kind: str) -> list[CalibrationQuery]:
     """The queries of a kind, in the order of the file."""
     lines = [line.split("\t") for line in QUERIES.read_text("utf-8").splitlines() if not line.startswith("#")]
-    return [Query(*fields) for fields in lines if fields[0] == kind]
+    return [CalibrationQuery(*fields) for fields in lines if fields[0] == kind]

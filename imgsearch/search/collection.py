@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 from imgsearch.config import is_starter_collection
-from imgsearch.embeddings import Embeddings, load_rows, rows_file, save_rows
+from imgsearch.embeddings import Embeddings, cache_path, load_rows, save_rows
 from imgsearch.environment import cache_folder
 from imgsearch.errors import BundleError
 from imgsearch.images import open_rgb
 from imgsearch.index.index import Index
-from imgsearch.index.manifest import FILE_NAME, card_of
+from imgsearch.index.manifest import FILE_NAME, provenance_of
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
 
@@ -26,7 +26,7 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
     the user's cache folder. Raises BundleError where another encoder made the bundle.
     """
     index = Index.load(bundle)
-    if (index.card.encoder, index.card.revision) == (encoder.model_id, encoder.revision):
+    if (index.provenance.encoder, index.provenance.revision) == (encoder.model_id, encoder.revision):
         if index.dim != encoder.dim:
             raise BundleError(
                 f"The bundle {bundle} has rows of {index.dim} numbers, the encoder {encoder.model_id} "
@@ -34,19 +34,19 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
             )
         return index
     if not is_starter_collection(bundle):
-        made = f"{index.card.encoder} {index.card.revision}".strip()
+        made = f"{index.provenance.encoder} {index.provenance.revision}".strip()
         loaded = f"{encoder.model_id} {encoder.revision}".strip()
         raise BundleError(
             f"The bundle {bundle} was made by the encoder {made}, but the one loaded is {loaded}. Build it again."
         )
     card = (bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision
-    file = rows_file(cache_folder(), "vectors", *card)
+    file = cache_path(cache_folder(), "vectors", *card)
     rows = load_rows(file, (len(index), encoder.dim))
     items = [index.item(row) for row in range(len(index))]
     if rows is None:
         rows = _encode(index, items, encoder, on_progress)
         save_rows(file, rows)
-    return Index.from_rows(rows, items, card_of(encoder, source=index.card.source))
+    return Index.from_rows(rows, items, provenance_of(encoder, source=index.provenance.source))
 
 
 def _encode(index: Index, items: list[Item], encoder: Encoder, on_progress: Callable[[int, int], None]) -> Embeddings:

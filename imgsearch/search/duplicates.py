@@ -12,7 +12,7 @@ from imgsearch.index.index import Index, Rows
 SIDE = 1024  # items that are compared with as many others at a time: 100 MB where all are equal
 
 
-def fold(rows: Embeddings, threshold: float) -> list[int]:
+def fold_near_duplicates(rows: Embeddings, threshold: float) -> list[int]:
     """For each row of float32 (m, dim) the number of the row that it folds into, its own where there is none.
 
     From the first row to the last, each folds into the first earlier one that stands for itself and whose inner
@@ -28,7 +28,7 @@ def fold(rows: Embeddings, threshold: float) -> list[int]:
     return into
 
 
-def groups(index: Index, threshold: float, on_progress: Callable[[int, int], None]) -> list[list[str]]:
+def near_duplicate_groups(index: Index, threshold: float, on_progress: Callable[[int, int], None]) -> list[list[str]]:
     """The ids of near-duplicates, group by group, the largest first; ids stand by row.
 
     A group holds all items that pairs with an inner product of at least `threshold` connect. `on_progress` is told

@@ -7,25 +7,25 @@ from functools import cache
 
 from imgsearch.models.registry import PRESETS, STARTER_ID
 
-TONGUES = ("en", "fr", "de", "es", "it", "nl", "pt")  # that are told apart
+LANGUAGE_CODES = ("en", "fr", "de", "es", "it", "nl", "pt")  # that are told apart
 UNKNOWN = 3e-8  # a frequency well below that of the rarest words listed, 1e-6
 # How much likelier a language is before the query is read, in nats. English by so much that one of its queries is
 # hardly ever called foreign; French, which the page speaks, beside its Romance sisters. README.md gives the figures.
 HEAD_START = {"en": 5.0, "fr": 1.0}
 
 
-def understands(model_id: str) -> frozenset[str] | None:
+def understood_languages(model_id: str) -> frozenset[str] | None:
     """The codes, of TONGUES, of the languages that an encoder understands; None where that is not known."""
     languages = {preset.model_id: preset.languages for preset in PRESETS if preset.kind == "encoder"}
     languages[STARTER_ID] = "English"
     if model_id not in languages:
         return None
-    return frozenset({"en"} if languages[model_id] == "English" else TONGUES)
+    return frozenset({"en"} if languages[model_id] == "English" else LANGUAGE_CODES)
 
 
 def foreign_language(model_id: str, text: str) -> str:
     """The code of a text's language where the encoder does not understand it; "" where it does, or where unsure."""
-    understood = understands(model_id)
+    understood = understood_languages(model_id)
     language = language_of_query(text) if understood else ""
     return "" if language in (understood or ()) else language
 
@@ -53,4 +53,4 @@ def _frequencies() -> Mapping[str, Mapping[str, float]]:
     """Of each language, how often each word stands among all its words (0..1)."""
     from wordfreq import get_frequency_dict
 
-    return {language: get_frequency_dict(language, "small") for language in TONGUES}
+    return {language: get_frequency_dict(language, "small") for language in LANGUAGE_CODES}

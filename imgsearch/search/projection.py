@@ -1,4 +1,4 @@
-"""`Atlas`: a collection as a map, near pictures near each other, drawn once for a bundle."""
+"""`Projection`: a collection as a map, near pictures near each other, drawn once for a bundle."""
 
 import io
 import math
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
-from imgsearch.index.hashing import least_hashes
+from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 
 NUM_POINTS = 10_000
@@ -29,7 +29,7 @@ _drawing = threading.Lock()  # Numba may end the process where two threads enter
 
 
 @dataclass(frozen=True, eq=False)
-class Atlas:
+class Projection:
     """Points of a map: number i stands for the item at row `rows[i]` of its index.
 
     rows: int64 (p,), rising. points: uint16 (p, 2), x and y; one scale for both, the wider one fills 0..GRID.
@@ -55,7 +55,7 @@ class Atlas:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes, num_items: int) -> "Atlas":
+    def from_bytes(cls, data: bytes, num_items: int) -> "Projection":
         """What `to_bytes` gave, for an index of `num_items`. Raises ValueError on anything else."""
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
@@ -88,7 +88,7 @@ def _array(file: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
         return np.frombuffer(member.read(MAX_BYTES), dtype).reshape(shape)
 
 
-def draw_atlas(index: Index) -> Atlas:
+def compute_projection(index: Index) -> Projection:
     """The map of an index; of one with more than NUM_POINTS items, that of a sample, fixed by the ids.
 
     Equal indexes give equal atlases. Takes one core for 15 s at NUM_POINTS, the first time in a process.
@@ -98,14 +98,14 @@ def draw_atlas(index: Index) -> Atlas:
     with _drawing:
         plane = _principal(_umap(embeddings)) if len(rows) >= MIN_UMAP else _principal(embeddings)
         points = _on_grid(plane)
-        return Atlas(rows, points, _clusters(points))
+        return Projection(rows, points, _clusters(points))
 
 
 def _sample(index: Index) -> npt.NDArray[np.int64]:
     """(p,): rows of the items whose ids have the smallest hashes."""
     if len(index) <= NUM_POINTS:
         return np.arange(len(index))
-    return np.sort(least_hashes(index.column("id"), NUM_POINTS))
+    return np.sort(stable_sample(index.column("id"), NUM_POINTS))
 
 
 def _umap(rows: Embeddings) -> Plane:

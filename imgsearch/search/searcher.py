@@ -1,4 +1,4 @@
-"""`Finder`: a query's parts into one vector; its hits found, judged and folded."""
+"""`Searcher`: a query's parts into one vector; its hits found, judged and folded."""
 
 import threading
 import time
@@ -10,14 +10,14 @@ import numpy as np
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import BusyError, InputError
-from imgsearch.index.filters import Condition, Table
+from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
-from imgsearch.records import Answer, Hit, Strength
+from imgsearch.records import Hit, SearchResult, Strength
 from imgsearch.search.calibration import Calibration, sample_rows
-from imgsearch.search.duplicates import fold
+from imgsearch.search.duplicates import fold_near_duplicates
 from imgsearch.search.language import foreign_language
-from imgsearch.search.projection import Atlas
+from imgsearch.search.projection import Projection
 from imgsearch.search.query import Part, check_parts, open_part
 
 CANCELLED = 1e-3  # of the parts' lengths: what is left of a sum that says nothing
@@ -28,7 +28,7 @@ MAX_LOOKED_AT = 1000  # hits, to fill a page of k that near-duplicates would lea
 
 
 @dataclass(frozen=True)
-class Direction:
+class QueryVector:
     """The one vector of a query: float32 (1, dim) of unit length; score = inner product * scale."""
 
     row: Embeddings
@@ -37,7 +37,7 @@ class Direction:
     sample: Embeddings  # (<= 1000,): the scores of the fixed sample
 
 
-class Finder:
+class Searcher:
     """An index with all that answers queries over it. Safe to call from several threads."""
 
     def __init__(
@@ -46,14 +46,14 @@ class Finder:
         encoder: Encoder,
         calibration: Calibration | None,
         calibrate: Callable[[], Calibration | None],
-        draw: Callable[[], Atlas],
+        draw: Callable[[], Projection],
     ) -> None:
         self.index = index
         self.encoder = encoder
         self._calibrate = calibrate
         self._draw = draw
         self._calibrating, self._drawing = threading.Lock(), threading.Lock()
-        self.table = Table(index)
+        self.table = ColumnStore(index)
         self.calibration = calibration
         self._is_calibrated = calibration is not None
 
@@ -65,13 +65,13 @@ class Finder:
             self._is_calibrated = True
 
     @property
-    def atlas(self) -> Atlas:
+    def atlas(self) -> Projection:
         """The map of the collection; drawn first, where no one has before: up to a minute."""
         with self._drawing:
             return self._atlas
 
     @cached_property
-    def _atlas(self) -> Atlas:
+    def _atlas(self) -> Projection:
         return self._draw()
 
     @cached_property
@@ -79,9 +79,15 @@ class Finder:
         """The fixed sample, (<= 1000, dim), by which queries are brought to the same footing."""
         return self.index.rows_of(sample_rows(self.index).tolist())
 
-    def find(
-        self, parts: Sequence[Part], k: int, *, start: int = 0, conditions: Sequence[Condition] = (), fold: bool = True
-    ) -> Answer:
+    def search(
+        self,
+        parts: Sequence[Part],
+        k: int,
+        *,
+        start: int = 0,
+        conditions: Sequence[Condition] = (),
+        fold: bool = True,
+    ) -> SearchResult:
         """The k best items, from the rank after `start` on, that meet all conditions; near-duplicates folded into one.
 
         Raises PictureError, InputError.
@@ -99,22 +105,24 @@ class Finder:
         rows = [self._encode(part, begin) for part in parts]
         encoded = time.perf_counter()
         direction = self._direction(parts, rows)
-        kept = self.table.mask(conditions) if conditions else None
+        mask = self.table.mask(conditions) if conditions else None
 
-        def search(number: int) -> list[Hit]:
-            hits = self.index.search(direction.row, number, start=start, kept=kept)
+        def search_index(number: int) -> list[Hit]:
+            hits = self.index.search(direction.row, number, start=start, mask=mask)
             return [_judged(hit, direction) for hit in hits]
 
         hits, following = (
-            self._folded(search, k) if fold and self.calibration and k <= MAX_LOOKED_AT else self._plain(search, k)
+            self._folded(search_index, k)
+            if fold and self.calibration and k <= MAX_LOOKED_AT
+            else self._plain(search_index, k)
         )
         end = time.perf_counter()
         texts = [part.text for part in parts if part.text]
-        return Answer(
+        return SearchResult(
             query=" ".join(_shown(part, is_first=not number) for number, part in enumerate(parts)),
             hits=hits,
             seconds=end - begin,
-            cut=" ".join(filter(None, (self.encoder.cut(text) for text in texts))),
+            cut=" ".join(filter(None, (self.encoder.truncated_tail(text) for text in texts))),
             stages={"encode": encoded - begin, "search": end - encoded},
             start=start,
             following=start + following if following else None,
@@ -128,7 +136,7 @@ class Finder:
         if time.perf_counter() - begin > MAX_S:
             raise BusyError(f"The query took longer than {MAX_S:.0f} s. Ask with fewer pictures, or try again later.")
         if part.text:
-            text = self.calibration.phrased(part.text) if self.calibration else part.text
+            text = self.calibration.apply_template(part.text) if self.calibration else part.text
             return self.encoder.encode_texts([text]).ravel()
         source, side = part.image, self.encoder.image_side
         if source is None:
@@ -139,7 +147,7 @@ class Finder:
             source = self.index.original(item) or item.thumbnail
         return self.encoder.encode_images([open_part(source, part.name, side, part.box)]).ravel()
 
-    def _direction(self, parts: Sequence[Part], rows: Sequence[Embeddings]) -> Direction:
+    def _direction(self, parts: Sequence[Part], rows: Sequence[Embeddings]) -> QueryVector:
         """The parts' scores on the same footing, added: z = sum of weight * (score - location) / spread.
 
         Location and spread are the mean and the standard deviation of the scores over the fixed sample. As scores are
@@ -148,10 +156,10 @@ class Finder:
         """
         scales = [self.encoder.text_scale if part.text else 1.0 for part in parts]
         samples = [self._sampled(row, scale) for row, scale in zip(rows, scales, strict=True)]
-        footing = [_footing(scores) for scores in samples]
+        footing = [_mean_and_spread(scores) for scores in samples]
         limits = [self._limits(part, location) for part, (location, _) in zip(parts, footing, strict=True)]
         if len(parts) == 1:
-            return Direction(rows[0][None], scales[0], limits[0], samples[0])
+            return QueryVector(rows[0][None], scales[0], limits[0], samples[0])
         terms = zip(parts, footing, scales, rows, strict=True)
         added = [part.weight / spread * scale * row for part, (_, spread), scale, row in terms]
         row: Embeddings = np.sum(added, axis=0, dtype=np.float32)
@@ -160,14 +168,14 @@ class Finder:
             raise InputError("The parts of the query cancel each other out. Change one of them, or its weight.")
         row = row / np.float32(length)
         sample = self._sampled(row, 1.0)
-        location, spread = _footing(sample)
+        location, spread = _mean_and_spread(sample)
         wanted = [n for n, part in enumerate(parts) if part.weight > 0]
         weights = [parts[n].weight for n in wanted]
         outer = [[(limit - footing[n][0]) / footing[n][1] for limit in found] for n in wanted if (found := limits[n])]
         if not outer:
-            return Direction(row[None], 1.0, None, sample)
+            return QueryVector(row[None], 1.0, None, sample)
         fair, strong = (location + spread * float(z) for z in np.average(outer, axis=0, weights=weights))
-        return Direction(row[None], 1.0, (fair, strong), sample)
+        return QueryVector(row[None], 1.0, (fair, strong), sample)
 
     def _sampled(self, row: Embeddings, scale: float) -> Embeddings:
         """(<= 1000,): a query's scores over the fixed sample."""
@@ -194,7 +202,7 @@ class Finder:
         number = k + max(4, k // 4)
         while True:
             hits = search(number)
-            first = fold(self.index.rows_of([hit.row for hit in hits]), self.calibration.near_duplicate)
+            first = fold_near_duplicates(self.index.rows_of([hit.row for hit in hits]), self.calibration.near_duplicate)
             leaders = [n for n, leader in enumerate(first) if n == leader]
             if len(leaders) > k or len(hits) < number or number >= MAX_LOOKED_AT:
                 break
@@ -208,7 +216,7 @@ class Finder:
         return shown, 0 if end == len(hits) < number else end
 
 
-def _footing(scores: Embeddings) -> tuple[float, float]:
+def _mean_and_spread(scores: Embeddings) -> tuple[float, float]:
     """Mean and standard deviation, or 1 where there is none, of a query's scores over the fixed sample."""
     if not len(scores):
         return 0.0, 1.0
@@ -216,7 +224,7 @@ def _footing(scores: Embeddings) -> tuple[float, float]:
     return float(scores.mean()), spread if spread > NO_SPREAD else 1.0
 
 
-def _judged(hit: Hit, direction: Direction) -> Hit:
+def _judged(hit: Hit, direction: QueryVector) -> Hit:
     score = hit.score * direction.scale
     strength: Strength | None = None
     if direction.bounds:

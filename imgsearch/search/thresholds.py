@@ -17,26 +17,26 @@ CLEAR = 2.0  # standard errors by which a bias must part the scores better
 
 
 @dataclass(frozen=True)
-class Scores:
+class QueryScores:
     """Queries by what their judgement rests on; float64 (n,) each."""
 
     best: Floats  # the score of the best hit
     location: Floats  # the mean score over the fixed sample of the items
     length: Floats  # of a text, in characters; 0 of a picture
 
-    def __getitem__(self, mask: npt.NDArray[np.bool_]) -> "Scores":
-        return Scores(self.best[mask], self.location[mask], self.length[mask])
+    def __getitem__(self, mask: npt.NDArray[np.bool_]) -> "QueryScores":
+        return QueryScores(self.best[mask], self.location[mask], self.length[mask])
 
     def __len__(self) -> int:
         return len(self.best)
 
-    def moved(self, higher: float) -> "Scores":
+    def moved(self, higher: float) -> "QueryScores":
         """The same queries where all scores are that much higher."""
-        return Scores(self.best + higher, self.location + higher, self.length)
+        return QueryScores(self.best + higher, self.location + higher, self.length)
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ScoreThresholds:
     """The scores from which on a hit is fair, and strong; what is neither is weak. fair <= strong."""
 
     fair: float
@@ -49,15 +49,15 @@ class Bounds:
         shift = self.bias * location + self.length_bias * min(len(text), LONGEST)
         return self.fair + shift, self.strong + shift
 
-    def footing(self, scores: Scores) -> Floats:
+    def footing(self, scores: QueryScores) -> Floats:
         """(n,): the best scores as `fair` and `strong` stand, less what is the queries' own."""
         return scores.best - self.bias * scores.location - self.length_bias * np.minimum(scores.length, LONGEST)
 
-    def weak(self, scores: Scores) -> float:
+    def weak(self, scores: QueryScores) -> float:
         """The share of the queries that are said to have no answer; 0 of none."""
         return float(np.mean(self.footing(scores) < self.fair)) if len(scores) else 0.0
 
-    def figures(self, goods: Scores, absents: Scores) -> Mapping[str, float]:
+    def figures(self, goods: QueryScores, absents: QueryScores) -> Mapping[str, float]:
         """How well the bounds part these queries, and how well the plain score does."""
         strong = float(np.mean(self.footing(goods) >= self.strong)) if len(goods) else 0.0
         return {
@@ -71,7 +71,7 @@ class Bounds:
         }
 
 
-def fit_bounds(goods: Scores, absents: Scores) -> Bounds:
+def fit_thresholds(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
     """Bounds from queries that have an answer and queries that have none.
 
     fair loses GOOD_LOST of the goods, or fewer where the absents stay well below: then it lies midway. strong is
@@ -79,14 +79,14 @@ def fit_bounds(goods: Scores, absents: Scores) -> Bounds:
     is missing it is taken to be like the other: little is weak. Without any query all from 0 on is fair.
     """
     if not len(goods) and not len(absents):
-        return Bounds(0.0, 1.0)
+        return ScoreThresholds(0.0, 1.0)
     goods, absents = goods if len(goods) else absents, absents if len(absents) else goods
     bias = _chosen(goods, absents)
     good, absent = bias.footing(goods), bias.footing(absents)
     lowest = quantile(good, GOOD_LOST)
     fair = min(lowest, (lowest + quantile(absent, 1 - ABSENT_LEFT)) / 2)
     strong = max(fair, quantile(good, 0.5), min(quantile(absent, 1 - ABSENT_LEFT), quantile(good, 0.75)))
-    return Bounds(*(round(number, DIGITS) for number in (fair, strong, bias.bias, bias.length_bias)))
+    return ScoreThresholds(*(round(number, DIGITS) for number in (fair, strong, bias.bias, bias.length_bias)))
 
 
 def auc(goods: Floats, absents: Floats) -> float:
@@ -115,13 +115,13 @@ def error_rates(copies: Floats, others: Floats, threshold: float) -> tuple[float
     return missed, float(np.mean(others >= threshold)) if len(others) else 0.0
 
 
-def biases(goods: Scores, absents: Scores) -> dict[str, Bounds]:
+def fit_biases(goods: QueryScores, absents: QueryScores) -> dict[str, ScoreThresholds]:
     """What may be taken off the best score of a query: nothing, by its length, by its location; bounds of 0 with it.
 
     Each is the slope of the best score over it within the two kinds of queries (least squares, pooled); of too few
     queries none is fitted.
     """
-    plain = Bounds(0.0, 0.0)
+    plain = ScoreThresholds(0.0, 0.0)
     if min(len(goods), len(absents)) < MIN_FITTED:
         return {"plain": plain}
     best = [goods.best, absents.best]
@@ -129,14 +129,14 @@ def biases(goods: Scores, absents: Scores) -> dict[str, Bounds]:
     by_location = _slope([goods.location, absents.location], best)
     return {
         "plain": plain,
-        "length": Bounds(0.0, 0.0, length_bias=by_length),
-        "location": Bounds(0.0, 0.0, bias=by_location),
+        "length": ScoreThresholds(0.0, 0.0, length_bias=by_length),
+        "location": ScoreThresholds(0.0, 0.0, bias=by_location),
     }
 
 
-def _chosen(goods: Scores, absents: Scores) -> Bounds:
+def _chosen(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
     """The bias that parts best; none where no other is clearly better than the plain score."""
-    candidates = biases(goods, absents)
+    candidates = fit_biases(goods, absents)
     return max(candidates.values(), key=lambda bias: _gain(candidates["plain"], bias, goods, absents))
 
 
@@ -146,7 +146,7 @@ def _slope(x: list[Floats], y: list[Floats]) -> float:
     return float(across @ up / (across @ across)) if across @ across > 0 else 0.0
 
 
-def _gain(plain: Bounds, other: Bounds, goods: Scores, absents: Scores) -> float:
+def _gain(plain: ScoreThresholds, other: ScoreThresholds, goods: QueryScores, absents: QueryScores) -> float:
     """How much larger the AUC becomes; 0 where that is within CLEAR standard errors.
 
     The error is that of a difference of two AUCs over the same queries (DeLong et al. 1988, Biometrics 44, 837).

@@ -12,7 +12,7 @@ MAX_CAPTION_S = 120.0  # that a captioner may write, from the first word on
 MAX_VISITORS = 1000  # that are remembered: who begins and never asks leaves an entry
 
 
-class Running:
+class Cancellations:
     """The description of each visitor that is under way or waits for its turn, which the visitor may stop."""
 
     def __init__(self) -> None:

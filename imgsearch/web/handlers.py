@@ -12,7 +12,7 @@ import gradio as gr
 
 from imgsearch.errors import ImgsearchError
 from imgsearch.web import request_log
-from imgsearch.web.i18n import translated, word
+from imgsearch.web.i18n import tr, tr_message
 
 
 def _model_queue(name: str, limit: int) -> dict[str, Any]:
@@ -33,7 +33,7 @@ SHOWN: dict[str, Any] = HIDDEN | {"concurrency_id": "shown", "concurrency_limit"
 EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1}
 
 
-def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
+def with_error_messages(handler: Callable[..., Any]) -> Callable[..., Any]:
     """The handler with its errors shown: ours in the visitor's language, any other as one sentence and in the log."""
 
     @functools.wraps(handler)  # keeps the signature, by which Gradio passes requests and events
@@ -63,11 +63,11 @@ def _shown(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
         raise
     except ImgsearchError as error:
         outcome, reason = "refused", type(error).__name__
-        message = html.escape(translated(str(error), request), quote=False)  # the page shows it as HTML
+        message = html.escape(tr_message(str(error), request), quote=False)  # the page shows it as HTML
         raise gr.Error(message, print_exception=False) from None
     except Exception as error:
         outcome, reason = "failed", type(error).__name__
-        request_log.report(name, error)
-        raise gr.Error(word("failed", request), print_exception=False) from None
+        request_log.log_error(name, error)
+        raise gr.Error(tr("failed", request), print_exception=False) from None
     finally:
-        request_log.note(name.strip("_"), begin, outcome, reason)
+        request_log.log_request(name.strip("_"), begin, outcome, reason)

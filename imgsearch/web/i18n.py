@@ -6,8 +6,8 @@ from functools import cache
 import gradio as gr
 
 from imgsearch.records import Item
-from imgsearch.search.language import understands
-from imgsearch.text import lines, short
+from imgsearch.search.language import understood_languages
+from imgsearch.text import sanitise_text, truncate
 from imgsearch.web.words import EXAMPLES, LANGUAGES, MESSAGES, WORDS
 
 CODES = tuple(LANGUAGES)
@@ -16,7 +16,7 @@ MAX_CAPTION, MAX_CHOICE = 300, 100  # characters that are shown
 MARKER = "__i18n__"  # begins what Gradio translates in the browser
 
 
-def i18n() -> gr.I18n:
+def browser_translations() -> gr.I18n:
     """The words as Gradio translates them in the browser, by its language."""
     return gr.I18n(**{code: {key: texts[i] for key, texts in WORDS.items()} for i, code in enumerate(CODES)})
 
@@ -28,53 +28,53 @@ def language_of(request: gr.Request | None) -> str:
     return language if language in CODES else CODES[0]
 
 
-def word(key: str, request: gr.Request | None) -> str:
+def tr(key: str, request: gr.Request | None) -> str:
     """A word in the visitor's language, for what the browser does not translate: messages and captions."""
     return WORDS[key][_column(request)]
 
 
-def number(value: float, request: gr.Request | None, decimals: int = 0) -> str:
+def format_number(value: float, request: gr.Request | None, decimals: int = 0) -> str:
     """ "1,540.5", as the visitor's language writes it."""
-    signs = {",": word("thousands", request), ".": word("decimal", request)}
+    signs = {",": tr("thousands", request), ".": tr("decimal", request)}
     return "".join(signs.get(character, character) for character in f"{value:,.{decimals}f}")
 
 
-def num_pictures(count: int, request: gr.Request | None) -> str:
+def format_num_pictures(count: int, request: gr.Request | None) -> str:
     """ "12 pictures", in the visitor's language."""
-    return word("picture_count" if count == 1 else "pictures_count", request).format(number(count, request))
+    return tr("picture_count" if count == 1 else "pictures_count", request).format(format_number(count, request))
 
 
 def caption_of(item: Item, request: gr.Request | None) -> str:
     """The beginning of an item's caption in the visitor's language, else of the one there is, else of its id."""
-    return short(item.columns.get(f"caption_{language_of(request)}") or item.caption or item.id, MAX_CAPTION)
+    return truncate(item.columns.get(f"caption_{language_of(request)}") or item.caption or item.id, MAX_CAPTION)
 
 
 def choice_of(text: str) -> tuple[str, str]:
     """A text of a collection as a choice of a menu: what is shown of it, and its value, which stays as it is."""
-    shown = short(text, MAX_CHOICE).replace(MARKER, "_\N{ZERO WIDTH NON-JOINER}_i18n__")
+    shown = truncate(text, MAX_CHOICE).replace(MARKER, "_\N{ZERO WIDTH NON-JOINER}_i18n__")
     return shown, text
 
 
-def num_copies(count: int, request: gr.Request | None) -> str:
+def format_num_duplicates(count: int, request: gr.Request | None) -> str:
     """ "2 near-duplicates", in the visitor's language."""
-    return word("copy_count" if count == 1 else "copies_count", request).format(number(count, request))
+    return tr("copy_count" if count == 1 else "copies_count", request).format(format_number(count, request))
 
 
-def translated(message: str, request: gr.Request | None) -> str:
+def tr_message(message: str, request: gr.Request | None) -> str:
     """What the library says, as letters, in the visitor's language; in English where MESSAGES does not have it."""
     column = _column(request)
-    return lines(_filled(message, column) if column else message)
+    return sanitise_text(_filled(message, column) if column else message)
 
 
 def foreign_notice(language: str, request: gr.Request | None) -> str:
     """What to say of a query in a language that the encoder does not understand."""
-    return word("foreign_query", request).format(word(f"language_{language}", request))
+    return tr("foreign_query", request).format(tr(f"language_{language}", request))
 
 
 def example_queries(model_id: str, request: gr.Request | None) -> list[str]:
     """Queries to try: in the visitor's language where the encoder is known to understand it, else in English."""
     language = language_of(request)
-    column = CODES.index(language) if language in (understands(model_id) or ()) else 0
+    column = CODES.index(language) if language in (understood_languages(model_id) or ()) else 0
     return [texts[column] for texts in EXAMPLES]
 
 

@@ -6,11 +6,11 @@ import gradio as gr
 
 from imgsearch.engine import Engine
 from imgsearch.web.components import status
-from imgsearch.web.components.collection_picker import Collections
-from imgsearch.web.components.map import Overview
-from imgsearch.web.i18n import i18n
-from imgsearch.web.picture_files import Pictures
-from imgsearch.web.router import Address
+from imgsearch.web.components.collection_picker import CollectionPicker
+from imgsearch.web.components.map import MapPanel
+from imgsearch.web.i18n import browser_translations
+from imgsearch.web.picture_files import PictureFiles
+from imgsearch.web.router import Router
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.tabs.describe import DescribeTab
 from imgsearch.web.tabs.search import SearchTab
@@ -19,16 +19,16 @@ from imgsearch.web.tabs.similar import SimilarTab
 
 def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     """The page, not yet served, over an engine for each collection; they may load their models later."""
-    t = i18n()
+    t = browser_translations()
     app = gr.Blocks(title="imgsearch", fill_width=True)
     with app:
         status.draw_title(app)
         gr.Markdown(t("tagline"), elem_id="tagline")
-        address = Address()
-        collections = Collections(engines)
+        address = Router()
+        collections = CollectionPicker(engines)
         collections.draw(t)
         models = status.draw(collections, app)
-        parts = collections, Pictures(decoder), address, t, models
+        parts = collections, PictureFiles(decoder), address, t, models
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab(t("describe_tab"), id="describe", elem_id="describe_tab"):
                 describe = DescribeTab(*parts)
@@ -36,7 +36,7 @@ def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
                 similar = SimilarTab(*parts)
             with gr.Tab(t("search_tab"), id="search", elem_id="search_tab"):
                 search = SearchTab(*parts)
-        overview = Overview(*parts)
+        overview = MapPanel(*parts)
         overview.connect(similar.results)
         overview.connect(search.results)
         address.connect(tabs, collections, {"describe": describe, "similar": similar, "search": search})

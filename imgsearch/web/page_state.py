@@ -1,4 +1,4 @@
-"""`Asked`: what a visitor asks, as the address of the page holds it; a link to it opens the same answer."""
+"""`PageState`: what a visitor asks, as the address of the page holds it; a link to it opens the same answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode
 from imgsearch.search.query import MAX_PARTS, Box, Part
 
 Tab = Literal["describe", "similar", "search"]
-Wanted = tuple[str, float]
+NavigationRequest = tuple[str, float]
 """A link to follow, and when it was asked for; 0 for never."""
 TABS: tuple[Tab, ...] = ("describe", "similar", "search")
 NUM_HITS, MAX_HITS = 12, 50  # of a page: what is asked for at first, and at most
@@ -19,7 +19,7 @@ MAX_LINK = 32_000  # characters
 
 
 @dataclass(frozen=True)
-class Term:
+class QueryTerm:
     """A part of a query beside its main one: a text, an item by its id, or an upload by its token."""
 
     kind: Literal["text", "item", "upload"]
@@ -28,7 +28,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PageState:
     """One state of the page. In `similar` and `describe` the picture is an item's or an upload, which has a token."""
 
     tab: Tab = "describe"
@@ -36,7 +36,7 @@ class Asked:
     item: str = ""
     upload: str = ""
     box: str = ""  # "left, top, right, bottom" in percent
-    terms: tuple[Term, ...] = ()
+    terms: tuple[QueryTerm, ...] = ()
     where: tuple[str, ...] = ()
     k: int = NUM_HITS
     start: int = 0  # hits before the first one shown
@@ -66,7 +66,7 @@ class Asked:
         return "?" + urlencode({name: value for name, value in values.items() if value}, doseq=True, errors="replace")
 
     @classmethod
-    def from_link(cls, link: str) -> "Asked":
+    def from_link(cls, link: str) -> "PageState":
         """What `to_link` wrote; anything else that may stand in an address counts as not said."""
         values = parse_qs(link[:MAX_LINK].removeprefix("?"), errors="replace")
         one = {name: found[0] for name, found in values.items()}
@@ -108,7 +108,7 @@ def tab_of(name: str) -> Tab:
     return next((tab for tab in TABS if tab == name), TABS[0])
 
 
-def parts_of(terms: Sequence[Term], uploads: Uploads) -> list[Part]:
+def to_query_parts(terms: Sequence[QueryTerm], uploads: Uploads) -> list[Part]:
     """The terms as parts of a query, less the uploads that are gone."""
     parts = []
     for term in terms:
@@ -121,7 +121,7 @@ def parts_of(terms: Sequence[Term], uploads: Uploads) -> list[Part]:
     return parts
 
 
-def read_box(text: str) -> Box | None:
+def parse_box(text: str) -> Box | None:
     """The box of "left, top, right, bottom" in percent; None for an empty text. Raises ValueError."""
     if not text.strip():
         return None
@@ -130,7 +130,7 @@ def read_box(text: str) -> Box | None:
     return left, top, right, bottom
 
 
-def _term(text: str) -> Term | None:
+def _term(text: str) -> QueryTerm | None:
     weight, _, rest = text.partition(":")
     kind, _, value = rest.partition(":")
     try:
@@ -139,7 +139,7 @@ def _term(text: str) -> Term | None:
         return None
     if not isfinite(number) or not value:
         return None
-    return next((Term(known, value, number) for known in ("text", "item", "upload") if known == kind), None)
+    return next((QueryTerm(known, value, number) for known in ("text", "item", "upload") if known == kind), None)
 
 
 def _number(text: str, default: int) -> int:

@@ -10,7 +10,7 @@ requests = logging.getLogger("imgsearch.requests")
 log = logging.getLogger(__name__)
 
 
-def note(endpoint: str, begin: float, outcome: str, reason: str = "") -> None:
+def log_request(endpoint: str, begin: float, outcome: str, reason: str = "") -> None:
     """Log a request that began at `begin` (`time.perf_counter`) as a line of JSON.
 
     The outcome is "ok", "refused" (the reason is the name of the error, or what was wrong), "rate", "busy", "failed" or
@@ -25,7 +25,7 @@ def note(endpoint: str, begin: float, outcome: str, reason: str = "") -> None:
     requests.info(json.dumps(line | ({"reason": reason} if reason else {})))
 
 
-def report(endpoint: str, error: BaseException) -> None:
+def log_error(endpoint: str, error: BaseException) -> None:
     """Log an error that nobody foresaw: its type and where it came from, not its message, which may hold the text."""
     places = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s failed: %s at\n%s", endpoint, type(error).__name__, places)

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 import gradio as gr
 
-from imgsearch.web.components.collection_picker import Collections
-from imgsearch.web.components.scripted import scripted
-from imgsearch.web.handlers import HIDDEN, QUIET, SHOWN, guarded
-from imgsearch.web.page_state import KEYS, TABS, Asked, Tab, Uploads, Wanted, tab_of
+from imgsearch.web.components.collection_picker import CollectionPicker
+from imgsearch.web.components.scripted import scripted_html
+from imgsearch.web.handlers import HIDDEN, QUIET, SHOWN, with_error_messages
+from imgsearch.web.page_state import KEYS, TABS, NavigationRequest, PageState, Tab, Uploads, tab_of
 
 
-class View(Protocol):
+class TabView(Protocol):
     """A tab, as the address sees it."""
 
     @property
@@ -26,7 +26,7 @@ class View(Protocol):
         """The components that `restore` sets."""
         ...
 
-    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> Mapping[Any, Any]:
+    def restore(self, asked: PageState, uploads: Uploads, request: gr.Request) -> Mapping[Any, Any]:
         """What its components become for a state of the page."""
         ...
 
@@ -35,16 +35,16 @@ class View(Protocol):
         ...
 
 
-class Address:
+class Router:
     """A component without a face: its value is a link, which it puts into the browser's address, and reads from it."""
 
     def __init__(self) -> None:
         """Draw it in the current layout, and the states that go with it."""
-        self.component = scripted("address", "<span></span>", "router", keys=list(KEYS))
+        self.component = scripted_html("address", "<span></span>", "router", keys=list(KEYS))
         self.uploads = gr.State(Uploads())
         self.wanted = gr.State(("", 0.0))  # the link to follow, and when it was asked for
 
-    def connect(self, tabs: gr.Tabs, collections: Collections, views: Mapping[Tab, View]) -> None:
+    def connect(self, tabs: gr.Tabs, collections: CollectionPicker, views: Mapping[Tab, TabView]) -> None:
         """Have the page follow links, Back and Forward."""
         links = [views[tab].link for tab in TABS]
 
@@ -52,23 +52,23 @@ class Address:
             """The link to what a tab shows, which the visitor has opened by a click."""
             tab = tab_of(str(event._data.get("tab", "")))
             shown = dict(zip(TABS, (describe, similar, search), strict=True))[tab]
-            return shown or Asked(tab, collection=collections.named(collection)).to_link()
+            return shown or PageState(tab, collection=collections.named(collection)).to_link()
 
         self.component.select(selected, [*links, collections.choice], self.component, **QUIET)
         self.follow(self.component.input, _of_event)
         self.follow(self.component.submit, _of_event)
 
-        def restore(wanted: Wanted, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        def restore(wanted: NavigationRequest, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
             if not wanted[1]:  # the page reports a change of a state when it first hears of it
                 return {self.component: gr.skip()}
-            asked = collections.canonical(Asked.from_link(wanted[0]))
+            asked = collections.canonical(PageState.from_link(wanted[0]))
             choice = asked.collection or collections.default
             changes = {tabs: gr.Tabs(selected=asked.tab), self.component: asked.to_link(), collections.choice: choice}
             return {**changes, **views[asked.tab].restore(asked, uploads, request)}
 
         restored = (part for view in views.values() for part in view.restored)
         components = [tabs, self.component, collections.choice, *restored]
-        event = self.wanted.change(guarded(restore), [self.wanted, self.uploads], components, **SHOWN)
+        event = self.wanted.change(with_error_messages(restore), [self.wanted, self.uploads], components, **SHOWN)
         for tab in reversed(TABS):  # a description takes longest
             event = views[tab].follow(event.then, self.wanted)
 

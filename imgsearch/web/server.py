@@ -11,16 +11,16 @@ import gradio as gr
 
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
-from imgsearch.environment import reach_self_directly
+from imgsearch.environment import bypass_proxy_for_localhost
 from imgsearch.errors import SettingsError
-from imgsearch.web.components.upload import hide_names
-from imgsearch.web.i18n import i18n
+from imgsearch.web.components.upload import randomise_upload_paths
+from imgsearch.web.i18n import browser_translations
 from imgsearch.web.page import build_app
 from imgsearch.web.request_log import show_requests
 from imgsearch.web.security.body import MAX_PICTURE
-from imgsearch.web.security.cleanup import Leftovers
+from imgsearch.web.security.cleanup import Janitor
 from imgsearch.web.security.decoder import Decoder
-from imgsearch.web.security.middleware import gated
+from imgsearch.web.security.middleware import security_middleware
 
 STYLE = Path(__file__).parent / "static" / "style.css"
 NUM_SESSIONS = 1000  # that are remembered, 50 kB each; those that asked longest ago are forgotten
@@ -32,7 +32,7 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
 
     Everything to be closed then is left in `closing`. Raise SettingsError where the port is taken.
     """
-    reach_self_directly()
+    bypass_proxy_for_localhost()
     decoder = Decoder()
     closing.callback(decoder.close)
     app = build_app(engines, decoder)
@@ -40,7 +40,7 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
     closing.callback(_close, app)
     launch(app, engines, settings)
     folder = Path(os.environ["GRADIO_TEMP_DIR"])
-    leftovers = Leftovers(app, folder)
+    leftovers = Janitor(app, folder)
     closing.callback(shutil.rmtree, folder, ignore_errors=True)  # first of all, whatever else takes long
     print(f"imgsearch is on {app.local_url}", flush=True)
     if settings.share:
@@ -57,7 +57,7 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
 
 def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> None:
     """Serve the page in the background and return once it answers. Raise SettingsError where the port is taken."""
-    hide_names()
+    randomise_upload_paths()
     app.queue(api_open=False)  # no way around the queues
     os.environ.pop("SYSTEM", None)  # on a Space Gradio would watch for new code, and run it
     try:
@@ -68,7 +68,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
             auth=settings.users or None,
             prevent_thread_lock=True,
             quiet=True,
-            i18n=i18n(),
+            i18n=browser_translations(),
             theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
             css_paths=STYLE,
             max_file_size=MAX_PICTURE,
@@ -80,7 +80,9 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
             mcp_server=False,
             pwa=False,
             state_session_capacity=NUM_SESSIONS,
-            app_kwargs=gated(engines, settings.rate, trust_proxy=settings.trust_proxy, is_local=settings.is_local),
+            app_kwargs=security_middleware(
+                engines, settings.rate, trust_proxy=settings.trust_proxy, is_local=settings.is_local
+            ),
         )
     except OSError:
         place = f"{settings.host}:{settings.port or 'any port'}"
@@ -89,7 +91,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
 
 def _complete(engines: Sequence[Engine]) -> None:
     for engine in engines:
-        engine.complete()
+        engine.finish_loading()
 
 
 def _close(app: gr.Blocks) -> None:

@@ -13,7 +13,7 @@ import gradio as gr
 from gradio import tunneling
 from gradio.networking import setup_tunnel
 
-from imgsearch.text import plain
+from imgsearch.text import sanitise_line
 
 LIMIT_S = 30.0  # for the share server to answer
 CLOSE_S = 1.0  # for the tunnel program to end
@@ -25,7 +25,7 @@ def announcement(names: Sequence[str], *, has_password: bool) -> str:
     whom = "those who have the link and a password" if has_password else "everyone who has the link"
     return (
         f"--share opens this page to {whom}, for a week, by way of Gradio's servers. They may see and search\n"
-        f"{', '.join(map(plain, names))}, and use this machine to compute. "
+        f"{', '.join(map(sanitise_line, names))}, and use this machine to compute. "
         "What they upload stays on it until the app ends at most."
     )
 

@@ -22,7 +22,7 @@ from PIL.Image import open as open_plainly
 from imgsearch.config import ROOT
 from imgsearch.images import open_rgb
 from imgsearch.models.captioner import HubCaptioner
-from imgsearch.models.clip import LOCAL, ClipEncoder, ClipSpec
+from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.weight_files import CLIP_WEIGHTS, CONFIG
 
 CLIP = "ViT-B-32"  # of the architectures that need no tokenizer from the hub
@@ -75,7 +75,7 @@ def make_blip(folder: Path) -> dict[str, Any]:
 def encode_images(folder: Path) -> dict[str, Any]:
     """Seconds for NUM_PICTURES: one by one in float32 as open_clip's documentation does, and by ours."""
     encode_plainly, pictures = load_plainly(folder), _pictures(NUM_PICTURES)
-    encoder = ClipEncoder(ClipSpec.parse(f"{LOCAL}{folder}"), {})
+    encoder = ClipEncoder(ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}"), {})
     seconds = compare(plain=lambda: encode_plainly(pictures), ours=lambda: encoder.encode_images(pictures))
     return seconds | {"precision": encoder.precision}
 
@@ -85,7 +85,7 @@ def load_plainly(folder: Path) -> Callable[[Iterable[Any]], None]:
     import open_clip
     import torch
 
-    model, transform = open_clip.create_model_from_pretrained(f"{LOCAL}{folder}")
+    model, transform = open_clip.create_model_from_pretrained(f"{LOCAL_DIR_PREFIX}{folder}")
     model.eval()
 
     def encode(pictures: Iterable[Any]) -> None:
@@ -100,7 +100,7 @@ def load_plainly(folder: Path) -> Callable[[Iterable[Any]], None]:
 
 def overlap(folder: Path) -> dict[str, Any]:
     """The mean share of equal pictures among the ten nearest of each example photo: ours against float32."""
-    spec = ClipSpec.parse(f"{LOCAL}{folder}")
+    spec = ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}")
     pictures = [open_rgb(path) for path in sorted((ROOT / "examples").glob("*/*.jpg"))]
     ours, exact = (
         ClipEncoder(spec, {}, precision=precision).encode_images(pictures) for precision in ("auto", "float32")
@@ -136,7 +136,7 @@ def load_clip(folder: Path) -> dict[str, Any]:
     """By how many times the weights file VmHWM grows while the encoder loads."""
     import open_clip  # noqa: F401
 
-    return {"growth": _growth(lambda: ClipEncoder(ClipSpec.parse(f"{LOCAL}{folder}"), {}), folder)}
+    return {"growth": _growth(lambda: ClipEncoder(ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}"), {}), folder)}
 
 
 def load_blip(folder: Path) -> dict[str, Any]:

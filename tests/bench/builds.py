@@ -19,11 +19,11 @@ from imgsearch.images import open_rgb
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions, Source
-from imgsearch.models.clip import LOCAL
+from imgsearch.models.clip import LOCAL_DIR_PREFIX
 from imgsearch.models.encoder import BATCH_SIZE, Encoder
 from imgsearch.models.registry import load_encoder
 from tests.bench.baselines import NUM_PHOTOS, compare, load_plainly, main, make_pictures, memory
-from tests.bench.fakes import DIM, MadeUp, Projection
+from tests.bench.fakes import DIM, FakeSource, Projection
 
 NUM_PLAIN, NUM_READY = 100, 320  # of the photos go through the plain loop, and through the model alone
 NUM_LARGE = 24  # of 4000 x 3000
@@ -88,12 +88,12 @@ def build_large(folder: Path) -> dict[str, Any]:
 
 
 def _encoder(folder: Path) -> Encoder:
-    return load_encoder(f"{LOCAL}{folder}")
+    return load_encoder(f"{LOCAL_DIR_PREFIX}{folder}")
 
 
 def _build_rate(folder: Path, *flags: str) -> dict[str, Any]:
     command = ["-m", "imgsearch", "build", str(folder / "photos"), "--out", str(folder / "bundle"), "--json", *flags]
-    command = [sys.executable, *command, "--encoder", f"{LOCAL}{folder}"]
+    command = [sys.executable, *command, "--encoder", f"{LOCAL_DIR_PREFIX}{folder}"]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return {"rate": json.loads(done.stdout)["pictures_per_s"]}
 
@@ -104,7 +104,7 @@ def _build(source: Source, encoder: Encoder, options: BuildOptions = BuildOption
 
 
 def _build_memory(num_rows: int) -> dict[str, Any]:
-    _build(MadeUp(BATCH_SIZE), Projection())  # imports what is imported late
+    _build(FakeSource(BATCH_SIZE), Projection())  # imports what is imported late
     peaks, is_over = [memory("RssAnon")], threading.Event()
 
     def sample() -> None:
@@ -113,7 +113,7 @@ def _build_memory(num_rows: int) -> dict[str, Any]:
 
     thread = threading.Thread(target=sample)
     thread.start()
-    _build(MadeUp(num_rows), Projection())
+    _build(FakeSource(num_rows), Projection())
     is_over.set()
     thread.join()
     return {"peak": peaks[0], "rows": num_rows, "dim": DIM}

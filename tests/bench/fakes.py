@@ -18,7 +18,7 @@ DIM = 512
 SEED = 0
 
 
-class MadeUp:
+class FakeSource:
     """A `Source` of tiny JPEGs, each made when it is read."""
 
     name, revision, split, licence = "hf://datasets/made/up", "1", "train", ""
@@ -64,5 +64,5 @@ class Projection:
     def encode_texts(self, texts: Any) -> Embeddings:
         raise NotImplementedError("a build embeds no text")
 
-    def cut(self, text: str) -> str:
+    def truncated_tail(self, text: str) -> str:
         return ""

@@ -18,20 +18,20 @@ import numpy as np
 
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
-from imgsearch.index.bundle import writing
-from imgsearch.index.filters import Table
-from imgsearch.index.index import Index, Piece, write
+from imgsearch.index.bundle import bundle_writer
+from imgsearch.index.filters import ColumnStore
+from imgsearch.index.index import Block, Index, write_bundle
 from imgsearch.index.items import Mask
-from imgsearch.index.manifest import Card, card_of
-from imgsearch.models.clip import LOCAL
+from imgsearch.index.manifest import Provenance, provenance_of
+from imgsearch.models.clip import LOCAL_DIR_PREFIX
 from imgsearch.models.registry import load_encoder
 from imgsearch.records import Item
 from imgsearch.search.calibration import Calibration
-from imgsearch.search.duplicates import fold
-from imgsearch.search.projection import NUM_POINTS, draw_atlas
+from imgsearch.search.duplicates import fold_near_duplicates
+from imgsearch.search.projection import NUM_POINTS, compute_projection
 from imgsearch.search.query import Part
-from imgsearch.search.searcher import Finder
-from imgsearch.search.thresholds import Bounds
+from imgsearch.search.searcher import Searcher
+from imgsearch.search.thresholds import ScoreThresholds
 from tests.bench.baselines import SEED, compare, main, memory
 from tests.bench.fakes import DIM, Projection
 
@@ -51,7 +51,7 @@ EVERY = {"subject": 10, "place": 1_000, "year": 120, "url": NUM_ROWS}  # differe
 def search_rows(folder: Path) -> dict[str, Any]:
     """Seconds for the 20 nearest among NUM_ROWS, in half precision out of a bundle and in float32; their overlap."""
     rows, queries = _rows(), _queries()
-    exact = Index.from_rows(rows, _items(0, NUM_ROWS), Card(encoder="none", vectors="float32"))
+    exact = Index.from_rows(rows, _items(0, NUM_ROWS), Provenance(encoder="none", vectors="float32"))
     ours = _saved(rows, folder)
     found: dict[str, list[Any]] = {"exact": [], "ours": []}
 
@@ -91,7 +91,9 @@ def other_rows(folder: Path) -> dict[str, Any]:
     """Seconds to fold the NUM_FOLDED nearest of a query, for a page of 50 hits, and for one after DEEP hits."""
     index, queries = _saved(_rows(), folder), _queries()
     found = [[hit.row for hit in index.search(query[None], NUM_FOLDED)] for query in queries]
-    folds = _seconds(lambda numbers: fold(index.rows_of(numbers), 0.9), fold=[(numbers,) for numbers in found])
+    folds = _seconds(
+        lambda numbers: fold_near_duplicates(index.rows_of(numbers), 0.9), fold=[(numbers,) for numbers in found]
+    )
     return folds | _seconds(
         lambda query, start: index.search(query, 50, start=start),
         page=[(query[None], 0) for query in queries],
@@ -104,8 +106,8 @@ def read_table(folder: Path) -> dict[str, Any]:
     columns = [{name: f"{name} {row % every}" for name, every in EVERY.items()} for row in range(NUM_ROWS)]
     items = [replace(item, columns=fields) for item, fields in zip(_items(0, NUM_ROWS), columns, strict=True)]
     rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, 8), np.float32))
-    Index.from_rows(rows, items, Card(encoder="none")).save(folder / "columns")
-    table, start = Table(Index.load(folder / "columns")), time.perf_counter()
+    Index.from_rows(rows, items, Provenance(encoder="none")).save(folder / "columns")
+    table, start = ColumnStore(Index.load(folder / "columns")), time.perf_counter()
     num_columns = len(table.metadata)
     return {"seconds": time.perf_counter() - start, "columns": num_columns}
 
@@ -113,29 +115,29 @@ def read_table(folder: Path) -> dict[str, Any]:
 def judge_rows(folder: Path) -> dict[str, Any]:
     """Seconds of a query whose hits are judged by bounds, and of the search alone."""
     index, queries = _saved(_rows(), folder), _queries()
-    bounds = Bounds(fair=0.5, strong=0.7, bias=0.1)
+    bounds = ScoreThresholds(fair=0.5, strong=0.7, bias=0.1)
     calibration = Calibration(bounds, bounds, near_duplicate=1.0, template="{}", figures={})
-    finder = Finder(index, _Given(queries), calibration, lambda: None, lambda: draw_atlas(index))
+    finder = Searcher(index, _Given(queries), calibration, lambda: None, lambda: compute_projection(index))
     texts = [(str(number),) for number in range(NUM_QUERIES)]
     bare = _seconds(lambda text: index.search(queries[int(text)][None], PAGES[0] + 1), bare=texts, again=texts)
-    judged = _seconds(lambda text: finder.find([Part(text)], PAGES[0], fold=False), judged=texts, again=texts)
+    judged = _seconds(lambda text: finder.search([Part(text)], PAGES[0], fold=False), judged=texts, again=texts)
     return {"bare": bare["bare"], "judged": judged["judged"]}
 
 
 def draw_map(folder: Path) -> dict[str, Any]:
     """Seconds to draw the map of NUM_POINTS items, its libraries' loading and compiling with it."""
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
-    index = Index.from_rows(_near(NUM_POINTS, SEED), _items(0, NUM_POINTS), Card(encoder="none"))
+    index = Index.from_rows(_near(NUM_POINTS, SEED), _items(0, NUM_POINTS), Provenance(encoder="none"))
     start = time.perf_counter()
-    draw_atlas(index)
+    compute_projection(index)
     return {"seconds": time.perf_counter() - start}
 
 
 def search_text(folder: Path) -> dict[str, Any]:
     """Seconds of a text search in NUM_ROWS by the checkpoint, and of what it cannot do without."""
-    encoder = load_encoder(f"{LOCAL}{folder}")
+    encoder = load_encoder(f"{LOCAL_DIR_PREFIX}{folder}")
     rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, encoder.dim), np.float32))
-    Index.from_rows(rows, _items(0, NUM_ROWS), card_of(encoder)).save(folder / "bundle")
+    Index.from_rows(rows, _items(0, NUM_ROWS), provenance_of(encoder)).save(folder / "bundle")
     engine = Engine(folder / "bundle", captioner="starter")
     index, encoder = engine.index, engine.encoder
     numbers = {"bare": count(), "whole": count()}
@@ -151,15 +153,15 @@ def search_text(folder: Path) -> dict[str, Any]:
 
 def make_many(folder: Path) -> dict[str, Any]:
     """Write a bundle of NUM_MANY rows, block by block."""
-    rng, card = np.random.default_rng(SEED), Card(encoder="none", thumbnails=False)
+    rng, card = np.random.default_rng(SEED), Provenance(encoder="none", thumbnails=False)
 
-    def pieces() -> Iterator[Piece]:
+    def pieces() -> Iterator[Block]:
         for start in range(0, NUM_MANY, BLOCK):
             rows = normalize(rng.random((BLOCK, DIM), np.float32) - 0.5)
-            yield from Index.from_rows(rows, _items(start, BLOCK), card).pieces()
+            yield from Index.from_rows(rows, _items(start, BLOCK), card).blocks()
 
-    with writing(folder / "many") as work:
-        write(folder / "many", work, pieces(), card)
+    with bundle_writer(folder / "many") as work:
+        write_bundle(folder / "many", work, pieces(), card)
     return {}
 
 
@@ -207,12 +209,12 @@ def _queries() -> Embeddings:
 def _saved(rows: Embeddings, folder: Path) -> Index:
     """An index of these rows, out of the bundle that the first trial wrote."""
     if not (folder / "rows").exists():
-        Index.from_rows(rows, _items(0, len(rows)), Card(encoder="none")).save(folder / "rows")
+        Index.from_rows(rows, _items(0, len(rows)), Provenance(encoder="none")).save(folder / "rows")
     return Index.load(folder / "rows")
 
 
 def _search(index: Index, k: int, query: Embeddings, kept: Mask | None) -> None:
-    index.search(query, k, kept=kept)
+    index.search(query, k, mask=kept)
 
 
 def _seconds(measured: Callable[..., Any], **calls: Sequence[tuple[Any, ...]]) -> dict[str, float]:

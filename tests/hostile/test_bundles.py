@@ -19,11 +19,11 @@ from imgsearch.engine import Engine
 from imgsearch.errors import BundleError, ImgsearchError
 from imgsearch.index.bundle import read_report
 from imgsearch.index.edit import export_parquet
-from imgsearch.index.filters import Table
+from imgsearch.index.filters import ColumnStore
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import read_manifest
 from imgsearch.records import BuildReport
-from imgsearch.search.cache import ATLAS, atlas_of, kept_calibration
+from imgsearch.search.cache import ATLAS, projection_of, stored_calibration
 
 LIMIT_S = 60  # nothing here takes a tenth of it; what reads a pipe never ends
 MAX_GROWTH_KB = 200_000
@@ -108,7 +108,7 @@ def test_there_are_many_and_no_two_of_a_name() -> None:
 def test_the_sound_bundle_that_they_are_made_of_is_searched(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed, said = run("search", TEXT, "--index", str(sound), "--json", capsys=capsys)
     assert code == 0 and len(json.loads(printed)["hits"]) == 12 and not said
-    assert Index.load(sound).item(0).thumbnail and kept_calibration(sound, Index.load(sound))
+    assert Index.load(sound).item(0).thumbnail and stored_calibration(sound, Index.load(sound))
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
@@ -147,7 +147,7 @@ def test_what_is_opened_answers_with_all_that_is_in_it(
     assert json.loads(json.dumps(answer.to_json(), allow_nan=False)) and answer.to_csv().encode()
     for hit in answer.hits[:3]:
         assert engine.thumbnail(hit.item)[:4] == engine.large_picture(hit.item.id)[:4] == b"RIFF"
-    table = Table(engine.index)
+    table = ColumnStore(engine.index)
     assert all(name.encode() and table.values(name, 5) is not None for name in table.metadata[:20])
     assert export_parquet(bundle, tmp_path / "all.parquet") == NUM_ITEMS
     assert isinstance(read_report(bundle), BuildReport)
@@ -172,20 +172,20 @@ def test_a_hostile_map_is_drawn_anew(
 ) -> None:
     bundle = make(hostile)
     index = Index.load(bundle)
-    atlas = atlas_of(bundle, index)
+    atlas = projection_of(bundle, index)
     assert atlas.rows.tolist() == list(range(NUM_ITEMS))
     assert [path.suffix for path in empty_cache.iterdir()] == [".npz"] and ATLAS in read_manifest(bundle).files
 
 
 @pytest.mark.parametrize("hostile", MAPS, ids=lambda hostile: hostile.name)
 def test_a_hostile_map_takes_no_memory(hostile: Hostile, make: Callable[[Hostile], Path]) -> None:
-    from imgsearch.search.projection import Atlas
+    from imgsearch.search.projection import Projection
 
     data = (make(hostile) / ATLAS).read_bytes()
 
     def read() -> None:
         with pytest.raises(ValueError):
-            Atlas.from_bytes(data, NUM_ITEMS)
+            Projection.from_bytes(data, NUM_ITEMS)
 
     assert growth(read) < MAX_GROWTH_KB
 
@@ -193,7 +193,7 @@ def test_a_hostile_map_takes_no_memory(hostile: Hostile, make: Callable[[Hostile
 @pytest.mark.parametrize("hostile", CALIBRATIONS, ids=lambda hostile: hostile.name)
 def test_a_hostile_calibration_is_none(hostile: Hostile, make: Callable[[Hostile], Path], empty_cache: Path) -> None:
     bundle = make(hostile)
-    assert kept_calibration(bundle, Index.load(bundle)) is None
+    assert stored_calibration(bundle, Index.load(bundle)) is None
 
 
 def test_a_snapshot_of_the_hub_is_opened_by_its_links(sound: Path, tmp_path: Path) -> None:
@@ -233,5 +233,5 @@ def test_an_unknown_item_of_very_many_columns_is_told_in_a_line(
     code, _, said = run("search", TEXT, "--where", "\u202enone=1", "--index", str(bundle), capsys=capsys)
     assert code == 2 and len(said) == 1 and len(said[0]) < 1000 and said[0].isprintable()
     with pytest.raises(ImgsearchError, match="no picture"):
-        Index.load(bundle).find("none")
+        Index.load(bundle).item_by_id("none")
     assert len(values_of(bundle)["files"]) == 3

@@ -22,9 +22,9 @@ from playwright.sync_api import BrowserContext, Page, expect
 from imgsearch.cli.main import main
 from imgsearch.config import ROOT
 from imgsearch.index.index import Index
-from imgsearch.records import Answer, Hit, Item
-from imgsearch.text import json_text, plain, short
-from imgsearch.web.page_state import Asked
+from imgsearch.records import Hit, Item, SearchResult
+from imgsearch.text import json_text, sanitise_line, truncate
+from imgsearch.web.page_state import PageState
 
 MARKUP = [
     "<script>window.hacked = 1</script>",
@@ -126,7 +126,7 @@ def pick(page: Page, text: str) -> None:
 
 def letters(text: str) -> str:
     """A text as a page shows it."""
-    return " ".join(plain(text).split())
+    return " ".join(sanitise_line(text).split())
 
 
 @pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
@@ -134,7 +134,7 @@ def test_cards_show_letters(open_page: Callable[[str], Page], locale: str) -> No
     page = open_page(locale)
     cards = search(page, "an animal")
     expect(cards).to_have_count(12, timeout=WAIT_MS)
-    known = {short(("fr " if locale == "fr-FR" else "") + text, 300) for text in TEXTS} | {short(LONG, 300)}
+    known = {truncate(("fr " if locale == "fr-FR" else "") + text, 300) for text in TEXTS} | {truncate(LONG, 300)}
     shown = cards.locator(".caption").evaluate_all("(all) => all.map((each) => each.textContent)")
     assert set(shown) <= known and len(set(shown)) > 3
 
@@ -151,7 +151,7 @@ def test_the_row_of_a_picked_hit_shows_letters(open_page: Callable[[str], Page],
 
 def ask(page: Page, url: str, where: str, text: str = "an animal") -> None:
     """Open the link of a search with a filter."""
-    page.goto(f"{url}{Asked('search', text=text, where=(where,)).to_link()}")
+    page.goto(f"{url}{PageState('search', text=text, where=(where,)).to_link()}")
 
 
 def test_long_texts_and_many_columns_are_cut(open_page: Callable[[str], Page], url: str) -> None:
@@ -192,7 +192,7 @@ def test_the_menu_of_filters_shows_letters_and_filters(open_page: Callable[[str]
     options = page.get_by_role("option")
     expect(options).to_have_count(len(MARKUP), timeout=WAIT_MS)
     shown = {letters((text or "").replace("✓", "").replace("\u200c", "")) for text in options.all_text_contents()}
-    assert shown == {short(f"group={text}", 100) for text in MARKUP}
+    assert shown == {truncate(f"group={text}", 100) for text in MARKUP}
     options.filter(has_text="&lt;b").click()
     expect(page.locator("#search_note")).to_contain_text("12", timeout=WAIT_MS)
     expect(page.locator("#search_where")).to_contain_text("&lt;b onclick")
@@ -200,12 +200,12 @@ def test_the_menu_of_filters_shows_letters_and_filters(open_page: Callable[[str]
 
 def test_the_banner_and_the_choice_of_collections_show_letters(open_page: Callable[[str], Page]) -> None:
     page = open_page("en-US")
-    expect(page.locator("#banner")).to_contain_text(plain(NAME))
+    expect(page.locator("#banner")).to_contain_text(sanitise_line(NAME))
     choice = page.locator("#collection input")
-    assert choice.input_value() == plain(NAME)
+    assert choice.input_value() == sanitise_line(NAME)
     choice.click()
     expect(page.get_by_role("option")).to_have_count(2)
-    expect(page.get_by_role("option").first).to_contain_text(plain(NAME))
+    expect(page.get_by_role("option").first).to_contain_text(sanitise_line(NAME))
 
 
 @pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
@@ -215,12 +215,12 @@ def test_the_map_shows_letters(open_page: Callable[[str], Page], locale: str) ->
     legend = page.locator(".atlas-legend")
     expect(legend).to_contain_text("<script>", timeout=4 * WAIT_MS)
     for text in MARKUP:
-        expect(legend).to_contain_text(short(text, 60))
+        expect(legend).to_contain_text(truncate(text, 60))
     page.locator(".atlas canvas").press("ArrowRight")
     card = page.locator(".atlas-card p")
     expect(card).to_be_visible(timeout=WAIT_MS)
     texts = [LONG, *TEXTS]
-    known = {short(("fr " if locale == "fr-FR" else "") + text, 300) for text in texts} | {short(LONG, 300)}
+    known = {truncate(("fr " if locale == "fr-FR" else "") + text, 300) for text in texts} | {truncate(LONG, 300)}
     assert card.text_content() in known
     page.locator(".atlas canvas").press("Enter")
     expect(page.locator("#map_hit .row-data")).to_contain_text("group", timeout=WAIT_MS)
@@ -359,8 +359,8 @@ def test_a_number_stays_a_number(text: str) -> None:
     assert rows[1][2] == "-0.25" and rows[1][6] == text
 
 
-def answer_of(item: Item) -> Answer:
-    return Answer("", [Hit(1, item, -0.25)], 0.0)
+def answer_of(item: Item) -> SearchResult:
+    return SearchResult("", [Hit(1, item, -0.25)], 0.0)
 
 
 def test_plain_keeps_what_is_seen() -> None:
@@ -371,7 +371,11 @@ def test_plain_keeps_what_is_seen() -> None:
         "👩\u200d🌾 می\u200cخواهم",
         "naïve – “ok” …",
     ):
-        assert plain(text) == text == json.loads(json_text(text))
-    assert [plain(text) for text in ("a\nb\t\r\nc", "\x1b[1m\u202e\ud800", "\u2028")] == ["a b c", "�[1m��", "�"]
-    assert (short("abc", 3), short("abcd", 3)) == ("abc", "abc…")
+        assert sanitise_line(text) == text == json.loads(json_text(text))
+    assert [sanitise_line(text) for text in ("a\nb\t\r\nc", "\x1b[1m\u202e\ud800", "\u2028")] == [
+        "a b c",
+        "�[1m��",
+        "�",
+    ]
+    assert (truncate("abc", 3), truncate("abcd", 3)) == ("abc", "abc…")
     assert json.loads(json_text(UNSEEN)) == UNSEEN and json_text("\U000e0041\x9b") == '"\\udb40\\udc41\\u009b"'

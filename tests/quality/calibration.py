@@ -13,26 +13,26 @@ from imgsearch.search.augmentations import COPIES
 from imgsearch.search.calibration import (
     NUM_COPIES,
     NUM_FOUND,
-    bare,
+    apply_template,
+    bare_caption,
     best_template,
     copy_scores,
     image_scores,
-    phrased,
     search_captions,
     search_texts,
     template_figures,
 )
-from imgsearch.search.calibration_queries import Query, read_queries
+from imgsearch.search.calibration_queries import CalibrationQuery, read_queries
 from imgsearch.search.thresholds import (
     GOOD_LOST,
-    Bounds,
     Floats,
-    Scores,
+    QueryScores,
+    ScoreThresholds,
     auc,
     best_threshold,
-    biases,
     error_rates,
-    fit_bounds,
+    fit_biases,
+    fit_thresholds,
     quantile,
 )
 
@@ -69,31 +69,35 @@ def evaluate_calibration(index: Index, encoder: Encoder) -> CalibrationReport:
     return CalibrationReport(
         text=halves(goods, absents),
         image=halves(*image_scores(index, index)),
-        kinds=_kinds(index, encoder, template, captions, fit_bounds(goods, absents)),
+        kinds=_kinds(index, encoder, template, captions, fit_thresholds(goods, absents)),
         rules=_rules(index, encoder, template, (captions, goods), (absent, absents)),
         near_duplicate=_near_duplicate(index, encoder),
         templates=templates,
     )
 
 
-def halves(goods: Scores, absents: Scores) -> dict[str, float]:
+def halves(goods: QueryScores, absents: QueryScores) -> dict[str, float]:
     """Shares of unseen goods that are lost and of unseen absents that are flagged; of each reaching "strong"."""
     figures: dict[str, list[float]] = {}
     for fitted in (0, 1):
         of_goods, of_absents = (np.arange(len(scores)) % 2 == fitted for scores in (goods, absents))
-        bounds = fit_bounds(goods[of_goods], absents[of_absents])
+        bounds = fit_thresholds(goods[of_goods], absents[of_absents])
         for name, figure in bounds.figures(goods[~of_goods], absents[~of_absents]).items():
             figures.setdefault(name, []).append(figure)
     return {name: float(np.mean(each)) for name, each in figures.items()}
 
 
 def _kinds(
-    index: Index, encoder: Encoder, template: str, captions: Sequence[str], bounds: Bounds
+    index: Index, encoder: Encoder, template: str, captions: Sequence[str], bounds: ScoreThresholds
 ) -> dict[str, dict[str, float]]:
     """Of each kind the share of all its queries that is flagged, of those that find their picture, and recall@10."""
     kinds = {kind: read_queries(kind) for kind in ("absent", "real-but-absent", "half-absurd", "typo", "french")}
-    kinds["absent, written like a caption"] = [Query("", f"A {bare(query.text)}.") for query in kinds["absent"]]
-    kinds["caption without its article"] = [Query("", bare(caption), caption) for caption in captions]
+    kinds["absent, written like a caption"] = [
+        CalibrationQuery("", f"A {bare_caption(query.text)}.") for query in kinds["absent"]
+    ]
+    kinds["caption without its article"] = [
+        CalibrationQuery("", bare_caption(caption), caption) for caption in captions
+    ]
     figures: dict[str, dict[str, float]] = {}
     for kind, queries in kinds.items():
         scores, hits = search_texts(index, encoder, [query.text for query in queries], template)
@@ -111,14 +115,14 @@ def _rules(
     index: Index,
     encoder: Encoder,
     template: str,
-    good: tuple[Sequence[str], Scores],
-    absent: tuple[Sequence[str], Scores],
+    good: tuple[Sequence[str], QueryScores],
+    absent: tuple[Sequence[str], QueryScores],
 ) -> dict[str, dict[str, float]]:
     """Of each rule its AUC, and the share of absents flagged where GOOD_LOST of the goods are lost."""
     values: dict[str, list[Floats]] = {}
-    fitted = biases(good[1], absent[1])
+    fitted = fit_biases(good[1], absent[1])
     for texts, scores in (good, absent):
-        rows = encoder.encode_texts([phrased(text, template) for text in texts])
+        rows = encoder.encode_texts([apply_template(text, template) for text in texts])
         all_scores = rows @ index.rows.T * encoder.text_scale
         above = scores.best - scores.location
         rules = {f"best score, {name}": bias.footing(scores) for name, bias in fitted.items()} | {

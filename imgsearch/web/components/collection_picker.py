@@ -8,10 +8,10 @@ import gradio as gr
 
 from imgsearch.engine import Engine
 from imgsearch.web.i18n import choice_of
-from imgsearch.web.page_state import Asked
+from imgsearch.web.page_state import PageState
 
 
-class Collections:
+class CollectionPicker:
     """One engine each. With one collection there is nothing to choose, and nothing of it in the page or the API."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
@@ -41,7 +41,7 @@ class Collections:
         """What a link calls it: nothing, where it is the first one or there is none of that name."""
         return name if name in self._engines and name != self.default else ""
 
-    def canonical(self, asked: Asked) -> Asked:
+    def canonical(self, asked: PageState) -> PageState:
         """The question of a link as this page words it."""
         return replace(asked, collection=self.named(asked.collection))
 

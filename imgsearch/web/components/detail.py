@@ -8,20 +8,22 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.records import Item
-from imgsearch.text import short
-from imgsearch.web.components.collection_picker import Collections
-from imgsearch.web.handlers import QUIET, SHOWN, guarded
-from imgsearch.web.page_state import Asked
-from imgsearch.web.picture_files import Pictures
-from imgsearch.web.router import Address
+from imgsearch.text import truncate
+from imgsearch.web.components.collection_picker import CollectionPicker
+from imgsearch.web.handlers import QUIET, SHOWN, with_error_messages
+from imgsearch.web.page_state import PageState
+from imgsearch.web.picture_files import PictureFiles
+from imgsearch.web.router import Router
 
 MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item that are shown; characters of each
 
 
-class Picked:
+class ItemDetail:
     """Hidden until a picture is picked."""
 
-    def __init__(self, collections: Collections, pictures: Pictures, address: Address, name: str, t: gr.I18n) -> None:
+    def __init__(
+        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, name: str, t: gr.I18n
+    ) -> None:
         """Draw it in the current layout."""
         self._collections, self._pictures = collections, pictures
         self._picked = gr.State(("", ""))  # a collection and the id of an item
@@ -51,24 +53,24 @@ class Picked:
             collection, id, score = pick(*values)
             engine = self._collections[collection]
             file = self._pictures.file(engine.large_picture(id))
-            return gr.Row(visible=True), file, _table(engine.index.find(id), score), (collection, id)
+            return gr.Row(visible=True), file, _table(engine.index.item_by_id(id), score), (collection, id)
 
-        trigger(guarded(show), list(inputs), outputs, **how)
+        trigger(with_error_messages(show), list(inputs), outputs, **how)
 
 
 def _similar_link(picked: tuple[str, str]) -> str:
-    return Asked("similar", item=picked[1], collection=picked[0]).to_link()
+    return PageState("similar", item=picked[1], collection=picked[0]).to_link()
 
 
 def _describe_link(picked: tuple[str, str]) -> str:
-    return Asked("describe", item=picked[1], collection=picked[0]).to_link()
+    return PageState("describe", item=picked[1], collection=picked[0]).to_link()
 
 
 def _table(item: Item, score: float | None) -> str:
     """The item's row as HTML; everything in it is text, never markup."""
     fields = [("id", item.id), ("caption", item.caption), *item.columns.items()]
     fields += [("score", f"{score:.3f}")] if score is not None else []
-    shown = [(short(name, MAX_NAME), short(text, MAX_TEXT)) for name, text in fields[:MAX_ROWS] if text]
+    shown = [(truncate(name, MAX_NAME), truncate(text, MAX_TEXT)) for name, text in fields[:MAX_ROWS] if text]
     shown += [("…", f"+ {len(fields) - MAX_ROWS}")] if len(fields) > MAX_ROWS else []
     rows = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in shown)
     return f'<dl class="row-data">{"".join(rows)}</dl>'

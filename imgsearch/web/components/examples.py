@@ -11,9 +11,9 @@ import gradio as gr
 from imgsearch.config import ROOT
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.web.components.refine import data_url
-from imgsearch.web.components.scripted import scripted
+from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.handlers import QUIET
-from imgsearch.web.i18n import CODES, language_of, word
+from imgsearch.web.i18n import CODES, language_of, tr
 
 EXAMPLES = (
     "stamps/animals-birds-owl.jpg",
@@ -31,7 +31,7 @@ class Examples:
 
     def __init__(self, models: gr.State, name: str) -> None:
         """Draw them in the current layout; they are named in the visitor's language once the page is there."""
-        self._view = scripted(f"{name}_examples", TEMPLATE, "elements", "examples")
+        self._view = scripted_html(f"{name}_examples", TEMPLATE, "elements", "examples")
         models.change(_value, None, self._view, **QUIET)
 
     def connect(self, picture: gr.Image) -> Callable[..., Any]:
@@ -67,5 +67,5 @@ def _value(request: gr.Request) -> dict[str, Any]:
     for number, path in enumerate(_paths(), start=1):
         row = _captions().get(path.relative_to(ROOT / "examples").as_posix(), {})
         caption = row.get("caption" if language == CODES[0] else f"caption_{language}", "")
-        pictures.append({"src": _thumbnail(path), "name": word("example_number", request).format(number, caption)})
-    return {"title": word("try_picture", request), "pictures": pictures}
+        pictures.append({"src": _thumbnail(path), "name": tr("example_number", request).format(number, caption)})
+    return {"title": tr("try_picture", request), "pictures": pictures}

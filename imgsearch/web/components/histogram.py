@@ -5,14 +5,14 @@ import html
 import gradio as gr
 import numpy as np
 
-from imgsearch.records import Answer
-from imgsearch.web.i18n import number, word
+from imgsearch.records import SearchResult
+from imgsearch.web.i18n import format_number, tr
 
 NUM_BARS = 40
 WIDTH, HEIGHT, FOOT = 640, 150, 34  # of the drawing; the foot holds the axis
 
 
-def histogram(answer: Answer, request: gr.Request) -> str:
+def histogram(answer: SearchResult, request: gr.Request) -> str:
     """An SVG; "" where there is nothing to show."""
     scores = np.array([*answer.sample, *(hit.score for hit in answer.hits)])
     if len(answer.sample) < 2:
@@ -34,10 +34,10 @@ def histogram(answer: Answer, request: gr.Request) -> str:
             f'width="{WIDTH / NUM_BARS - 1:.1f}" height="{height:.1f}"/>'
         )
     bounds = zip(("fair", "strong"), answer.bounds, strict=True) if answer.bounds else ()
-    lines = [_line(x(bound), word(name, request)) for name, bound in bounds]
-    ticks = [_tick(x(score), number(score, request, 2)) for score in (low, high)]
+    lines = [_line(x(bound), tr(name, request)) for name, bound in bounds]
+    ticks = [_tick(x(score), format_number(score, request, 2)) for score in (low, high)]
     marks = [f'<circle cx="{x(hit.score):.1f}" cy="{HEIGHT - FOOT + 4}" r="2.5"/>' for hit in answer.hits]
-    title = html.escape(word("scores_axis", request))
+    title = html.escape(tr("scores_axis", request))
     return (
         f'<svg class="scores" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">'
         f"{''.join([*bars, *lines, *marks, *ticks])}"

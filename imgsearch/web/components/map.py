@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.errors import ImgsearchError, InputError
-from imgsearch.search.projection import Atlas
-from imgsearch.search.searcher import Finder
-from imgsearch.text import short
-from imgsearch.web.components.cards import Shown
-from imgsearch.web.components.collection_picker import Collections
-from imgsearch.web.components.detail import Picked
+from imgsearch.search.projection import Projection
+from imgsearch.search.searcher import Searcher
+from imgsearch.text import truncate
+from imgsearch.web.components.cards import DisplayedResult
+from imgsearch.web.components.collection_picker import CollectionPicker
+from imgsearch.web.components.detail import ItemDetail
 from imgsearch.web.components.results import Results
-from imgsearch.web.components.scripted import scripted
-from imgsearch.web.handlers import HIDDEN, guarded
-from imgsearch.web.i18n import caption_of, num_pictures, word
-from imgsearch.web.picture_files import Pictures
-from imgsearch.web.router import Address
+from imgsearch.web.components.scripted import scripted_html
+from imgsearch.web.handlers import HIDDEN, with_error_messages
+from imgsearch.web.i18n import caption_of, format_num_pictures, tr
+from imgsearch.web.picture_files import PictureFiles
+from imgsearch.web.router import Router
 
 NUM_COLUMNS = 4  # that colour the map
 MAX_COLOURING = 100  # of a column that does: with more of them it tells nothing
@@ -29,11 +29,11 @@ NUM_NEAREST = 5  # hits, in whose midst the query is marked
 MAPS: dict[str, Any] = HIDDEN | {"concurrency_limit": 1, "concurrency_id": "maps"}
 
 
-class Overview:
+class MapPanel:
     """The components: folded until a visitor opens them."""
 
     def __init__(
-        self, collections: Collections, pictures: Pictures, address: Address, t: gr.I18n, models: gr.State
+        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, t: gr.I18n, models: gr.State
     ) -> None:
         """Draw them in the current layout."""
         self._collections = collections
@@ -41,14 +41,14 @@ class Overview:
         self._shown = gr.State(None)  # the last answer
         with gr.Accordion(t("map_title"), open=False, elem_id="overview") as accordion:
             note = gr.Markdown(t("map_wait"), elem_classes="note", elem_id="map_note")
-            self._view = AtlasView(self._thumbnail)
+            self._view = MapView(self._thumbnail)
             self._view.draw()
-            picked = Picked(collections, pictures, address, "map", t)
+            picked = ItemDetail(collections, pictures, address, "map", t)
         component = self._view.component
         opened = accordion.expand(lambda: True, None, self._is_open, **HIDDEN)
         inputs = [self._is_open, collections.choice]
         for trigger in (opened.then, models.change, *collections.changes):
-            drawn = trigger(guarded(self._draw), inputs, [component, note], **MAPS)
+            drawn = trigger(with_error_messages(self._draw), inputs, [component, note], **MAPS)
             drawn.success(self._mark, [*inputs, self._shown], component, **HIDDEN)
         picked.connect(component.select, self._pick, collections.choice)
 
@@ -60,18 +60,18 @@ class Overview:
     def _draw(self, is_open: bool, collection: str, request: gr.Request) -> tuple[Any, Any]:
         if not is_open:
             return gr.skip(), gr.skip()
-        finder = self._collections[collection].finder
+        finder = self._collections[collection].searcher
         rows = finder.atlas.rows.tolist()
         groups = {name: finder.table.of(name, rows) for name in _colouring(finder)}
         return self._view.value(collection, finder.atlas, groups, request), gr.Markdown(visible=False)
 
-    def _mark(self, is_open: bool, collection: str, shown: Shown | None) -> Any:
+    def _mark(self, is_open: bool, collection: str, shown: DisplayedResult | None) -> Any:
         if not is_open:
             return gr.skip()
         if shown is None or shown.asked.collection != self._collections.named(collection):
             return self._view.marks(None, [])
         try:
-            atlas = self._collections[collection].finder.atlas
+            atlas = self._collections[collection].searcher.atlas
         except ImgsearchError:
             return gr.skip()
         points = [atlas.number_of(hit.row) for hit in shown.answer.hits]
@@ -83,23 +83,23 @@ class Overview:
 
     def _thumbnail(self, collection: str, point: int, request: gr.Request) -> tuple[bytes, str]:
         engine = self._collections[collection]
-        rows = engine.finder.atlas.rows
+        rows = engine.searcher.atlas.rows
         if not 0 <= point < len(rows):
             raise LookupError(point)
         item = engine.index.item(int(rows[point]))
         return engine.thumbnail(item), caption_of(item, request)
 
     def _pick(self, collection: str, event: gr.EventData, request: gr.Request) -> tuple[str, str, float | None]:
-        finder = self._collections[collection].finder
+        finder = self._collections[collection].searcher
         point = self._view.picked(event, collection, len(finder.atlas), request)
         return collection, finder.index.item(int(finder.atlas.rows[point])).id, None
 
 
-def _found(shown: Shown | None) -> Any:
+def _found(shown: DisplayedResult | None) -> Any:
     return shown or gr.skip()  # a tab without an answer leaves the marks of the other
 
 
-def _colouring(finder: Finder) -> list[str]:
+def _colouring(finder: Searcher) -> list[str]:
     """The columns by which the map can be coloured: those of a few values."""
     counts = {name: len(finder.table.values(name, MAX_COLOURING + 1)) for name in finder.table.metadata}
     return [name for name, count in counts.items() if 2 <= count <= MAX_COLOURING][:NUM_COLUMNS]
@@ -141,8 +141,8 @@ Thumbnail = Callable[[str, int, gr.Request], tuple[bytes, str]]
 """(collection, point, request) -> (WebP, caption). Raises InputError or LookupError where there is no such point."""
 
 
-class AtlasView:
-    """The component that shows an `Atlas`. What it shows comes from `value` and `marks`, each returned by a handler.
+class MapView:
+    """The component that shows a `Projection`, by the `value` and `marks` that a handler returns.
 
     A click or Enter on a point is its `select` event, which `picked` reads.
     """
@@ -156,11 +156,11 @@ class AtlasView:
         def card(asked: Any, request: gr.Request) -> dict[str, str] | None:
             return self._card(asked, request)
 
-        self.component = scripted("atlas", TEMPLATE, "map_draw", "map", server_functions=[card], marks=None)
+        self.component = scripted_html("atlas", TEMPLATE, "map_draw", "map", server_functions=[card], marks=None)
 
     @staticmethod
     def value(
-        collection: str, atlas: Atlas, groups: Mapping[str, Sequence[str]], request: gr.Request
+        collection: str, atlas: Projection, groups: Mapping[str, Sequence[str]], request: gr.Request
     ) -> dict[str, Any]:
         """What the component's value becomes; `groups` holds the value of each point in each column ("" for none).
 
@@ -168,16 +168,16 @@ class AtlasView:
         for each column.
         """
         num_clusters = max(atlas.clusters.tolist(), default=-1) + 1
-        clusters = [word("map_cluster", request).format(number) for number in range(1, num_clusters + 1)]
+        clusters = [tr("map_cluster", request).format(number) for number in range(1, num_clusters + 1)]
         return {
             "collection": collection,
             "points": _packed(atlas.points.astype("<u2")),
             "colourings": [
                 *(_by_column(name, values) for name, values in groups.items()),
-                {"name": word("map_clusters", request), "values": clusters, "codes": _packed(atlas.clusters)},
+                {"name": tr("map_clusters", request), "values": clusters, "codes": _packed(atlas.clusters)},
             ],
-            "words": {key: word(f"map_{key}", request) for key in WORDS_OF_SCRIPT}
-            | {"label": word("map_label", request).format(num_pictures(len(atlas), request))},
+            "words": {key: tr(f"map_{key}", request) for key in WORDS_OF_SCRIPT}
+            | {"label": tr("map_label", request).format(format_num_pictures(len(atlas), request))},
         }
 
     @staticmethod
@@ -191,7 +191,7 @@ class AtlasView:
         data = event._data if isinstance(event._data, dict) else {}
         point = data.get("point")
         if type(point) is not int or not 0 <= point < num_points or data.get("collection") != collection:
-            raise gr.Error(word("no_such_hit", request), print_exception=False)
+            raise gr.Error(tr("no_such_hit", request), print_exception=False)
         return point
 
     def _card(self, asked: Any, request: gr.Request) -> dict[str, str] | None:
@@ -210,8 +210,8 @@ def _by_column(name: str, values: Sequence[str]) -> dict[str, Any]:
     codes = {value: code for code, value in enumerate(common)}
     packed = _packed(np.array([codes.get(value, MAX_VALUES) for value in values], np.uint8))
     return {
-        "name": short(name, MAX_COLUMN),
-        "values": [short(value, MAX_NAME) for value in common],
+        "name": truncate(name, MAX_COLUMN),
+        "values": [truncate(value, MAX_NAME) for value in common],
         "codes": packed,
     }
 

@@ -9,17 +9,17 @@ import gradio as gr
 from imgsearch.errors import ImgsearchError
 from imgsearch.index.filters import MAX_LENGTH
 from imgsearch.search.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT
-from imgsearch.text import short
-from imgsearch.web.components.collection_picker import Collections
-from imgsearch.web.components.scripted import scripted
+from imgsearch.text import truncate
+from imgsearch.web.components.collection_picker import CollectionPicker
+from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.upload import draw_upload
-from imgsearch.web.handlers import EDITS, QUIET, guarded
-from imgsearch.web.i18n import MAX_CAPTION, caption_of, choice_of, word
-from imgsearch.web.page_state import MAX_HITS, NUM_HITS, Asked, Term, Uploads
+from imgsearch.web.handlers import EDITS, QUIET, with_error_messages
+from imgsearch.web.i18n import MAX_CAPTION, caption_of, choice_of, tr
+from imgsearch.web.page_state import MAX_HITS, NUM_HITS, PageState, QueryTerm, Uploads
 
 SHOW_SCORES = "(on) => document.body.classList.toggle('numbers', on)"
 NUM_COLUMNS, NUM_VALUES = 50, 30  # columns, and values of each, that are offered as filters
-Terms = tuple[Term, ...]
+Terms = tuple[QueryTerm, ...]
 
 
 class NumHits(gr.Slider):
@@ -32,13 +32,13 @@ class NumHits(gr.Slider):
         try:
             return min(int(payload), MAX_HITS)
         except (TypeError, ValueError, OverflowError):
-            raise gr.Error(word("bad_k", None), print_exception=False) from None
+            raise gr.Error(tr("bad_k", None), print_exception=False) from None
 
 
 class Refinement:
     """The components; `changes` are the events on which the query is to be asked again."""
 
-    def __init__(self, collections: Collections, uploads: gr.State, name: str, t: gr.I18n) -> None:
+    def __init__(self, collections: CollectionPicker, uploads: gr.State, name: str, t: gr.I18n) -> None:
         """Draw them in the current layout, folded."""
         self._collections = collections
         self.k = NumHits(1, MAX_HITS, NUM_HITS, step=1, precision=0, label=t("num_hits"), elem_id=f"{name}_k")
@@ -46,7 +46,7 @@ class Refinement:
         self.edits = gr.State(0)  # its change is the event of an edit by the visitor
         self._filters = gr.State([])  # as they were set last
         with gr.Accordion(t("refine"), open=False, elem_id=f"{name}_refine") as self._accordion:
-            self._view = scripted(f"{name}_terms", '<ul class="terms"></ul>', "elements", "refine")
+            self._view = scripted_html(f"{name}_terms", '<ul class="terms"></ul>', "elements", "refine")
             text = gr.Textbox(label=t("add_part"), max_lines=2, elem_id=f"{name}_part")
             with gr.Row(elem_classes="buttons"):
                 more = gr.Button(t("more_like_it"), size="sm", elem_id=f"{name}_more")
@@ -75,18 +75,21 @@ class Refinement:
         self, text: gr.Textbox, more: gr.Button, less: gr.Button, picture: gr.Image, uploads: gr.State
     ) -> None:
         state, edited, choice = self._state, self._outputs, self._collections.choice
-        more.click(guarded(self._add_text(1.0)), [text, *state], [text, *edited], **EDITS)
-        text.submit(guarded(self._add_text(1.0)), [text, *state], [text, *edited], **EDITS)
-        less.click(guarded(self._add_text(-1.0)), [text, *state], [text, *edited], **EDITS)
-        picture.upload(guarded(self._add_picture), [picture, *state], [picture, uploads, *edited], **EDITS)
-        self._view.edit(guarded(self._edit), state, edited, **EDITS)
+        more.click(with_error_messages(self._add_text(1.0)), [text, *state], [text, *edited], **EDITS)
+        text.submit(with_error_messages(self._add_text(1.0)), [text, *state], [text, *edited], **EDITS)
+        less.click(with_error_messages(self._add_text(-1.0)), [text, *state], [text, *edited], **EDITS)
+        picture.upload(with_error_messages(self._add_picture), [picture, *state], [picture, uploads, *edited], **EDITS)
+        self._view.edit(with_error_messages(self._edit), state, edited, **EDITS)
         for chosen in self._collections.choices:
-            chosen(guarded(self._without_items), state, edited, **EDITS)
+            chosen(with_error_messages(self._without_items), state, edited, **EDITS)
         # Not its input event, which a value that is typed does not bring about.
         self.where.change(
-            guarded(_filtered), [self.where, self._filters, self.edits], [self._filters, self.edits], **EDITS
+            with_error_messages(_filtered),
+            [self.where, self._filters, self.edits],
+            [self._filters, self.edits],
+            **EDITS,
         )
-        self._accordion.expand(guarded(self._offer), [choice, self.where], self.where, **QUIET)
+        self._accordion.expand(with_error_messages(self._offer), [choice, self.where], self.where, **QUIET)
 
     def connect(self, hits: gr.HTML, shown: gr.State) -> None:
         """Have + and - on a hit make it a part."""
@@ -102,13 +105,13 @@ class Refinement:
         ) -> tuple[Any, ...]:
             hit = shown.hit(event) if shown else None
             if not hit or shown.asked.collection != self._collections.named(collection):
-                raise gr.Error(word("no_such_hit", request), print_exception=False)
-            term = Term("item", hit.item.id, 1.0 if event._data.get("liked") else -1.0)
+                raise gr.Error(tr("no_such_hit", request), print_exception=False)
+            term = QueryTerm("item", hit.item.id, 1.0 if event._data.get("liked") else -1.0)
             return self._added(term, terms, edits, collection, uploads, request)
 
-        hits.like(guarded(like), [shown, *self._state], self._outputs, **EDITS)
+        hits.like(with_error_messages(like), [shown, *self._state], self._outputs, **EDITS)
 
-    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+    def restore(self, asked: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """What the components become for a state of the page."""
         view = self._shown(asked.terms, asked.collection, uploads, request)
         return {
@@ -120,7 +123,7 @@ class Refinement:
             self.fold: asked.fold,
         }
 
-    def _added(self, term: Term, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
+    def _added(self, term: QueryTerm, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
         """With one more part; one that is there already gets the new weight."""
         others = tuple(other for other in terms if (other.kind, other.value) != (term.kind, term.value))
         return self._changed((*others, term)[-MAX_PARTS + 1 :], edits, *rest)
@@ -135,7 +138,7 @@ class Refinement:
             text = (text or "").strip()[:MAX_TEXT]
             if not text:
                 return (gr.skip(),) * 4
-            return "", *self._added(Term("text", text, weight), terms, edits, collection, uploads, request)
+            return "", *self._added(QueryTerm("text", text, weight), terms, edits, collection, uploads, request)
 
         return add
 
@@ -145,7 +148,7 @@ class Refinement:
         if path is None:
             return (gr.skip(),) * 5
         uploads, token = uploads.remember(path)
-        return None, uploads, *self._added(Term("upload", token), terms, edits, collection, uploads, request)
+        return None, uploads, *self._added(QueryTerm("upload", token), terms, edits, collection, uploads, request)
 
     def _edit(
         self,
@@ -176,27 +179,27 @@ class Refinement:
         words = {"more": "more_like", "less": "less_like", "weight": "weight", "remove": "remove_part"}
         return {
             "terms": [self._chip(term, collection, uploads, request) for term in terms],
-            "words": {name: word(key, request) for name, key in words.items()},
+            "words": {name: tr(key, request) for name, key in words.items()},
         }
 
-    def _chip(self, term: Term, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
+    def _chip(self, term: QueryTerm, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         shown, src = term.value, ""
         if term.kind == "upload":
             path = uploads.path(term.value)
-            shown = path.name if path else word("not_here_any_more", request)
+            shown = path.name if path else tr("not_here_any_more", request)
         elif term.kind == "item":
             engine = self._collections[collection]
             try:
-                item = engine.index.find(term.value)
+                item = engine.index.item_by_id(term.value)
                 shown, src = caption_of(item, request), data_url(engine.thumbnail(item))
             except ImgsearchError:
                 pass  # the search will say so
-        return {"shown": short(shown, MAX_CAPTION), "src": src, "weight": term.weight}
+        return {"shown": truncate(shown, MAX_CAPTION), "src": src, "weight": term.weight}
 
     def _offer(self, collection: str, chosen: list[str]) -> Any:
         """The filters on values that there are, as a menu; what is chosen stays."""
         try:
-            table = self._collections[collection].finder.table
+            table = self._collections[collection].searcher.table
         except ImgsearchError:
             return gr.skip()
         names = [name for name in table.metadata if not set(name) & set("=~")][:NUM_COLUMNS]  # their filters are others

@@ -8,7 +8,7 @@ import gradio as gr
 STATIC = Path(__file__).parents[1] / "static"
 
 
-def scripted(elem_id: str, html: str, *scripts: str, **props: Any) -> gr.HTML:
+def scripted_html(elem_id: str, html: str, *scripts: str, **props: Any) -> gr.HTML:
     """Draw a component that begins as `html`; the scripts of those names, one after the other, fill it from its value.
 
     What comes from a collection is never to be part of `html`, which Gradio reads as a template.

@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
-from imgsearch.models.clip import LOCAL
+from imgsearch.models.clip import LOCAL_DIR_PREFIX
 from imgsearch.records import Progress, Status
-from imgsearch.text import plain, short
-from imgsearch.web.components.collection_picker import Collections
+from imgsearch.text import sanitise_line, truncate
+from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.handlers import QUIET
-from imgsearch.web.i18n import num_pictures, number, translated, word
+from imgsearch.web.i18n import format_num_pictures, format_number, tr, tr_message
 
 MAX_NAME = 60  # characters of a collection's
 POLL_S = 1.0  # between two looks at the engine, as long as something is under way
@@ -25,7 +25,7 @@ def draw_title(app: gr.Blocks) -> None:
     app.load(_title, None, header, **QUIET)
 
 
-def draw(collections: Collections, app: gr.Blocks) -> gr.State:
+def draw(collections: CollectionPicker, app: gr.Blocks) -> gr.State:
     """Draw the banner, which follows the engine. Returns the models that the page knows of.
 
     They are the encoder's id, the captioner's ("" for the describer) and whether it takes questions; the change of
@@ -49,22 +49,22 @@ def draw(collections: Collections, app: gr.Blocks) -> gr.State:
 
 
 def _title(request: gr.Request) -> str:
-    return word("title", request)
+    return tr("title", request)
 
 
 def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     if not status.encoder:
-        return _lines("<p>{}</p>", [word("failed" if status.is_complete else "loading", request)])
+        return _lines("<p>{}</p>", [tr("failed" if status.is_complete else "loading", request)])
     facts = {
-        word("encoder", request): model_name(status.encoder),
-        word("captioner", request): model_name(status.captioner) or word("from_vectors", request),
-        word("collection", request): short(engine.bundle.resolve().name, MAX_NAME),
+        tr("encoder", request): model_name(status.encoder),
+        tr("captioner", request): model_name(status.captioner) or tr("from_vectors", request),
+        tr("collection", request): truncate(engine.bundle.resolve().name, MAX_NAME),
     }
     if status.num_items is not None:
-        facts[word("collection", request)] += f", {num_pictures(status.num_items, request)}"
-    chips = (f"<li>{html.escape(name)} <b>{html.escape(plain(fact))}</b></li>" for name, fact in facts.items())
+        facts[tr("collection", request)] += f", {format_num_pictures(status.num_items, request)}"
+    chips = (f"<li>{html.escape(name)} <b>{html.escape(sanitise_line(fact))}</b></li>" for name, fact in facts.items())
     under_way = [_progress(status.progress, request)] if status.progress else []
-    problems = [translated(problem, request) for problem in status.problems]
+    problems = [tr_message(problem, request) for problem in status.problems]
     num_grave = 0 if status.num_items is not None else 1  # then the first one says why nothing can be searched
     grave, missing = problems[:num_grave], _missing(problems[num_grave:], request)
     lines = _lines("<p>{}</p>", under_way) + _lines("<p class=problem>{}</p>", grave)
@@ -75,21 +75,21 @@ def _missing(problems: list[str], request: gr.Request) -> str:
     """How many models are not there, in a line; why, and what to do, folded away behind it."""
     if not problems:
         return ""
-    line = word("missing_count" if len(problems) == 1 else "missings_count", request).format(len(problems))
+    line = tr("missing_count" if len(problems) == 1 else "missings_count", request).format(len(problems))
     return f"<details class=problem><summary>{line}</summary>{_lines('<div>{}</div>', problems)}</details>"
 
 
 def _lines(template: str, texts: list[str]) -> str:
-    return "".join(template.format(html.escape(plain(text))) for text in texts)
+    return "".join(template.format(html.escape(sanitise_line(text))) for text in texts)
 
 
 def _progress(progress: Progress, request: gr.Request) -> str:
     """ "Fetching X: 340 of 1,540 MB.", in the visitor's language."""
     unit = 1_000_000 if progress.step == "fetch" else 1
-    done, total = (number(count / unit, request) for count in (progress.done, progress.total))
-    return word(f"under_way_{progress.step}", request).format(model_name(progress.model_id), done, total)
+    done, total = (format_number(count / unit, request) for count in (progress.done, progress.total))
+    return tr(f"under_way_{progress.step}", request).format(model_name(progress.model_id), done, total)
 
 
 def model_name(model_id: str) -> str:
     """A model's name for visitors, whom the folders of the server do not concern."""
-    return model_id.rpartition("/")[2] if model_id.startswith(LOCAL) else model_id
+    return model_id.rpartition("/")[2] if model_id.startswith(LOCAL_DIR_PREFIX) else model_id

@@ -10,7 +10,7 @@ from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
 from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
-from imgsearch.web.i18n import word
+from imgsearch.web.i18n import tr
 
 
 class Upload(ImageData):
@@ -60,7 +60,7 @@ def is_upload(path: str) -> bool:
         return False
 
 
-def hide_names() -> None:
+def randomise_upload_paths() -> None:
     """Have Gradio's names for the folders of files unlike those of any other process, for no one to work them out.
 
     They are digests of the content and a seed, which Gradio keeps in its own folder: known to all who have the image
@@ -70,13 +70,13 @@ def hide_names() -> None:
 
 
 def _not_an_upload() -> gr.Error:
-    return gr.Error(word("not_an_upload", None), print_exception=False)  # no request here, so no language is known
+    return gr.Error(tr("not_an_upload", None), print_exception=False)  # no request here, so no language is known
 
 
 def picture_path(path: str | None, request: gr.Request) -> Path:
     """The uploaded picture's path; a message to the visitor where there is none."""
     if path is None:
-        raise gr.Error(word("no_picture", request), print_exception=False)
+        raise gr.Error(tr("no_picture", request), print_exception=False)
     return Path(path)
 
 

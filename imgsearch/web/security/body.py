@@ -54,7 +54,7 @@ class Body:
         self._file.seek(0)
         return True
 
-    def again(self, receive: Receive) -> Receive:
+    def replay(self, receive: Receive) -> Receive:
         """A `receive` that gives the app this body, and then what `receive` gives."""
         is_over = False
 

@@ -17,7 +17,7 @@ SWEEP_S = 30.0
 log = logging.getLogger(__name__)
 
 
-class Unkept(dict[int, dict[str, Any]]):
+class NullConfigStore(dict[int, dict[str, Any]]):
     """What each component of a page is to be: as far as Gradio can see it is there, but nothing of it is kept."""
 
     def __contains__(self, key: object) -> bool:
@@ -30,22 +30,22 @@ class Unkept(dict[int, dict[str, Any]]):
         pass
 
 
-class Sessions(StateHolder):
+class SessionStates(StateHolder):
     """The states of visitors, without the half a megabyte that Gradio keeps of each for deep links."""
 
     def __getitem__(self, session_id: str) -> SessionState:
         state = super().__getitem__(session_id)
-        state.config_values = Unkept()
+        state.config_values = NullConfigStore()
         return state
 
 
-class Leftovers:
+class Janitor:
     """The sweeper of a page that is being served."""
 
     def __init__(self, app: gr.Blocks, folder: Path) -> None:
         """`folder` is where all files of visitors lie, and nothing else."""
         self._app, self._folder = app, folder
-        app.app.state_holder = Sessions()  # type: ignore[no-untyped-call]
+        app.app.state_holder = SessionStates()  # type: ignore[no-untyped-call]
         app.app.state_holder.set_blocks(app)
 
     def sweep_for_ever(self) -> NoReturn:

@@ -19,7 +19,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from PIL import Image
 
 from imgsearch.errors import PictureError
-from imgsearch.images import BYTES_PER_PIXEL, MAX_PIXELS, SEEN_PIXELS, Undecoded, damaged, open_rgb
+from imgsearch.images import BYTES_PER_PIXEL, MAX_PIXELS, SEEN_PIXELS, LazyImage, damaged_picture, open_rgb
 
 if sys.platform != "win32":  # which has no limits of this kind
     import resource
@@ -45,7 +45,7 @@ class _Upload:
 
 
 @dataclass(frozen=True)
-class _Order:
+class DecodeJob:
     """What is decoded; equal where the outcome is the same."""
 
     path: Path
@@ -66,20 +66,20 @@ class Decoder:
         self._timeout_s = timeout_s
         self._lock = Lock()
         self._pool: ProcessPool | None = None
-        self._outcomes: OrderedDict[_Order, ProcessFuture[Outcome]] = OrderedDict()  # the last used last
+        self._outcomes: OrderedDict[DecodeJob, ProcessFuture[Outcome]] = OrderedDict()  # the last used last
 
-    def picture(self, path: Path) -> Undecoded:
+    def picture(self, path: Path) -> LazyImage:
         """The picture in a file, to be decoded here once someone asks for it."""
         return _Upload(self, path)
 
     def decode(self, path: Path, name: str, side: int | None) -> Image.Image:
         """What `open_rgb` gives for a file. Raises PictureError, also where it takes too long or ends the worker."""
         try:
-            outcome = self._outcome(_Order(path, _identity(path), name, side))
+            outcome = self._outcome(DecodeJob(path, _identity(path), name, side))
         except TimeoutError:
             raise PictureError(f"{name} takes too long to decode. Use a smaller one, or save it as JPEG.") from None
         except (ProcessExpired, CancelledError, RuntimeError):  # the last of a pool that breaks just now
-            raise damaged(name) from None
+            raise damaged_picture(name) from None
         if isinstance(outcome, str):
             raise PictureError(outcome)
         return Image.frombytes("RGB", *outcome)
@@ -94,7 +94,7 @@ class Decoder:
             future.cancel()
         _end(pool)
 
-    def _outcome(self, order: _Order) -> Outcome:
+    def _outcome(self, order: DecodeJob) -> Outcome:
         future = self._future(order)
         try:
             outcome = future.result(WAIT_S)
@@ -105,12 +105,12 @@ class Decoder:
             self._forget(order, future)
         return outcome
 
-    def _forget(self, order: _Order, future: "ProcessFuture[Outcome]") -> None:
+    def _forget(self, order: DecodeJob, future: "ProcessFuture[Outcome]") -> None:
         with self._lock:
             if self._outcomes.get(order) is future:
                 del self._outcomes[order]
 
-    def _future(self, order: _Order) -> "ProcessFuture[Outcome]":
+    def _future(self, order: DecodeJob) -> "ProcessFuture[Outcome]":
         with self._lock:
             if order not in self._outcomes:
                 if self._pool is None or not self._pool.active:

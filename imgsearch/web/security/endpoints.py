@@ -24,7 +24,7 @@ def session_of(asked: dict[str, Any]) -> str:
     return session
 
 
-def named(blocks: gr.Blocks, name: str, asked: dict[str, Any], *, has_names: bool) -> BlockFunction:
+def public_function(blocks: gr.Blocks, name: str, asked: dict[str, Any], *, has_names: bool) -> BlockFunction:
     """The public function that a call is for, whose inputs may have names.
 
     Raises RefusedError where there is none of that name, or it takes another number of inputs.
@@ -39,8 +39,8 @@ def named(blocks: gr.Blocks, name: str, asked: dict[str, Any], *, has_names: boo
     return _fitting(function, asked.get("data"), num_shown, len(function.inputs))
 
 
-def numbered(blocks: gr.Blocks, asked: dict[str, Any], *, is_queued: bool) -> BlockFunction:
-    """The function that the page asks for. Raises RefusedError as `named` does."""
+def page_function(blocks: gr.Blocks, asked: dict[str, Any], *, is_queued: bool) -> BlockFunction:
+    """The function that the page asks for. Raises RefusedError as `public_function` does."""
     number = asked.get("fn_index")
     function = blocks.fns.get(number) if type(number) is int else None
     if function is None or bool(function.queue) != is_queued:

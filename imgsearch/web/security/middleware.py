@@ -22,7 +22,7 @@ from imgsearch.web.health import health_route
 from imgsearch.web.security import endpoints
 from imgsearch.web.security.body import MAX_JSON, MAX_UPLOAD, Body
 from imgsearch.web.security.endpoints import TOKEN
-from imgsearch.web.security.rate_limit import Rate, client_of
+from imgsearch.web.security.rate_limit import RateLimit, client_of
 from imgsearch.web.security.refusals import RefusedError
 
 API = "/gradio_api"
@@ -51,7 +51,7 @@ HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"
 
 
 @dataclass
-class Visit:
+class RequestContext:
     """A request on its way through the gate."""
 
     request: Request
@@ -68,20 +68,22 @@ class Visit:
             if message["type"] == "http.response.start":
                 self.is_answered = True
                 if self.endpoint in NOTED and self.is_admitted:
-                    request_log.note(self.endpoint, self.begin, "ok" if message["status"] < 400 else "refused")
+                    request_log.log_request(self.endpoint, self.begin, "ok" if message["status"] < 400 else "refused")
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         return sent
 
 
-def gated(engines: Sequence[Engine], rate: int | None, *, trust_proxy: bool, is_local: bool) -> dict[str, Any]:
-    """The `app_kwargs` for Gradio's `launch` that put a `Gate` before the app, and /healthz beside it."""
-    gate = Middleware(Gate, rate=rate, trust_proxy=trust_proxy, is_local=is_local)
+def security_middleware(
+    engines: Sequence[Engine], rate: int | None, *, trust_proxy: bool, is_local: bool
+) -> dict[str, Any]:
+    """The `app_kwargs` for Gradio's `launch` that put a `SecurityMiddleware` before the app, and /healthz beside it."""
+    gate = Middleware(SecurityMiddleware, rate=rate, trust_proxy=trust_proxy, is_local=is_local)
     return {"middleware": [gate], "routes": [health_route(engines)], "openapi_url": None}
 
 
-class Gate:
+class SecurityMiddleware:
     """ASGI middleware around Gradio's app."""
 
     def __init__(self, app: ASGIApp, rate: int | None, *, trust_proxy: bool, is_local: bool) -> None:
@@ -91,9 +93,9 @@ class Gate:
         own names are answered to: a name of someone else's may come to stand for this machine (DNS rebinding).
         """
         self._app = app
-        self._rate = Rate(rate) if rate else None
-        self._others = Rate(OTHERS * rate) if rate else None
-        self._logins = Rate(LOGINS)
+        self._rate = RateLimit(rate) if rate else None
+        self._others = RateLimit(OTHERS * rate) if rate else None
+        self._logins = RateLimit(LOGINS)
         self._trust_proxy, self._is_local = trust_proxy, is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +103,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = Visit(Request(scope, receive))
+        visit = RequestContext(Request(scope, receive))
         send = visit.marked(send)
         try:
             admitted = await self._admit(visit)
@@ -109,16 +111,16 @@ class Gate:
                 visit.is_admitted = True
                 await self._app(scope, admitted, send)
         except RefusedError as refusal:
-            request_log.note(visit.endpoint, visit.begin, refusal.outcome, refusal.key)
+            request_log.log_request(visit.endpoint, visit.begin, refusal.outcome, refusal.key)
             await refusal.answer(visit.request, visit.endpoint)(scope, receive, send)
         except Exception as error:
-            request_log.report(visit.endpoint, error)
+            request_log.log_error(visit.endpoint, error)
             if not visit.is_answered:
                 await RefusedError(500, "failed").answer(visit.request, visit.endpoint)(scope, receive, send)
         finally:
             visit.body.close()
 
-    async def _admit(self, visit: Visit) -> Receive | None:
+    async def _admit(self, visit: RequestContext) -> Receive | None:
         """What the app is to receive the request by; None where the client has left. Raises RefusedError."""
         request, path = visit.request, visit.request.scope["path"]
         if request.method in ("GET", "HEAD"):
@@ -142,7 +144,7 @@ class Gate:
         if not await visit.body.read(request, MAX_UPLOAD if endpoint == "upload" else MAX_JSON):
             return None
         self._check_body(visit, match)
-        return visit.body.again(request.receive)
+        return visit.body.replay(request.receive)
 
     def _check(self, request: Request) -> None:
         """Refuse what another site's page asks in its visitor's name, and names that are none."""
@@ -158,7 +160,7 @@ class Gate:
         if not all(name is None or re.fullmatch(TOKEN, name, re.ASCII) for name in names):
             raise RefusedError(400, "not_understood")
 
-    def _check_body(self, visit: Visit, match: re.Match[str]) -> None:
+    def _check_body(self, visit: RequestContext, match: re.Match[str]) -> None:
         if visit.endpoint == "upload" and not visit.body.is_one_picture(visit.request.headers.get("content-type", "")):
             raise RefusedError(400, "one_picture")
         if visit.endpoint not in ("join", "run", "call", "cancel", "card"):
@@ -170,15 +172,15 @@ class Gate:
         if visit.endpoint in ("cancel", "card"):
             return
         if visit.endpoint == "call":
-            function = endpoints.named(blocks, match["name"], asked, has_names=bool(match["is_v2"]))
+            function = endpoints.public_function(blocks, match["name"], asked, has_names=bool(match["is_v2"]))
         else:
-            function = endpoints.numbered(blocks, asked, is_queued=visit.endpoint == "join")
+            function = endpoints.page_function(blocks, asked, is_queued=visit.endpoint == "join")
         if visit.endpoint == "join":
             self._count(visit, self._rate if function.concurrency_id in MODEL_QUEUES else self._others)
         if function.queue:
             endpoints.check_queue(blocks, function, session)
 
-    def _count(self, visit: Visit, rate: Rate | None) -> None:
+    def _count(self, visit: RequestContext, rate: RateLimit | None) -> None:
         client = client_of(visit.request, trust_proxy=self._trust_proxy)
         for counted in (rate, self._logins if visit.endpoint == "login" else None):
             wait_s = math.ceil(counted.wait_s(client)) if counted else 0

@@ -11,25 +11,25 @@ MAX_CLIENTS = 10_000  # remembered; those who asked longest ago are forgotten
 
 
 @dataclass
-class Bucket:
+class TokenBucket:
     """What a client has left, at a moment of `time.monotonic`."""
 
     tokens: float
     moment: float
 
 
-class Rate:
+class RateLimit:
     """So many requests a minute for each client, half of them at once."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_s = per_minute / 60
         self._burst = max(per_minute / 2, 1.0)
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def wait_s(self, client: str) -> float:
         """Count one more request; 0 where it is one of those allowed, else the seconds until one will be."""
         now = time.monotonic()
-        bucket = self._buckets.setdefault(client, Bucket(self._burst, now))
+        bucket = self._buckets.setdefault(client, TokenBucket(self._burst, now))
         self._buckets.move_to_end(client)
         if len(self._buckets) > MAX_CLIENTS:
             self._buckets.popitem(last=False)

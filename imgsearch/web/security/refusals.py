@@ -4,7 +4,7 @@ import gradio as gr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from imgsearch.web.i18n import word
+from imgsearch.web.i18n import tr
 
 
 class RefusedError(Exception):
@@ -19,7 +19,7 @@ class RefusedError(Exception):
 
     def answer(self, request: Request, endpoint: str) -> Response:
         """The words in the client's language, in the shape in which the page or gradio_client shows them."""
-        text = word(self.key, gr.Request(request=request)).format(*self.values)
+        text = tr(self.key, gr.Request(request=request)).format(*self.values)
         headers = {"retry-after": str(self.wait_s)} if self.wait_s else {}
         if self.status in (408, 413):
             headers["connection"] = "close"  # the rest of the body is not read

@@ -8,15 +8,15 @@ import gradio as gr
 from imgsearch.engine import Engine
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.search.query import MAX_TEXT
-from imgsearch.web.cancellation import Running
-from imgsearch.web.components.collection_picker import Collections
+from imgsearch.web.cancellation import Cancellations
+from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.examples import Examples
 from imgsearch.web.components.upload import draw_upload, picture_path
-from imgsearch.web.handlers import CAPTIONS, QUIET, guarded
+from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
 from imgsearch.web.i18n import language_of
-from imgsearch.web.page_state import Asked, Uploads, Wanted
-from imgsearch.web.picture_files import Pictures
-from imgsearch.web.router import Address
+from imgsearch.web.page_state import NavigationRequest, PageState, Uploads
+from imgsearch.web.picture_files import PictureFiles
+from imgsearch.web.router import Router
 from imgsearch.web.words import LANGUAGES
 
 Bars: TypeAlias = dict[str, float]
@@ -26,7 +26,7 @@ class DescribeTab:
     """The tab's components and how they answer."""
 
     def __init__(
-        self, collections: Collections, pictures: Pictures, address: Address, t: gr.I18n, models: gr.State
+        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, t: gr.I18n, models: gr.State
     ) -> None:
         """Draw them in the current layout."""
         self._collections, self._pictures, self._t = collections, pictures, t
@@ -37,7 +37,7 @@ class DescribeTab:
                 detail, question, language = options = _draw_options(t)
                 ask = gr.Button(t("ask"), size="sm", visible=False, elem_id="ask")
             with gr.Column(scale=3, min_width=300):
-                answer = self._answer = Answer(collections.first, pictures, t)
+                answer = self._answer = DescriptionView(collections.first, pictures, t)
         self.link = gr.State("")
         self.restored = [picture, self.link, answer.column, answer.note]
         inputs = self._inputs = [picture, *options]
@@ -52,7 +52,7 @@ class DescribeTab:
         picture.clear(answer.clear, None, [answer.column, answer.note], cancels=answer.events, **QUIET)
         address.follow(answer.search.click, self._search_link, answer.sentence, collections.choice)
 
-    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+    def restore(self, asked: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """What the components become for a state of the page."""
         path = self._pictures.asked(asked, self._collections, uploads, request)
         changes: dict[Any, Any] = {self._picture: path, self.link: asked.to_link() if path else ""}
@@ -65,12 +65,14 @@ class DescribeTab:
         token = ""
         if path:
             uploads, token = uploads.remember(path)
-        link = Asked("describe", upload=token, collection=self._collections.named(collection)).to_link()
+        link = PageState("describe", upload=token, collection=self._collections.named(collection)).to_link()
         return link, link if path else "", uploads
 
     def _search_link(self, sentence: str | None, collection: str) -> str | None:
         text = (sentence or "")[:MAX_TEXT]
-        return Asked("search", text=text, collection=self._collections.named(collection)).to_link() if text else None
+        return (
+            PageState("search", text=text, collection=self._collections.named(collection)).to_link() if text else None
+        )
 
     def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
         """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
@@ -110,13 +112,13 @@ def _offer(models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, ...
     )
 
 
-class Answer:
+class DescriptionView:
     """The components that show a description, and what fills them."""
 
-    def __init__(self, engine: Engine, pictures: Pictures, t: gr.I18n) -> None:
+    def __init__(self, engine: Engine, pictures: PictureFiles, t: gr.I18n) -> None:
         """Draw them in the current layout, hidden until there is a picture."""
         self._engine, self._pictures, self._t = engine, pictures, t
-        self._running = Running()
+        self._running = Cancellations()
         self.events: list[Any] = []
         with gr.Column(visible=False) as self.column:
             sentence = gr.Textbox(label=t("description"), lines=2, buttons=["copy"], elem_id="sentence")
@@ -134,7 +136,7 @@ class Answer:
         api = {"api_name": api_name} if api_name else {"api_visibility": "private"}
         handler = self._describe if api_name else self._describe_again
         event = trigger(self._begin, inputs[0], [self.column, self._stop], **QUIET).then(
-            guarded(handler), inputs, self._outputs, show_progress_on=self.note, **api, **CAPTIONS
+            with_error_messages(handler), inputs, self._outputs, show_progress_on=self.note, **api, **CAPTIONS
         )
         event.then(self._end, None, self._stop, **QUIET)
         event.failure(self.clear, None, [self.column, self.note], **QUIET)
@@ -143,11 +145,16 @@ class Answer:
     def follow(self, trigger: Callable[..., Any], inputs: list[Any], wanted: gr.State) -> Any:
         """Describe, on `trigger`, where the wanted link is one to this tab. Returns the event."""
 
-        def begin(image: str | None, wanted: Wanted, request: gr.Request) -> tuple[Any, Any]:
+        def begin(image: str | None, wanted: NavigationRequest, request: gr.Request) -> tuple[Any, Any]:
             return self._begin(image, request) if _is_own(wanted) else (gr.skip(), gr.skip())
 
         def describe(
-            image: str | None, detail: Detail, question: str | None, language: str, wanted: Wanted, request: gr.Request
+            image: str | None,
+            detail: Detail,
+            question: str | None,
+            language: str,
+            wanted: NavigationRequest,
+            request: gr.Request,
         ) -> Iterator[Any]:
             if _is_own(wanted):
                 yield from self._describe_again(image, detail, question, language, request)
@@ -156,7 +163,7 @@ class Answer:
 
         how = CAPTIONS | {"show_progress_on": self.note, "api_visibility": "private"}
         began = trigger(begin, [inputs[0], wanted], [self.column, self._stop], **QUIET)
-        event = began.then(guarded(describe), [*inputs, wanted], self._outputs, **how)
+        event = began.then(with_error_messages(describe), [*inputs, wanted], self._outputs, **how)
         event.failure(self.clear, None, [self.column, self.note], **QUIET)
         self.events.append(event)
         return event.then(self._end, None, self._stop, **QUIET)
@@ -179,7 +186,7 @@ class Answer:
         path = picture_path(image, request)
         wish: Detail = "question" if question else detail
         with self._running.as_latest(request) as stop:
-            for description in self._engine.describe_growing(
+            for description in self._engine.describe_stream(
                 self._pictures.given(path),
                 path.name,
                 detail=wish,
@@ -203,5 +210,5 @@ class Answer:
             yield from self._describe(image, detail, question, language, request)
 
 
-def _is_own(wanted: Wanted) -> bool:
-    return bool(wanted[1]) and Asked.from_link(wanted[0]).tab == "describe"
+def _is_own(wanted: NavigationRequest) -> bool:
+    return bool(wanted[1]) and PageState.from_link(wanted[0]).tab == "describe"

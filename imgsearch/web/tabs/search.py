@@ -6,23 +6,23 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.models.registry import STARTER_ID
-from imgsearch.search.language import understands
+from imgsearch.search.language import understood_languages
 from imgsearch.search.query import Part
-from imgsearch.web.components.collection_picker import Collections
+from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.refine import Refinement, Terms
 from imgsearch.web.components.results import Results
 from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import example_queries
-from imgsearch.web.page_state import Asked, Uploads
-from imgsearch.web.picture_files import Pictures
-from imgsearch.web.router import Address
+from imgsearch.web.page_state import PageState, Uploads
+from imgsearch.web.picture_files import PictureFiles
+from imgsearch.web.router import Router
 
 
 class SearchTab:
     """The tab's components and how they answer."""
 
     def __init__(
-        self, collections: Collections, pictures: Pictures, address: Address, t: gr.I18n, models: gr.State
+        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, t: gr.I18n, models: gr.State
     ) -> None:
         """Draw them in the current layout."""
         self._collections, self._t = collections, t
@@ -50,11 +50,11 @@ class SearchTab:
         results.connect(self._search, inputs, go.click, is_asked=True)
         results.connect(self._search, inputs, chosen.then, *refinement.changes)
         results.connect(self._search, inputs, refinement.edits.change, edits=refinement.edits)
-        results.turn()
+        results.connect_paging()
         refinement.connect(results.hits, results.shown)
         models.change(self._adapt, models, [self._query, examples], **QUIET)
 
-    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+    def restore(self, asked: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """What the components become for a state of the page."""
         return {self._query: asked.text, **self._refinement.restore(asked, uploads, request)}
 
@@ -77,7 +77,7 @@ class SearchTab:
     ) -> tuple[Any, ...]:
         if not edits:
             return (gr.skip(),) * len(self.results.outputs)
-        asked = Asked(
+        asked = PageState(
             "search",
             text=text or "",
             terms=tuple(terms),
@@ -95,7 +95,7 @@ class SearchTab:
         return query, gr.Dataset(samples=_samples(models[0], request))
 
 
-def _main(asked: Asked, uploads: Uploads, request: gr.Request) -> list[Part]:
+def _main(asked: PageState, uploads: Uploads, request: gr.Request) -> list[Part]:
     return [Part(text=asked.text)] if asked.text.strip() else []
 
 
@@ -107,7 +107,7 @@ def _info(encoder: str) -> str:
     """The key of the words that tell which languages an encoder understands."""
     if encoder in ("", STARTER_ID):
         return "query_info"
-    languages = understands(encoder)
+    languages = understood_languages(encoder)
     if languages is None:
         return "query_info_other"
     return "query_info_many" if len(languages) > 1 else "query_info_english"

@@ -6,17 +6,17 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.search.query import Box, Part
-from imgsearch.web.components.collection_picker import Collections
+from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.examples import Examples
 from imgsearch.web.components.refine import Refinement, Terms
 from imgsearch.web.components.results import Results
-from imgsearch.web.components.scripted import scripted
+from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.upload import draw_upload, picture_path
 from imgsearch.web.handlers import HIDDEN, QUIET
-from imgsearch.web.i18n import word
-from imgsearch.web.page_state import Asked, Uploads, read_box
-from imgsearch.web.picture_files import Pictures
-from imgsearch.web.router import Address
+from imgsearch.web.i18n import tr
+from imgsearch.web.page_state import PageState, Uploads, parse_box
+from imgsearch.web.picture_files import PictureFiles
+from imgsearch.web.router import Router
 
 NO_ITEM = ("", "")  # an upload
 
@@ -25,7 +25,7 @@ class SimilarTab:
     """The tab's components and how they answer."""
 
     def __init__(
-        self, collections: Collections, pictures: Pictures, address: Address, t: gr.I18n, models: gr.State
+        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, t: gr.I18n, models: gr.State
     ) -> None:
         """Draw them in the current layout."""
         self._collections, self._pictures = collections, pictures
@@ -50,16 +50,16 @@ class SimilarTab:
         results.connect(self._similar, inputs, gr.Button(visible=False).click, is_asked=True, api_name="similar")
         results.connect(self._similar, inputs, *again, *refinement.changes)
         results.connect(self._similar, inputs, refinement.edits.change, edits=refinement.edits)
-        results.turn()
+        results.connect_paging()
         refinement.connect(results.hits, results.shown)
 
     def _draw_box(self) -> gr.HTML:
         """Draw what lets a visitor drag a box on the picture; its value is the box."""
-        drawn = scripted("similar_drawn", "<span></span>", "box", picture="#similar_picture")
+        drawn = scripted_html("similar_drawn", "<span></span>", "box", picture="#similar_picture")
         self._box.change(lambda box: box, self._box, drawn, **QUIET)
         return drawn
 
-    def restore(self, asked: Asked, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+    def restore(self, asked: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """What the components become for a state of the page."""
         path = self._pictures.asked(asked, self._collections, uploads, request)
         item = (self._collections.named(asked.collection), asked.item) if path else NO_ITEM
@@ -92,7 +92,7 @@ class SimilarTab:
         id, token = item[1] if path and item[0] == name else "", ""  # in another collection it would be another item
         if path and not id:
             uploads, token = uploads.remember(str(path))
-        asked = Asked(
+        asked = PageState(
             "similar",
             item=id,
             upload=token,
@@ -106,19 +106,19 @@ class SimilarTab:
         return self.results.ask(asked, uploads, request, is_asked=is_asked)
 
 
-def _main(asked: Asked, uploads: Uploads, request: gr.Request) -> list[Part]:
+def _main(asked: PageState, uploads: Uploads, request: gr.Request) -> list[Part]:
     path = uploads.path(asked.upload)
     if asked.item:
-        return [Part(item=asked.item, box=_edges(asked.box, request))]
-    return [Part(image=path, name=path.name, box=_edges(asked.box, request))] if path else []
+        return [Part(item=asked.item, box=_box_of(asked.box, request))]
+    return [Part(image=path, name=path.name, box=_box_of(asked.box, request))] if path else []
 
 
 def _dragged(event: gr.EventData) -> str:
     return str(event._data.get("box", ""))[:100]
 
 
-def _edges(box: str, request: gr.Request) -> Box | None:
+def _box_of(box: str, request: gr.Request) -> Box | None:
     try:
-        return read_box(box)
+        return parse_box(box)
     except ValueError:
-        raise gr.Error(word("bad_box", request), print_exception=False) from None
+        raise gr.Error(tr("bad_box", request), print_exception=False) from None
