@@ -1,22 +1,12 @@
 """Fixtures: the real starter model, the committed bundle, and the app as a process of its own."""
 
-import json
 import os
-import re
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from loopback_hub import LoopbackHub
-from pages import WIDE, Open
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -24,12 +14,13 @@ from imgsearch.config import ROOT
 from imgsearch.engine import Engine
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import load_encoder
+from tests.helpers.app import running_app
+from tests.helpers.loopback_hub import HUB, LoopbackHub
+from tests.helpers.pages import WIDE, Open
 
 BROWSER = os.environ.get("TEST_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
-START_TIMEOUT_S = 60
 
 
-HUB = LoopbackHub()
 CACHE = Path(tempfile.mkdtemp(prefix="imgsearch-tests-"))
 
 
@@ -69,7 +60,7 @@ def hub() -> Iterator[LoopbackHub]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny checkpoints: clip, siglip, blip, internvl."""
-    from tiny_models import save_tiny_blip, save_tiny_clip, save_tiny_internvl, save_tiny_siglip
+    from tests.helpers.tiny_models import save_tiny_blip, save_tiny_clip, save_tiny_internvl, save_tiny_siglip
 
     folder = tmp_path_factory.mktemp("tiny")
     for save in (save_tiny_clip, save_tiny_siglip, save_tiny_blip, save_tiny_internvl):
@@ -131,45 +122,6 @@ def folder(examples: Path, tmp_path: Path) -> Path:
 def photo(examples: Path) -> Image.Image:
     with Image.open(examples / "skimage" / "chelsea.jpg") as image:
         return image.convert("RGB")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running_app(*flags: str, cwd: Path = ROOT, **environ: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """`python app.py` in `cwd` on a free port, up to its first answer; its address and process."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/"
-    command = [sys.executable, "app.py", "--port", str(port), *flags]
-    process = subprocess.Popen(command, cwd=cwd, env=os.environ | environ)
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the app ended before it answered"
-                assert time.monotonic() < deadline, "the app did not answer"
-                time.sleep(0.1)
-        yield url, process
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def upload_raw(url: str, picture: Path) -> dict[str, object]:
-    """What stands for a picture in a raw call, once it is uploaded."""
-    name = re.sub(r'["\r\n\\]', "_", picture.name).encode("utf-8", "replace")
-    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % name
-    form = {"Content-Type": "multipart/form-data; boundary=XXX"}
-    body = head + picture.read_bytes() + b"\r\n--XXX--\r\n"
-    with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, form), timeout=30) as answer:
-        return {"path": json.load(answer)[0], "meta": {"_type": "gradio.FileData"}}
 
 
 @pytest.fixture(scope="session")

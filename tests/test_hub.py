@@ -16,13 +16,13 @@ import pytest
 from filelock import FileLock
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.utils import _detect_agent
-from loopback_hub import Corrupt, Cut, Hang, LoopbackHub, Slow, Status
 from transformers.utils import logging
 
 from imgsearch.config import ROOT
 from imgsearch.errors import ImgsearchError, ModelError, SettingsError
 from imgsearch.hub import Repo, cached_snapshot, fetch_snapshot
 from imgsearch.models.weight_files import captioner_files
+from tests.helpers.loopback_hub import Corrupt, Cut, Hang, LoopbackHub, Slow, Status
 
 REPO = Repo("tiny/model")
 CHOOSE = partial(captioner_files, REPO.id)

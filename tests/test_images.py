@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
-from hostile.pictures import bitmap, encoded, icon
-from hostile.pictures import png as bomb
 from PIL import Image
 
 from imgsearch.config import ROOT
@@ -28,6 +26,8 @@ from imgsearch.images import (
     open_rgb,
     to_webp,
 )
+from tests.helpers.hostile_pictures import bitmap, encoded, icon
+from tests.helpers.hostile_pictures import png as bomb
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM"])

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gradio_client import Client, handle_file
-from launched import launched
-from loopback_hub import LoopbackHub
 
 from imgsearch.config import ROOT
+from tests.helpers.launched import launched
+from tests.helpers.loopback_hub import LoopbackHub
 
 LOCAL = {"127.0.0.1", "localhost", "::1"}
 SPY = """

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import running_app
 
 from imgsearch.config import ROOT, Settings
 from imgsearch.models.registry import PRESETS
+from tests.helpers.app import running_app
 
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]

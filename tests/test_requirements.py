@@ -25,7 +25,7 @@ LINE = re.compile(r"[\w-]+(>=[\d.]+,<[\d.]+|==[\d.]+)")  # what tests/lowest.sh 
 APP = [*sorted((ROOT / "imgsearch").rglob("*.py")), ROOT / "app.py"]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TOOLS = sorted((ROOT / ".tools").glob("*.py"))
-OURS = {"imgsearch", "app", *(path.stem for path in TESTS), *(path.parent.name for path in TESTS)}
+OURS = {"imgsearch", "app", "tests"}
 ELSEWHERE = {"skimage": "make_examples.py says how to install the package that its photos come from"}
 NOT_IMPORTED = {
     "pytest-playwright": "pytest finds it by itself; it hands out the browser's page",

@@ -11,8 +11,8 @@ from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT, STARTER_BUNDLE
 from imgsearch.engine import Engine
-from tests.bench.app_process import resident_mib, serve, serve_app
 from tests.bench.figures import Figure
+from tests.helpers.app_process import resident_mib, serve, serve_app
 
 NUM_RUNS = 5  # of each side, alternating; medians are compared
 NUM_SEARCHES = 50

@@ -14,8 +14,8 @@ import numpy as np
 from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT
-from tests.bench.app_process import children_of, resident_mib, serve_app
 from tests.bench.figures import Figure
+from tests.helpers.app_process import children_of, resident_mib, serve_app
 
 NUM_VISITORS = (20, 100)
 SECONDS = 180.0

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import CALIBRATIONS, HOSTILE, MAPS, NUM_ITEMS, TRAP, Hostile, save_sound, sealed, values_of
 
 from imgsearch.cli.main import main
 from imgsearch.config import ROOT
@@ -24,6 +23,17 @@ from imgsearch.index.index import Index
 from imgsearch.index.manifest import read_manifest
 from imgsearch.records import BuildReport
 from imgsearch.search.cache import ATLAS, projection_of, stored_calibration
+from tests.helpers.hostile_bundles import (
+    CALIBRATIONS,
+    HOSTILE,
+    MAPS,
+    NUM_ITEMS,
+    TRAP,
+    Hostile,
+    save_sound,
+    sealed,
+    values_of,
+)
 
 LIMIT_S = 60  # nothing here takes a tenth of it; what reads a pipe never ends
 MAX_GROWTH_KB = 200_000

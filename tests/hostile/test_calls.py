@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import running_app
 from gradio_client import Client, handle_file
-from hostile.calls import API, COFFEE, Call, Server, make_calls
 
 from imgsearch.config import ROOT
-from tests.bench.app_process import resident_mib
+from tests.helpers.app import running_app
+from tests.helpers.app_process import resident_mib
+from tests.helpers.hostile_calls import API, COFFEE, Call, Server, make_calls
 
 GROUPS = ("pictures", "misplaced", "malformed", "events", "files", "routes", "uploads")
 CHUNK = 65_536

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ SECONDS = os.environ.get("TEST_FUZZ_S", "30")
 
 @pytest.mark.parametrize("kind", ["pictures", "bundles"])
 def test_damage_is_told(kind: str) -> None:
-    command = [sys.executable, Path(__file__).with_name("fuzz.py"), kind, SECONDS]
+    command = [sys.executable, "-m", "tests.helpers.fuzz", kind, SECONDS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr[-5000:]
     assert int(done.stdout) > 100

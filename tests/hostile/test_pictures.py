@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile.pictures import Hostile, encoded, make_hostile, photo
 
 from imgsearch.cli.main import main
 from imgsearch.errors import PictureError
 from imgsearch.images import SEEN_PIXELS
 from imgsearch.web.security.decoder import MAX_KEPT, Decoder
+from tests.helpers.hostile_pictures import Hostile, encoded, make_hostile, photo
 
 TIMEOUT_S = 10
 GROWTH_BYTES = 64 * 2**20 + MAX_KEPT * 3 * SEEN_PIXELS  # what is kept, and what the allocator keeps for itself

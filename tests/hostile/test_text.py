@@ -13,10 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bundles import with_texts
-from conftest import running_app
 from gradio_client import Client
-from pages import WAIT_MS, WIDE, act, hits_of, search
 from playwright.sync_api import BrowserContext, Page, expect
 
 from imgsearch.cli.main import main
@@ -25,6 +22,9 @@ from imgsearch.index.index import Index
 from imgsearch.records import Hit, Item, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.page_state import PageState
+from tests.helpers.app import running_app
+from tests.helpers.hostile_bundles import with_texts
+from tests.helpers.pages import WAIT_MS, WIDE, act, hits_of, search
 
 MARKUP = [
     "<script>window.hacked = 1</script>",

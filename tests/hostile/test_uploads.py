@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import running_app, upload_raw
 from gradio_client import Client, handle_file
-from hostile.calls import COFFEE, Server, body_of, event, post
-from hostile.pictures import Hostile, make_hostile
-from hostile.test_calls import ask, is_mute, is_refused
 
-from tests.bench.app_process import resident_mib
+from tests.helpers.app import running_app, upload_raw
+from tests.helpers.app_process import resident_mib
+from tests.helpers.hostile_calls import COFFEE, Server, body_of, event, post
+from tests.helpers.hostile_pictures import Hostile, make_hostile
+from tests.hostile.test_calls import ask, is_mute, is_refused
 
 GROWTH_MB = 96  # the last pictures are kept, up to 50 MB
 SENTENCE = re.compile(r'"error": ?"([^"]+\.)"')

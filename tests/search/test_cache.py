@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_bundles import contents_of
 
 from imgsearch.config import ROOT, STARTER_BUNDLE
 from imgsearch.engine import Engine
@@ -28,6 +27,7 @@ from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import open_collection
 from imgsearch.search.projection import Projection
 from imgsearch.search.thresholds import ScoreThresholds
+from tests.helpers.tiny_bundles import contents_of
 
 KINDS = ("atlas-", "calibration-", "items-", "vectors-")
 MADE_UP = Calibration(ScoreThresholds(0.1, 0.2), ScoreThresholds(0.3, 0.4), 0.9, "{}", {"text_auc": 1.0})

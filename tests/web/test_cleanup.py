@@ -12,7 +12,6 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from conftest import free_port
 
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
@@ -21,6 +20,7 @@ from imgsearch.web.security import cleanup
 from imgsearch.web.security.cleanup import Janitor, SessionStates, sweep_files
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.server import launch
+from tests.helpers.app import free_port
 
 
 def put(folder: Path, name: str, num_bytes: int, age_s: float) -> Path:

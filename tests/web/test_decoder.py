@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile.pictures import encoded, slow_jpeg
 from PIL import Image
 
 from imgsearch.config import ROOT
@@ -22,6 +21,7 @@ from imgsearch.errors import PictureError
 from imgsearch.images import open_rgb
 from imgsearch.search.query import Part
 from imgsearch.web.security.decoder import MAX_KEPT, NICENESS, Decoder
+from tests.helpers.hostile_pictures import encoded, slow_jpeg
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from pages import WAIT_MS, Open, act, hits_of, search, upload
 from PIL import Image
 from playwright.sync_api import Page, expect
+
+from tests.helpers.pages import WAIT_MS, Open, act, hits_of, search, upload
 
 
 def answered(page: Page, tab: str) -> list[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
 from imgsearch.config import ROOT
 from imgsearch.errors import InputError
@@ -23,6 +22,7 @@ from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import load_encoder
+from tests.helpers.tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
 NUM_PICTURES = 60
 NOTHING = {"added": 0, "changed": 0, "renamed": 0, "removed": 0}
@@ -189,7 +189,7 @@ def test_an_update_with_other_options_is_refused(
 
 @pytest.mark.parametrize("name", ["format1", "format2"])
 def test_bundles_of_older_formats_open_and_answer(name: str, examples: Path, encoder: Encoder) -> None:
-    bundle = Path(__file__).parent / "bundles" / name
+    bundle = ROOT / "tests" / "bundles" / name
     captions = {"animals-birds-owl": "an owl", "animals-mammals-badger": "a badger"}
     captions |= {"food-fruit-kiwi": "a kiwi", "food-fruit-lemon": "a lemon"}
     index = Index.load(bundle)
@@ -207,7 +207,7 @@ def test_bundles_of_older_formats_open_and_answer(name: str, examples: Path, enc
 
 
 def test_a_bundle_of_format_1_is_updated_without_encoding(examples: Path, tmp_path: Path) -> None:
-    bundle = shutil.copytree(Path(__file__).parent / "bundles" / "format1", tmp_path / "bundle")
+    bundle = shutil.copytree(ROOT / "tests" / "bundles" / "format1", tmp_path / "bundle")
     old = Index.load(bundle).rows
     (tmp_path / "four").mkdir()
     lines = ["file_name,caption,subject"]

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub.utils import _detect_agent
-from loopback_hub import Corrupt, Hang, LoopbackHub, Status
 from PIL import Image
-from test_hub import sentence
 
+from imgsearch.describe.describer import sentence
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.models.clip import ClipSpec
 from imgsearch.models.registry import (
@@ -27,6 +26,7 @@ from imgsearch.models.registry import (
     resolve,
 )
 from imgsearch.models.weight_files import captioner_files
+from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status
 
 
 @pytest.mark.parametrize(

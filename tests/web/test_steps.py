@@ -4,8 +4,9 @@ import json
 import re
 from pathlib import Path
 
-from pages import NARROW, WAIT_MS, Open, act, hits_of, is_too_wide, search, upload
 from playwright.sync_api import Page, expect
+
+from tests.helpers.pages import NARROW, WAIT_MS, Open, act, hits_of, is_too_wide, search, upload
 
 
 def caption(page: Page, tab: str, number: int = 0) -> str:

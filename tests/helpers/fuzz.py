@@ -1,4 +1,4 @@
-"""Damaged files for a number of seconds: python fuzz.py pictures|bundles SECONDS. Prints how many it tried."""
+"""Try damaged files for a number of seconds: python -m tests.helpers.fuzz pictures|bundles SECONDS. Print how many."""
 
 import resource
 import shutil
@@ -14,15 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from hostile import bundles
-from hostile.pictures import READ, bitmap, encoded, icon, photo, tiff
-
 from imgsearch.config import ROOT
 from imgsearch.errors import BundleError, PictureError
 from imgsearch.images import SEEN_PIXELS, open_rgb
 from imgsearch.index.index import Index
+from tests.helpers import hostile_bundles as bundles
+from tests.helpers.hostile_pictures import READ, bitmap, encoded, icon, photo, tiff
 
 MAX_ADDRESSES = 8 * 2**30  # a file that asks for more fails, and not the machine
 ROUND = 200  # examples before the clock is looked at

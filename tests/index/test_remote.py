@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from loopback_hub import Corrupt, Hang, LoopbackHub, Status
-from test_cli import run, run_json
 
 from imgsearch.config import STARTER_BUNDLE, Settings
 from imgsearch.environment import is_from_hub
@@ -17,6 +15,8 @@ from imgsearch.index.manifest import FILE_NAME, read_manifest
 from imgsearch.index.remote import fetch_hub_bundles
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.collection import open_collection
+from tests.cli.test_main import run, run_json
+from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status
 
 NAME = "hf://datasets/org/my.bundle"
 REPO = "org/my.bundle"

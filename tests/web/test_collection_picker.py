@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import running_app
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import BrowserContext, expect
@@ -19,6 +18,7 @@ from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
 from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
+from tests.helpers.app import running_app
 
 STARTER = ROOT / "indexes" / "starter"
 

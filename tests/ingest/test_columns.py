@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Image, List, Value
-from loopback_hub import LoopbackHub
-from tiny_datasets import DATA, NAME, ROWS, all_of, facts, open_, refusal, table_of, write_rows, write_tar
 
 from imgsearch.records import Skip
+from tests.helpers.loopback_hub import LoopbackHub
+from tests.helpers.tiny_datasets import DATA, NAME, ROWS, all_of, facts, open_, refusal, table_of, write_rows, write_tar
 
 KINDS: dict[str, Any] = {
     "image": Image(), "thumb": Value("binary"), "text": Value("string"), "title": Value("large_string"),

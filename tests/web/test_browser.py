@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from pages import NARROW, Open, hits_of, not_blank, upload
 from playwright.sync_api import Locator, Page, expect
 
 from imgsearch.images import open_rgb
+from tests.helpers.pages import NARROW, Open, hits_of, not_blank, upload
 
 
 def search_for_a_planet(visit: Open) -> tuple[Page, Locator]:

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-from loopback_hub import Corrupt, Hang, LoopbackHub, Slow, Status
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -16,6 +15,7 @@ from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.model_manager import FAILED
 from imgsearch.models.registry import STARTER_ID, load_encoder
+from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Slow, Status
 
 SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
 SIGLIP_ID = "ViT-B-32-SigLIP2-256/webli"

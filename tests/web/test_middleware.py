@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from conftest import running_app, upload_raw
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import ValidationError
 from starlette.requests import Request
@@ -20,6 +19,7 @@ from starlette.requests import Request
 from imgsearch import __version__
 from imgsearch.config import ROOT
 from imgsearch.web.security.rate_limit import MAX_CLIENTS, RateLimit, client_of
+from tests.helpers.app import running_app, upload_raw
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 STARTER = ("--encoder", "starter", "--captioner", "starter")

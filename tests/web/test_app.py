@@ -13,13 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import free_port, running_app
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 from imgsearch.config import ROOT
 from imgsearch.images import open_rgb
+from tests.helpers.app import free_port, running_app
 
 
 @pytest.fixture(scope="module")

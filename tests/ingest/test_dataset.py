@@ -13,8 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import _detect_agent
-from loopback_hub import Cut, Hang, LoopbackHub, Status
-from tiny_datasets import (
+
+from imgsearch.errors import InputError
+from imgsearch.ingest.columns import DatasetOptions
+from imgsearch.ingest.dataset import open_source
+from imgsearch.ingest.folder import Folder
+from imgsearch.records import Picture
+from tests.helpers.loopback_hub import Cut, Hang, LoopbackHub, Status
+from tests.helpers.tiny_datasets import (
     DATA,
     FEATURES,
     KEEP,
@@ -30,12 +36,6 @@ from tiny_datasets import (
     write,
     write_rows,
 )
-
-from imgsearch.errors import InputError
-from imgsearch.ingest.columns import DatasetOptions
-from imgsearch.ingest.dataset import open_source
-from imgsearch.ingest.folder import Folder
-from imgsearch.records import Picture
 
 
 @pytest.fixture(autouse=True)

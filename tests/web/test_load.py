@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import running_app, upload_raw
 from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT
-from tests.bench.app_process import children_of
 from tests.bench.load import ENDPOINTS, Load, memory_mib, put_load
+from tests.helpers.app import running_app, upload_raw
+from tests.helpers.app_process import children_of
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 STARTER = ("--encoder", "starter", "--captioner", "starter")

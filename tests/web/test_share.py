@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from gradio import tunneling
 from gradio_client import Client
-from launched import Launched, environment, launched
 
 from imgsearch.config import ROOT, STARTER_BUNDLE, Settings
 from imgsearch.errors import SettingsError
+from tests.helpers.launched import Launched, environment, launched
 
 STARTER = ("--encoder", "starter", "--captioner", "starter")
 PASSWORD = "correct horse: battery"

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import HUB, free_port, running_app
 from gradio_client import Client, handle_file
-from loopback_hub import LoopbackHub, Slow, Status
 from playwright.sync_api import BrowserContext, Page, expect
 from safetensors.torch import load_file, save_file
 
 from imgsearch.config import ROOT
+from tests.helpers.app import free_port, running_app
+from tests.helpers.loopback_hub import HUB, LoopbackHub, Slow, Status
 
 SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
 SIGLIP_ID = "ViT-B-32-SigLIP2-256/webli"

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_bundles import check_same, contents_of, save_pictures
 
 from imgsearch.config import ROOT
 from imgsearch.errors import BundleError, InputError
@@ -16,6 +15,7 @@ from imgsearch.index.manifest import check_digests, read_manifest
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder
+from tests.helpers.tiny_bundles import check_same, contents_of, save_pictures
 
 
 @pytest.fixture

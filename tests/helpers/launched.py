@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conftest import START_TIMEOUT_S, free_port
-
 from imgsearch.config import ROOT
+from tests.helpers.app import START_TIMEOUT_S, free_port
 
 START = "\nimport runpy, sys; sys.argv[0] = 'app.py'; runpy.run_path('app.py', run_name='__main__')\n"
 

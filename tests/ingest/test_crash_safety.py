@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
 from imgsearch.config import ROOT
 from imgsearch.errors import InputError
@@ -33,6 +32,7 @@ from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import load_encoder
+from tests.helpers.tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
 NUM_KILLS = 20
 NUM_PICTURES = 3000

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
 from imgsearch.config import ROOT
 from imgsearch.errors import BundleError, InputError
@@ -21,6 +20,7 @@ from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
 from imgsearch.models.encoder import Encoder
+from tests.helpers.tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
 NUM_PICTURES = 100
 SHARD_SIZE = 8

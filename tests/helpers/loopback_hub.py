@@ -240,3 +240,6 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(length)}.items():
             self.send_header(name, value)
         self.end_headers()
+
+
+HUB = LoopbackHub()  # the one that the clients of a test session ask: they read its address at import

@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import free_port
 from gradio_client import Client, handle_file
 from huggingface_hub import constants, hf_hub_download, metadata_load
-from launched import Launched, launched
-from loopback_hub import LoopbackHub
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -28,6 +25,9 @@ from imgsearch.hub import Repo, cached_snapshot
 from imgsearch.models.clip import ClipSpec
 from imgsearch.models.registry import PRESETS
 from imgsearch.models.weight_files import captioner_files
+from tests.helpers.app import free_port
+from tests.helpers.launched import Launched, launched
+from tests.helpers.loopback_hub import LoopbackHub
 
 MEMORY_BYTES = 16 * 2**30
 NUM_CPUS = 2

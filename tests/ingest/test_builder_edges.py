@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_bundles import check_same, items_of, save_picture, save_pictures
 
 from imgsearch.config import STARTER_BUNDLE, Settings
 from imgsearch.errors import BundleError, InputError
@@ -20,6 +19,7 @@ from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import BuildReport
+from tests.helpers.tiny_bundles import check_same, items_of, save_picture, save_pictures
 
 
 @pytest.fixture
