@@ -55,7 +55,7 @@ def configure_environment(caches: Path) -> None:
     _limit_malloc()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ |= STATISTICS | {"FORWARDED_ALLOW_IPS": ""}  # uvicorn must not: our settings say which proxy is trusted
+    os.environ |= STATISTICS | {"FORWARDED_ALLOW_IPS": ""}  # web/security/rate_limit.py alone says who a client is
     usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     hub = Path(os.path.expanduser(os.environ.get("HF_HOME") or usual))  # noqa: PTH111 there may be no home
     if str(hub).startswith("~") or not can_write(hub):
