@@ -181,10 +181,7 @@ def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_b
 
 
 def fetch_whole_repo(repo: Repo) -> Path:
-    """Fetch all files at a commit with the client; return their folder when all are here. Raise as `probe` does.
-
-    Offline return what an earlier call fetched, if that is complete.
-    """
+    """Fetch all files at a commit and return their folder. Offline, reuse an earlier fetch, else raise as `probe`."""
     folder = _snapshot_folder(repo, repo.revision)
     get = partial(snapshot_download, repo.id, repo_type=repo.type, revision=repo.revision, local_dir=folder)
     _run_with_timeout(repo, get, math.inf)
