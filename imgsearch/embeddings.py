@@ -18,10 +18,7 @@ UNIT_TOLERANCE = 1e-3
 
 
 def normalize(rows: npt.ArrayLike) -> Embeddings:
-    """Scale each row of an (n, dim) array to L2 norm 1, as float32.
-
-    Raise ValueError if a row is zero or not finite, because it has no direction then.
-    """
+    """Scale each row of (n, dim) to L2 norm 1, as float32. Raise ValueError if one is zero or not finite."""
     array = np.asarray(rows, dtype=np.float32)
     norms = np.linalg.norm(array, axis=-1, keepdims=True)
     if not np.all(np.isfinite(norms)) or np.any(norms == 0):

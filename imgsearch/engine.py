@@ -40,8 +40,7 @@ class Engine:
 
     Example:
         engine = Engine(Path("indexes/starter"))
-        for hit in engine.search("a red fruit", k=5).hits:
-            print(hit.rank, hit.item.id, hit.score)
+        [(hit.item.id, hit.score) for hit in engine.search("a red fruit", k=5).hits]
         engine.similar(Path("photo.jpg"))  # a path, bytes or a PIL image; returns a SearchResult, as search does
         engine.describe(Path("photo.jpg")).caption
     """

@@ -35,8 +35,7 @@ class Evaluation:
 def evaluate(index: Index, encoder: Encoder) -> Evaluation:
     """Measure text-to-image recall with the captions, and similar pictures with the subjects.
 
-    Each captioned item is a query; every item with an equal caption is a right answer. Raise InputError if the
-    index has no captions.
+    Each captioned item is a query; every item with an equal caption is right. Raise InputError without captions.
     """
     items = [index.item(row) for row in range(len(index))]
     vectors = index.rows

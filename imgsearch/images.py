@@ -86,10 +86,7 @@ def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
 
 
 def within_ratio(image: Image.Image) -> Image.Image:
-    """Crop a picture to its middle if its sides differ by more than LONGEST_RATIO. Return any other as it is.
-
-    CLIP scales a picture by its shorter side, which would turn such a strip into gigabytes.
-    """
+    """Crop a picture beyond LONGEST_RATIO to its middle: CLIP scales by the shorter side, which would be gigabytes."""
     width, height = (min(side, LONGEST_RATIO * min(image.size)) for side in image.size)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image if (width, height) == image.size else image.crop((left, top, left + width, top + height))

@@ -106,8 +106,7 @@ class SearchResult:
     def to_csv(self) -> str:
         """Return the hits as CSV with a header: rank, id, score, strength, caption, near-duplicates, the columns.
 
-        A text that a spreadsheet would run as a formula gets an apostrophe before it (OWASP, "CSV Injection"), and each
-        invisible character is replaced.
+        A text that would be a formula gets an apostrophe (OWASP, "CSV Injection"); invisible characters are replaced.
         """
         fixed = ["rank", "id", "score", "strength", "caption", "near_duplicates"]
         names = list(dict.fromkeys(name for hit in self.hits for name in hit.item.columns))
