@@ -98,7 +98,7 @@ class Engine:
 
     @property
     def status(self) -> Status:
-        """What answers now, and the loading under way. Never waits."""
+        """The models that answer now, and the loading under way. Never waits."""
         loaded, captioner = self._loaded, self._captioner
         searcher = loaded.searcher if loaded else None
         return Status(

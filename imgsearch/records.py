@@ -147,7 +147,7 @@ class Description:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did, summed over all its runs."""
+    """The report of a build, summed over all its runs."""
 
     num_items: int = 0
     num_encoded: int = 0  # fewer than num_items if vectors of earlier work were reused
@@ -193,7 +193,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Status:
-    """What answers now, and what is still being loaded."""
+    """The models that answer now, and the loading under way."""
 
     encoder: str  # model_id; "" while the first one loads
     captioner: str  # model_id; "" for the describer's sentences
