@@ -20,12 +20,12 @@ FLAGS = (
     *("index", "host", "port", "share", "auth", "auth_file", "public", "rate", "trust_proxy"),
     *("encoder", "captioner", "precision"),
 )
-END_S = 4.0  # in which the process ends, whatever still runs
+END_S = 4.0  # seconds after which the process ends, whatever still runs
 
 
 def main() -> int:
-    """Start the app and serve until it is interrupted. Return 2 after one line on stderr where a setting is wrong."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, and cleans up
+    """Start the app and serve until it is interrupted. If a setting is wrong, print one line on stderr and return 2."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the app as Ctrl-C does, with cleanup
     with ExitStack() as closing:
         try:
             configure_environment(cache_folder().parent)
@@ -33,11 +33,11 @@ def main() -> int:
             os.environ["GRADIO_TEMP_DIR"] = closing.enter_context(temporary_folder())
             engines: list[Engine] = []
             for bundle in settings.index:
-                captioner = STARTER if engines else settings.captioner  # the first one describes
+                captioner = STARTER if engines else settings.captioner  # only the first engine needs one
                 engines.append(Engine(Path(bundle), settings.encoder, captioner, settings.precision, background=True))
                 closing.callback(engines[-1].close)
                 engines[-1].check()
-            from imgsearch.web.server import serve  # Gradio takes seconds to import: after all that may be wrong
+            from imgsearch.web.server import serve  # Gradio takes seconds to import: report wrong settings first
 
             serve(engines, settings, closing)
         except ImgsearchError as error:
@@ -45,7 +45,7 @@ def main() -> int:
             return 2
         except KeyboardInterrupt:
             exit_within(END_S)
-    os._exit(0)  # a model that still loads would hold the process up, and torch aborts when it is cut short
+    os._exit(0)  # a model that is still loading would delay the exit, and torch aborts if it is interrupted
 
 
 def _settings() -> Settings:
@@ -55,7 +55,7 @@ def _settings() -> Settings:
     if settings.share and on_space():
         print(SPACE_IS_PUBLIC, flush=True)
         settings = replace(settings, share=False)
-    _ = settings.users  # a wrong one is told before anything is fetched
+    _ = settings.users  # report wrong users before anything is fetched
     return fetch_hub_bundles(settings)
 
 

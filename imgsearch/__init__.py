@@ -1,6 +1,6 @@
 """Describe images, find similar ones, search by text.
 
-The public names are loaded on first use, so that importing the package loads no torch, FAISS or Gradio.
+A public name is imported on its first use, so that `import imgsearch` does not load torch, FAISS or Gradio.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Settings: defaults, then `IMGSEARCH_*` from the environment, then flags; and the parser of those flags."""
+"""The settings: flags win over `IMGSEARCH_*` variables, these over defaults. App and command line share the flags."""
 
 import argparse
 import os
@@ -15,8 +15,8 @@ from imgsearch.errors import SettingsError
 ROOT = Path(__file__).resolve().parent.parent
 STARTER_BUNDLE = ROOT / "indexes" / "starter"
 PREFIX = "IMGSEARCH_"
-HUB_BUNDLE = "hf://datasets/"  # begins the name of a bundle on the hub
-RATE = 120  # requests a minute of one client, where more than this machine can reach the app
+HUB_BUNDLE = "hf://datasets/"  # prefix of the name of a bundle on the hub
+RATE = 120  # requests a minute and client, if other machines can reach the app
 SPACE_HOST, SPACE_PORT = "0.0.0.0", 7860
 SWITCHES = ("share", "public", "trust_proxy")
 Bundle: TypeAlias = Path | str
@@ -24,32 +24,32 @@ Bundle: TypeAlias = Path | str
 
 
 def is_starter_collection(bundle: Path) -> bool:
-    """Whether this is the collection that comes with the app: the only one to have vectors of any encoder."""
+    """Return True for the collection that comes with the app: the only one that any encoder can search."""
     return bundle.resolve() == STARTER_BUNDLE.resolve()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the app is started with."""
+    """The settings that the app is started with."""
 
     index: tuple[Bundle, ...] = (STARTER_BUNDLE,)
     host: str = "127.0.0.1"
     port: int | None = None  # None: 7860, or the next free one
     share: bool = False
     auth: str = field(default="", repr=False)  # USER:PASSWORD
-    auth_file: Path | None = None  # with a USER:PASSWORD on each line
-    public: bool = False  # shared without a password
-    rate: int | None = None  # requests a minute of one client; None: any number
-    trust_proxy: bool = False  # to tell the clients apart by the X-Forwarded-For of a proxy
+    auth_file: Path | None = None  # one USER:PASSWORD on each line
+    public: bool = False  # allow sharing without a password
+    rate: int | None = None  # requests a minute and client; None: no limit
+    trust_proxy: bool = False  # tell clients apart by a proxy's X-Forwarded-For header
     encoder: str = "auto"
     captioner: str = "auto"
     precision: str = "auto"
 
     @classmethod
     def read(cls, flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Settings from `flags` (None: not given), else from `environ`, else the defaults, which depend on the place.
+        """Read each setting from `flags` (None: not given), else `environ`, else its default for the place we run in.
 
-        An empty variable is not set. Raises SettingsError for an unknown `IMGSEARCH_` variable or an impossible value.
+        An empty variable counts as not set. Raise SettingsError for an unknown `IMGSEARCH_` variable or a wrong value.
         """
         names = [field.name for field in fields(cls)]
         values: dict[str, Any] = {}
@@ -63,12 +63,12 @@ class Settings:
             values[name] = _parse(variable, name, text)
         values |= {name: value for name, value in flags.items() if name in names and value is not None}
         values["index"] = tuple(dict.fromkeys(values.get("index", ()))) or cls.index
-        settings = cls(**values | _by_place(values, environ))
+        settings = cls(**values | _defaults_by_place(values, environ))
         return replace(settings, rate=values.get("rate", 0 if settings.is_local else RATE) or None)
 
     @property
     def bundle(self) -> Path:
-        """The only bundle. Raises SettingsError where there are several, or where it is still on the hub."""
+        """Return the only bundle. Raise SettingsError if there are several, or if it is still on the hub."""
         if len(self.index) > 1:
             raise SettingsError("There are several --index. Give one: only the app serves more.")
         if isinstance(self.index[0], str):
@@ -79,12 +79,12 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Whether this machine alone reaches the app."""
+        """True if only this machine can reach the app."""
         return _is_loopback(self.host) and not (self.share or self.trust_proxy)
 
     @property
     def users(self) -> list[tuple[str, str]]:
-        """Who may come in, with their passwords; nobody: everyone may. Raises SettingsError."""
+        """Return the (user, password) pairs; an empty list lets everyone in. Raise SettingsError if one is unusable."""
         lines = {"--auth": self.auth} if self.auth else {}
         if self.auth_file:
             try:
@@ -108,12 +108,12 @@ class Settings:
         return [(user.strip(), password) for user, _, password in pairs.values()]
 
 
-def _by_place(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """The defaults that depend on where the app runs."""
+def _defaults_by_place(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings whose defaults depend on where the app runs."""
     is_space = on_space(environ)
     host = values.get("host") or environ.get("GRADIO_SERVER_NAME") or (SPACE_HOST if is_space else Settings.host)
     own_port = SPACE_PORT if is_space and not environ.get("GRADIO_SERVER_PORT") else None
-    trust_proxy = values.get("trust_proxy", is_space)  # a Space's own proxy
+    trust_proxy = values.get("trust_proxy", is_space)  # a Space is behind a proxy of its own
     return {"host": host, "port": values.get("port", own_port), "trust_proxy": trust_proxy}
 
 
@@ -125,7 +125,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _parse(variable: str, name: str, text: str) -> Any:
-    if name == "index":  # a name on the hub holds the colon that elsewhere parts two of them
+    if name == "index":  # a name on the hub contains a colon, which otherwise separates two bundles
         separator = re.escape(os.pathsep)
         return [bundle_name(part) for part in re.findall(rf"{HUB_BUNDLE}[^{separator}]*|[^{separator}]+", text)]
     if name in ("port", "rate"):
@@ -141,12 +141,12 @@ def _parse(variable: str, name: str, text: str) -> Any:
 
 
 def bundle_name(text: str) -> Bundle:
-    """A bundle as the user names it: a path loses a slash of a name on the hub."""
+    """Turn the user's text into a bundle; a name on the hub stays text, because Path would drop one of its slashes."""
     return text if text.startswith("hf:") else Path(text)
 
 
 def port_number(text: str) -> int:
-    """The port that `text` gives. Raises argparse.ArgumentTypeError, with a message for the user."""
+    """Parse a port number. Raise argparse.ArgumentTypeError, with a message for the user, if it is none."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port number from 1 to 65535")
     return int(text)
@@ -188,17 +188,17 @@ class FlagParser(argparse.ArgumentParser):
     """An argument parser that knows the flags of the settings and reports an error in one line."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)  # of what is no flag, and its value, nothing is repeated
+        super().__init__(**options, allow_abbrev=False)  # an error about an abbreviation would print its value
 
     def add_settings(self, *names: str) -> None:
-        """Add the flags of these settings; a flag that is not given comes out as None."""
+        """Add the flags of these settings. A flag that is not given is parsed as None."""
         for name in names:
             self.add_argument(f"--{name.replace('_', '-')}", **FLAGS[name])
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and where to look, and exit with code 2."""
+        """Print the message with a pointer to --help in one line, and exit with code 2."""
         message = message.partition(": ignored explicit argument")[0]  # it may be a password
-        said, colon, words = message.partition("unrecognized arguments: ")
-        if colon:  # no values: after a mistyped --auth there is a password
-            message = said + colon + " ".join(word.split("=")[0] for word in words.split() if word.startswith("-"))
+        start, label, words = message.partition("unrecognized arguments: ")
+        if label:  # leave the values out: the one of a mistyped --auth is a password
+            message = start + label + " ".join(word.split("=")[0] for word in words.split() if word.startswith("-"))
         self.exit(2, f"{self.prog}: {message} (see --help)\n")

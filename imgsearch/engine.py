@@ -1,4 +1,4 @@
-"""`Engine`: describe, find similar, search by text. All that the app and the command line talk to."""
+"""`Engine`: describe, find similar, search by text. The app and the command line need nothing else of the models."""
 
 from __future__ import annotations
 
@@ -27,16 +27,22 @@ if TYPE_CHECKING:
     from imgsearch.search.searcher import Searcher
 
 LARGE_SIDE = 1600  # pixels: the longest side of a picture shown large
-BLANK = (320, 240)  # pixels of what stands for a picture that there is none of
+BLANK = (320, 240)  # pixels of the blank picture shown for an item without one
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class Engine:
-    """Safe to call from several threads. Models and bundle are loaded once, by the first call that needs them.
+    """A bundle opened with its models. Safe to call from several threads.
 
-    With `background`, no call fetches anything: the starter model answers until `finish_loading`, which is to run in
-    a thread of its own, has put the models that were asked for in its place.
+    Models and bundle are loaded once, by the first call that needs them. With `background`, only `finish_loading`
+    fetches: run it in a thread; until it has loaded the requested models, the starter model answers.
+
+    Example:
+        engine = Engine(Path("indexes/starter"))
+        [(hit.item.id, hit.score) for hit in engine.search("a red fruit", k=5).hits]
+        engine.similar(Path("photo.jpg"))  # a path, bytes or a PIL image; returns a SearchResult, as search does
+        engine.describe(Path("photo.jpg")).caption
     """
 
     def __init__(
@@ -48,23 +54,23 @@ class Engine:
         *,
         background: bool = False,
     ) -> None:
-        """Raises SettingsError for an unknown encoder, captioner or precision."""
+        """Load nothing yet. Raise SettingsError for an unknown encoder, captioner or precision."""
         self.bundle = bundle
         self._background = background
         self._models = ModelManager(bundle, encoder, captioner, precision, background=background)
         self._lock = threading.RLock()
         self._loaded: LoadedModels | None = None
         self._captioner: Captioner | ImgsearchError | None = None
-        self._has_captioner = False  # loaded, or known not to be had
+        self._has_captioner = False  # True once it is loaded, or known to be missing
         self._is_complete = False
         self._is_closing = threading.Event()
 
     def check(self) -> None:
-        """Raise ImgsearchError, within seconds, where the bundle or a model that is asked for cannot be had."""
+        """Raise ImgsearchError, within seconds, if the bundle or a model that the user named is not available."""
         self._models.check()
 
     def finish_loading(self) -> None:
-        """Put everything that was asked for in place, one after the other. What cannot be had, `status` tells."""
+        """Fetch and load all requested models, one after the other. `status` lists those that are not available."""
         try:
             if not self._is_closing.is_set():
                 self._current.describer.preload()
@@ -87,12 +93,12 @@ class Engine:
         self._has_captioner = self._is_complete = True
 
     def close(self) -> None:
-        """Let what is under way end soon."""
+        """Ask running work to end soon."""
         self._is_closing.set()
 
     @property
     def status(self) -> Status:
-        """What answers now and what is under way; never waits."""
+        """The models that answer now, and the loading under way. Never waits."""
         loaded, captioner = self._loaded, self._captioner
         searcher = loaded.searcher if loaded else None
         return Status(
@@ -121,17 +127,17 @@ class Engine:
 
     @property
     def index(self) -> Index:
-        """The opened bundle. Raises BundleError where it cannot be opened, ModelError without its encoder."""
+        """The opened bundle. Raise BundleError if it cannot be opened, ModelError if its encoder is missing."""
         return self.searcher.index
 
     @property
     def searcher(self) -> Searcher:
-        """What searches it. Raises BundleError where it cannot be opened, ModelError without its encoder."""
+        """The bundle's searcher. Raise BundleError if it cannot be opened, ModelError if its encoder is missing."""
         return _unwrap(self._current.searcher)
 
     @property
     def captioner(self) -> Captioner | None:
-        """The captioner; None for the describer's sentences. Raises ModelError where the one asked for is not there."""
+        """The captioner; None for the describer's sentences. Raise ModelError if the user's own is not available."""
         if not self._has_captioner and not self._background:
             with self._lock:
                 if not self._has_captioner:
@@ -147,7 +153,7 @@ class Engine:
             return self._loaded
 
     def describe(self, image: ImageSource, name: str = "The picture") -> Description:
-        """Describe a picture, which messages call `name`. Raises PictureError, ModelError."""
+        """Describe a picture; `name` is its name in messages. Raise PictureError or ModelError."""
         *_, description = self.describe_stream(image, name)
         return description
 
@@ -161,10 +167,10 @@ class Engine:
         language: str = "en",
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Description]:
-        """The description so far: its tags at once, then its caption word by word until it is whole or `stop` says so.
+        """Yield the growing description: first the tags, then the caption word by word until its end or `stop()`.
 
-        `detail`, `question` and `language` are for a captioner that takes them. Raises PictureError, InputError,
-        ModelError.
+        `detail`, `question` and `language` need a captioner that takes them. Raise PictureError, ModelError, or
+        InputError for a question that cannot be answered.
         """
         rgb = open_rgb(image, name)
         captioner, describer = self.captioner, self.describer
@@ -195,10 +201,11 @@ class Engine:
         conditions: Sequence[Condition] = (),
         fold: bool = True,
     ) -> SearchResult:
-        """The k items, from the rank after `start` on, that fit all parts best and meet all conditions.
+        """Return the k items (fewer if there are not as many) that fit all parts best and meet all conditions.
 
-        A hit is strong, fair or weak, by bounds measured for this encoder and collection; near-duplicates are folded
-        into one hit, unless `fold` is false. Raises PictureError, InputError, BundleError, ModelError.
+        The first `start` hits are left out. A hit is strong, fair or weak by bounds measured for this encoder and
+        collection; near-duplicates become one hit, unless `fold` is false. Raise InputError (k < 1, a text empty
+        or too long), PictureError, BundleError or ModelError.
         """
         searcher = self.searcher
         if not self._background:
@@ -206,30 +213,21 @@ class Engine:
         return searcher.search(parts, k, start=start, conditions=conditions, fold=fold)
 
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> SearchResult:
-        """The k items (all, where there are fewer) most like a picture; score = cosine of the embeddings.
-
-        Raises PictureError, InputError for k < 1, BundleError, ModelError.
-        """
+        """Return the k items most similar to a picture; score = cosine of the embeddings. Raise as `query` does."""
         return self.query([Part(image=image, name=name)], k)
 
     def search(self, text: str, k: int = 12) -> SearchResult:
-        """The k items (all, where there are fewer) that fit a text best; score = cosine of text and picture.
-
-        Raises InputError for a text that is empty or too long and for k < 1, BundleError, ModelError.
-        """
+        """Return the k items that fit a text best; score = cosine of text and picture. Raise as `query` does."""
         return self.query([Part(text=text)], k)
 
     def thumbnail(self, item: Item) -> bytes:
-        """An item's thumbnail as WebP; made of its picture, else blank, where the bundle keeps none.
-
-        Raises BundleError.
-        """
+        """Return an item's thumbnail as WebP: the bundle's, else one of its picture, else blank. Raise BundleError."""
         return item.thumbnail or self._picture(item, THUMBNAIL_SIDE) or to_webp(Image.new("RGB", BLANK, "lightgrey"))
 
     def large_picture(self, id: str) -> bytes:
-        """An item's picture as WebP of at most LARGE_SIDE pixels; its thumbnail where the file is gone or changed.
+        """Return an item's picture as WebP of at most LARGE_SIDE pixels; its thumbnail if the file is gone or changed.
 
-        Raises InputError for an unknown id, BundleError.
+        Raise InputError for an unknown id, BundleError if the bundle cannot be opened.
         """
         item = self.index.item_by_id(id)
         return self._picture(item, LARGE_SIDE) or self.thumbnail(item)
@@ -243,7 +241,7 @@ class Engine:
 
 
 def _unwrap(part: T | ImgsearchError) -> T:
-    """The part, or its error raised anew: one that is raised again and again keeps the frames of each time."""
+    """Return the part, or raise a copy of its error: one error raised many times would keep the frames of each time."""
     if isinstance(part, ImgsearchError):
         raise type(part)(*part.args)
     return part

@@ -1,4 +1,4 @@
-"""What the process finds around it: where it runs, where it may write, what libraries would tell others of it."""
+"""The surroundings of the process: where it runs, which folders it may write to, and what libraries may send out."""
 
 import ctypes
 import functools
@@ -15,18 +15,18 @@ from tempfile import TemporaryDirectory
 
 from imgsearch.errors import SettingsError
 
-M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3  # of glibc's malloc.h
-# Gradio's own, of all requests: after each that fails it would work out anew what nobody looks at.
+M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3  # from glibc's malloc.h
+# Gradio's own request statistics: by default it recomputes them after each failed request, and nobody reads them.
 STATISTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000"}
 
 
 def on_space(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this runs on a Hugging Face Space."""
+    """Return True if this runs on a Hugging Face Space."""
     return bool(environ.get("SPACE_ID"))
 
 
 def can_write(folder: Path) -> bool:
-    """Whether files can be put into a folder, which is made where it is not there."""
+    """Return True if files can be created in the folder. Create the folder if it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -36,26 +36,26 @@ def can_write(folder: Path) -> bool:
 
 @functools.cache
 def private_folder() -> Path:
-    """A temporary folder of this user alone: the same at each start, unless another user has taken its name."""
+    """Return a temporary folder of this user alone: the same at each start, or a new one if others can write there."""
     user = getattr(os, "getuid", int)()
     folder = Path(tempfile.gettempdir()) / f"imgsearch-{user}"
     with suppress(FileExistsError):
         folder.mkdir(0o700)
-    facts = folder.lstat()
-    is_closed = os.name == "nt" or not facts.st_mode & 0o077  # Windows has no such bits: the folder is the user's own
-    is_own = stat.S_ISDIR(facts.st_mode) and facts.st_uid == user and is_closed
+    status = folder.lstat()
+    is_closed = os.name == "nt" or not status.st_mode & 0o077  # Windows has no such bits: the folder is the user's own
+    is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == user and is_closed
     return folder if is_own else Path(tempfile.mkdtemp(prefix="imgsearch-"))
 
 
 def configure_environment(caches: Path) -> None:
-    """Set what libraries read when they are imported: no telemetry, and `caches` where theirs cannot be written to.
+    """Set the variables that libraries read on import: no telemetry, and `caches` if their own cannot be written to.
 
-    What the user has set stays. Of a place that can be read at least, the models and the login are still used.
+    The user's own choices stay. If the usual folder can only be read, its models and login are still used.
     """
     _limit_malloc()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ |= STATISTICS | {"FORWARDED_ALLOW_IPS": ""}  # the gate alone says who a client is
+    os.environ |= STATISTICS | {"FORWARDED_ALLOW_IPS": ""}  # web/security/rate_limit.py alone says who a client is
     usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     hub = Path(os.path.expanduser(os.environ.get("HF_HOME") or usual))  # noqa: PTH111 there may be no home
     if str(hub).startswith("~") or not can_write(hub):
@@ -69,9 +69,9 @@ def configure_environment(caches: Path) -> None:
 
 
 def _limit_malloc() -> None:
-    """Have glibc keep less of what is free: of all threads' small blocks two heaps, of large ones none (mallopt(3)).
+    """Let glibc keep less freed memory: two heaps for the small blocks of all threads, no large blocks (mallopt(3)).
 
-    As it is, an app that is much used keeps 200 MB more.
+    Without this, an app in heavy use keeps 200 MB more.
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library, or Windows
         library = ctypes.CDLL(None)
@@ -80,7 +80,7 @@ def _limit_malloc() -> None:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for this app (XDG Base Directory Specification); a private temporary one without it."""
+    """Return the app's folder in the user's cache (XDG Base Directory Specification), else a private temporary one."""
     base = os.environ.get("XDG_CACHE_HOME")
     with suppress(RuntimeError):  # a user without a home
         folder = (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "imgsearch"
@@ -92,33 +92,33 @@ def cache_folder() -> Path:
 
 
 def hub_folder() -> Path:
-    """Where files from the hub are kept."""
+    """Return the folder for files from the hub."""
     return cache_folder() / "hub"
 
 
 def is_from_hub(bundle: Path) -> bool:
-    """Whether this was fetched from the hub: what it says of paths does not concern this machine."""
+    """Return True if the bundle was fetched from the hub: paths in it do not belong to this machine."""
     return bundle.resolve().is_relative_to(hub_folder().resolve())
 
 
 def bypass_proxy_for_localhost() -> None:
-    """Keep requests to this machine away from any proxy of the environment: Gradio checks its own page by one."""
+    """Exclude this machine from the environment's proxies: Gradio requests its own page, which no proxy can reach."""
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
 def disable_openmp_spinning() -> None:
-    """Have torch's threads sleep where they wait for each other: spinning, they take the cores from those that decode.
+    """Let torch's threads sleep while they wait for each other: spinning, they take the cores from the decoders.
 
-    To be called before torch is imported (GCC's libgomp manual: GOMP_SPINCOUNT).
+    Call this before torch is imported (GCC's libgomp manual: GOMP_SPINCOUNT).
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
 def temporary_folder() -> TemporaryDirectory[str]:
-    """Make the folder for visitors' pictures, which nobody else can reach; it is deleted when the app ends.
+    """Create the folder for visitors' pictures. Only this user can open it; leaving its context deletes it.
 
-    Raise SettingsError where GRADIO_TEMP_DIR names a folder that cannot be written to.
+    Raise SettingsError if GRADIO_TEMP_DIR names a folder that cannot be written to.
     """
     place = os.environ.get("GRADIO_TEMP_DIR")
     if place and not can_write(Path(place)):
@@ -127,12 +127,12 @@ def temporary_folder() -> TemporaryDirectory[str]:
 
 
 def exit_within(seconds: float) -> None:
-    """End the process after that many seconds, if closing everything takes longer.
+    """End the process after that many seconds if a normal exit takes longer.
 
-    No file is left half-written: each is put in its place whole, by a rename.
+    No file is left half-written, because each is renamed into place once it is complete.
     """
-    logging.disable()  # what is cut short now would be reported as an error
-    for signal_number in (signal.SIGINT, signal.SIGTERM):  # once is enough
+    logging.disable()  # work that is interrupted now would be logged as an error
+    for signal_number in (signal.SIGINT, signal.SIGTERM):  # the exit has begun: ignore further signals
         signal.signal(signal_number, signal.SIG_IGN)
     timer = threading.Timer(seconds, os._exit, (0,))
     timer.daemon = True

@@ -1,25 +1,25 @@
 """The errors imgsearch raises. Each message is one plain sentence for the user, with the next step.
 
 ImgsearchError
-├── InputError          what the user gave cannot be used
+├── InputError          input of the user that cannot be used
 │   ├── PictureError    not a picture, damaged, too large
 │   └── SettingsError   an unknown or impossible setting
 ├── BundleError         a bundle that cannot be opened
-├── ModelError          a model that cannot be had or loaded
-└── BusyError           too much is asked at once
+├── ModelError          a model that cannot be fetched or loaded
+└── BusyError           too many requests at once
 """
 
 
 class ImgsearchError(Exception):
-    """Root of the tree: catch it to show any message of this package to the user."""
+    """Root of the tree. Catch it to show any message of this package to the user."""
 
 
 class InputError(ImgsearchError):
-    """What the user gave (a text, a number, a folder) cannot be used."""
+    """Input of the user (a text, a number, a folder) that cannot be used."""
 
 
 class PictureError(InputError):
-    """Bytes or a file that do not decode to a picture within the limits."""
+    """Bytes or a file that cannot be decoded to a picture within the limits."""
 
 
 class SettingsError(InputError):
@@ -35,11 +35,11 @@ class ModelError(ImgsearchError):
 
 
 class BusyError(ImgsearchError):
-    """What was asked for did not get its turn, or was not done, in time."""
+    """A request that did not get its turn, or was not finished, in time."""
 
 
 def not_loaded(model_id: str, error: Exception) -> ModelError:
-    """What the user is told where a library could not load a model."""
+    """Return the error that tells the user why a library could not load a model."""
     if isinstance(error, MemoryError) or "out of memory" in str(error):
         return ModelError(f"{model_id} cannot be loaded: there is not enough memory. Choose a smaller model.")
     reason = (

@@ -1,4 +1,4 @@
-"""How well an index answers, measured on its own captions and subjects."""
+"""Measure how well an index answers, with its own captions and subjects as questions whose answers are known."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ NUM_SIMILAR = 5
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Shares are 0..1; None where the collection has nothing to measure it by."""
+    """The measured quality. Shares are 0..1; None if the collection has nothing to measure them with."""
 
     num_queries: int
     recall_at_1: float
@@ -33,28 +33,27 @@ class Evaluation:
 
 
 def evaluate(index: Index, encoder: Encoder) -> Evaluation:
-    """Measure text -> image recall by captions, and similar pictures by subjects.
+    """Measure text-to-image recall with the captions, and similar pictures with the subjects.
 
-    Every captioned item is a query; an item of an equal caption is a right answer. Raises InputError where
-    the index has no captions.
+    Each captioned item is a query; every item with an equal caption is right. Raise InputError without captions.
     """
     items = [index.item(row) for row in range(len(index))]
-    rows = index.rows
-    ranks = caption_ranks(items, rows, encoder)
+    vectors = index.rows
+    ranks = caption_ranks(items, vectors, encoder)
     return Evaluation(
         num_queries=len(ranks),
         recall_at_1=float(np.mean(ranks <= 1)),
         recall_at_5=float(np.mean(ranks <= 5)),
         recall_at_10=float(np.mean(ranks <= 10)),
         median_rank=float(np.median(ranks)),
-        similar_precision_at_5=similar_precision(items, rows),
+        similar_precision_at_5=similar_precision(items, vectors),
     )
 
 
-def caption_ranks(items: list[Item], rows: Embeddings, encoder: Encoder) -> npt.NDArray[np.int64]:
-    """For each captioned item the rank (from 1) of the best item of an equal caption, when its caption is the query.
+def caption_ranks(items: list[Item], vectors: Embeddings, encoder: Encoder) -> npt.NDArray[np.int64]:
+    """Search for each caption and return the rank (from 1) of the best item with an equal caption: (captions,).
 
-    `rows` is (n, dim), rows[i] belongs to items[i]. Raises InputError where no item has a caption.
+    `vectors` is (n, dim); vectors[i] belongs to items[i]. Raise InputError if no item has a caption.
     """
     captions = np.array([item.caption for item in items])
     queries = [caption for caption in captions.tolist() if caption]
@@ -63,17 +62,17 @@ def caption_ranks(items: list[Item], rows: Embeddings, encoder: Encoder) -> npt.
     ranks: list[int] = []
     for start in range(0, len(queries), CHUNK):
         chunk = queries[start : start + CHUNK]
-        for caption, scores in zip(chunk, encoder.encode_texts(chunk) @ rows.T, strict=True):
+        for caption, scores in zip(chunk, encoder.encode_texts(chunk) @ vectors.T, strict=True):
             best = scores[captions == caption].max()
             ranks.append(1 + int(np.sum(scores > best)))
     return np.array(ranks)
 
 
-def similar_precision(items: list[Item], rows: Embeddings) -> float | None:
-    """Mean share of the same subject among the NUM_SIMILAR items nearest to an item, itself left out.
+def similar_precision(items: list[Item], vectors: Embeddings) -> float | None:
+    """Return the mean share of the same subject among the NUM_SIMILAR items nearest to an item, itself left out.
 
-    Queries are the items of subjects with at least NUM_SIMILAR other items: only there can all of them be right.
-    None where there is no such subject.
+    Queries are the items of subjects with at least NUM_SIMILAR other items, since only there all of them can be right.
+    Return None if there is no such subject.
     """
     subjects = np.array([item.columns.get("subject", "") for item in items])
     counts = Counter(subjects.tolist())
@@ -81,7 +80,7 @@ def similar_precision(items: list[Item], rows: Embeddings) -> float | None:
     for row, subject in enumerate(subjects.tolist()):
         if not subject or counts[subject] <= NUM_SIMILAR:
             continue
-        scores = rows @ rows[row]
+        scores = vectors @ vectors[row]
         scores[row] = -np.inf
         nearest = np.argsort(-scores)[:NUM_SIMILAR]
         precisions.append(float(np.mean(subjects[nearest] == subject)))

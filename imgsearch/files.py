@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Read, write and digest files. A file is written atomically, so that a reader never sees a part of it."""
 
 import hashlib
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_atomic(file: Path, data: bytes) -> None:
-    """Write a file, or replace it, at once for all who read it in this moment. Raises OSError, and leaves nothing."""
+    """Write or replace a file in one step: a reader sees the old or the new one. On OSError leave no partial file."""
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
         try:
             part.write(data)
@@ -27,16 +27,16 @@ class FileDigest:
 
 
 def read_at_most(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a regular file. Raises OSError; ValueError where it is none, or larger."""
+    """Return the bytes of a regular file. Raise ValueError if it is not one or is larger, OSError if unreadable."""
     size = path.stat().st_size
     if not path.is_file() or size > max_bytes:
         raise ValueError(f"{path.name} is no file of at most {max_bytes:,} bytes")
     with path.open("rb") as file:
-        return file.read(size)  # what the system makes while it is read has no size, and may have no end
+        return file.read(size)  # a file that the system generates (/proc) has size 0, and may never end
 
 
 def digest_file(path: Path) -> FileDigest:
-    """Size and SHA-256 of a file's bytes."""
+    """Return the size and the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return FileDigest(path.stat().st_size, sha256)

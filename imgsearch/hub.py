@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what it has, asked; the files of a model or a bundle, fetched and checked."""
+"""Look up repositories of the Hugging Face hub, and fetch and verify their files, all with limits on the waiting."""
 
 import hashlib
 import math
@@ -32,16 +32,16 @@ from imgsearch.environment import hub_folder, on_space
 from imgsearch.errors import BundleError, ImgsearchError, InputError, ModelError, SettingsError
 from imgsearch.files import write_atomic
 
-WAIT_S = 0.01  # between two looks for an answer
+WAIT_S = 0.01  # between two checks for a result
 COMMIT = re.compile("[0-9a-f]{40}")
-PROBE_S = 3.0  # the client's own timeout does not hold for a slow name server or a hub that accepts and hangs
+PROBE_S = 3.0  # the client's own timeout does not cover a slow name server or a hub that accepts and hangs
 
 T = TypeVar("T")
 RepoKind: TypeAlias = Literal["model", "dataset", "bundle"]
 Choose: TypeAlias = Callable[[Collection[str]], list[str]]
-"""Of a repository's file names those that are needed. Raises ModelError, BundleError where they are not all there."""
+"""Return the needed ones of a repository's file names. Raise ModelError or BundleError if one is missing."""
 OnProgress: TypeAlias = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes expected."""
+"""Called with the number of bytes on disk and the number expected."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Repo:
 
     @classmethod
     def parse(cls, text: str) -> "Repo":
-        """From `ORG/NAME` or `ORG/NAME@REV`. Raises SettingsError."""
-        id, at, revision = text.partition("@")
-        if id.count("/") != 1 or not all(id.split("/")) or (at and not revision):
+        """Parse `ORG/NAME` or `ORG/NAME@REVISION`. Raise SettingsError for any other text."""
+        repo_id, at, revision = text.partition("@")
+        if repo_id.count("/") != 1 or not all(repo_id.split("/")) or (at and not revision):
             raise SettingsError(f"{text!r} is not the name of a model on the hub. Give ORG/NAME or ORG/NAME@REVISION.")
-        return cls(id, revision or "main")
+        return cls(repo_id, revision or "main")
 
     @property
     def type(self) -> str:
-        """What the hub calls its kind: a bundle is kept there as a dataset."""
+        """The hub's name of its kind: a bundle is stored there as a dataset."""
         return "model" if self.kind == "model" else "dataset"
 
     def __str__(self) -> str:
@@ -79,13 +79,13 @@ class Snapshot:
 
 
 def cached_snapshot(repo: Repo, choose: Choose) -> Snapshot | None:
-    """What was fetched before, without any request; None if incomplete. A model also from the client's own cache."""
+    """Return what is on disk, or None if a file is missing. Works offline. A model may be in the client's own cache."""
     with suppress(OSError, ValueError, ModelError, BundleError):
         commit, *names = _record_file(repo).read_text("utf-8").splitlines()
         folder = _snapshot_folder(repo, commit)
         if all((folder / name).is_file() for name in choose(names)):
             return Snapshot(folder, commit)
-    if repo.kind == "bundle":  # the client's files are links, and lead out of their folder
+    if repo.kind == "bundle":  # the client's cache holds links that lead out of the folder
         return None
     try:
         names = choose(_client_files(repo))
@@ -96,35 +96,35 @@ def cached_snapshot(repo: Repo, choose: Choose) -> Snapshot | None:
 
 
 def _client_files(repo: Repo) -> list[str]:
-    """The names of a model's files, as the client has noted them."""
+    """Return the names of a model's files as the client recorded them."""
     try:
         return [file.path for file in get_cached_repo_tree(repo.id, revision=repo.revision)]
     except CachedRepoTreeNotFoundError:
-        if not on_space():  # where what the header of README.md names was put there, and not always noted
+        if not on_space():  # a Space preloads the files in README.md's header, not always with a record
             raise
     folder = Path(snapshot_download(repo.id, revision=repo.revision, local_files_only=True))
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 def probe(repo: Repo) -> ModelInfo | DatasetInfo:
-    """Ask the hub for the repository's commit and files: one request, PROBE_S at most.
+    """Ask the hub for a repository's commit and file names, and fetch no file. Return or raise within PROBE_S seconds.
 
-    Raises ModelError, for a dataset InputError, for a bundle BundleError.
+    Without internet raise ModelError, for a dataset InputError, for a bundle BundleError.
     """
 
     def ask() -> ModelInfo | DatasetInfo:
         api = HfApi()
         ask_info = api.model_info if repo.type == "model" else api.dataset_info
-        # Of a dataset there may be a hundred thousand files, and the client asks again for those it reads.
+        # A dataset may have a hundred thousand files, and the client looks up those that it reads by itself.
         return ask_info(repo.id, revision=repo.revision, timeout=2 * PROBE_S, files_metadata=repo.kind != "dataset")
 
     return _run_with_timeout(repo, ask, PROBE_S)
 
 
 def resolve_commit(repo: Repo) -> Repo:
-    """Return the repository at the commit of its branch or tag; without the hub, at the one `remember_commit` kept.
+    """Ask the hub for the commit of a branch or tag, fetch no file, and return the repository at this commit.
 
-    Raises as `probe` does.
+    Offline use the commit that `remember_commit` recorded; if there is none, raise as `probe` does.
     """
     if COMMIT.fullmatch(repo.revision):
         return repo
@@ -137,23 +137,22 @@ def resolve_commit(repo: Repo) -> Repo:
 
 
 def remember_commit(repo: Repo, pinned: Repo) -> None:
-    """Note what a branch or tag was, once all that is needed of it is here."""
+    """Record the commit of a branch or tag for offline use. Call it once all needed files are on disk."""
     with suppress(OSError):
         write_atomic(_record_file(repo), _record_file(pinned).read_bytes())
 
 
 def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_bytes: float = math.inf) -> Snapshot:
-    """The cached files, else those of the hub: the commit is resolved, its files are fetched, their digests compared.
+    """Return the files on disk at once and without a request; else fetch the chosen ones and return when all are here.
 
-    A file that was broken off, in whatever process, goes on where it ended. Raises ModelError, for a bundle
-    BundleError, also where the files are larger than `max_bytes` in all.
+    Digests are compared with the hub's. A broken download is resumed, whichever process began it. Raise ModelError, for
+    a bundle BundleError, if the hub cannot be reached or the files have more than `max_bytes` in total.
     """
-    found = cached_snapshot(repo, choose)
-    if found:
-        return found
+    if cached := cached_snapshot(repo, choose):
+        return cached
     info = probe(repo)
     files = {file.rfilename: file for file in info.siblings or []}
-    names = [name for name in choose(files) if not set(name) & set("\\:")]  # such lie elsewhere, on Windows
+    names = [name for name in choose(files) if not set(name) & set("\\:")]  # on Windows these lead elsewhere
     needed = sorted((files[name] for name in names), key=lambda file: file.size or 0)
     folder, total = _snapshot_folder(repo, str(info.sha)), sum(file.size or 0 for file in needed)
     if total > max_bytes:
@@ -165,7 +164,7 @@ def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_b
         for file in needed:
             if not (folder / file.rfilename).is_file():
                 url = hf_hub_url(repo.id, file.rfilename, revision=info.sha, repo_type=repo.type)
-                on_bytes = partial(_add, on_progress, done, total)
+                on_bytes = partial(_report_total, on_progress, done, total)
                 if not fetch_file(url, file, folder, f"{repo.id}: {file.rfilename}", on_bytes):
                     raise _not_available(repo, f"{file.rfilename} arrived damaged. Start again to fetch it again.")
             done += file.size or 0
@@ -174,7 +173,7 @@ def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_b
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock"), timeout=0):
             fetch_needed()
-        for revision in (repo.revision, str(info.sha)):  # a bundle asks for the commit
+        for revision in (repo.revision, str(info.sha)):  # a bundle is looked up by commit
             write_atomic(_record_file(replace(repo, revision=revision)), "\n".join([str(info.sha), *files]).encode())
 
     _run_with_timeout(repo, fetch_alone, math.inf)
@@ -182,7 +181,7 @@ def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_b
 
 
 def fetch_whole_repo(repo: Repo) -> Path:
-    """The folder of all files of a repository at a commit, fetched by the client. Raises as `probe` does."""
+    """Fetch all files at a commit and return their folder. Offline, reuse an earlier fetch, else raise as `probe`."""
     folder = _snapshot_folder(repo, repo.revision)
     get = partial(snapshot_download, repo.id, repo_type=repo.type, revision=repo.revision, local_dir=folder)
     _run_with_timeout(repo, get, math.inf)
@@ -190,32 +189,32 @@ def fetch_whole_repo(repo: Repo) -> Path:
 
 
 def _run_with_timeout(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
-    """What `work` returns, done in a thread that is left alone after `timeout_s`, or when the program ends.
+    """Return the result of `work`, run in a thread. Stop waiting after `timeout_s` seconds, or if the program ends.
 
-    Raises ModelError, for a dataset InputError, for a bundle BundleError, with the reason for any error.
+    Turn any error into a ModelError, for a dataset InputError, for a bundle BundleError, that says the reason.
     """
-    answers: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            answers.put((work(), None))
+            results.put((work(), None))
         except BaseException as error:
-            answers.put((None, error))
+            results.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
     deadline = time.monotonic() + timeout_s
-    while answers.empty():
+    while results.empty():
         if time.monotonic() >= deadline:
             raise _not_available(repo, f"the hub did not answer within {timeout_s:.0f} s.")
         if not threading.main_thread().is_alive():
             raise _not_available(repo, "the program ends.")
         time.sleep(WAIT_S)
-    answer, error = answers.get()
+    result, error = results.get()
     if isinstance(error, ImgsearchError):
         raise error
     if error:
         raise _not_available(repo, explain_hub_error(error, repo.kind)) from error
-    return cast(T, answer)
+    return cast(T, result)
 
 
 def _not_available(repo: Repo, why: str) -> ImgsearchError:
@@ -225,8 +224,8 @@ def _not_available(repo: Repo, why: str) -> ImgsearchError:
     )
 
 
-def _add(on_progress: OnProgress, before: int, total: int, here: int) -> None:
-    on_progress(before + here, total)
+def _report_total(on_progress: OnProgress, num_before: int, total: int, num_bytes: int) -> None:
+    on_progress(num_before + num_bytes, total)
 
 
 def _repo_folder(repo: Repo) -> Path:
@@ -235,18 +234,18 @@ def _repo_folder(repo: Repo) -> Path:
 
 
 def _snapshot_folder(repo: Repo, commit: str) -> Path:
-    """The folder for the files of a commit; of a bundle it bears its name, by which the page calls the collection."""
+    """Return the folder for the files of a commit. A bundle's folder has the bundle's name, which the page shows."""
     folder = _repo_folder(repo) / commit
     return folder / repo.id.rpartition("/")[2] if repo.kind == "bundle" else folder
 
 
 def _record_file(repo: Repo) -> Path:
-    """What was fetched for a revision: the commit, then the names of all files that it has on the hub."""
+    """Return the file that records what a revision was when fetched: its commit, then all its file names on the hub."""
     return _repo_folder(repo) / f"{repo.revision.replace('/', '--')}.txt"
 
 
 def explain_hub_error(error: BaseException, kind: RepoKind) -> str:
-    """The end of a sentence on something of that kind that cannot be had."""
+    """Return the end of a sentence: the reason why something of that kind is not available."""
     if isinstance(error, HFValidationError):
         return f"the hub has no {kind} of such a name. Check the name."
     if isinstance(error, OfflineModeIsEnabled):
@@ -272,23 +271,23 @@ _REASONS = {
 
 
 class ProgressBar(tqdm):  # type: ignore[misc]
-    """A progress bar for the console that also reports; the client's own is switched off with transformers'."""
+    """A console progress bar that also reports bytes. The client's own bar is off, together with transformers' bars."""
 
     def __init__(self, *, on_bytes: Callable[[int], None], **options: Any) -> None:
         self._on_bytes = on_bytes
         super().__init__(**options, delay=0.5)
 
     def update(self, n: float | None = 1) -> Any:
-        """Count n bytes more."""
-        shown = super().update(n)
+        """Add n bytes."""
+        is_drawn = super().update(n)
         self._on_bytes(int(self.n))
-        return shown
+        return is_drawn
 
 
 def fetch_file(url: str, file: RepoSibling, folder: Path, title: str, on_bytes: Callable[[int], None]) -> bool:
-    """Put one file into `folder`: it gets its name once its digest is the one that the hub states.
+    """Download one file into `folder`, or resume it. Return True when it has its name and the digest is right.
 
-    `on_bytes` is called with the number of bytes that are here. Returns False where others arrived: they are deleted.
+    `on_bytes` is called with the number of bytes on disk. If the digest is wrong, delete the file and return False.
     """
     part = folder / f"{file.rfilename}.part"
     resumed = part.stat().st_size if part.exists() else 0
@@ -300,7 +299,7 @@ def fetch_file(url: str, file: RepoSibling, folder: Path, title: str, on_bytes: 
             url,
             stream,
             resume_size=resumed,
-            headers=build_hf_headers() | {"Accept-Encoding": "identity"},  # bytes as they are stored
+            headers=build_hf_headers() | {"Accept-Encoding": "identity"},  # the stored bytes, not compressed
             expected_size=file.size,
             displayed_filename=title,
             tqdm_class=partial(ProgressBar, on_bytes=on_bytes),  # type: ignore[arg-type]
@@ -313,7 +312,7 @@ def fetch_file(url: str, file: RepoSibling, folder: Path, title: str, on_bytes: 
 
 
 def _is_whole(path: Path, file: RepoSibling) -> bool:
-    """Whether the bytes are those the hub has: by SHA-256 of a large file, by git's object id of a small one."""
+    """Return True if the file is the hub's: compare a large one by SHA-256, a small one by git's object id."""
     with path.open("rb") as stream:
         if file.lfs:
             return hashlib.file_digest(stream, "sha256").hexdigest() == file.lfs.sha256

@@ -1,4 +1,4 @@
-"""The one decode path: bytes, a file or a PIL image to upright RGB. Index and query both go through it."""
+"""Decode bytes, a file or a PIL image to upright RGB. Index and query share this path, so that equal pictures match."""
 
 import io
 import stat
@@ -14,26 +14,26 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from imgsearch.errors import PictureError
 
-MAX_PIXELS, FEW_PIXELS = 80_000_000, 1_000_000  # the most; what fits, however short memory is
-MAX_SIDE = 250_000  # a run-length BMP skips 255 rows with four bytes
+MAX_PIXELS, FEW_PIXELS = 80_000_000, 1_000_000  # the limit; the limit if memory is short
+MAX_SIDE = 250_000  # pixels: a run-length BMP skips 255 rows with four bytes
 MAX_BYTES = 256 * 2**20
-SEEN_PIXELS = 2048 * 2048  # of a picture once it is decoded: no model looks at more
-ZOOMED_PIXELS = 4 * SEEN_PIXELS  # of one of which a model looks at a small part
+SEEN_PIXELS = 2048 * 2048  # kept of a decoded picture: no model looks at more
+ZOOMED_PIXELS = 4 * SEEN_PIXELS  # kept if a model looks at a small part only
 BYTES_PER_PIXEL = 32  # at the peak of a decode; measured: 27 for WebP, 25 for JPEG 2000, 15 for JPEG
 THUMBNAIL_SIDE = 320
-LONGEST_RATIO = 100  # of a picture's sides
-DRAFT_RATIO = 1.4  # at least, of what a JPEG is decoded to over what a model sees: below it scaling shows
-# What is decoded: nothing that starts another program (EPS) or is a document (PDF, SVG).
+LONGEST_RATIO = 100  # of the longer side to the shorter one
+DRAFT_RATIO = 1.4  # smallest side of a reduced JPEG over the model's side: below this, scaling can be seen
+# The formats that are decoded: none that starts another program (EPS) or is a document (PDF, SVG).
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-warnings.filterwarnings("ignore", module="PIL")  # what matters is raised, our pixel cap among it
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice as many, also where an icon holds a picture
+warnings.filterwarnings("ignore", module="PIL")  # what matters is raised, also our pixel limit
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses more than twice this, also for a picture in an icon
 
 
 class LazyImage(Protocol):
-    """A picture that is decoded elsewhere."""
+    """A picture that something else decodes, such as a worker process."""
 
     def decode(self, name: str, side: int | None) -> Image.Image:
-        """What `open_rgb` gives for it. Raises PictureError."""
+        """Return what `open_rgb` returns for it. Raise PictureError if it cannot be decoded."""
         ...
 
 
@@ -41,12 +41,12 @@ ImageSource: TypeAlias = bytes | Path | Image.Image | LazyImage
 
 
 def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None = None) -> Image.Image:
-    """Decode to an upright 8-bit RGB image: EXIF rotation applied, transparency on white, first frame.
+    """Decode to an upright 8-bit RGB image: EXIF rotation applied, transparency on white, first frame only.
 
-    One of more than SEEN_PIXELS is scaled down to that, or to ZOOMED_PIXELS where `side` is longer. `name` stands for
-    the picture in messages. With `side`, the pixels of the square that a model sees, a JPEG much larger than that is
-    decoded at a half, a quarter or an eighth of its size, which takes half the time and less.
-    Raises PictureError; before decoding where the header announces more than `max_pixels`.
+    `name` is the picture's name in messages. `side` is the side, in pixels, of the square that a model sees: a much
+    larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, in at most half the time. A result of more than SEEN_PIXELS
+    (ZOOMED_PIXELS if `side` squared is more than SEEN_PIXELS) is scaled down to that number.
+    Raise PictureError if it cannot be decoded, before decoding if its header announces more than `max_pixels`.
     """
     if isinstance(source, Image.Image):
         return _to_rgb(source, side)
@@ -81,63 +81,60 @@ def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
     small = image.copy()
     small.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=80, method=0)  # the fastest: a tenth larger, in a third of the time
+    small.save(buffer, "WEBP", quality=80, method=0)  # the fastest method: a third of the time, a tenth larger
     return buffer.getvalue()
 
 
 def within_ratio(image: Image.Image) -> Image.Image:
-    """The middle of a picture whose sides are further apart than LONGEST_RATIO, any other picture as it is.
-
-    Scaled by its shorter side, as CLIP does, such a strip becomes gigabytes.
-    """
+    """Crop a picture beyond LONGEST_RATIO to its middle: CLIP scales by the shorter side, which would be gigabytes."""
     width, height = (min(side, LONGEST_RATIO * min(image.size)) for side in image.size)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image if (width, height) == image.size else image.crop((left, top, left + width, top + height))
 
 
 def damaged_picture(name: str) -> PictureError:
-    """What is said of a picture that cannot be decoded."""
+    """Return the error for a picture that cannot be decoded."""
     return PictureError(f"{name} is damaged or incomplete. Save it again, or use another one.")
 
 
 def max_pixels(available: int | None) -> int:
-    """How many pixels a picture may have: what decodes in half of the bytes available, but not below a megapixel."""
+    """Return how many pixels a picture may have: what half of the available bytes can decode, at least 1 million."""
     return MAX_PIXELS if available is None else min(MAX_PIXELS, max(available // 2 // BYTES_PER_PIXEL, FEW_PIXELS))
 
 
 def memory_available(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still take, by its machine and by its container; None where Linux does not tell.
+    """Return the bytes that its machine and its container still leave this process; None if Linux does not tell.
 
-    `root` is the folder that holds proc and sys. What files take of a container's memory can be had back.
+    `root` is the folder that holds proc and sys. Container memory that only caches files counts as free.
     """
     with suppress(OSError, LookupError, ValueError):
-        found = [_numbers(root / "proc/meminfo")["MemAvailable:"] * 1024]
+        limits = [_read_numbers(root / "proc/meminfo")["MemAvailable:"] * 1024]
         groups = root / "sys/fs/cgroup"
         for folder, limit, use, files in (
             (groups, "memory.max", "memory.current", "{}_file"),
             (groups / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_{}_file"),
         ):
             with suppress(OSError, LookupError, ValueError):  # no such group, or "max"
-                statistics = _numbers(folder / "memory.stat")
+                statistics = _read_numbers(folder / "memory.stat")
                 in_files = sum(statistics[files.format(kind)] for kind in ("active", "inactive"))
                 taken = int((folder / use).read_text()) - in_files
-                found.append(int((folder / limit).read_text()) - taken)
-        return max(0, min(found))
+                limits.append(int((folder / limit).read_text()) - taken)
+        return max(0, min(limits))
     return None
 
 
-def _numbers(file: Path) -> dict[str, int]:
+def _read_numbers(file: Path) -> dict[str, int]:
     return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}
 
 
 def _check_bytes(source: bytes | Path, name: str) -> None:
-    """Before anything is read: a pipe or a device may never end."""
+    """Check kind and size before anything is read: a pipe or a device may never end."""
     num_bytes = len(source) if isinstance(source, bytes) else 0
     if isinstance(source, Path):
-        facts = source.stat()
-        if not stat.S_ISREG(facts.st_mode):
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise PictureError(f"{name} cannot be read: it is not a file. Check the path.")
-        num_bytes = facts.st_size
+        num_bytes = status.st_size
     if num_bytes > MAX_BYTES:
         raise PictureError(f"{name} has more than {MAX_BYTES // 2**20} MB. Use a smaller one.")
 
@@ -151,9 +148,9 @@ def _check_pixels(image: Image.Image, name: str) -> None:
 
 
 def _draft(image: Image.Image, side: int | None) -> None:
-    """Have a JPEG decoded so small that its shorter side is still enough for a model and its longer for a thumbnail."""
-    least = max(THUMBNAIL_SIDE, round(DRAFT_RATIO * side)) if side else round(sqrt(SEEN_PIXELS))
-    image.draft(None, (least, least))
+    """Let a JPEG be decoded smaller, but with sides that are still long enough for the model and for a thumbnail."""
+    min_side = max(THUMBNAIL_SIDE, round(DRAFT_RATIO * side)) if side else round(sqrt(SEEN_PIXELS))
+    image.draft(None, (min_side, min_side))
 
 
 def _too_large(name: str, max_pixels: int) -> PictureError:
@@ -175,16 +172,16 @@ def _to_rgb(image: Image.Image, side: int | None) -> Image.Image:
 
 
 def _scaled_down(image: Image.Image, side: int | None) -> Image.Image:
-    most = ZOOMED_PIXELS if side and side**2 > SEEN_PIXELS else SEEN_PIXELS
-    scale = sqrt(most / (image.width * image.height))
+    max_num_pixels = ZOOMED_PIXELS if side and side**2 > SEEN_PIXELS else SEEN_PIXELS
+    scale = sqrt(max_num_pixels / (image.width * image.height))
     if scale >= 1:
         return image
-    width, height = (max(1, int(scale * side)) for side in image.size)
+    width, height = (max(1, int(scale * length)) for length in image.size)
     return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit and float greys to 0..255 (Pillow's own conversion clips them to white)."""
+    """Scale 16-bit and float grey values to 0..255 (Pillow's own conversion clips them to white)."""
     grey: npt.NDArray[np.float32] = np.array(image, dtype=np.float32)
     np.nan_to_num(grey, copy=False)
     highest = float(grey.max(initial=0.0))
@@ -196,7 +193,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def _open_heif(file: IO[bytes], path: str | bytes) -> ImageFile.ImageFile:
-    """Reads HEIC; its library is loaded with the first one."""
+    """Read a HEIC picture; the first one loads the library."""
     from pillow_heif import HeifImageFile
 
     return HeifImageFile(file, path)

@@ -1,4 +1,4 @@
-"""Which models answer: those asked for where they can be had, the starter until then."""
+"""Choose and load the models that answer. The starter model answers while the requested ones are being fetched."""
 
 from __future__ import annotations
 
@@ -41,31 +41,30 @@ if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the pag
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-FOREIGN = (
-    LOCAL_DIR_PREFIX,
-    HF_HUB_PREFIX,
-)  # kinds of encoders that no bundle of a stranger chooses: a folder here, any repository
+FOREIGN = (LOCAL_DIR_PREFIX, HF_HUB_PREFIX)  # a stranger's bundle may choose no local folder and no free repository
 FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
 
-
 _loading: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
-_loaded: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()  # in use, by any line-up
+_loaded: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()  # encoders in use
 
 
 @dataclass(frozen=True)
 class LoadedModels:
-    """An encoder with all that speaks its vectors: taken whole by a query, replaced whole between two."""
+    """An encoder with everything that uses its vectors. A query uses one such record; a change replaces it whole."""
 
     encoder: Encoder
     describer: Describer
-    searcher: Searcher | ImgsearchError  # or why there is none
+    searcher: Searcher | ImgsearchError  # the error says why there is no searcher
 
 
 class ModelManager:
-    """Decides and loads. `background`: what must be fetched first is left to `load_requested` and `captioner`."""
+    """Choose and load the models of one collection.
+
+    With `background`, `load_initial` fetches nothing: call `load_requested` and `captioner` in a thread to fetch.
+    """
 
     def __init__(self, bundle: Path, encoder: str, captioner: str, precision: str, *, background: bool) -> None:
-        """Raises SettingsError for an unknown encoder, captioner or precision."""
+        """Load nothing yet. Raise SettingsError for an unknown encoder, captioner or precision."""
         check_precision(precision)
         resolve("encoder", encoder)
         self._captioner = resolve("captioner", captioner)
@@ -73,46 +72,57 @@ class ModelManager:
         self._specs: dict[ModelKind, str] = {"encoder": encoder, "captioner": captioner}
         self._precision = precision
         self._background = background
-        self.progress: Progress | None = None  # of what is under way
-        self.problems: list[str] = []  # why a model that was wanted is not there
+        self.progress: Progress | None = None  # of the step under way
+        self.problems: list[str] = []  # why a requested model is not available
 
     def check(self) -> None:
-        """Raise ImgsearchError where the bundle cannot be opened, or a model that was asked for cannot be had."""
-        wanted: dict[ModelKind, ModelRef] = {"encoder": self._wanted, "captioner": self._captioner}
-        for kind, name in wanted.items():
+        """Raise ImgsearchError if the bundle cannot be opened or a model that the user named is not available.
+
+        Fetch no file: ask the hub for the named models that are not on disk. Take seconds; offline these raise.
+        """
+        requested: dict[ModelKind, ModelRef] = {"encoder": self._wanted, "captioner": self._captioner}
+        for kind, ref in requested.items():
             if self._specs[kind] != "auto":
-                check_hub(kind, name)
+                check_hub(kind, ref)
 
     def load_initial(self) -> LoadedModels:
-        """What answers first. Raises ImgsearchError where the user asked for a model that cannot be had."""
-        is_asked = self._specs["encoder"] != "auto"
+        """Load what answers first: the requested encoder, or the starter model as long as that is not on disk.
+
+        Fetch it, and return minutes later, only without `background` and only if the user named it or the bundle needs
+        it. If that fails, as when offline, raise ImgsearchError for a named one; else the starter model answers. While
+        it does, the searcher of a bundle by another encoder is an error.
+        """
+        is_named = self._specs["encoder"] != "auto"
         try:
             name = self._wanted
             if name.model_id == STARTER_ID:
                 return self._starter()
             if self._background and is_starter_collection(self._bundle):
-                return self._starter()  # at once
-            may_wait = self._background or (is_starter_collection(self._bundle) and not is_asked)
+                return self._starter()  # answer at once
+            may_wait = self._background or (is_starter_collection(self._bundle) and not is_named)
             if is_cached("encoder", name) or not may_wait:
                 return self._load(name)
         except BundleError as error:
             return self._starter(error)
         except ImgsearchError as error:
-            if is_asked and not self._background:
+            if is_named and not self._background:
                 raise
-            return self._starter(error if is_asked else self._missing(error))
+            return self._starter(error if is_named else self._missing(error))
         if is_starter_collection(self._bundle):
             return self._starter()
         return self._starter(ModelError(f"The encoder of this collection, {name}, is being fetched. Wait a little."))
 
     def load_requested(self, loaded: LoadedModels) -> LoadedModels:
-        """The line-up asked for, where it is another one and can be had; else `loaded`, with the problem told."""
+        """Load and return the requested encoder unless `loaded` has it; fetch it if need be, which takes minutes.
+
+        If it is not available, as when offline, return `loaded` with the problem noted.
+        """
         try:
-            name = self._wanted
-            if name.model_id in (STARTER_ID, loaded.encoder.model_id):
+            ref = self._wanted
+            if ref.model_id in (STARTER_ID, loaded.encoder.model_id):
                 return loaded
-            loaded = self._load(name)
-            loaded.describer.preload(self._report("read", name))
+            loaded = self._load(ref)
+            loaded.describer.preload(self._reporter("read", ref))
             return loaded
         except ImgsearchError as error:
             problem = error if self._specs["encoder"] != "auto" else self._missing(error)
@@ -121,29 +131,33 @@ class ModelManager:
             self.progress = None
 
     def captioner(self) -> Captioner | ImgsearchError | None:
-        """The captioner; None for the describer's sentences; the error where one was asked for and cannot be had."""
-        is_free = self._specs["captioner"] == "auto"
-        if is_free and not self._background and not is_cached("captioner", self._captioner):
+        """Load and return the captioner; None means that the describer's sentences are used.
+
+        Without `background`, "auto" fetches nothing. Else fetch if need be, and return minutes later. If it is not
+        available, as when offline, return None for "auto", and the error for a captioner that the user named.
+        """
+        is_auto = self._specs["captioner"] == "auto"
+        if is_auto and not self._background and not is_cached("captioner", self._captioner):
             return None
         self.progress = Progress("load", str(self._captioner), 0, 0)
         try:
-            return load_captioner(self._captioner, self._precision, self._report("fetch", self._captioner))
+            return load_captioner(self._captioner, self._precision, self._reporter("fetch", self._captioner))
         except ImgsearchError as error:
             self.problems.append(str(error))
-            return None if is_free else error
+            return None if is_auto else error
         finally:
             self.progress = None
 
     def failed(self, kind: ModelKind, part: T) -> T | ImgsearchError:
-        """What takes the place of `part` after an unexpected error: itself, unless a model was asked for."""
+        """Return what replaces `part` after an unexpected error: `part` if the model is optional, else a ModelError."""
         self.progress = None
         self.problems.append(FAILED)
-        is_free = self._specs[kind] == "auto" and (kind == "captioner" or is_starter_collection(self._bundle))
-        return part if is_free else ModelError(FAILED)
+        is_optional = self._specs[kind] == "auto" and (kind == "captioner" or is_starter_collection(self._bundle))
+        return part if is_optional else ModelError(FAILED)
 
     @cached_property  # the manifest is read once
     def _wanted(self) -> ModelRef:
-        """The encoder to search with. Raises BundleError where the user asked for another one than the bundle's."""
+        """Return the encoder to search with. Raise BundleError if it is not the bundle's, or the user must name it."""
         manifest = read_manifest(self._bundle)
         own = ModelRef(manifest.encoder, manifest.revision)
         asked = resolve("encoder", self._specs["encoder"])
@@ -164,20 +178,20 @@ class ModelManager:
         return own
 
     def _missing(self, error: ImgsearchError) -> ImgsearchError | None:
-        """Tell why the encoder is not there. Returns why there is no index; None where the starter stands in."""
+        """Record the problem and return None if the starter can search the collection, else return the error for it."""
         if is_starter_collection(self._bundle):
             self.problems.append(str(error))
             return None
         return ModelError(f"This collection cannot be searched: {error}")
 
     def _starter(self, error: ImgsearchError | None = None) -> LoadedModels:
-        encoder = _encoder(resolve("encoder", STARTER))
+        encoder = _shared_encoder(resolve("encoder", STARTER))
         return LoadedModels(encoder, Describer(encoder, cache_folder()), error or self._open(encoder))
 
-    def _load(self, name: ModelRef) -> LoadedModels:
-        self.progress = Progress("load", str(name), 0, 0)
+    def _load(self, ref: ModelRef) -> LoadedModels:
+        self.progress = Progress("load", str(ref), 0, 0)
         try:
-            encoder = _encoder(name, self._precision, self._report("fetch", name))
+            encoder = _shared_encoder(ref, self._precision, self._reporter("fetch", ref))
             return LoadedModels(encoder, Describer(encoder, cache_folder()), self._open(encoder))
         finally:
             self.progress = None
@@ -187,7 +201,7 @@ class ModelManager:
         from imgsearch.search.collection import open_collection
         from imgsearch.search.searcher import Searcher
 
-        report = self._report("encode", ModelRef(encoder.model_id))
+        report = self._reporter("encode", ModelRef(encoder.model_id))
         try:
             index = open_collection(self._bundle, encoder, report)
         except ImgsearchError as error:
@@ -198,7 +212,7 @@ class ModelManager:
                 return calibration_of(
                     self._bundle, index, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, report)
                 )
-            except Exception:  # without it hits are not judged
+            except Exception:  # hits are not judged then
                 log.exception("the scores cannot be calibrated")
                 return None
             finally:
@@ -207,23 +221,23 @@ class ModelManager:
         calibration = stored_calibration(self._bundle, index)
         return Searcher(index, encoder, calibration, calibrate, lambda: projection_of(self._bundle, index))
 
-    def _report(self, step: str, name: ModelRef) -> Callable[[int, int], None]:
+    def _reporter(self, step: str, ref: ModelRef) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:
             if not threading.main_thread().is_alive():
-                raise ModelError("The program ends.")  # a thread at work would keep it
-            self.progress = Progress(step, str(name), done, total)
+                raise ModelError("The program ends.")  # this thread would keep the process alive
+            self.progress = Progress(step, str(ref), done, total)
 
         return report
 
 
-def _encoder(
-    name: ModelRef, precision: str = "auto", on_progress: Callable[[int, int], None] = lambda done, total: None
+def _shared_encoder(
+    ref: ModelRef, precision: str = "auto", on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Encoder:
-    """The encoder of that name: several collections share one."""
-    with _loading[name.model_id, precision]:
-        for (model_id, revision, asked), loaded in list(_loaded.items()):
-            if (model_id, asked) == (name.model_id, precision) and name.revision in ("", revision):
+    """Return the encoder of that name, which all collections share. The first call loads it."""
+    with _loading[ref.model_id, precision]:
+        for (model_id, revision, loaded_precision), loaded in list(_loaded.items()):
+            if (model_id, loaded_precision) == (ref.model_id, precision) and ref.revision in ("", revision):
                 return loaded
-        encoder = BatchingEncoder(load_encoder(name, precision, on_progress))
+        encoder = BatchingEncoder(load_encoder(ref, precision, on_progress))
         _loaded[encoder.model_id, encoder.revision, precision] = encoder
         return encoder

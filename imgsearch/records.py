@@ -1,4 +1,4 @@
-"""The records that travel between the modules: frozen, with what the command line prints of them as JSON."""
+"""The records that the modules exchange: frozen dataclasses, with the JSON and CSV that users get of them."""
 
 import csv
 import io
@@ -10,20 +10,20 @@ from typing import Any, Literal
 from imgsearch.text import sanitise_text
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
-INNER_FORMULA = re.compile(r"([;\t\r\n][\s\"']*)(?=[=+\-@＝＋－＠])")  # where these part cells, as in French Excel
-FORMULA = re.compile(r"[\t\r\n]|[\s\"']*[=+\-@＝＋－＠]")  # the wide ones count where Japanese is written
+INNER_FORMULA = re.compile(r"([;\t\r\n][\s\"']*)(?=[=+\-@＝＋－＠])")  # these separate cells in French Excel, say
+FORMULA = re.compile(r"[\t\r\n]|[\s\"']*[=+\-@＝＋－＠]")  # Japanese programs accept the full-width signs
 Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder and the collection
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Undecoded input of a build."""
+    """A picture to be indexed, not decoded yet."""
 
-    id: str  # a folder's: the path relative to it, with "/"; a dataset's: SPLIT/row number
+    id: str  # in a folder: the path relative to it, with "/"; in a dataset: SPLIT/row number
     read: Callable[[], bytes]  # raises PictureError
     caption: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)  # the rest of its metadata row
-    stamp: str = ""  # of a file: an equal one means that it was not changed; "" where only the bytes can tell
+    columns: Mapping[str, str] = field(default_factory=dict)  # the rest of its metadata record
+    stamp: str = ""  # of a file: if it is equal, the file is unchanged; "" if only the bytes can tell
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class Item:
     caption: str
     columns: Mapping[str, str]
     sha256: str  # hex digest of the picture's bytes
-    thumbnail: bytes = field(repr=False)  # WebP; empty where the bundle keeps none
+    thumbnail: bytes = field(repr=False)  # WebP; empty if the bundle keeps none
     stamp: str = ""  # of the picture
 
 
 @dataclass(frozen=True)
 class Hit:
-    """An item found, its rank (from 1) and its score (cosine, -1..1)."""
+    """An item of a result with its rank (from 1) and its score (cosine, -1..1)."""
 
     rank: int
     item: Item
     score: float
-    strength: Strength | None = None  # None where it is not judged
-    row: int = -1  # of the item
+    strength: Strength | None = None  # None if it is not judged
+    row: int = -1  # of the item in the index
     near_duplicates: tuple[str, ...] = ()  # ids of the items folded into it
 
     def to_json(self) -> dict[str, Any]:
@@ -76,17 +76,17 @@ class SearchResult:
     query: str
     hits: list[Hit]
     seconds: float
-    cut: str = ""  # the end of a text that the model did not read
-    stages: Mapping[str, float] = field(default_factory=dict)  # seconds of each
-    start: int = 0  # the rank after which the hits begin
-    following: int | None = None  # the start of the next page; None where there are no more
-    bounds: tuple[float, float] | None = None  # the scores from which a hit is fair and strong
+    cut: str = ""  # the end of the text, which the model did not read
+    stages: Mapping[str, float] = field(default_factory=dict)  # seconds of each stage
+    start: int = 0  # the number of hits before the first one here
+    following: int | None = None  # the start of the next page; None on the last page
+    bounds: tuple[float, float] | None = None  # the lowest scores of a fair and of a strong hit
     sample: Sequence[float] = field(default=(), repr=False)  # the query's scores over a fixed sample of the items
-    language: str = ""  # of the query, where the encoder does not understand it
+    language: str = ""  # of the query, if the encoder does not understand it
 
     @property
     def has_match(self) -> bool:
-        """Whether the best hit is more than weak, or not judged; of a later page nothing is said."""
+        """True if the best hit is fair, strong or not judged. Always true on a later page."""
         return self.start > 0 or (bool(self.hits) and self.hits[0].strength != "weak")
 
     def to_json(self) -> dict[str, Any]:
@@ -104,10 +104,9 @@ class SearchResult:
         }
 
     def to_csv(self) -> str:
-        """The hits as CSV with a line of names: rank, id, score, strength, caption, near-duplicates, the columns.
+        """Return the hits as CSV with a header: rank, id, score, strength, caption, near-duplicates, the columns.
 
-        No cell is a formula to a spreadsheet (OWASP, "CSV Injection"): such a text gets an apostrophe before it; and
-        a stand-in is put for each character that is not seen.
+        A text that would be a formula gets an apostrophe (OWASP, "CSV Injection"); invisible characters are replaced.
         """
         fixed = ["rank", "id", "score", "strength", "caption", "near_duplicates"]
         names = list(dict.fromkeys(name for hit in self.hits for name in hit.item.columns))
@@ -125,8 +124,8 @@ class SearchResult:
 class Tag:
     """A word of the vocabulary with its score, 0..1.
 
-    A thing's is its share of the evidence for all things (a kind's holds its members'), a scene's its share of its
-    group, a colour's its share of the pixels that count.
+    Things: share of the evidence for all things (a category includes its members). Scenes: share within their group.
+    Colours: share of the foreground pixels.
     """
 
     tag: str
@@ -136,7 +135,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class Description:
-    """One sentence about a picture, its tags (things, scenes, colours; each best first) and the seconds it took."""
+    """A text about a picture, its tags (things, then scenes, then colours; best first) and the seconds it took."""
 
     caption: str
     tags: list[Tag]
@@ -148,18 +147,18 @@ class Description:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did, over all the runs that it took."""
+    """The report of a build, summed over all its runs."""
 
     num_items: int = 0
-    num_encoded: int = 0  # less than num_items where vectors of earlier work were taken over
-    num_duplicates: int = 0  # items whose picture is, byte by byte, that of an earlier item
+    num_encoded: int = 0  # fewer than num_items if vectors of earlier work were reused
+    num_duplicates: int = 0  # items whose file has the same bytes as that of an earlier item
     skipped: list[Skip] = field(default_factory=list)
     seconds: float = 0.0
-    stages: Mapping[str, float] = field(default_factory=dict)  # seconds of each, added up over the workers
+    stages: Mapping[str, float] = field(default_factory=dict)  # seconds of each, summed over the workers
     changes: Mapping[str, int] = field(default_factory=dict)  # of an update: added, changed, renamed, removed
 
     def __add__(self, other: "BuildReport") -> "BuildReport":
-        """The report of two parts of a collection."""
+        """Return the report of two parts of a collection together."""
         names = {**self.stages, **other.stages}
         return BuildReport(
             self.num_items + other.num_items,
@@ -177,16 +176,14 @@ class BuildReport:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "BuildReport":
-        """What `to_json` gave."""
+        """Read what `to_json` returned."""
         skipped = [Skip(str(skip["picture"]), str(skip["reason"])) for skip in fields["skipped"]]
         return cls(**{name: value for name, value in fields.items() if name != "pictures_per_s"} | {"skipped": skipped})
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a step is: "fetch" counts the bytes of a model's files, "encode" the pictures of a collection,
-    "read" the words of the vocabulary; "load" counts nothing.
-    """
+    """The progress of a step: "fetch" counts bytes, "encode" pictures, "read" vocabulary words, "load" nothing."""
 
     step: str
     model_id: str
@@ -196,14 +193,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Status:
-    """What answers now."""
+    """The models that answer now, and the loading under way."""
 
     encoder: str  # model_id; "" while the first one loads
     captioner: str  # model_id; "" for the describer's sentences
-    takes_questions: bool  # whether the captioner does
-    num_items: int | None  # of the collection; None where it cannot be searched
-    problems: list[str]  # what was wanted and is not there, in sentences
-    progress: Progress | None  # of what is under way
+    takes_questions: bool  # True if the captioner answers questions
+    num_items: int | None  # of the collection; None if it cannot be searched
+    problems: list[str]  # sentences about what was requested and is not available
+    progress: Progress | None  # of the step under way
     is_complete: bool  # nothing more will change
 
 

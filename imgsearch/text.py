@@ -1,43 +1,43 @@
-"""Any text as letters: what a collection, a file name or a model says steers neither the page nor the terminal."""
+"""Clean texts of collections, file names and models: invisible characters must not control the page or terminal."""
 
 import json
 import re
 import unicodedata
 from typing import Any
 
-# Controls, terminal escapes, bidi marks and overrides, other invisible ones, halves of characters, ends of lines.
+# Control characters, terminal escapes, bidi marks and overrides, other invisible ones, surrogates, line separators.
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's general categories
-JOINERS = "\u200c\u200d"  # belong to the spelling of Persian, of Indian languages and of emoji
+JOINERS = "\u200c\u200d"  # needed to spell Persian, Indian languages and emoji
 BREAKS = "\n\r\t"
 STAND_IN = "\N{REPLACEMENT CHARACTER}"
 
 
 def sanitise_line(text: str) -> str:
-    """The text in one line, with a stand-in for each character that is not seen."""
-    return _seen(re.sub(f"[{BREAKS}]+", " ", text), "")
+    """Return the text on one line, with a replacement character for each invisible one."""
+    return _replace_invisible(re.sub(f"[{BREAKS}]+", " ", text), "")
 
 
-def truncate(text: str, most: int) -> str:
-    """`sanitise_line` of the text, cut to `most` characters; an ellipsis stands for the rest."""
-    return sanitise_line(text) if len(text) <= most else f"{sanitise_line(text[:most])}…"
+def truncate(text: str, max_length: int) -> str:
+    """Return `sanitise_line` of the first `max_length` characters; an ellipsis stands for the rest."""
+    return sanitise_line(text) if len(text) <= max_length else f"{sanitise_line(text[:max_length])}…"
 
 
 def sanitise_text(text: str) -> str:
-    """The text with a stand-in for each character that is not seen, save tabs and the ends of lines."""
-    return _seen(text, BREAKS)
+    """Return the text with a replacement character for each invisible one, except tabs and line ends."""
+    return _replace_invisible(text, BREAKS)
 
 
 def json_text(value: Any) -> str:
-    """Readable JSON, in which each character that is not seen is escaped: it says the same to a program."""
+    """Return readable JSON with each invisible character escaped: a program reads the same value from it."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return "".join(json.dumps(sign)[1:-1] if sign != "\n" and _is_unseen(sign) else sign for sign in text)
+    return "".join(json.dumps(char)[1:-1] if char != "\n" and _is_invisible(char) else char for char in text)
 
 
-def _seen(text: str, kept: str) -> str:
+def _replace_invisible(text: str, allowed: str) -> str:
     if text.isprintable():
         return text
-    return "".join(STAND_IN if sign not in kept and _is_unseen(sign) else sign for sign in text)
+    return "".join(STAND_IN if char not in allowed and _is_invisible(char) else char for char in text)
 
 
-def _is_unseen(sign: str) -> bool:
-    return not sign.isprintable() and sign not in JOINERS and unicodedata.category(sign) in UNSEEN
+def _is_invisible(char: str) -> bool:
+    return not char.isprintable() and char not in JOINERS and unicodedata.category(char) in UNSEEN

@@ -1,4 +1,4 @@
 """Descriptions without a captioner: a picture's vector goes in, tags and one sentence come out.
 
-Imports the foundation and `models`.
+This package imports only the foundation modules and `models`.
 """

@@ -1,4 +1,4 @@
-"""The colours of a picture, named from its pixels."""
+"""Name the colours of a picture from its pixels, for its description."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-SIDE = 96  # pixels: colours need no more
-GROUND_TOLERANCE = 24  # of 255: a border pixel this near to the border's median is of the ground
-PLAIN_SHARE = 0.8  # of the border's pixels: from here on the ground is plain
-WHITE_SHARE = 0.4  # the same for a white ground: a thing cut out on white may touch the border
+SIDE = 96  # pixels: enough for colours
+GROUND_TOLERANCE = 24  # of 255: a pixel this near to the border's median belongs to the background
+PLAIN_SHARE = 0.8  # of the border's pixels: from here on the background is plain
+WHITE_SHARE = 0.4  # the same for a white background: an object cut out on white may touch the border
 MAX_COLOURS = 3
 MIN_SHARE = 0.15
-MAX_TINT = 12  # of 255: channels this near to each other are grey
+MAX_TINT = 12  # of 255: a pixel whose channels are this near to each other is grey
 
 # Upper hue bounds in degrees, with the names of a vivid, a pale and a dark tone.
 HUES = (
@@ -30,25 +30,25 @@ HUES = (
 
 @dataclass(frozen=True)
 class Colours:
-    """What the pixels tell."""
+    """The colours of a picture."""
 
-    shares: dict[str, float]  # colour -> share of the pixels that are not plain ground, largest first
-    ground: str | None  # the colour of the plain ground around the subject; None where there is none
-    is_grey: bool  # a black-and-white picture, not a grey thing on plain ground
+    shares: dict[str, float]  # colour -> share of the pixels that are not plain background, largest first
+    ground: str | None  # the colour of the plain background around the subject; None if it is not plain
+    is_grey: bool  # a black-and-white picture, not a grey object on a plain background
 
 
 def read_colours(image: Image.Image) -> Colours:
-    """Name the main colours of an RGB picture: at most three, each on at least 15 % of the pixels that count.
+    """Name the main colours of an RGB picture: at most three, each of at least 15 % of the foreground pixels.
 
-    Where most of the border has one colour, that colour is the ground and does not count.
+    If most of the border has one colour, that colour is the background and is left out.
     """
     small = image.copy()
     small.thumbnail((SIDE, SIDE))
     pixels = np.asarray(small, np.int16)  # (height, width, 3)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     median = np.median(border, axis=0).astype(np.int16)
-    least = WHITE_SHARE if median.min() >= 255 - GROUND_TOLERANCE else PLAIN_SHARE
-    is_plain = bool(np.mean(_distance(border, median) <= GROUND_TOLERANCE) >= least)
+    min_share = WHITE_SHARE if median.min() >= 255 - GROUND_TOLERANCE else PLAIN_SHARE
+    is_plain = bool(np.mean(_distance(border, median) <= GROUND_TOLERANCE) >= min_share)
     subject = pixels[_distance(pixels, median) > GROUND_TOLERANCE] if is_plain else pixels.reshape(-1, 3)
     if len(subject) == 0:
         subject, is_plain = pixels.reshape(-1, 3), False
@@ -69,7 +69,7 @@ def _distance(pixels: npt.NDArray[np.int16], colour: npt.NDArray[np.int16]) -> n
 
 
 def _names(pixels: npt.NDArray[np.int16]) -> npt.NDArray[np.str_]:
-    """The colour name of each of (n, 3) pixels."""
+    """Return the colour name of each of (n, 3) pixels: (n,)."""
     hsv = np.asarray(Image.fromarray(pixels[None].astype(np.uint8)).convert("HSV"), np.float32)[0]
     hue, saturation, value = hsv[:, 0] * (360 / 255), hsv[:, 1] / 255, hsv[:, 2] / 255
     bounds, *tones = zip(*HUES, strict=True)

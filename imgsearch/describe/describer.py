@@ -1,4 +1,4 @@
-"""Describing a picture from its vector: the terms of a vocabulary that an encoder places near it."""
+"""Describe a picture by the vocabulary's terms nearest to its vector. This needs no captioner, and no internet."""
 
 import re
 import threading
@@ -16,28 +16,27 @@ from imgsearch.models.encoder import Classifier, Encoder
 from imgsearch.records import Description, Tag
 
 CHUNK = 256  # words embedded between two reports of progress
-NUM_TAGS = 5  # of things, in a description
-NONE = -1  # the row of no thing
+NUM_TAGS = 5  # things in a description
+NONE = -1  # a row number that stands for no thing
 
 # Set by reading the starter model's sentences on the example photos.
-SHARPNESS = 1.5  # of the softmax over standard scores
-VOTE_SHARE = 0.4  # of the shares, that the votes of the encoder's classes make; by describe_hit_at_5, a broad optimum
+SHARPNESS = 1.5  # factor of the standard scores in the softmax
+VOTE_SHARE = 0.4  # weight of the class votes in the shares; a broad optimum of describe_hit_at_5
 SURE = 0.6  # excess share (see `_subject`) from which a thing is named
-SURE_BY_VOTES = 0.55  # the same where votes take part: by its caption 1 in 7 such sentences is wrong, by the eye fewer
-POSSIBLE = 0.2  # excess share from which it is said to be possible
-SCENE_SHARE = 0.5  # of its group, from which a scene is named
-SCENE_SCORE = 4.5  # standard score among the things, from which a scene is named
+SURE_BY_VOTES = 0.55  # the same with class votes: 1 in 7 such sentences is wrong by the caption, fewer by the eye
+POSSIBLE = 0.2  # excess share from which a thing is named as possible
+SCENE_SHARE = 0.5  # share within its group from which a scene is named
+SCENE_SCORE = 4.5  # standard score among the things from which a scene is named
 
-TINY = 1e-6  # keeps a picture that is as near to every term from a division by zero
+TINY = 1e-6  # avoids a division by zero for a picture that is equally near to all terms
 TermScores = npt.NDArray[np.float32]
 
 
 class Describer:
-    """Tags and sentences by any encoder. Safe to call from several threads.
+    """Tags and sentences from any encoder. Safe to call from several threads.
 
-    Where the encoder is a `Classifier` too, each of its classes votes for the narrowest thing it is.
-    `cache` is the folder the vocabulary's embeddings are kept in, None to keep them in memory only. A file there that
-    cannot be used is made again; a folder that cannot be written to is done without.
+    If the encoder is also a `Classifier`, each of its classes votes for the narrowest thing it is. `cache` is a folder
+    for the vocabulary's embeddings (None: memory only); a damaged file is made again, a read-only folder does no harm.
     """
 
     def __init__(self, encoder: Encoder, cache: Path | None) -> None:
@@ -49,103 +48,103 @@ class Describer:
         self._lock = threading.Lock()
         self._embeddings: Embeddings | None = None
         row_of = {term.text: row for row, term in enumerate(self._things)}
-        self._kinds = np.array([row_of.get(term.kind, NONE) for term in self._things])
+        self._category_rows = np.array([row_of.get(term.kind, NONE) for term in self._things])
         self._classifier = encoder if isinstance(encoder, Classifier) else None
         matches = match_classes(self._classifier.classes, self._things) if self._classifier else []
-        self._choices = np.array([row_of[term.text] if term else NONE for term in matches], np.int64)  # (classes,)
-        votes = self._count(np.full((1, len(matches)), 1 / len(matches), np.float32)) if matches else None
-        self._equal = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # where all are equal
+        self._voted_rows = np.array([row_of[term.text] if term else NONE for term in matches], np.int64)  # (classes,)
+        votes = self._count_votes(np.full((1, len(matches)), 1 / len(matches), np.float32)) if matches else None
+        self._even_shares = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # at equal scores
 
     def preload(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Embed the vocabulary ahead of the first use; `on_progress` is called with the words done and of all."""
+        """Embed the vocabulary ahead of the first use. `on_progress` is called with the words done and their total."""
         self._vocabulary(on_progress)
 
     def object_tags(self, vectors: Embeddings, count: int) -> list[list[Tag]]:
-        """The `count` things that stand out most in each of (n, dim) image vectors, best first.
+        """Return the `count` things that stand out most in each of (n, dim) image vectors, best first.
 
-        A thing's score is its share of a softmax over the standard scores of all things, mixed with its share of the
-        votes where there are any; a kind of things (bird) holds the shares of its members (owl) beside its own.
+        The score is the thing's share of a softmax over the standard scores of all things, mixed with its share of the
+        class votes if there are any. A category (bird) includes the shares of its members (owl).
         """
-        return [self._best(shares, count) for shares in self._shares(self._scores(vectors), self._votes(vectors))]
+        return [self._top_tags(shares, count) for shares in self._shares(self._scores(vectors), self._votes(vectors))]
 
     def describe(self, image: Image.Image) -> Description:
-        """One plain sentence about an upright RGB picture, and its tags: things, scenes, colours."""
+        """Return one plain sentence about an upright RGB picture, and its tags: things, scenes, colours."""
         vectors = self._encoder.encode_images([image])
         scores = self._scores(vectors)
         shares = self._shares(scores, self._votes(vectors))[0]
         colours = read_colours(image)
-        # A cut-out on plain ground shows no place, weather or hour.
-        scenes = {} if colours.ground else self._standing_out(scores[0, len(self._things) :])
+        # An object on a plain background shows no place, weather or hour.
+        scenes = {} if colours.ground else self._clear_scenes(scores[0, len(self._things) :])
         caption = sentence(self._subject(shares), [term.phrase for term in scenes], colours)
-        tags = self._best(shares, NUM_TAGS)
+        tags = self._top_tags(shares, NUM_TAGS)
         tags += [Tag(term.text, share, term.group) for term, share in scenes.items()]
         tags += [Tag(name, share, "colours") for name, share in colours.shares.items()]
         return Description(caption, tags)
 
     def _scores(self, vectors: Embeddings) -> TermScores:
-        """(n, terms), things before scenes: cosines, standardised by the mean and deviation of the things'."""
+        """Return (n, terms), things before scenes: cosines, standardised by the mean and deviation of the things'."""
         cosines = check_unit(vectors, self._encoder.dim) @ self._vocabulary().T * self._encoder.text_scale
         things = cosines[:, : len(self._things)]
         scores: TermScores = (cosines - things.mean(1, keepdims=True)) / np.maximum(things.std(1, keepdims=True), TINY)
         return scores
 
     def _votes(self, vectors: Embeddings) -> TermScores | None:
-        """(n, things): the share of the votes each thing has; None where the encoder has no classes."""
-        return self._count(self._classifier.class_probabilities(vectors)) if self._classifier else None
+        """Return (n, things), each thing's share of the class votes, or None if the encoder has no classes."""
+        return self._count_votes(self._classifier.class_probabilities(vectors)) if self._classifier else None
 
-    def _count(self, probabilities: TermScores) -> TermScores:
-        """(n, things) from (n, classes): each class gives its probability to one thing, or is lost."""
+    def _count_votes(self, probabilities: TermScores) -> TermScores:
+        """Turn (n, classes) into (n, things): each class adds its probability to its thing, if it has one."""
         votes = np.zeros((len(probabilities), len(self._things)), np.float32)
-        voting = self._choices != NONE
-        np.add.at(votes.T, self._choices[voting], probabilities[:, voting].T)
+        voting = self._voted_rows != NONE
+        np.add.at(votes.T, self._voted_rows[voting], probabilities[:, voting].T)
         return votes
 
     def _shares(self, scores: TermScores, votes: TermScores | None) -> TermScores:
-        """(n, things): the share of each thing; kinds have those of their members beside their own."""
+        """Return (n, things), the share of each thing. A category includes the shares of its members."""
         shares = _softmax(scores[:, : len(self._things)])
         if votes is not None:
             shares = (1 - VOTE_SHARE) * shares + VOTE_SHARE * votes
-        for row in range(len(self._things) - 1, -1, -1):  # a kind stands before its members
-            if self._kinds[row] != NONE:
-                shares[:, self._kinds[row]] += shares[:, row]
-        return np.minimum(shares, 1)  # sums of float32
+        for row in range(len(self._things) - 1, -1, -1):  # members first: they come after their category
+            if self._category_rows[row] != NONE:
+                shares[:, self._category_rows[row]] += shares[:, row]
+        return np.minimum(shares, 1)  # float32 sums may exceed 1
 
-    def _best(self, shares: TermScores, count: int) -> list[Tag]:
+    def _top_tags(self, shares: TermScores, count: int) -> list[Tag]:
         rows = np.argsort(-shares, kind="stable")[:count]
         return [Tag(self._things[row].text, float(shares[row]), self._things[row].group) for row in rows]
 
     def _subject(self, shares: TermScores) -> str:
-        """What stands out, as narrow as the shares allow ("a bird, possibly an owl"); "" for nothing.
+        """Name what stands out, as narrowly as the shares allow ("a bird, possibly an owl"); "" if nothing does.
 
-        A share counts by its excess over what the thing has where all are equal: 0, up to 1 for all there is.
+        The excess of a share is 0 if it is what equal scores would give the thing, and 1 if it is all there is.
         """
-        excess = (shares - self._equal) / (1 - self._equal)
-        sure = self._narrow(NONE, excess, SURE_BY_VOTES if self._classifier else SURE)
-        possible = self._narrow(sure, excess, POSSIBLE)
+        excess = (shares - self._even_shares) / (1 - self._even_shares)
+        sure = self._narrowest(NONE, excess, SURE_BY_VOTES if self._classifier else SURE)
+        possible = self._narrowest(sure, excess, POSSIBLE)
         if sure == possible:
             return self._things[sure].phrase if sure != NONE else ""
         doubt = f"possibly {self._things[possible].phrase}"
         return doubt if sure == NONE else f"{self._things[sure].phrase}, {doubt}"
 
-    def _narrow(self, kind: int, excess: TermScores, least: float) -> int:
-        """The row of the narrowest thing below `kind` that is reached by the largest shares, all at least `least`."""
-        members = np.where(self._kinds == kind, excess, 0)
+    def _narrowest(self, category: int, excess: TermScores, min_excess: float) -> int:
+        """Go down from `category` by the largest excesses as long as they reach `min_excess`; return the last row."""
+        members = np.where(self._category_rows == category, excess, 0)
         best = int(members.argmax())
-        return self._narrow(best, excess, least) if members[best] >= least else kind
+        return self._narrowest(best, excess, min_excess) if members[best] >= min_excess else category
 
-    def _standing_out(self, scores: TermScores) -> dict[VocabularyTerm, float]:
-        """The scenes (at most one of each group) that win their group clearly, with their shares of it."""
-        found = {}
+    def _clear_scenes(self, scores: TermScores) -> dict[VocabularyTerm, float]:
+        """Return the scenes that clearly win their group, with their shares of it: at most one of each group."""
+        winners = {}
         for group in SCENES:
             rows = [row for row, term in enumerate(self._scenes) if term.group == group]
             shares = _softmax(scores[None, rows])[0]
             best = int(shares.argmax())
             if shares[best] >= SCENE_SHARE and scores[rows[best]] >= SCENE_SCORE:
-                found[self._scenes[rows[best]]] = float(shares[best])
-        return found
+                winners[self._scenes[rows[best]]] = float(shares[best])
+        return winners
 
     def _vocabulary(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embeddings:
-        """(terms, dim), things before scenes: the embedding of each term's prompt."""
+        """Return the embedding of each term's prompt: (terms, dim), things before scenes."""
         with self._lock:
             if self._embeddings is None:
                 prompts = [term.prompt for term in self._things + self._scenes]
@@ -164,14 +163,14 @@ class Describer:
 
 
 def sentence(subject: str, scenes: list[str], colours: Colours) -> str:
-    """One plain sentence from the parts of a description."""
+    """Make one plain sentence of the parts of a description."""
     if subject:
         lead = subject if subject.startswith("possibly") else f"this looks like {subject}"
     else:
         lead = "no single object stands out"
     named = [word for word in re.findall(r"\w+", subject) if len(word) > 2]
-    said = [scene for scene in scenes if not any(re.search(rf"\b{word}s?\b", scene) for word in named)]
-    text = ", ".join([lead, *said])  # no "mountain, in the mountains"
+    new_scenes = [scene for scene in scenes if not any(re.search(rf"\b{word}s?\b", scene) for word in named)]
+    text = ", ".join([lead, *new_scenes])  # not "mountain, in the mountains"
     if colours.ground:
         text += f"{',' if subject else ''} on a plain {colours.ground} background"
     names = list(colours.shares)

@@ -1,4 +1,4 @@
-"""The words a picture can be described with: `data/vocabulary.txt`, whose first lines explain its notation."""
+"""Read the words that can describe a picture from `data/vocabulary.txt`, whose first lines explain its notation."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ class VocabularyTerm:
 
     text: str
     group: str
-    kind: str = ""  # the term it is a kind of; "" for none
+    kind: str = ""  # its category, the term it is a kind of; "" for none
     is_bare: bool = False  # a noun that takes no article: grass, scissors
 
     @property
@@ -32,12 +32,12 @@ class VocabularyTerm:
 
     @property
     def prompt(self) -> str:
-        """The text whose embedding stands for the term."""
+        """The text that is embedded for the term."""
         return f"a photo of {self.phrase}" if self.group in THINGS else f"a photo, {self.phrase}"
 
 
 def read_vocabulary(text: str) -> list[VocabularyTerm]:
-    """The terms of a vocabulary file, in its order: a kind before its members."""
+    """Return the terms of a vocabulary file in its order: a category before its members."""
     terms: dict[str, VocabularyTerm] = {}
     group = cover = kind = ""
     for line in text.splitlines():
@@ -47,7 +47,7 @@ def read_vocabulary(text: str) -> list[VocabularyTerm]:
             words, kind = [cover], ""
             cover = cover.removesuffix("~")
         elif not line.startswith("#"):
-            if not line.startswith(" "):  # else it goes on with the line before
+            if not line.startswith(" "):  # an indented line continues the one before
                 lead, _, line = line.rpartition(": ")
                 kind = lead.removesuffix("~") or cover
                 if lead and kind not in terms:
@@ -62,16 +62,16 @@ def read_vocabulary(text: str) -> list[VocabularyTerm]:
 
 
 def match_classes(classes: Sequence[Sequence[str]], things: Sequence[VocabularyTerm]) -> list[VocabularyTerm | None]:
-    """The narrowest thing that each class is, by its name or the last words of it, else by its nearest hypernym.
+    """Return for each class the narrowest thing it is: by its name or the last words of it, else by the next hypernym.
 
-    A class is its name and its hypernyms, nearest first. Words alone would mislead: a construction crane is no crane, a
-    lady's slipper no slipper, a Petri dish no dish.
+    A class is its name and its hypernyms, nearest first. `_fits` compares these too, because words alone mislead: a
+    construction crane is no crane, a lady's slipper no slipper, a Petri dish no dish.
     """
-    found = {term.text.casefold(): term for term in things}
-    spellings = ([found[word] for word in _spellings(chain) if word in found] for chain in classes)
+    term_of = {term.text.casefold(): term for term in things}
+    candidates = ([term_of[word] for word in _spellings(chain) if word in term_of] for chain in classes)
     return [
         next((term for term in terms if _fits(term, chain)), None)
-        for terms, chain in zip(spellings, classes, strict=True)
+        for terms, chain in zip(candidates, classes, strict=True)
     ]
 
 
@@ -84,7 +84,7 @@ def _fits(term: VocabularyTerm, chain: Sequence[str]) -> bool:
 
 
 def _spellings(chain: Sequence[str]) -> Iterator[str]:
-    """Of "kite (bird of prey)": kite, bird of prey, of prey, prey, and then the hypernyms; all in lower case."""
+    """Yield in lower case, for "kite (bird of prey)": kite, bird of prey, of prey, prey, and then the hypernyms."""
     name, *hypernyms = (word.casefold() for word in chain)
     for part in re.split(r" \(|\)| / | or ", name):
         words = part.split()

@@ -1,5 +1,5 @@
 """The models: a picture or a text goes in, a vector or a caption comes out.
 
-`encoder` and `captioner` say what a model must do; the other modules are the models that do it, and how one is chosen
-by its name. Imports the foundation modules only.
+`encoder` and `captioner` define what a model must do; the other modules implement models, and choose one by its name.
+This package imports only the foundation modules.
 """

@@ -1,4 +1,4 @@
-"""Encode in batches what several threads ask for at the same time, in one thread: torch is slower with more."""
+"""Encode the inputs of many threads in shared batches, on one thread: torch is slower if several threads use it."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import BusyError
 from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
 
-WAIT_S = 30.0  # that a query waits at most, its own turn included
+WAIT_S = 30.0  # longest wait of a query, its own encoding included
 InputKind = Literal["texts", "pictures"]
 
 
 @dataclass(eq=False)
 class EncodeRequest:
-    """Inputs of one call, at most a batch of them."""
+    """The inputs of one call, at most one batch of them."""
 
     kind: InputKind
     inputs: Sequence[Any]
@@ -27,10 +27,10 @@ class EncodeRequest:
 
 
 class BatchingEncoder:
-    """An `Encoder` that many threads may use: calls that wait for each other become one batch.
+    """An `Encoder` that many threads may use: calls that wait at the same time are encoded in one batch.
 
-    The model itself is used by one thread only, always the same: torch is slower in a process where several have used
-    it. Where the encoder is a `Classifier`, so is this.
+    One thread, always the same, uses the model: torch is slower in a process where several threads have used it.
+    If the encoder is a `Classifier`, so is this object.
     """
 
     model_id: str
@@ -57,57 +57,57 @@ class BatchingEncoder:
         self._lock = threading.Lock()
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed texts: float32 (n, dim), unit rows; row i is texts[i]. Raises BusyError."""
-        return self._rows("texts", texts)
+        """Embed texts: float32 (n, dim), unit rows; row i is texts[i]. Raise BusyError if one text waits too long."""
+        return self._encode_in_batches("texts", texts)
 
     def encode_prepared(self, prepared: Sequence[Prepared]) -> Embeddings:
-        """Embed what `prepare` gave: float32 (n, dim), unit rows; row i is prepared[i]. Raises BusyError."""
-        return self._rows("pictures", prepared)
+        """Embed what `prepare` returned: float32 (n, dim), unit rows; row i is prepared[i]. Raise BusyError, too."""
+        return self._encode_in_batches("pictures", prepared)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
-        """Embed upright RGB images: float32 (n, dim), unit rows; row i is images[i]. Raises BusyError."""
+        """Embed upright RGB images: float32 (n, dim), unit rows; row i is images[i]. Raise BusyError, too."""
         return self.encode_prepared([self.prepare(image) for image in images])
 
-    def _rows(self, kind: InputKind, inputs: Sequence[Any]) -> Embeddings:
-        """Many inputs are as many batches, and each waits its turn anew: a query comes between two of them."""
+    def _encode_in_batches(self, kind: InputKind, inputs: Sequence[Any]) -> Embeddings:
+        """Split into batches and queue each one, so that a single query can run in between."""
         batches = [inputs[start : start + BATCH_SIZE] for start in range(0, len(inputs), BATCH_SIZE)]
-        wait_s = WAIT_S if len(inputs) == 1 else None  # what is no query has time
+        wait_s = WAIT_S if len(inputs) == 1 else None  # bulk work has no timeout
         rows = [self._wait(EncodeRequest(kind, batch), wait_s) for batch in batches]
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
-    def _wait(self, job: EncodeRequest, wait_s: float | None) -> Embeddings:
+    def _wait(self, request: EncodeRequest, wait_s: float | None) -> Embeddings:
         with self._lock:
-            self._waiting.append(job)
-        self._thread.submit(self._work)
+            self._waiting.append(request)
+        self._thread.submit(self._encode_next_batch)
         try:
-            return job.rows.result(wait_s)
+            return request.rows.result(wait_s)
         except TimeoutError:
-            job.rows.cancel()
+            request.rows.cancel()
             raise BusyError(f"The models had no time for this within {WAIT_S:.0f} s. Try again later.") from None
 
-    def _work(self) -> None:
-        """Encode the job that has waited longest, and with it those of its kind that fit into the batch."""
+    def _encode_next_batch(self) -> None:
+        """Encode the request that has waited longest, with others of its kind that fit into the same batch."""
         with self._lock:
-            jobs, room = [], BATCH_SIZE
-            for job in [job for job in self._waiting if job.kind == self._waiting[0].kind]:
-                if len(job.inputs) <= room:
-                    jobs.append(job)
-                    room -= len(job.inputs)
-            self._waiting = [job for job in self._waiting if job not in jobs]
-        self._answer([job for job in jobs if job.rows.set_running_or_notify_cancel()])
+            requests, room = [], BATCH_SIZE
+            for request in [request for request in self._waiting if request.kind == self._waiting[0].kind]:
+                if len(request.inputs) <= room:
+                    requests.append(request)
+                    room -= len(request.inputs)
+            self._waiting = [request for request in self._waiting if request not in requests]
+        self._encode_together([request for request in requests if request.rows.set_running_or_notify_cancel()])
 
-    def _answer(self, jobs: Sequence[EncodeRequest]) -> None:
-        if not jobs:  # they were answered with others, or nobody waits any more
+    def _encode_together(self, requests: Sequence[EncodeRequest]) -> None:
+        if not requests:  # they were encoded with others, or nobody waits any more
             return
         try:
-            rows = self._encode[jobs[0].kind]([one for job in jobs for one in job.inputs])
+            rows = self._encode[requests[0].kind]([value for request in requests for value in request.inputs])
         except Exception as error:
-            if len(jobs) == 1:
-                jobs[0].rows.set_exception(error)
-            for job in jobs if len(jobs) > 1 else ():  # one of them may have spoilt it for the others
-                self._answer([job])
+            if len(requests) == 1:
+                requests[0].rows.set_exception(error)
+            for request in requests if len(requests) > 1 else ():  # one of them may be the cause: try each alone
+                self._encode_together([request])
             return
         start = 0
-        for job in jobs:
-            job.rows.set_result(rows[start : start + len(job.inputs)])
-            start += len(job.inputs)
+        for request in requests:
+            request.rows.set_result(rows[start : start + len(request.inputs)])
+            start += len(request.inputs)

@@ -1,4 +1,4 @@
-"""The seam between the engine and any model that writes a caption; and transformers' image-to-text models behind it."""
+"""The `Captioner` protocol between the engine and any caption model, and transformers' models that implement it."""
 
 import string
 import threading
@@ -16,8 +16,8 @@ from imgsearch.models.device import choose_device, choose_precision
 
 Detail: TypeAlias = Literal["short", "detailed", "question"]
 MAX_TOKENS: dict[Detail, int] = {"short": 40, "detailed": 256, "question": 256}
-MAX_CAPTION_TOKENS = 64  # of a model that is not told what to write
-NUM_BEAMS = 3  # of a detailed caption by a model that is not told what to write
+MAX_CAPTION_TOKENS = 64  # of a model that takes no instructions
+NUM_BEAMS = 3  # for a detailed caption by a model that takes no instructions
 MAX_QUESTION = 500  # characters
 PROMPTS: dict[tuple[Detail, str], str] = {
     ("short", "en"): "Describe this picture in one short sentence.",
@@ -27,7 +27,7 @@ PROMPTS: dict[tuple[Detail, str], str] = {
     ("question", "en"): "{} Answer in English.",
     ("question", "fr"): "{} Réponds en français.",
 }
-LONGEST_LOOP = 40  # words: a longer phrase that is repeated is not looked for
+LONGEST_LOOP = 40  # words: repetitions of longer phrases are not searched for
 
 
 class Captioner(Protocol):
@@ -40,7 +40,7 @@ class Captioner(Protocol):
 
     @property
     def is_chat(self) -> bool:
-        """Whether it takes instructions: a detail, a question, a language."""
+        """True if it takes instructions: a detail, a question, a language."""
         ...
 
     def describe(
@@ -52,22 +52,22 @@ class Captioner(Protocol):
         language: str = "en",
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[str]:
-        """The text about an upright RGB image so far, growing; beams arrive whole. It ends early where `stop` says so.
+        """Yield the growing text about an upright RGB image; with beams only the whole one. End early on `stop()`.
 
-        The same picture gives the same text. Raises InputError for a question that cannot be put.
+        The same picture gives the same text. Raise InputError for a question that cannot be answered.
         """
         ...
 
 
 class HubCaptioner:
-    """A `Captioner` over any model that transformers' AutoModelForImageTextToText maps.
+    """A `Captioner` for any model that transformers' AutoModelForImageTextToText can load.
 
-    One whose processor has a chat template is told in words what to write. Any other one writes a caption, in English
-    mostly: greedily when it is to be short, with beams when it is to be detailed.
+    A model whose processor has a chat template gets instructions in words. Any other writes a caption, mostly in
+    English: a short one greedily, a detailed one with beams.
     """
 
     def __init__(self, model_id: str, folder: Path, *, precision: str = "auto") -> None:
-        """Load from a folder. Raises ModelError."""
+        """Load the model from a folder. Raise ModelError if that fails."""
         from transformers import AutoModelForImageTextToText, AutoProcessor
         from transformers.utils import logging
 
@@ -81,12 +81,12 @@ class HubCaptioner:
             model, report = AutoModelForImageTextToText.from_pretrained(
                 folder, dtype=self.precision, weights_only=True, output_loading_info=True, **files
             )
-            if report["missing_keys"]:  # which the library makes up
+            if report["missing_keys"]:  # the library fills them with random values
                 raise ModelError(f"{len(report['missing_keys'])} of its weights are missing")
             self._model = model.to(self._device).eval()
         except Exception as error:
             raise not_loaded(model_id, error) from error
-        self._writer = ThreadPoolExecutor(1, "captioner")  # always the same: a new thread starts torch's anew, 0.2 s
+        self._writer = ThreadPoolExecutor(1, "captioner")  # one for all: torch starts threads for each, 0.2 s
         self.is_chat = bool(getattr(self._processor, "chat_template", None))
 
     def describe(
@@ -98,7 +98,7 @@ class HubCaptioner:
         language: str = "en",
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[str]:
-        """The text so far, growing. Raises InputError for a question that is empty or put to one that takes none."""
+        """Yield the growing text. Raise InputError if a question is empty, too long or for a model that takes none."""
         if detail == "question" and not self.is_chat:
             raise InputError(f"{self.model_id} answers no questions. Start with --captioner internvl to ask some.")
         if detail == "question" and not 0 < len(question.strip()) <= MAX_QUESTION:
@@ -112,11 +112,11 @@ class HubCaptioner:
         return without_loops(self.write(read, options, stop))
 
     def read(self, image: Image.Image, detail: Detail = "short", question: str = "", language: str = "en") -> Any:
-        """What the model takes in, on its device."""
+        """Return the model's input for a picture, on the model's device."""
         if self.is_chat:
             for token in self._processor.tokenizer.get_added_vocab():  # a question must not end the user's turn
                 question = question.replace(token, " ")
-            # Tiles bring details and cost thirteen times the tokens.
+            # Tiles add detail, but cost thirteen times the tokens.
             has_tiles = hasattr(self._processor.image_processor, "crop_to_patches")
             tiles = {"crop_to_patches": detail == "detailed" and self._device == "cuda"} if has_tiles else {}
             prompt = PROMPTS[detail, language if language == "fr" else "en"].format(question)
@@ -136,19 +136,19 @@ class HubCaptioner:
     def write(
         self, read: Callable[[], Any], options: dict[str, Any], stop: Callable[[], bool] = lambda: False
     ) -> Iterator[str]:
-        """The text so far after each token of the library's `generate`, about what `read` gives; one text at a time."""
+        """Yield the text so far after each token of the library's `generate` for `read()`. Write one text at a time."""
         import torch
 
         texts: SimpleQueue[str | Exception | None] = SimpleQueue()
-        is_left = threading.Event()
-        start = 0  # of what is written: the prompt comes first
+        is_abandoned = threading.Event()
+        start = 0  # of the written tokens: the prompt comes first
 
         def after_token(ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
             nonlocal start
             start = start or ids.shape[1] - 1
             if options["num_beams"] == 1:
                 texts.put(self._decode(ids[0, start:]))
-            return torch.full((len(ids),), is_left.is_set() or stop(), device=ids.device)
+            return torch.full((len(ids),), is_abandoned.is_set() or stop(), device=ids.device)
 
         def run() -> None:
             try:
@@ -165,8 +165,8 @@ class HubCaptioner:
                 if isinstance(text, Exception):
                     raise text
                 yield text
-        finally:  # whoever listens may have gone
-            is_left.set()
+        finally:  # the caller may have stopped reading
+            is_abandoned.set()
             if not writing.cancel():
                 wait([writing])
 
@@ -175,10 +175,10 @@ class HubCaptioner:
 
 
 def without_loops(texts: Iterator[str]) -> Iterator[str]:
-    """The growing texts less any phrase that is said over and over; with it, the text ends.
+    """Yield the growing texts, but end before a phrase that is repeated over and over.
 
-    Words that may be the start of a loop are held back until it is clear that they are not, and the last word, which
-    may be going on, until the next one or the end. Punctuation does not tell two words apart.
+    Words that may start a loop are held back until it is clear that they do not, and the last word, which may still
+    grow, until the next word or the end. Words that differ only in punctuation count as equal.
     """
     shown, num_read, count, is_loop = "", 0, 0, False
     for text, is_whole in _with_end(texts):
@@ -196,7 +196,7 @@ def without_loops(texts: Iterator[str]) -> Iterator[str]:
 
 
 def _with_end(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """Each text, and the last one again; whether it is whole."""
+    """Yield each text with False, then the last one again with True: it is complete."""
     text = ""
     for text in texts:
         yield text, False
@@ -204,9 +204,9 @@ def _with_end(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
 
 
 def repeated_words(words: list[str]) -> tuple[int, bool]:
-    """How many words at the end repeat those before them, and whether that makes a loop.
+    """Return how many words at the end repeat those before them, and whether that is a loop.
 
-    A loop is a phrase of three words or more said twice in a row, a shorter one three times.
+    A loop is a phrase of three or more words said twice in a row, or a shorter one said three times.
     """
     longest = 0
     for period in range(1, min(LONGEST_LOOP, len(words) - 1) + 1):

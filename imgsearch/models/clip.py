@@ -1,4 +1,4 @@
-"""open_clip's models: what one is made of, and its loading from files on disk. The only home of that library."""
+"""open_clip's models: their parts, and loading them from files on disk. Only this module imports that library."""
 
 import json
 import threading
@@ -20,22 +20,22 @@ from imgsearch.models.encoder import BATCH_SIZE, Prepared
 from imgsearch.models.weight_files import CONFIG, clip_weights, tokenizer_files
 
 LOCAL_DIR_PREFIX, HF_HUB_PREFIX = "local-dir:", "hf-hub:"  # open_clip's own prefixes
-SAFE = {"trust_remote_code": False, "local_files_only": True}  # of a tokenizer, whatever the settings beside it say
+SAFE = {"trust_remote_code": False, "local_files_only": True}  # for a tokenizer, whatever its own files say
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """What one open_clip model is made of. The names are of repositories on the hub, "" for none."""
+    """The parts of an open_clip model. `weights`, `tokenizer`, `text_config`: repositories on the hub, "" for none."""
 
     model_id: str  # MODEL/PRETRAINED, hf-hub:ORG/NAME or local-dir:PATH
     weights: str
-    file: str = ""  # of the weights; "" for the usual names
+    file: str = ""  # name of the weights file; "" for the usual names
     tokenizer: str = ""
-    text_config: str = ""  # of a text tower out of transformers
+    text_config: str = ""  # of a text tower from transformers
 
     @classmethod
     def parse(cls, model_id: str) -> "ClipSpec":
-        """Raises SettingsError where open_clip has no such model. Imports open_clip: seconds."""
+        """Parse a model's name. Raise SettingsError if open_clip has no such model. May import open_clip: seconds."""
         if model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)):
             return cls(model_id, model_id.removeprefix(HF_HUB_PREFIX) if model_id.startswith(HF_HUB_PREFIX) else "")
         import open_clip
@@ -57,11 +57,11 @@ class ClipSpec:
 
     @property
     def repos(self) -> list[str]:
-        """The repositories to fetch, the weights' first."""
+        """The repositories to fetch, that of the weights first."""
         return list(dict.fromkeys(filter(None, (self.weights, self.tokenizer, self.text_config))))
 
     def choose(self, repo: str, names: Collection[str]) -> list[str]:
-        """The files needed of a repository, by the names it has. Raises ModelError where there are no weights."""
+        """Return the needed ones of a repository's file names. Raise ModelError if the weights are missing."""
         chosen: list[str] = []
         if repo == self.weights:
             chosen += [clip_weights(repo, names, self.file)]
@@ -74,9 +74,9 @@ class ClipSpec:
 
 
 def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple[Any, Any, Any]:
-    """Model, transform and tokenizer, in float32, from `folders`, which hold the files of the spec's repositories.
+    """Return model, transform and tokenizer in float32. `folders` has one for each of the spec's repositories.
 
-    Raises ModelError where they are not all there, and whatever open_clip raises on damaged ones.
+    Raise ModelError if files are missing, and whatever open_clip raises on damaged ones.
     """
     folder = folders.get(spec.weights) or Path(spec.model_id.removeprefix(LOCAL_DIR_PREFIX))
     if spec.model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)) or (
@@ -87,7 +87,7 @@ def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple
 
 
 def _load_folder(folder: Path, device: str) -> tuple[Any, Any, Any]:
-    """As the configuration in the folder says, which may be anyone's."""
+    """Load by the configuration in the folder, which may come from a stranger."""
     import open_clip
 
     name = f"{LOCAL_DIR_PREFIX}{folder}"
@@ -95,14 +95,14 @@ def _load_folder(folder: Path, device: str) -> tuple[Any, Any, Any]:
     config = open_clip.get_model_config(name)
     text, image = config["text_cfg"], config["vision_cfg"]
     tower = text.get("hf_model_name") or (":" in image.get("timm_model_name", "") and image["timm_model_name"])
-    if tower:  # it would be asked of the hub
+    if tower:  # open_clip would fetch it from the hub
         raise ModelError(f"its tower {tower} is not in its folder")
     safe = SAFE if text.get("hf_tokenizer_name") else {}
     return *open_clip.create_model_from_pretrained(name, device=device), open_clip.get_tokenizer(name, **safe)
 
 
 def _load_known(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple[Any, Any, Any]:
-    """As open_clip's own configuration of that name says."""
+    """Load by open_clip's own configuration of that name."""
     import open_clip
 
     name, _, tag = spec.model_id.rpartition("/")
@@ -134,27 +134,27 @@ def _load_known(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tup
 
 
 def split_transform(transform: Any) -> tuple[Any, Any]:
-    """Of a picture's transform what scales and crops an image, and what normalizes pixels, (n, 3, h, w) in 0..1.
+    """Split a transform into the steps that scale and crop an image, and the one that normalizes (n, 3, h, w) in 0..1.
 
-    Raises ValueError for a transform that is not made of these two with the conversion to a tensor between them.
+    Raise ValueError if it is not made of these, with the conversion to a tensor in between.
     """
     from torchvision.transforms import Compose, Normalize, ToTensor
 
-    *steps, to_tensor, normalize = transform.transforms
-    if not isinstance(to_tensor, ToTensor) or not isinstance(normalize, Normalize):
+    *steps, to_tensor, normalization = transform.transforms
+    if not isinstance(to_tensor, ToTensor) or not isinstance(normalization, Normalize):
         raise ValueError(f"an unknown transform: {transform}")
-    return Compose(steps), normalize
+    return Compose(steps), normalization
 
 
 class ClipEncoder:
-    """An `Encoder` over open_clip: CLIP, SigLIP and their kin."""
+    """An `Encoder` for open_clip's models: CLIP, SigLIP and related ones."""
 
     text_scale = 1.0
 
     def __init__(self, spec: ClipSpec, folders: Mapping[str, Path], *, revision: str = "", precision: str = "auto"):
-        """Load from `folders`, which hold the files of the spec's repositories. Raises ModelError."""
+        """Load the model from `folders`, one for each of the spec's repositories. Raise ModelError if that fails."""
         self.model_id = spec.model_id
-        self._tokenizing = threading.Lock()  # transformers' tokenizers keep the length they are asked for
+        self._tokenizing = threading.Lock()  # a tokenizer of transformers stores the length of the call
         self.revision = revision
         self._device = choose_device()
         self.precision = choose_precision(precision, self._device)
@@ -164,9 +164,9 @@ class ClipEncoder:
                 self._model, transform, self._tokenizer = load_clip(spec, folders, self._device)
             self._model.eval()
             self._scale, self._normalize = split_transform(transform)
-            facts = self._model.visual.preprocess_cfg
-            self.preprocess = json.dumps(facts, sort_keys=True)
-            self.image_side = int(np.max(facts["size"]))
+            config = self._model.visual.preprocess_cfg
+            self.preprocess = json.dumps(config, sort_keys=True)
+            self.image_side = int(np.max(config["size"]))
             if self.precision == "bfloat16":
                 _multiply_in_bfloat16(self._model)
             self.dim = len(self.encode_texts([""])[0])
@@ -174,11 +174,11 @@ class ClipEncoder:
             raise not_loaded(self.model_id, error) from error
 
     def prepare(self, image: Image.Image) -> Prepared:
-        """The image scaled and cropped, uint8 (side, side, 3)."""
+        """Return the image scaled and cropped: uint8 (side, side, 3)."""
         return np.asarray(self._scale(within_ratio(image)))
 
     def encode_prepared(self, prepared: Sequence[Prepared]) -> Embeddings:
-        """Embed what `prepare` gave: float32 (n, dim), unit rows."""
+        """Embed what `prepare` returned: float32 (n, dim), unit rows."""
         import torch
 
         def encode(batch: Sequence[Prepared]) -> Any:
@@ -192,14 +192,14 @@ class ClipEncoder:
         return self.encode_prepared([self.prepare(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed texts: float32 (n, dim), unit rows. What is beyond the model's context is cut."""
+        """Embed texts: float32 (n, dim), unit rows. Words beyond the model's context are cut off."""
         return self._encode(texts, lambda batch: self._model.encode_text(self._tokens(batch).to(self._device)))
 
     def truncated_tail(self, text: str) -> str:
-        """The words at the end of a text that are beyond the model's context; "" where it reads all."""
+        """Return the words at the end of a text that are beyond the model's context; "" if it reads all."""
         words = text.split()
         size = self._tokenizer.context_length
-        room = size + len(text.encode()) + 8  # no text has more tokens than bytes, but for a few at its ends
+        room = size + len(text.encode()) + 8  # no text has more tokens than bytes, plus a few at its ends
         empty = self._tokens([""], room)[0]
 
         def is_cut(count: int) -> bool:
@@ -209,7 +209,7 @@ class ClipEncoder:
         return " ".join(words[bisect_left(range(1, len(words) + 1), True, key=is_cut) :])
 
     def _tokens(self, texts: Sequence[str], size: int | None = None) -> Any:
-        """(n, size): the tokens of texts; of the model's own context where no size is given."""
+        """Return the tokens of texts, (n, size). The default size is the model's context length."""
         with self._tokenizing:
             return self._tokenizer(list(texts), context_length=size)
 
@@ -224,7 +224,7 @@ class ClipEncoder:
 
 
 def _multiply_in_bfloat16(model: Any) -> None:
-    """Convert once what autocast would convert in every pass; what the blocks add up in a picture stays float32."""
+    """Convert the weights once, not by autocast in every pass. The sums between a picture's blocks stay float32."""
     from torch import bfloat16, nn
 
     for module in model.modules():

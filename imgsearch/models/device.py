@@ -1,4 +1,4 @@
-"""Where the hub's models run, and in which precision."""
+"""Choose the device and the precision in which the hub's models run."""
 
 from imgsearch.errors import SettingsError
 
@@ -6,7 +6,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def choose_device() -> str:
-    """ "cuda", "mps" or "cpu", whichever is there first."""
+    """Return the first of "cuda", "mps" and "cpu" that is available."""
     import torch
 
     if torch.cuda.is_available():
@@ -15,10 +15,7 @@ def choose_device() -> str:
 
 
 def choose_precision(precision: str, device: str) -> str:
-    """What "auto" stands for on a device: bfloat16 where the hardware multiplies it, else float32.
-
-    Any other precision stays as it is.
-    """
+    """Resolve "auto" for a device: bfloat16 if the hardware multiplies it, else float32. Return any other as it is."""
     import torch
 
     if precision != "auto":
@@ -26,8 +23,8 @@ def choose_precision(precision: str, device: str) -> str:
     if device == "cuda":
         is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        able = torch.cpu.get_capabilities()
-        is_fast = device == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        capabilities = torch.cpu.get_capabilities()
+        is_fast = device == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return "bfloat16" if is_fast else "float32"
 
 

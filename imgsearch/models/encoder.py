@@ -1,4 +1,4 @@
-"""The seam between the engine and any model that maps images and texts to one vector space; and CLIP behind it."""
+"""The `Encoder` protocol between the engine and any model that maps images and texts to one vector space."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -10,11 +10,21 @@ from imgsearch.embeddings import Embeddings
 
 BATCH_SIZE = 32  # pictures or texts in one forward pass
 Prepared: TypeAlias = npt.NDArray[Any]
-"""What an encoder takes of one image; its own affair."""
+"""An encoder's input for one image. Only the encoder knows its shape."""
 
 
 class Encoder(Protocol):
-    """Maps images and texts to one vector space. Safe to call from several threads."""
+    """A model that maps images and texts to one vector space. Safe to call from several threads.
+
+    Each input becomes a row of length 1. The score of two rows is a cosine, -1..1: the inner product of two image rows;
+    for a text row and an image row, the inner product times `text_scale`.
+
+    Example:
+        images = encoder.encode_images([cat, dog])  # float32 (2, dim)
+        texts = encoder.encode_texts(["a cat"])  # float32 (1, dim)
+        scores = texts @ images.T * encoder.text_scale  # (1, 2): scores[i, j] is for text i and image j
+        similarities = images @ images.T  # (2, 2), with 1.0 on the diagonal
+    """
 
     @property
     def model_id(self) -> str:
@@ -23,12 +33,12 @@ class Encoder(Protocol):
 
     @property
     def revision(self) -> str:
-        """The commit of its weights on the hub, or their SHA-256 in a folder; "" where they come with a package."""
+        """The commit of its weights on the hub, or their SHA-256 if from a folder; "" if they come with a package."""
         ...
 
     @property
     def precision(self) -> str:
-        """Of its forward pass: "float32" or "bfloat16"."""
+        """The precision of its forward pass: "float32" or "bfloat16"."""
         ...
 
     @property
@@ -38,29 +48,28 @@ class Encoder(Protocol):
 
     @property
     def text_scale(self) -> float:
-        """What the inner product of a text row and an image row is multiplied by to be their cosine.
+        """The factor that turns the inner product of a text row and an image row into their cosine.
 
-        1.0 where texts and images share all dimensions; more where an image row keeps part of its
-        length in dimensions of its own.
+        1.0 if texts and images share all dimensions; more if image rows have part of their length in extra ones.
         """
         ...
 
     @property
     def preprocess(self) -> str:
-        """What it does to a picture before the model sees it, in words or JSON; stored in every manifest."""
+        """The preparation of a picture for the model, in words or JSON; stored in every manifest."""
         ...
 
     @property
     def image_side(self) -> int:
-        """Pixels of the square that the model sees."""
+        """The side of the square that the model sees, in pixels."""
         ...
 
     def prepare(self, image: Image.Image) -> Prepared:
-        """What the model takes of an upright RGB image: the part of the work that other threads can do ahead."""
+        """Return the model's input for an upright RGB image: the part of the work that other threads can do ahead."""
         ...
 
     def encode_prepared(self, prepared: Sequence[Prepared]) -> Embeddings:
-        """Embed what `prepare` gave: float32 (n, dim), unit rows; row i is prepared[i]. n may be 0."""
+        """Embed what `prepare` returned: float32 (n, dim), unit rows; row i is prepared[i]. n may be 0."""
         ...
 
     def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
@@ -72,19 +81,19 @@ class Encoder(Protocol):
         ...
 
     def truncated_tail(self, text: str) -> str:
-        """The words at the end of a text that are beyond what the model reads; "" where it reads all."""
+        """Return the words at the end of a text that the model does not read; "" if it reads all."""
         ...
 
 
 @runtime_checkable
 class Classifier(Protocol):
-    """What an `Encoder` can also be: one that tells classes of its own from the rows of its images."""
+    """An extra ability of some `Encoder`s: to classify image rows into classes of their own."""
 
     @property
     def classes(self) -> Sequence[Sequence[str]]:
-        """Of each class the name and what it is a kind of, nearest first: ("great grey owl", "owl", "bird")."""
+        """For each class its name, then its categories, nearest first: ("great grey owl", "owl", "bird")."""
         ...
 
     def class_probabilities(self, rows: Embeddings) -> Embeddings:
-        """Of (n, dim) image rows the probability of each class: float32 (n, classes), rows that sum to 1."""
+        """Return the probability of each class for (n, dim) image rows: float32 (n, classes), rows that sum to 1."""
         ...

@@ -1,4 +1,4 @@
-"""Which model answers: a spec from the user to a loaded model."""
+"""Turn the user's text (a spec: a preset, a name, a folder) into a loaded model."""
 
 import logging
 from collections.abc import Callable
@@ -37,10 +37,10 @@ class Preset:
     licence: str
     languages: str
     quality: str  # encoder: ImageNet top-1 / Crossmodal-3600 mean recall English / French; captioner: COCO CIDEr
-    has_tokenizer: bool = False  # in its repository; CLIP's own comes with open_clip
+    has_tokenizer: bool = False  # True if its repository has one; CLIP's own comes with open_clip
 
 
-PRESETS = (  # the first of each kind is what "auto" wants
+PRESETS = (  # "auto" stands for the first one of each kind
     Preset(
         "siglip2",
         "encoder",
@@ -118,7 +118,7 @@ PRESETS = (  # the first of each kind is what "auto" wants
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model, and the revision of its weights that is asked for ("": what is at hand, else the newest)."""
+    """A model, and the requested revision of its weights ("": the one on disk, else the newest)."""
 
     model_id: str
     revision: str = ""
@@ -128,7 +128,7 @@ class ModelRef:
 
 
 def resolve(kind: ModelKind, spec: str) -> ModelRef:
-    """What a spec stands for; "auto" for the first preset. Raises SettingsError for what cannot be a model's name."""
+    """Return the model that a spec stands for; "auto" is the first preset. Raise SettingsError if it names no model."""
     presets = {preset.name: preset.model_id for preset in PRESETS if preset.kind == kind}
     spec = next(iter(presets)) if spec == "auto" else spec
     if spec in (STARTER, STARTER_ID):
@@ -150,14 +150,14 @@ def resolve(kind: ModelKind, spec: str) -> ModelRef:
 
 
 def is_cached(kind: ModelKind, name: ModelRef) -> bool:
-    """Whether a model loads without any request. May import open_clip: seconds. Raises SettingsError."""
+    """Return True if a model loads without a request. May import open_clip: seconds. Raise SettingsError."""
     from imgsearch.hub import cached_snapshot
 
     return all(cached_snapshot(repo, choose) for repo, choose in _required_repos(kind, name))
 
 
 def check_hub(kind: ModelKind, name: ModelRef) -> None:
-    """Ask the hub for what is not at hand of a model: seconds at most. Raises ModelError, SettingsError."""
+    """Ask the hub, for seconds at most, if it has a model's missing files. Raise ModelError or SettingsError if not."""
     from imgsearch.hub import cached_snapshot, probe
 
     for repo, choose in _required_repos(kind, name):
@@ -168,9 +168,9 @@ def check_hub(kind: ModelKind, name: ModelRef) -> None:
 def load_encoder(
     spec: str | ModelRef, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
 ) -> Encoder:
-    """Load the encoder that `spec` names, from the cache or the hub; "auto" is the starter where neither has it.
+    """Load the encoder that `spec` names, from disk or from the hub. If neither has it, "auto" gives the starter model.
 
-    Takes seconds, and minutes where it is fetched. Raises SettingsError for an unknown spec, ModelError.
+    Takes seconds, or minutes if it is fetched. Raise SettingsError for an unknown spec, ModelError if loading fails.
     """
     check_precision(precision)
     name = spec if isinstance(spec, ModelRef) else resolve("encoder", spec)
@@ -193,10 +193,9 @@ def load_encoder(
 def load_captioner(
     spec: str | ModelRef, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
 ) -> Captioner | None:
-    """Load the captioner that `spec` names, from the cache or the hub.
+    """Load the captioner that `spec` names, from disk or from the hub. Raise SettingsError or ModelError.
 
-    None for "starter", and for "auto" where neither has it: descriptions come from the encoder's vectors then. Raises
-    SettingsError for an unknown spec, ModelError.
+    Return None for "starter", and for "auto" if neither has it: then descriptions come from the encoder's vectors.
     """
     check_precision(precision)
     name = spec if isinstance(spec, ModelRef) else resolve("captioner", spec)
@@ -214,14 +213,14 @@ def load_captioner(
 
 
 def _fetch(kind: ModelKind, name: ModelRef, on_progress: OnProgress) -> "dict[str, Snapshot]":
-    """The files of each repository that a model needs, by its id."""
+    """Return the files of each repository that a model needs, by the repository's id. Fetch what is missing."""
     from imgsearch.hub import fetch_snapshot
 
     return {repo.id: fetch_snapshot(repo, choose, on_progress) for repo, choose in _required_repos(kind, name)}
 
 
 def _required_repos(kind: ModelKind, name: ModelRef) -> "list[tuple[Repo, Choose]]":
-    """The repositories of a model, and what to choose of each."""
+    """Return the repositories of a model, each with the function that chooses its files."""
     from imgsearch.hub import Repo
 
     if name.model_id == STARTER_ID or name.model_id.startswith(LOCAL_DIR_PREFIX):
@@ -234,13 +233,13 @@ def _required_repos(kind: ModelKind, name: ModelRef) -> "list[tuple[Repo, Choose
 
 
 def _digest(model_id: str) -> str:
-    """The SHA-256 of the weights in a folder: what stands for their commit."""
+    """Return the SHA-256 of the weights in a folder, which is used in place of a commit."""
     folder = Path(model_id.removeprefix(LOCAL_DIR_PREFIX))
     return next((digest_file(folder / name).sha256 for name in CLIP_WEIGHTS if (folder / name).is_file()), "")
 
 
 def _clip_spec(model_id: str) -> ClipSpec:
-    """What an encoder is made of; a preset is looked up without the import of open_clip."""
+    """Return the parts of an encoder. A preset is looked up without importing open_clip."""
     for preset in PRESETS:
         if preset.model_id == model_id:
             return ClipSpec(model_id, preset.repo, tokenizer=preset.repo if preset.has_tokenizer else "")

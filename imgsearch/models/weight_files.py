@@ -1,4 +1,4 @@
-"""Which of its repository's files a model needs, by their names."""
+"""Choose by name the files that a model needs from its repository, so that nothing else is fetched."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -13,25 +13,22 @@ VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spi
 
 
 def clip_weights(repo: str, names: Collection[str], file: str = "") -> str:
-    """The name of open_clip's weights, safetensors where there are some; `file` where they go by a name of their own.
-
-    Raises ModelError where there are none.
-    """
+    """Return the weights' name, safetensors first; `file` is an unusual name. Raise ModelError if there are none."""
     wanted = (str(Path(file).with_suffix(".safetensors")), file) if file else CLIP_WEIGHTS
-    found = [name for name in wanted if name in names]
-    if not found:
+    available = [name for name in wanted if name in names]
+    if not available:
         raise ModelError(f"{repo} holds no weights for open_clip ({wanted[0]}). Choose another model.")
-    return found[0]
+    return available[0]
 
 
 def tokenizer_files(names: Collection[str]) -> list[str]:
-    """What transformers reads a tokenizer from."""
+    """Return the names of the files from which transformers reads a tokenizer."""
     wanted = TOKENIZER if "tokenizer.json" in names else TOKENIZER + VOCABULARIES
     return [name for name in names if name in wanted]
 
 
 def captioner_files(repo: str, names: Collection[str]) -> list[str]:
-    """All that transformers reads a captioner from. Raises ModelError where there are no weights."""
+    """Return the names of all files from which transformers reads a captioner. Raise ModelError without weights."""
     names = [name for name in names if "/" not in name]
     chosen = [name for name in names if name.endswith((".json", ".jinja")) and ".index." not in name]
     chosen += [name for name in tokenizer_files(names) if name not in chosen]
