@@ -59,7 +59,9 @@ class Settings:
             name = variable.removeprefix(PREFIX).lower()
             if name not in names:
                 known = ", ".join(PREFIX + name.upper() for name in names)
-                raise SettingsError(f"{variable} is not a setting. The settings are {known}.")
+                raise SettingsError(
+                    "{variable} is not a setting. The settings are {known}.", variable=variable, known=known
+                )
             values[name] = _parse(variable, name, text)
         values |= {name: value for name, value in flags.items() if name in names and value is not None}
         values["index"] = tuple(dict.fromkeys(values.get("index", ()))) or cls.index
@@ -73,7 +75,7 @@ class Settings:
             raise SettingsError("There are several --index. Give one: only the app serves more.")
         if isinstance(self.index[0], str):
             raise SettingsError(
-                f"{self.index[0]} is on the hub and cannot be changed here. Give the folder of a bundle."
+                "{bundle} is on the hub and cannot be changed here. Give the folder of a bundle.", bundle=self.index[0]
             )
         return self.index[0]
 
@@ -91,16 +93,18 @@ class Settings:
                 texts = self.auth_file.read_text("utf-8-sig").splitlines()
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "not UTF-8"
-                raise SettingsError(f"{self.auth_file} cannot be read: {reason}. Give another --auth-file.") from None
+                raise SettingsError(
+                    "{file} cannot be read: {reason}. Give another --auth-file.", file=self.auth_file, reason=reason
+                ) from None
             lines |= {
                 f"Line {number} of {self.auth_file}": text for number, text in enumerate(texts, 1) if text.strip()
             }
             if not lines:
-                raise SettingsError(f"{self.auth_file} is empty. Put USER:PASSWORD into it.")
+                raise SettingsError("{file} is empty. Put USER:PASSWORD into it.", file=self.auth_file)
         pairs = {place: text.partition(":") for place, text in lines.items()}
         for place, (user, _, password) in pairs.items():
             if not user.strip() or not password:
-                raise SettingsError(f"{place} is not USER:PASSWORD. Give both, with a colon between them.")
+                raise SettingsError("{place} is not USER:PASSWORD. Give both, with a colon between them.", place=place)
         if self.share and not pairs and not self.public:
             raise SettingsError(
                 "--share lets everyone in who has the link. Give --auth USER:PASSWORD or --auth-file FILE, or --public."
@@ -132,10 +136,10 @@ def _parse(variable: str, name: str, text: str) -> Any:
         try:
             return FLAGS[name]["type"](text)
         except argparse.ArgumentTypeError as error:
-            raise SettingsError(f"{variable}: {error}.") from None
+            raise SettingsError("{variable}: {error}.", variable=variable, error=error) from None
     if name in SWITCHES:
         if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
-            raise SettingsError(f"{variable} is {text!r}. Give 1 or 0.")
+            raise SettingsError("{variable} is {text!r}. Give 1 or 0.", variable=variable, text=text)
         return text.lower() in ("1", "true", "yes")
     return Path(text) if name == "auth_file" else text
 

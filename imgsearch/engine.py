@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -101,16 +102,13 @@ class Engine:
         """The models that answer now, and the loading under way. Never waits."""
         loaded, captioner = self._loaded, self._captioner
         searcher = loaded.searcher if loaded else None
+        problems = [*([searcher] if isinstance(searcher, ImgsearchError) else []), *self._models.problems]
         return Status(
             encoder=loaded.encoder.model_id if loaded else "",
             captioner="" if captioner is None or isinstance(captioner, ImgsearchError) else captioner.model_id,
             takes_questions=False if captioner is None or isinstance(captioner, ImgsearchError) else captioner.is_chat,
             num_items=None if searcher is None or isinstance(searcher, ImgsearchError) else len(searcher.index),
-            problems=[
-                *dict.fromkeys(
-                    [*([str(searcher)] if isinstance(searcher, ImgsearchError) else []), *self._models.problems]
-                )
-            ],
+            problems=list({str(problem): problem for problem in problems}.values()),
             progress=self._models.progress,
             is_complete=self._is_complete,
         )
@@ -243,5 +241,5 @@ class Engine:
 def _unwrap(part: T | ImgsearchError) -> T:
     """Return the part, or raise a copy of its error: one error raised many times would keep the frames of each time."""
     if isinstance(part, ImgsearchError):
-        raise type(part)(*part.args)
+        raise copy(part)
     return part

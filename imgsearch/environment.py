@@ -122,7 +122,9 @@ def temporary_folder() -> TemporaryDirectory[str]:
     """
     place = os.environ.get("GRADIO_TEMP_DIR")
     if place and not can_write(Path(place)):
-        raise SettingsError(f"GRADIO_TEMP_DIR is {place}, where nothing can be written. Give another folder.")
+        raise SettingsError(
+            "GRADIO_TEMP_DIR is {place}, where nothing can be written. Give another folder.", place=place
+        )
     return TemporaryDirectory(prefix="imgsearch-", dir=place or None, ignore_cleanup_errors=True)
 
 

@@ -7,10 +7,30 @@ ImgsearchError
 ├── BundleError         a bundle that cannot be opened
 ├── ModelError          a model that cannot be fetched or loaded
 └── BusyError           too many requests at once
+
+A message is a template in English and the values of its fields. So the page can say it in another language: it looks
+the template up in `web/locales/` and fills in the same values. No English sentence is ever parsed.
 """
 
 
-class ImgsearchError(Exception):
+class Message:
+    """A sentence for the user: an English template with named fields, and their values.
+
+    A value may be a message itself. `str()` gives the English sentence.
+
+    Example:
+        message = Message("{name} has more than {max_mb} MB. Use a smaller one.", name="a.jpg", max_mb=256)
+        str(message)  # "a.jpg has more than 256 MB. Use a smaller one."
+    """
+
+    def __init__(self, template: str, /, **values: object) -> None:
+        self.template, self.values = template, values
+
+    def __str__(self) -> str:
+        return self.template.format_map(self.values)
+
+
+class ImgsearchError(Message, Exception):
     """Root of the tree. Catch it to show any message of this package to the user."""
 
 
@@ -41,10 +61,16 @@ class BusyError(ImgsearchError):
 def not_loaded(model_id: str, error: Exception) -> ModelError:
     """Return the error that tells the user why a library could not load a model."""
     if isinstance(error, MemoryError) or "out of memory" in str(error):
-        return ModelError(f"{model_id} cannot be loaded: there is not enough memory. Choose a smaller model.")
+        return ModelError(
+            "{model} cannot be loaded: there is not enough memory. Choose a smaller model.", model=model_id
+        )
     reason = (
-        str(error) if isinstance(error, ModelError) else f"its files are damaged or of another kind ({error!r:.80})"
+        error
+        if isinstance(error, ModelError)
+        else Message("its files are damaged or of another kind ({error}).", error=f"{error!r:.80}")
     )
     return ModelError(
-        f"{model_id} cannot be loaded: {reason.rstrip('.')}. Choose another model, or put its files right."
+        "{model} cannot be loaded: {reason} Choose another model, or put its files right.",
+        model=model_id,
+        reason=reason,
     )

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from imgsearch.config import HUB_BUNDLE
 from imgsearch.environment import hub_folder, on_space
-from imgsearch.errors import BundleError, ImgsearchError, InputError, ModelError, SettingsError
+from imgsearch.errors import BundleError, ImgsearchError, InputError, Message, ModelError, SettingsError
 from imgsearch.files import write_atomic
 
 WAIT_S = 0.01  # between two checks for a result
@@ -57,7 +57,9 @@ class Repo:
         """Parse `ORG/NAME` or `ORG/NAME@REVISION`. Raise SettingsError for any other text."""
         repo_id, at, revision = text.partition("@")
         if repo_id.count("/") != 1 or not all(repo_id.split("/")) or (at and not revision):
-            raise SettingsError(f"{text!r} is not the name of a model on the hub. Give ORG/NAME or ORG/NAME@REVISION.")
+            raise SettingsError(
+                "{text!r} is not the name of a model on the hub. Give ORG/NAME or ORG/NAME@REVISION.", text=text
+            )
         return cls(repo_id, revision or "main")
 
     @property
@@ -156,7 +158,7 @@ def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_b
     needed = sorted((files[name] for name in names), key=lambda file: file.size or 0)
     folder, total = _snapshot_folder(repo, str(info.sha)), sum(file.size or 0 for file in needed)
     if total > max_bytes:
-        raise _not_available(repo, "its files are larger than it says. Get it from elsewhere.")
+        raise _not_available(repo, Message("its files are larger than it says. Get it from elsewhere."))
 
     def fetch_needed() -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +168,9 @@ def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_b
                 url = hf_hub_url(repo.id, file.rfilename, revision=info.sha, repo_type=repo.type)
                 on_bytes = partial(_report_total, on_progress, done, total)
                 if not fetch_file(url, file, folder, f"{repo.id}: {file.rfilename}", on_bytes):
-                    raise _not_available(repo, f"{file.rfilename} arrived damaged. Start again to fetch it again.")
+                    raise _not_available(
+                        repo, Message("{file} arrived damaged. Start again to fetch it again.", file=file.rfilename)
+                    )
             done += file.size or 0
 
     def fetch_alone() -> None:
@@ -205,9 +209,9 @@ def _run_with_timeout(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
     deadline = time.monotonic() + timeout_s
     while results.empty():
         if time.monotonic() >= deadline:
-            raise _not_available(repo, f"the hub did not answer within {timeout_s:.0f} s.")
+            raise _not_available(repo, Message("the hub did not answer within {seconds:.0f} s.", seconds=timeout_s))
         if not threading.main_thread().is_alive():
-            raise _not_available(repo, "the program ends.")
+            raise _not_available(repo, Message("the program ends."))
         time.sleep(WAIT_S)
     result, error = results.get()
     if isinstance(error, ImgsearchError):
@@ -217,10 +221,10 @@ def _run_with_timeout(repo: Repo, work: Callable[[], T], timeout_s: float) -> T:
     return cast(T, result)
 
 
-def _not_available(repo: Repo, why: str) -> ImgsearchError:
+def _not_available(repo: Repo, why: Message) -> ImgsearchError:
     kind = repo.kind
     return (ModelError if kind == "model" else InputError if kind == "dataset" else BundleError)(
-        f"{repo} cannot be had: {why}"
+        "{repo} cannot be had: {why}", repo=repo, why=why
     )
 
 
@@ -244,28 +248,35 @@ def _record_file(repo: Repo) -> Path:
     return _repo_folder(repo) / f"{repo.revision.replace('/', '--')}.txt"
 
 
-def explain_hub_error(error: BaseException, kind: RepoKind) -> str:
+def explain_hub_error(error: BaseException, kind: RepoKind) -> Message:
     """Return the end of a sentence: the reason why something of that kind is not available."""
     if isinstance(error, HFValidationError):
-        return f"the hub has no {kind} of such a name. Check the name."
+        return Message("the hub has no {kind} of such a name. Check the name.", kind=kind)
     if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set and its files are not all here. Unset it once to fetch them."
+        return Message("HF_HUB_OFFLINE is set and its files are not all here. Unset it once to fetch them.")
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         code = error.response.status_code
-        return _REASONS.get(code, f"the hub answers {code}. Try later.").replace("MODEL", kind)
+        return Message(_REASONS.get(code, "the hub answers {code}. Try later."), code=code, kind=kind)
     if isinstance(error, Timeout):
-        return "another process is fetching it. Wait until it is done, then start again."
+        return Message("another process is fetching it. Wait until it is done, then start again.")
     if isinstance(error, OSError) and error.strerror:
-        place = error.filename or "while fetching"
+        place = error.filename or Message("while fetching")
         variable = "HF_HOME" if kind == "dataset" else "XDG_CACHE_HOME"
-        return f"{error.strerror} ({place}). Make room, or set {variable} to another folder."
-    return f"the connection to the hub failed ({type(error).__name__}). Check the network and start again."
+        return Message(
+            "{reason} ({place}). Make room, or set {variable} to another folder.",
+            reason=error.strerror,
+            place=place,
+            variable=variable,
+        )
+    return Message(
+        "the connection to the hub failed ({error}). Check the network and start again.", error=type(error).__name__
+    )
 
 
 _REASONS = {
-    401: "the hub knows no such MODEL, or does not show it to you (401). Check the name, or log in: hf auth login",
+    401: "the hub knows no such {kind}, or does not show it to you (401). Check the name, or log in: hf auth login",
     403: "the hub does not show it to you (403). Ask for access on its page, and log in: hf auth login",
-    404: "the hub knows no such MODEL or revision (404). Check the name.",
+    404: "the hub knows no such {kind} or revision (404). Check the name.",
     429: "the hub has had too many requests (429). Try again in a few minutes.",
 }
 

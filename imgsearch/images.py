@@ -61,17 +61,19 @@ def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None
     except PictureError:
         raise
     except FileNotFoundError:
-        raise PictureError(f"{name} does not exist. Check the path.") from None
+        raise PictureError("{name} does not exist. Check the path.", name=name) from None
     except Image.DecompressionBombError:
         raise _too_large(name, MAX_PIXELS) from None
     except UnidentifiedImageError:
         raise PictureError(
-            f"{name} is not a picture that can be read. Use a JPEG, PNG, WebP, GIF, AVIF or HEIC."
+            "{name} is not a picture that can be read. Use a JPEG, PNG, WebP, GIF, AVIF or HEIC.", name=name
         ) from None
     except OSError as error:
         if error.errno is None:  # Pillow's own
             raise damaged_picture(name) from error
-        raise PictureError(f"{name} cannot be read: {error.strerror}. Check the path.") from error
+        raise PictureError(
+            "{name} cannot be read: {reason}. Check the path.", name=name, reason=error.strerror
+        ) from error
     except Exception as error:  # on damaged bytes Pillow's readers raise almost anything
         raise damaged_picture(name) from error
 
@@ -94,7 +96,7 @@ def within_ratio(image: Image.Image) -> Image.Image:
 
 def damaged_picture(name: str) -> PictureError:
     """Return the error for a picture that cannot be decoded."""
-    return PictureError(f"{name} is damaged or incomplete. Save it again, or use another one.")
+    return PictureError("{name} is damaged or incomplete. Save it again, or use another one.", name=name)
 
 
 def max_pixels(available: int | None) -> int:
@@ -133,15 +135,17 @@ def _check_bytes(source: bytes | Path, name: str) -> None:
     if isinstance(source, Path):
         status = source.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise PictureError(f"{name} cannot be read: it is not a file. Check the path.")
+            raise PictureError("{name} cannot be read: it is not a file. Check the path.", name=name)
         num_bytes = status.st_size
     if num_bytes > MAX_BYTES:
-        raise PictureError(f"{name} has more than {MAX_BYTES // 2**20} MB. Use a smaller one.")
+        raise PictureError("{name} has more than {max_mb} MB. Use a smaller one.", name=name, max_mb=MAX_BYTES // 2**20)
 
 
 def _check_pixels(image: Image.Image, name: str) -> None:
     if max(image.size) > MAX_SIDE:
-        raise PictureError(f"{name} has a side of more than {MAX_SIDE:,} pixels. Scale it down first.")
+        raise PictureError(
+            "{name} has a side of more than {max_side:,} pixels. Scale it down first.", name=name, max_side=MAX_SIDE
+        )
     num_pixels = image.width * image.height
     if num_pixels > FEW_PIXELS and num_pixels > (allowed := max_pixels(memory_available())):
         raise _too_large(name, allowed)
@@ -154,7 +158,11 @@ def _draft(image: Image.Image, side: int | None) -> None:
 
 
 def _too_large(name: str, max_pixels: int) -> PictureError:
-    return PictureError(f"{name} has more than {max_pixels // 1_000_000} megapixels. Scale it down first.")
+    return PictureError(
+        "{name} has more than {max_megapixels} megapixels. Scale it down first.",
+        name=name,
+        max_megapixels=max_pixels // 1000000,
+    )
 
 
 def _to_rgb(image: Image.Image, side: int | None) -> Image.Image:

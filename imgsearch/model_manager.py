@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from imgsearch.config import STARTER_BUNDLE, is_starter_collection
 from imgsearch.describe.describer import Describer
 from imgsearch.environment import cache_folder, is_from_hub
-from imgsearch.errors import BundleError, ImgsearchError, ModelError
+from imgsearch.errors import BundleError, ImgsearchError, Message, ModelError
 from imgsearch.index.manifest import read_manifest
 from imgsearch.models.batching import BatchingEncoder
 from imgsearch.models.captioner import Captioner
@@ -73,7 +73,7 @@ class ModelManager:
         self._precision = precision
         self._background = background
         self.progress: Progress | None = None  # of the step under way
-        self.problems: list[str] = []  # why a requested model is not available
+        self.problems: list[Message] = []  # why a requested model is not available
 
     def check(self) -> None:
         """Raise ImgsearchError if the bundle cannot be opened or a model that the user named is not available.
@@ -110,7 +110,9 @@ class ModelManager:
             return self._starter(error if is_named else self._missing(error))
         if is_starter_collection(self._bundle):
             return self._starter()
-        return self._starter(ModelError(f"The encoder of this collection, {name}, is being fetched. Wait a little."))
+        return self._starter(
+            ModelError("The encoder of this collection, {name}, is being fetched. Wait a little.", name=name)
+        )
 
     def load_requested(self, loaded: LoadedModels) -> LoadedModels:
         """Load and return the requested encoder unless `loaded` has it; fetch it if need be, which takes minutes.
@@ -143,7 +145,7 @@ class ModelManager:
         try:
             return load_captioner(self._captioner, self._precision, self._reporter("fetch", self._captioner))
         except ImgsearchError as error:
-            self.problems.append(str(error))
+            self.problems.append(error)
             return None if is_auto else error
         finally:
             self.progress = None
@@ -151,7 +153,7 @@ class ModelManager:
     def failed(self, kind: ModelKind, part: T) -> T | ImgsearchError:
         """Return what replaces `part` after an unexpected error: `part` if the model is optional, else a ModelError."""
         self.progress = None
-        self.problems.append(FAILED)
+        self.problems.append(Message(FAILED))
         is_optional = self._specs[kind] == "auto" and (kind == "captioner" or is_starter_collection(self._bundle))
         return part if is_optional else ModelError(FAILED)
 
@@ -166,23 +168,28 @@ class ModelManager:
         if self._specs["encoder"] == "auto":
             if is_from_hub(self._bundle) and own.model_id.startswith(FOREIGN):
                 raise BundleError(
-                    f"The bundle {self._bundle} wants the model {own}, which it may not choose by itself. "
-                    f"Give --encoder {own} if you trust it."
+                    "The bundle {bundle} wants the model {own}, which it may not choose by itself. Give --encoder "
+                    "{own} if you trust it.",
+                    bundle=self._bundle,
+                    own=own,
                 )
             return own
         if asked.model_id != own.model_id or (asked.revision and asked.revision != own.revision):
             raise BundleError(
-                f"The bundle {self._bundle} was made by the encoder {own}, but {asked} is asked for. "
-                "Leave out --encoder, or build it again."
+                "The bundle {bundle} was made by the encoder {own}, but {wanted} is asked for. Leave out "
+                "--encoder, or build it again.",
+                bundle=self._bundle,
+                own=own,
+                wanted=asked,
             )
         return own
 
     def _missing(self, error: ImgsearchError) -> ImgsearchError | None:
         """Record the problem and return None if the starter can search the collection, else return the error for it."""
         if is_starter_collection(self._bundle):
-            self.problems.append(str(error))
+            self.problems.append(error)
             return None
-        return ModelError(f"This collection cannot be searched: {error}")
+        return ModelError("This collection cannot be searched: {error}", error=error)
 
     def _starter(self, error: ImgsearchError | None = None) -> LoadedModels:
         encoder = _shared_encoder(resolve("encoder", STARTER))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from imgsearch.errors import Message
 from imgsearch.text import sanitise_text
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
@@ -199,7 +200,7 @@ class Status:
     captioner: str  # model_id; "" for the describer's sentences
     takes_questions: bool  # True if the captioner answers questions
     num_items: int | None  # of the collection; None if it cannot be searched
-    problems: list[str]  # sentences about what was requested and is not available
+    problems: list[Message]  # sentences about what was requested and is not available
     progress: Progress | None  # of the step under way
     is_complete: bool  # nothing more will change
 

@@ -172,9 +172,9 @@ def test_a_killed_download_goes_on_where_it_ended(hub: LoopbackHub, model: Path,
 from functools import partial
 from huggingface_hub import constants
 from imgsearch.models.weight_files import captioner_files
-from imgsearch.hub import Repo, fetch
+from imgsearch.hub import Repo, fetch_snapshot
 constants.DOWNLOAD_CHUNK_SIZE = {CHUNK}
-fetch(Repo("tiny/model"), partial(captioner_files, "tiny/model"), lambda done, total: None)
+fetch_snapshot(Repo("tiny/model"), partial(captioner_files, "tiny/model"), lambda done, total: None)
 """
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
     part = empty_cache / "hub" / "tiny--model" / hub.commit(REPO.id) / f"{LARGE}.part"

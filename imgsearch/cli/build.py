@@ -56,7 +56,7 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
 
     for flag, value in (("--limit", arguments.limit), ("--shard-size", arguments.shard_size)):
         if value is not None and value < 1:
-            raise InputError(f"{flag} is {value}. Give at least 1.")
+            raise InputError("{flag} is {value}. Give at least 1.", flag=flag, value=value)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     check_target(arguments.out)  # before a model is fetched
     names = ("config", "split", "revision", "image_column", "caption_column", "id_column", "streaming")

@@ -50,7 +50,7 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
 
     threshold = arguments.threshold
     if threshold is not None and not -1 <= threshold <= 1:
-        raise InputError(f"--threshold is {threshold:g}. Give a cosine, from -1 to 1.")
+        raise InputError("--threshold is {threshold:g}. Give a cosine, from -1 to 1.", threshold=threshold)
     finder = open_engine(settings).searcher
     if threshold is None:
         finder.calibrate()

@@ -35,9 +35,9 @@ def check_target(bundle: Path) -> None:
     except (OSError, RuntimeError) as error:
         raise write_error(bundle, error) from error
     if not is_free:
-        raise InputError(f"{bundle} exists and is not a bundle. Give another path.")
+        raise InputError("{bundle} exists and is not a bundle. Give another path.", bundle=bundle)
     if is_mounted:  # what is written beside it could not be moved into it
-        raise InputError(f"{bundle} is a file system of its own. Give a folder in it.")
+        raise InputError("{bundle} is a file system of its own. Give a folder in it.", bundle=bundle)
 
 
 def is_bundle(folder: Path) -> bool:
@@ -61,7 +61,9 @@ def bundle_writer(bundle: Path) -> Iterator[Path]:
         if not (work / "lock").exists():  # deleted by its last owner between our opening and locking it
             raise Timeout(lock.lock_file)
     except Timeout:
-        raise InputError(f"{bundle} is being written by another process. Wait until it is done.") from None
+        raise InputError(
+            "{bundle} is being written by another process. Wait until it is done.", bundle=bundle
+        ) from None
     except OSError as error:
         raise write_error(bundle, error) from error
     try:
@@ -112,7 +114,11 @@ def read_report(bundle: Path) -> BuildReport:
 def write_error(bundle: Path, error: Exception) -> InputError:
     """What the user is told."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return InputError(f"{bundle} cannot be written: {reason}. Give another path, or make room and start again.")
+    return InputError(
+        "{bundle} cannot be written: {reason}. Give another path, or make room and start again.",
+        bundle=bundle,
+        reason=reason,
+    )
 
 
 def _holds_no_other(folder: Path) -> bool:

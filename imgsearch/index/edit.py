@@ -29,15 +29,22 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
     for bundle, index in zip(bundles, indexes, strict=True):
         if name := index.provenance.difference(indexes[0].provenance):
             raise InputError(
-                f"{bundle} was built with {name} {getattr(index.provenance, name)}, {bundles[0]} with "
-                f"{getattr(indexes[0].provenance, name)}: their scores do not compare. Build one of them again."
+                "{bundle} was built with {name} {value}, {first} with {others}: their scores do not compare. "
+                "Build one of them again.",
+                bundle=bundle,
+                name=name,
+                value=getattr(index.provenance, name),
+                first=bundles[0],
+                others=getattr(indexes[0].provenance, name),
             )
     indexes = _in_order(bundles, indexes)
     _check_ids(indexes)
     provenance = _common([index.provenance for index in indexes])
     contents = hash_texts(sha256 for index in indexes for sha256 in index.column("sha256"))
     if not len(contents):
-        raise InputError(f"There is no picture in {bundles[0]} and the others. Build them from another source.")
+        raise InputError(
+            "There is no picture in {first} and the others. Build them from another source.", first=bundles[0]
+        )
     report = sum(map(read_report, bundles), BuildReport())
     report = replace(
         report,
@@ -61,7 +68,7 @@ def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
         for id in gone:
             index.item_by_id(id)
         if len(gone) == len(index):
-            raise InputError(f"{bundle} would be empty. Delete its folder instead.")
+            raise InputError("{bundle} would be empty. Delete its folder instead.", bundle=bundle)
         is_left = np.array([id not in gone for id in index.column("id")], np.bool_)
         contents = hash_texts(index.column("sha256"))[is_left]
         report = replace(
@@ -91,7 +98,7 @@ def export_parquet(bundle: Path, file: Path) -> int:
     fields = [pa.field(name, pa.string()) for name in texts]
     schema = pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), index.dim))])
     if not file.name:
-        raise InputError(f"{file} is a folder. Give the path of a file.")
+        raise InputError("{file} is a folder. Give the path of a file.", file=file)
     part = file.with_name(f".{file.name}.part")
     try:
         with part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
@@ -105,7 +112,9 @@ def export_parquet(bundle: Path, file: Path) -> int:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise InputError(f"{file} cannot be written: {error.strerror or error}. Give another path.") from error
+        raise InputError(
+            "{file} cannot be written: {reason}. Give another path.", file=file, reason=error.strerror or error
+        ) from error
     return len(index)
 
 
@@ -115,10 +124,14 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
     if not any(parts):
         return list(indexes)
     if not all(parts):
-        raise InputError(f"{bundles[parts.index('')]} is no part of a divided build. Merge the parts first.")
+        raise InputError(
+            "{bundle} is no part of a divided build. Merge the parts first.", bundle=bundles[parts.index("")]
+        )
     numbers, counts = zip(*(map(int, part.split("/")) for part in parts), strict=True)
     if {*counts} != {len(parts)} or sorted(numbers) != list(range(1, len(parts) + 1)):
-        raise InputError(f"These are the parts {', '.join(parts)}. Give each part of one divided build once.")
+        raise InputError(
+            "These are the parts {parts}. Give each part of one divided build once.", parts=", ".join(parts)
+        )
     if len({index.provenance.division for index in indexes}) > 1:
         raise InputError(
             "The parts are of builds that differ in their source, --limit or --shard-size, or the source changed "
@@ -132,7 +145,7 @@ def _check_ids(indexes: Sequence[Index]) -> None:
     again = np.flatnonzero(~is_first_of_equals(hashes))
     if len(again):
         id = next(id for row, id in enumerate(chain.from_iterable(i.column("id") for i in indexes)) if row == again[0])
-        raise InputError(f"Two of the bundles have a picture {id!r}. Remove it from one of them.")
+        raise InputError("Two of the bundles have a picture {id!r}. Remove it from one of them.", id=id)
 
 
 def _common(cards: Sequence[Provenance]) -> Provenance:

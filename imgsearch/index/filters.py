@@ -56,7 +56,11 @@ class Condition:
     def parse(cls, text: str) -> "Condition":
         """`subject=animals`, `caption~red dog` (any case, any accents) or `year:1990..2000`. Raises InputError."""
         if len(text) > MAX_LENGTH:
-            raise InputError(f"A filter has {len(text):,} characters, at most {MAX_LENGTH} are read. Shorten it.")
+            raise InputError(
+                "A filter has {num_characters:,} characters, at most {max_characters} are read. Shorten it.",
+                num_characters=len(text),
+                max_characters=MAX_LENGTH,
+            )
         found = CONDITION.fullmatch(text)
         if not found:
             raise _not_understood(text)
@@ -137,7 +141,11 @@ class ColumnStore:
     def _column(self, name: str) -> Column:
         names = self.names
         if name not in names:
-            raise InputError(f"The collection has no column {truncate(name, MAX_NAME)!r}. It has: {_listed(names)}.")
+            raise InputError(
+                "The collection has no column {column!r}. It has: {columns}.",
+                column=truncate(name, MAX_NAME),
+                columns=_listed(names),
+            )
         with self._lock:
             if name not in OWN:
                 return self._metadata[name]
@@ -168,7 +176,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _not_understood(text: str) -> InputError:
     return InputError(
-        f"The filter {text!r} is not understood. Write column=value, column~part of a text or column:from..to."
+        "The filter {text!r} is not understood. Write column=value, column~part of a text or column:from..to.",
+        text=text,
     )
 
 

@@ -203,7 +203,9 @@ class Index:
             return cls(vectors, items, provenance)
         except (RuntimeError, OSError, ValueError, MemoryError, pa.ArrowException) as error:
             reason = truncate(str(error).rstrip("."), MAX_REASON)
-            raise BundleError(f"The bundle {bundle} cannot be opened: {reason}. Build it again.") from error
+            raise BundleError(
+                "The bundle {bundle} cannot be opened: {reason}. Build it again.", bundle=bundle, reason=reason
+            ) from error
 
     def _rows(self, start: int, count: int) -> Embeddings:
         if not count:

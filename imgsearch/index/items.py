@@ -100,7 +100,7 @@ class Items:
             row = int(pc.index(batch["id"], id).as_py())
             if row >= 0:
                 return int(start) + row
-        raise InputError(f"The collection has no picture {truncate(id, MAX_SHOWN)!r}. Choose another one.")
+        raise InputError("The collection has no picture {id!r}. Choose another one.", id=truncate(id, MAX_SHOWN))
 
     def texts(self, name: str) -> Iterator[pa.Array]:
         """A column of texts, as SCHEMA has it, batch by batch."""

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imgsearch.errors import BundleError
+from imgsearch.errors import BundleError, Message
 from imgsearch.files import FileDigest, digest_file, read_at_most
 from imgsearch.models.encoder import Encoder
 
@@ -113,7 +113,9 @@ class Manifest(Provenance):
         number = values.get("format_version")
         if isinstance(number, int) and FORMAT_VERSION < number < 10**9:
             raise BundleError(
-                f"The bundle has format {number}, this imgsearch reads up to {FORMAT_VERSION}. Update imgsearch."
+                "The bundle has format {number}, this imgsearch reads up to {newest}. Update imgsearch.",
+                number=number,
+                newest=FORMAT_VERSION,
             )
         digest = values.pop("digest", None)
         if digest != _digest(values) or text != _render(values | {"digest": digest}):
@@ -169,8 +171,8 @@ def retry_if_replaced(bundle: Path, read: Callable[[Path], T]) -> T:
 def _read(bundle: Path) -> Manifest:
     try:
         if not (bundle / FILE_NAME).is_file():
-            build = f"Build one: python -m imgsearch build FOLDER --out {bundle}"
-            raise BundleError(f"There is no bundle at {bundle}. {build}")
+            build = Message("Build one: python -m imgsearch build FOLDER --out {bundle}", bundle=bundle)
+            raise BundleError("There is no bundle at {bundle}. {build}", bundle=bundle, build=build)
         manifest = _parse(bundle)
         for name, digest in manifest.files.items():
             if not _is_own(bundle, name) or (bundle / name).stat().st_size != digest.num_bytes:
@@ -212,11 +214,17 @@ def _is_own(bundle: Path, name: str) -> bool:
 
 
 def _damaged(bundle: Path, name: str) -> BundleError:
-    return BundleError(f"The bundle {bundle} is damaged: {name} is not as it was written. Build it again.")
+    return BundleError(
+        "The bundle {bundle} is damaged: {name} is not as it was written. Build it again.", bundle=bundle, name=name
+    )
 
 
 def _closed(bundle: Path, error: OSError) -> BundleError:
-    return BundleError(f"The bundle {bundle} cannot be read: {error.strerror}. See who may read its files.")
+    return BundleError(
+        "The bundle {bundle} cannot be read: {reason}. See who may read its files.",
+        bundle=bundle,
+        reason=error.strerror,
+    )
 
 
 def _render(values: Mapping[str, Any]) -> str:

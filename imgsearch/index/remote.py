@@ -39,7 +39,9 @@ def _folder(bundle: Bundle) -> Path:
     is_name = bundle.startswith(HUB_BUNDLE) and len(names) == 2 and all(map(NAME.fullmatch, names))
     if not is_name or (at and not revision):
         raise SettingsError(
-            f"{bundle} is not the name of a bundle on the hub. Give {HUB_BUNDLE}ORG/NAME, if need be with @REVISION."
+            "{bundle} is not the name of a bundle on the hub. Give {prefix}ORG/NAME, if need be with @REVISION.",
+            bundle=bundle,
+            prefix=HUB_BUNDLE,
         )
     return _fetch(Repo(id, revision or "main", "bundle"))
 
@@ -53,7 +55,11 @@ def _fetch(repo: "Repo") -> Path:
     def get(*names: str, max_bytes: int) -> "Snapshot":
         def choose(there: Collection[str]) -> list[str]:
             if missing := [name for name in names if name not in there]:
-                raise BundleError(f"{repo} is no bundle: {missing[0]} is missing. Push the folder that a build made.")
+                raise BundleError(
+                    "{repo} is no bundle: {file} is missing. Push the folder that a build made.",
+                    repo=repo,
+                    file=missing[0],
+                )
             return list(names)
 
         return fetch_snapshot(pinned, choose, lambda done, total: None, max_bytes=max_bytes)
@@ -64,8 +70,11 @@ def _fetch(repo: "Repo") -> Path:
     is_new = cached_snapshot(pinned, lambda there: [*manifest.files]) is None
     if is_new and total > (free := shutil.disk_usage(hub_folder()).free):
         raise BundleError(
-            f"{repo} has {total / MEGABYTE:,.0f} MB, and {free / MEGABYTE:,.0f} MB are free. "
-            "Make room, or set XDG_CACHE_HOME to another folder."
+            "{repo} has {num_mb:,.0f} MB, and {free_mb:,.0f} MB are free. Make room, or set "
+            "XDG_CACHE_HOME to another folder.",
+            repo=repo,
+            num_mb=total / MEGABYTE,
+            free_mb=free / MEGABYTE,
         )
     get(FILE_NAME, *manifest.files, max_bytes=MAX_MANIFEST_BYTES + total)
     _verify(repo, folder, manifest)
@@ -80,7 +89,7 @@ def _manifest(repo: "Repo", folder: Path) -> Manifest:
             raise ValueError("it names itself")
     except ValueError as error:
         raise BundleError(
-            f"{repo} is no bundle: its {FILE_NAME} is damaged. Push the folder that a build made."
+            "{repo} is no bundle: its {file} is damaged. Push the folder that a build made.", repo=repo, file=FILE_NAME
         ) from error
     return manifest
 
@@ -92,5 +101,7 @@ def _verify(repo: "Repo", folder: Path, manifest: Manifest) -> None:
     except BundleError as error:
         shutil.rmtree(folder)
         raise BundleError(
-            f"{repo} is no bundle: its files are not those of its {FILE_NAME}. Push the folder that a build made."
+            "{repo} is no bundle: its files are not those of its {file}. Push the folder that a build made.",
+            repo=repo,
+            file=FILE_NAME,
         ) from error

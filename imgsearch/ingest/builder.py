@@ -69,7 +69,11 @@ def build_index(
             _check_none(report.skipped)
         if not report.num_items and not provenance.part:
             count = len(report.skipped)
-            raise InputError(f"{source.name} holds no picture that can be read ({count} skipped). Give another source.")
+            raise InputError(
+                "{source} holds no picture that can be read ({count} skipped). Give another source.",
+                source=source.name,
+                count=count,
+            )
         pieces = chain.from_iterable(index.blocks() for index in shards.indexes())
         write_bundle(bundle, work, filter_blocks(pieces, is_first), provenance, report)
         for path in work.iterdir():
@@ -116,8 +120,12 @@ def _check_same(bundle: Path, provenance: Provenance) -> None:
     name = provenance.difference(old) or ("thumbnails" if provenance.thumbnails != old.thumbnails else "")
     if name:
         raise InputError(
-            f"{bundle} cannot be updated: it was built with {name} {getattr(old, name)}, now it is "
-            f"{getattr(provenance, name)}. Give the options it was built with, or build it anew without --update."
+            "{bundle} cannot be updated: it was built with {name} {old_value}, now it is {new_value}. "
+            "Give the options it was built with, or build it anew without --update.",
+            bundle=bundle,
+            name=name,
+            old_value=getattr(old, name),
+            new_value=getattr(provenance, name),
         )
 
 
@@ -155,7 +163,11 @@ def _fill(
 def _check_none(skips: list[Skip]) -> None:
     """Raise InputError for the first skip."""
     for skip in skips:
-        raise InputError(f"{skip.picture} cannot be indexed: {skip.reason}. Take it away, or leave out --strict.")
+        raise InputError(
+            "{picture} cannot be indexed: {reason}. Take it away, or leave out --strict.",
+            picture=skip.picture,
+            reason=skip.reason,
+        )
 
 
 class _Shard:

@@ -81,24 +81,34 @@ def find_columns(
     listed = f"Its columns are: {', '.join(features) or 'none'}."
     for column in [image, *texts] if image else texts:
         if column not in features:
-            raise InputError(f"{name} has no column {column!r}. {listed}")
+            raise InputError("{name} has no column {column!r}. {listed}", name=name, column=column, listed=listed)
     for column in texts:
         if not _is_textual(features[column]):
-            raise InputError(f"The column {column!r} of {name} holds no text. {listed}")
+            raise InputError(
+                "The column {column!r} of {name} holds no text. {listed}", column=column, name=name, listed=listed
+            )
     binary = [column for column, feature in features.items() if _holds_bytes(feature)]
     images = [column for column in binary if isinstance(features[column], Image)] or binary
     if image and image not in binary:
-        raise InputError(f"The column {image!r} of {name} holds no pictures. {listed}")
+        raise InputError(
+            "The column {image!r} of {name} holds no pictures. {listed}", image=image, name=name, listed=listed
+        )
     if not images:
-        raise InputError(f"{name} has no column of pictures. {listed}")
+        raise InputError("{name} has no column of pictures. {listed}", name=name, listed=listed)
     if not image and len(images) > 1:
-        raise InputError(f"{name} has several columns of pictures. Choose with --image-column: {', '.join(images)}.")
+        raise InputError(
+            "{name} has several columns of pictures. Choose with --image-column: {columns}.",
+            name=name,
+            columns=", ".join(images),
+        )
     if caption is None:
         found = [column for column, feature in features.items() if _is_caption(column, feature) and column not in texts]
         if len(found) > 1:
             raise InputError(
-                f"{name} has several columns of text. Choose with --caption-column: {', '.join(found)}; "
-                'or give --caption-column "" for none.'
+                "{name} has several columns of text. Choose with --caption-column: {columns}; or give "
+                '--caption-column "" for none.',
+                name=name,
+                columns=", ".join(found),
             )
         caption = "".join(found)
     return ColumnMapping(features, image or images[0], caption, kept, id)

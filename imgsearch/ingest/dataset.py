@@ -88,8 +88,11 @@ class Dataset:
                 number += 1
         except Exception as error:
             raise InputError(
-                f"Reading {self.name} broke off after {number} entries: {_reason(error)} "
-                "The same command goes on from the last finished shard."
+                "Reading {dataset} broke off after {number} entries: {reason} The same command goes on from "
+                "the last finished shard.",
+                dataset=self.name,
+                number=number,
+                reason=_reason(error),
             ) from error
 
     def state(self) -> str:
@@ -119,7 +122,7 @@ def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
     """
     path = Path(spec)
     if spec.encode(errors="replace").decode() != spec:
-        raise InputError(f"The path {spec!r} is not UTF-8. Rename it.")
+        raise InputError("The path {spec!r} is not UTF-8. Rename it.", spec=spec)
     with _translating_errors(spec):
         return _open(path, spec, options)
 
@@ -128,7 +131,11 @@ def _open(path: Path, spec: str, options: DatasetOptions) -> Folder | Dataset:
     if not path.exists():
         if HUB_NAME.fullmatch(spec):
             return _open_hub(spec, options)
-        raise InputError(f"{spec} is not a folder. Give a folder of pictures, {KINDS}, or ORG/NAME of the hub.")
+        raise InputError(
+            "{spec} is not a folder. Give a folder of pictures, {kinds}, or ORG/NAME of the hub.",
+            spec=spec,
+            kinds=KINDS,
+        )
     saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
     files = [path] if path.is_file() else [] if saved else _data_files(path)
     if not saved and not files:
@@ -136,9 +143,15 @@ def _open(path: Path, spec: str, options: DatasetOptions) -> Folder | Dataset:
         return Folder(path)
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) > 1:
-        raise InputError(f"{spec} holds files of several kinds ({', '.join(kinds)}). Put them into a folder each.")
+        raise InputError(
+            "{spec} holds files of several kinds ({kinds}). Put them into a folder each.",
+            spec=spec,
+            kinds=", ".join(kinds),
+        )
     if not saved and kinds[0] not in BUILDERS:
-        raise InputError(f"{spec} is not a folder, nor {KINDS}. Give one of these, or ORG/NAME of the hub.")
+        raise InputError(
+            "{spec} is not a folder, nor {kinds}. Give one of these, or ORG/NAME of the hub.", spec=spec, kinds=KINDS
+        )
     _refuse(spec, "local", options, ["config", "revision"])
     root = path if path.is_dir() else path.parent
     digest = _digest(root, sorted(file for file in path.rglob("*") if file.is_file()) if saved else files)
@@ -152,7 +165,9 @@ def _refuse(spec: str, what: str, options: DatasetOptions, names: list[str]) -> 
     for name in names:
         if getattr(options, name) != getattr(DatasetOptions, name):
             flag = "--" + name.replace("_", "-")
-            raise InputError(f"{flag} does not go with {spec}: it is {what}. Leave {flag} out.")
+            raise InputError(
+                "{flag} does not go with {spec}: it is {what}. Leave {flag} out.", flag=flag, spec=spec, what=what
+            )
 
 
 def _data_files(folder: Path) -> list[Path]:
@@ -196,7 +211,7 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
             _choose(spec, "config", datasets.get_dataset_config_names(spec, revision=commit or None), options.config)
             raise
     if commit and builder.hash != commit:  # where the hub fails, `datasets` takes any commit that its cache has
-        raise InputError(f"{spec} at {commit} cannot be had: {NOT_SHOWN}")
+        raise InputError("{spec} at {commit} cannot be had: {reason}", spec=spec, commit=commit, reason=NOT_SHOWN)
     if builder.name not in TABLES:  # but loose pictures, of which the library's own reader loses some silently
         _refuse(spec, "one of loose files", options, sorted({*OPTIONS} - {"revision", "streaming"}))
         folder = Folder(
@@ -222,7 +237,13 @@ def _choose(name: str, what: str, names: list[str], wanted: str) -> str:
     if wanted in names or (not wanted and len(names) == 1):
         return wanted or names[0]
     problem = f"has no {what} {wanted!r}" if wanted else f"has several {what}s"
-    raise InputError(f"{name} {problem}. Choose with --{what} one of: {', '.join(names)}.")
+    raise InputError(
+        "{name} {problem}. Choose with --{what} one of: {names}.",
+        name=name,
+        problem=problem,
+        what=what,
+        names=", ".join(names),
+    )
 
 
 @contextmanager
@@ -233,7 +254,7 @@ def _translating_errors(name: str) -> Iterator[None]:
     except ImgsearchError:
         raise
     except Exception as error:
-        raise InputError(f"{name} cannot be read: {_reason(error)}") from error
+        raise InputError("{name} cannot be read: {reason}", name=name, reason=_reason(error)) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -244,7 +265,7 @@ def _reason(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, ConnectionError) or type(cause).__module__.split(".")[0] in CLIENTS:
-            return explain_hub_error(cause, "dataset").rstrip(".") + "."
+            return str(explain_hub_error(cause, "dataset")).rstrip(".") + "."
         if isinstance(cause, OSError) and cause.strerror:
             return f"{cause.strerror} ({cause.filename}). See that it can be read and that HF_HOME has room."
         error, cause = cause, cause.__cause__

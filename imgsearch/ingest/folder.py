@@ -37,11 +37,11 @@ class Folder:
         Raises InputError where `path` is not a folder or a metadata file cannot be read.
         """
         if not path.is_dir():
-            raise InputError(f"{path} is not a folder. Give a folder of pictures.")
+            raise InputError("{path} is not a folder. Give a folder of pictures.", path=path)
         self._root = path.resolve()
         self.name, self.revision, self.licence = name or str(self._root), revision, licence
         if not _is_utf8(str(self._root)):
-            raise InputError(f"The path of {path.name!r} is not UTF-8. Rename the folder.")
+            raise InputError("The path of {folder!r} is not UTF-8. Rename the folder.", folder=path.name)
         self.skips: list[Skip] = []  # what is left out before any file is read
         self._rows: dict[str, str] = {}  # the row of a file's id, as JSON: it takes little more than its text
         for file in self._walk(self._root, self.skips):
@@ -120,7 +120,9 @@ class Folder:
                 for number, row, is_cut in rows:
                     self._add_row(path, f"{self._id(path)}, row {number}", row, is_cut)
         except (OSError, ValueError, RecursionError, csv.Error) as error:
-            raise InputError(f"{path} cannot be read: {error}. Save it again, in UTF-8.") from error
+            raise InputError(
+                "{path} cannot be read: {error}. Save it again, in UTF-8.", path=path, error=error
+            ) from error
 
     def _add_row(self, metadata: Path, where: str, row: dict[str, str], is_cut: bool) -> None:
         name = row.pop("file_name", "")
@@ -148,10 +150,10 @@ class Folder:
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_PICTURE_BYTES:
-            raise PictureError(f"larger than {MAX_PICTURE_BYTES // 2**20} MB")
+            raise PictureError("larger than {max_mb} MB", max_mb=MAX_PICTURE_BYTES // 2**20)
         return path.read_bytes()
     except OSError as error:
-        raise PictureError(f"cannot be read: {error.strerror}") from error
+        raise PictureError("cannot be read: {reason}", reason=error.strerror) from error
 
 
 def _csv_rows(file: Any, path: Path) -> Iterator[tuple[int, dict[str, str], bool]]:
@@ -159,9 +161,9 @@ def _csv_rows(file: Any, path: Path) -> Iterator[tuple[int, dict[str, str], bool
     rows = csv.reader(file)
     names = [name.strip() for name in next(rows, [])]
     if "file_name" not in names:
-        raise InputError(f"{path} has no column file_name. Add one with the pictures' paths beside it.")
+        raise InputError("{path} has no column file_name. Add one with the pictures' paths beside it.", path=path)
     if len(set(names)) < len(names):
-        raise InputError(f"{path} has two columns of the same name. Rename one.")
+        raise InputError("{path} has two columns of the same name. Rename one.", path=path)
     for number, cells in enumerate(rows, start=2):
         if cells:
             yield number, dict(zip(names, cells, strict=False)), len(cells) > len(names)

@@ -83,7 +83,9 @@ class BatchingEncoder:
             return request.rows.result(wait_s)
         except TimeoutError:
             request.rows.cancel()
-            raise BusyError(f"The models had no time for this within {WAIT_S:.0f} s. Try again later.") from None
+            raise BusyError(
+                "The models had no time for this within {seconds:.0f} s. Try again later.", seconds=WAIT_S
+            ) from None
 
     def _encode_next_batch(self) -> None:
         """Encode the request that has waited longest, with others of its kind that fit into the same batch."""

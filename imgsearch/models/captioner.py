@@ -82,7 +82,7 @@ class HubCaptioner:
                 folder, dtype=self.precision, weights_only=True, output_loading_info=True, **files
             )
             if report["missing_keys"]:  # the library fills them with random values
-                raise ModelError(f"{len(report['missing_keys'])} of its weights are missing")
+                raise ModelError("{num_missing} of its weights are missing.", num_missing=len(report["missing_keys"]))
             self._model = model.to(self._device).eval()
         except Exception as error:
             raise not_loaded(model_id, error) from error
@@ -100,9 +100,11 @@ class HubCaptioner:
     ) -> Iterator[str]:
         """Yield the growing text. Raise InputError if a question is empty, too long or for a model that takes none."""
         if detail == "question" and not self.is_chat:
-            raise InputError(f"{self.model_id} answers no questions. Start with --captioner internvl to ask some.")
+            raise InputError(
+                "{model} answers no questions. Start with --captioner internvl to ask some.", model=self.model_id
+            )
         if detail == "question" and not 0 < len(question.strip()) <= MAX_QUESTION:
-            raise InputError(f"Ask a question of at most {MAX_QUESTION} characters.")
+            raise InputError("Ask a question of at most {max_characters} characters.", max_characters=MAX_QUESTION)
         read = partial(self.read, image, detail, question.strip(), language)
         options = {
             "max_new_tokens": MAX_TOKENS[detail] if self.is_chat else MAX_CAPTION_TOKENS,

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from imgsearch.embeddings import Embeddings, normalize
-from imgsearch.errors import ModelError, SettingsError, not_loaded
+from imgsearch.errors import Message, ModelError, SettingsError, not_loaded
 from imgsearch.images import within_ratio
 from imgsearch.models.device import choose_device, choose_precision
 from imgsearch.models.encoder import BATCH_SIZE, Prepared
@@ -45,11 +45,16 @@ class ClipSpec:
         location = known.get("hf_hub", "")
         if not location or not config:
             tags = open_clip.list_pretrained_tags_by_model(name)
-            known = f"{name} has {', '.join(tags)}" if tags else "open_clip's documentation lists them"
-            raise SettingsError(f"open_clip has no pretrained model {model_id!r}: {known}.")
+            known = f"{name} has {', '.join(tags)}" if tags else Message("open_clip's documentation lists them")
+            raise SettingsError("open_clip has no pretrained model {model!r}: {known}.", model=model_id, known=known)
         if known.get("quick_gelu") and not config.get("quick_gelu"):  # open_clip only warns
             other = f"{name}-quickgelu/{tag}"
-            raise SettingsError(f"{model_id} was trained with another activation than {name} has. Use {other}.")
+            raise SettingsError(
+                "{model} was trained with another activation than {name} has. Use {other}.",
+                model=model_id,
+                name=name,
+                other=other,
+            )
         organisation, repo, file = location.split("/")
         text = config["text_cfg"]
         tokenizer, tower = text.get("hf_tokenizer_name", ""), text.get("hf_model_name", "")
@@ -96,7 +101,7 @@ def _load_folder(folder: Path, device: str) -> tuple[Any, Any, Any]:
     text, image = config["text_cfg"], config["vision_cfg"]
     tower = text.get("hf_model_name") or (":" in image.get("timm_model_name", "") and image["timm_model_name"])
     if tower:  # open_clip would fetch it from the hub
-        raise ModelError(f"its tower {tower} is not in its folder")
+        raise ModelError("its tower {tower} is not in its folder.", tower=tower)
     safe = SAFE if text.get("hf_tokenizer_name") else {}
     return *open_clip.create_model_from_pretrained(name, device=device), open_clip.get_tokenizer(name, **safe)
 

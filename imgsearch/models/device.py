@@ -31,4 +31,8 @@ def choose_precision(precision: str, device: str) -> str:
 def check_precision(precision: str) -> None:
     """Raise SettingsError for an unknown precision."""
     if precision not in PRECISIONS:
-        raise SettingsError(f"There is no precision {precision!r}. Use one of: {', '.join(PRECISIONS)}.")
+        raise SettingsError(
+            "There is no precision {precision!r}. Use one of: {precisions}.",
+            precision=precision,
+            precisions=", ".join(PRECISIONS),
+        )

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from imgsearch.errors import ModelError, SettingsError
+from imgsearch.errors import Message, ModelError, SettingsError
 from imgsearch.files import digest_file
 from imgsearch.models.captioner import Captioner, HubCaptioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
@@ -138,14 +138,18 @@ def resolve(kind: ModelKind, spec: str) -> ModelRef:
     ):
         folder = Path(spec.removeprefix(LOCAL_DIR_PREFIX)).expanduser()
         if not folder.is_dir():
-            raise SettingsError(f"There is no folder {folder}. Give --{kind} the folder of a model.")
+            raise SettingsError(
+                "There is no folder {folder}. Give --{kind} the folder of a model.", folder=folder, kind=kind
+            )
         return ModelRef(f"{LOCAL_DIR_PREFIX}{folder.resolve()}")
     model_id, at, revision = spec.partition("@")
     model_id = presets.get(model_id, model_id)
     if "/" not in model_id or (at and not revision):
         names = ", ".join(["auto", STARTER, *presets])
-        form = "MODEL/PRETRAINED or hf-hub:ORG/NAME" if kind == "encoder" else "ORG/NAME"
-        raise SettingsError(f"There is no {kind} {spec!r}. Use one of {names}, or {form}.")
+        form = Message("MODEL/PRETRAINED or hf-hub:ORG/NAME") if kind == "encoder" else "ORG/NAME"
+        raise SettingsError(
+            "There is no {kind} {spec!r}. Use one of {names}, or {form}.", kind=kind, spec=spec, names=names, form=form
+        )
     return ModelRef(model_id, revision)
 
 

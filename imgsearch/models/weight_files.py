@@ -17,7 +17,9 @@ def clip_weights(repo: str, names: Collection[str], file: str = "") -> str:
     wanted = (str(Path(file).with_suffix(".safetensors")), file) if file else CLIP_WEIGHTS
     available = [name for name in wanted if name in names]
     if not available:
-        raise ModelError(f"{repo} holds no weights for open_clip ({wanted[0]}). Choose another model.")
+        raise ModelError(
+            "{repo} holds no weights for open_clip ({file}). Choose another model.", repo=repo, file=wanted[0]
+        )
     return available[0]
 
 
@@ -39,4 +41,6 @@ def captioner_files(repo: str, names: Collection[str]) -> list[str]:
             return [*chosen, weights]
         if shards and f"{weights}.index.json" in names:
             return [*chosen, f"{weights}.index.json", *shards]
-    raise ModelError(f"{repo} holds no weights for transformers ({CAPTIONER_WEIGHTS[0]}). Choose another model.")
+    raise ModelError(
+        "{repo} holds no weights for transformers ({file}). Choose another model.", repo=repo, file=CAPTIONER_WEIGHTS[0]
+    )

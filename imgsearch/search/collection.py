@@ -29,15 +29,22 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
     if (index.provenance.encoder, index.provenance.revision) == (encoder.model_id, encoder.revision):
         if index.dim != encoder.dim:
             raise BundleError(
-                f"The bundle {bundle} has rows of {index.dim} numbers, the encoder {encoder.model_id} "
-                f"makes {encoder.dim}. Build it again."
+                "The bundle {bundle} has rows of {dim} numbers, the encoder {encoder} makes {encoder_dim}. "
+                "Build it again.",
+                bundle=bundle,
+                dim=index.dim,
+                encoder=encoder.model_id,
+                encoder_dim=encoder.dim,
             )
         return index
     if not is_starter_collection(bundle):
         made = f"{index.provenance.encoder} {index.provenance.revision}".strip()
         loaded = f"{encoder.model_id} {encoder.revision}".strip()
         raise BundleError(
-            f"The bundle {bundle} was made by the encoder {made}, but the one loaded is {loaded}. Build it again."
+            "The bundle {bundle} was made by the encoder {made_by}, but the one loaded is {loaded}. Build it again.",
+            bundle=bundle,
+            made_by=made,
+            loaded=loaded,
         )
     card = (bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision
     file = cache_path(cache_folder(), "vectors", *card)

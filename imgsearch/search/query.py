@@ -42,16 +42,28 @@ class Part:
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise InputError("The query is not valid Unicode. Type it again.")
         if len(text) > MAX_TEXT:
-            raise InputError(f"The query has {len(text):,} characters, at most {MAX_TEXT} are read. Shorten it.")
+            raise InputError(
+                "The query has {num_characters:,} characters, at most {max_characters} are read. Shorten it.",
+                num_characters=len(text),
+                max_characters=MAX_TEXT,
+            )
         if not isfinite(self.weight) or not 0 < abs(self.weight) <= MAX_WEIGHT:
-            raise InputError(f"The weight {self.weight:g} is not possible. Give up to {MAX_WEIGHT:g}, but not 0.")
+            raise InputError(
+                "The weight {weight:g} is not possible. Give up to {max_weight:g}, but not 0.",
+                weight=self.weight,
+                max_weight=MAX_WEIGHT,
+            )
         return Part(text, self.image, self.item, self.weight, _checked(self.box), self.name)
 
 
 def check_parts(parts: Sequence[Part]) -> list[Part]:
     """The parts, checked. Raises InputError where one cannot be looked for, or where none is wanted."""
     if len(parts) > MAX_PARTS:
-        raise InputError(f"The query has {len(parts)} parts, at most {MAX_PARTS} are possible. Take some away.")
+        raise InputError(
+            "The query has {num_parts} parts, at most {max_parts} are possible. Take some away.",
+            num_parts=len(parts),
+            max_parts=MAX_PARTS,
+        )
     checked = [part.checked() for part in parts]
     if not any(part.weight > 0 for part in checked):
         raise InputError("The query says only what is not wanted. Add something that is.")

@@ -93,12 +93,14 @@ class Searcher:
         Raises PictureError, InputError.
         """
         if k < 1:
-            raise InputError(f"The number of hits is {k}. Ask for at least 1.")
+            raise InputError("The number of hits is {k}. Ask for at least 1.", k=k)
         if start < 0:
-            raise InputError(f"The number of hits to leave out is {start}. Give at least 0.")
+            raise InputError("The number of hits to leave out is {start}. Give at least 0.", start=start)
         if len(conditions) > MAX_CONDITIONS:
             raise InputError(
-                f"There are {len(conditions)} filters, at most {MAX_CONDITIONS} are possible. Take some away."
+                "There are {num_filters} filters, at most {max_filters} are possible. Take some away.",
+                num_filters=len(conditions),
+                max_filters=MAX_CONDITIONS,
             )
         parts = check_parts(parts)
         begin = time.perf_counter()
@@ -134,7 +136,10 @@ class Searcher:
     def _encode(self, part: Part, begin: float) -> Embeddings:
         """(dim,): a part's row. Raises BusyError where those before it have taken too long."""
         if time.perf_counter() - begin > MAX_S:
-            raise BusyError(f"The query took longer than {MAX_S:.0f} s. Ask with fewer pictures, or try again later.")
+            raise BusyError(
+                "The query took longer than {seconds:.0f} s. Ask with fewer pictures, or try again later.",
+                seconds=MAX_S,
+            )
         if part.text:
             text = self.calibration.apply_template(part.text) if self.calibration else part.text
             return self.encoder.encode_texts([text]).ravel()

@@ -63,7 +63,7 @@ def _shown(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
         raise
     except ImgsearchError as error:
         outcome, reason = "refused", type(error).__name__
-        message = html.escape(tr_message(str(error), request), quote=False)  # the page shows it as HTML
+        message = html.escape(tr_message(error, request), quote=False)  # the page shows it as HTML
         raise gr.Error(message, print_exception=False) from None
     except Exception as error:
         outcome, reason = "failed", type(error).__name__

@@ -1,100 +1,110 @@
-"""The words of the interface in the visitor's language: looked up, counted, filled in."""
+"""The page in the visitor's language: its words, numbers, examples and error messages.
 
-import re
-from functools import cache
+Each language is one file in `locales/`. The sentences of errors stand in the code, in English; the files of the other
+languages translate their templates.
+"""
+
+import json
+import string
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
+from imgsearch.errors import Message
 from imgsearch.records import Item
 from imgsearch.search.language import understood_languages
 from imgsearch.text import sanitise_text, truncate
-from imgsearch.web.words import EXAMPLES, LANGUAGES, MESSAGES, WORDS
 
-CODES = tuple(LANGUAGES)
-MAX_MESSAGE = 1000  # characters: to fit a longer one into the patterns may take minutes
+LOCALES: dict[str, dict[str, Any]] = {
+    path.stem: json.loads(path.read_text("utf-8"))
+    for path in sorted((Path(__file__).parent / "locales").glob("*.json"), key=lambda path: (path.stem != "en", path))
+}
+LANGUAGES: dict[str, str] = {code: locale["language"] for code, locale in LOCALES.items()}
+DEFAULT = "en"
 MAX_CAPTION, MAX_CHOICE = 300, 100  # characters that are shown
 MARKER = "__i18n__"  # begins what Gradio translates in the browser
 
 
 def browser_translations() -> gr.I18n:
-    """The words as Gradio translates them in the browser, by its language."""
-    return gr.I18n(**{code: {key: texts[i] for key, texts in WORDS.items()} for i, code in enumerate(CODES)})
+    """Return the words for Gradio, which translates them in the browser, by the browser's language."""
+    return gr.I18n(**{code: locale["words"] for code, locale in LOCALES.items()})
 
 
 def language_of(request: gr.Request | None) -> str:
-    """The visitor's language if the interface speaks it, else the default."""
+    """Return the code of the visitor's language if the page speaks it, else of English."""
     accepted = (request.headers.get("accept-language") or "") if request else ""
     language = accepted[:2].lower()
-    return language if language in CODES else CODES[0]
+    return language if language in LOCALES else DEFAULT
 
 
 def tr(key: str, request: gr.Request | None) -> str:
-    """A word in the visitor's language, for what the browser does not translate: messages and captions."""
-    return WORDS[key][_column(request)]
+    """Translate a word, for texts that the browser does not translate: messages and captions."""
+    text: str = LOCALES[language_of(request)]["words"][key]
+    return text
+
+
+def tr_message(message: Message, request: gr.Request | None) -> str:
+    """Translate a message of the library, and the messages that it quotes. Without a translation it stays English."""
+    translations = LOCALES[language_of(request)].get("messages", {})
+    template = translations.get(message.template, message.template)
+    values = {
+        name: tr_message(value, request) if isinstance(value, Message) else value
+        for name, value in message.values.items()
+    }
+    return sanitise_text(_Formatter(request).vformat(template, (), values))
+
+
+class _Formatter(string.Formatter):
+    """Like `str.format`, with the visitor's signs in numbers that are grouped by thousands."""
+
+    def __init__(self, request: gr.Request | None) -> None:
+        self._request = request
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        text = str(super().format_field(value, format_spec))
+        return _with_signs(text, self._request) if "," in format_spec else text
 
 
 def format_number(value: float, request: gr.Request | None, decimals: int = 0) -> str:
-    """ "1,540.5", as the visitor's language writes it."""
-    signs = {",": tr("thousands", request), ".": tr("decimal", request)}
-    return "".join(signs.get(character, character) for character in f"{value:,.{decimals}f}")
+    """Return a number as the visitor's language writes it: "1,540.5"."""
+    return _with_signs(f"{value:,.{decimals}f}", request)
 
 
 def format_num_pictures(count: int, request: gr.Request | None) -> str:
-    """ "12 pictures", in the visitor's language."""
+    """Return "12 pictures", in the visitor's language."""
     return tr("picture_count" if count == 1 else "pictures_count", request).format(format_number(count, request))
 
 
+def format_num_duplicates(count: int, request: gr.Request | None) -> str:
+    """Return "2 near-duplicates", in the visitor's language."""
+    return tr("copy_count" if count == 1 else "copies_count", request).format(format_number(count, request))
+
+
 def caption_of(item: Item, request: gr.Request | None) -> str:
-    """The beginning of an item's caption in the visitor's language, else of the one there is, else of its id."""
+    """Return the beginning of an item's caption in the visitor's language, else of its only caption, else of its id."""
     return truncate(item.columns.get(f"caption_{language_of(request)}") or item.caption or item.id, MAX_CAPTION)
 
 
 def choice_of(text: str) -> tuple[str, str]:
-    """A text of a collection as a choice of a menu: what is shown of it, and its value, which stays as it is."""
-    shown = truncate(text, MAX_CHOICE).replace(MARKER, "_\N{ZERO WIDTH NON-JOINER}_i18n__")
-    return shown, text
-
-
-def format_num_duplicates(count: int, request: gr.Request | None) -> str:
-    """ "2 near-duplicates", in the visitor's language."""
-    return tr("copy_count" if count == 1 else "copies_count", request).format(format_number(count, request))
-
-
-def tr_message(message: str, request: gr.Request | None) -> str:
-    """What the library says, as letters, in the visitor's language; in English where MESSAGES does not have it."""
-    column = _column(request)
-    return sanitise_text(_filled(message, column) if column else message)
+    """Return a text of a collection as a choice of a menu: the label that is shown, and the text itself."""
+    label = truncate(text, MAX_CHOICE).replace(MARKER, "_\N{ZERO WIDTH NON-JOINER}_i18n__")
+    return label, text
 
 
 def foreign_notice(language: str, request: gr.Request | None) -> str:
-    """What to say of a query in a language that the encoder does not understand."""
+    """Return the notice for a query in a language that the encoder does not understand."""
     return tr("foreign_query", request).format(tr(f"language_{language}", request))
 
 
 def example_queries(model_id: str, request: gr.Request | None) -> list[str]:
-    """Queries to try: in the visitor's language where the encoder is known to understand it, else in English."""
+    """Return queries to try: in the visitor's language if the encoder is known to understand it, else in English."""
     language = language_of(request)
-    column = CODES.index(language) if language in (understood_languages(model_id) or ()) else 0
-    return [texts[column] for texts in EXAMPLES]
+    is_understood = language in (understood_languages(model_id) or ())
+    examples: list[str] = LOCALES[language if is_understood else DEFAULT]["examples"]
+    return examples
 
 
-def _column(request: gr.Request | None) -> int:
-    return CODES.index(language_of(request))
-
-
-def _filled(message: str, column: int) -> str:
-    """A message in the language of a column, and so what is filled into it: one message may quote another."""
-    if len(message) > MAX_MESSAGE:
-        return message
-    for pattern, texts in _patterns():
-        if match := pattern.fullmatch(message):
-            return texts[column].format(*(_filled(part, column) for part in match.groups()))
-    is_number = re.fullmatch(r"\d{1,3}(,\d{3})+", message)
-    return message.replace(",", WORDS["thousands"][column]) if is_number else message
-
-
-@cache
-def _patterns() -> list[tuple[re.Pattern[str], tuple[str, ...]]]:
-    """A pattern for each message, the one that says most first: a general one fits what a special one says, too."""
-    rows = sorted(MESSAGES, key=lambda texts: len(texts[0].replace("{}", "")), reverse=True)
-    return [(re.compile(re.escape(texts[0]).replace(r"\{\}", "(.*?)"), re.DOTALL), texts) for texts in rows]
+def _with_signs(number: str, request: gr.Request | None) -> str:
+    signs = {",": tr("thousands", request), ".": tr("decimal", request)}
+    return "".join(signs.get(character, character) for character in number)

@@ -46,7 +46,7 @@ class PictureFiles:
             try:
                 return self.file(collections[asked.collection].large_picture(asked.item))
             except ImgsearchError as error:
-                gr.Warning(html.escape(tr_message(str(error), request), quote=False))
+                gr.Warning(html.escape(tr_message(error, request), quote=False))
                 return None
         path = uploads.path(asked.upload) if asked.upload else None
         if asked.upload and not path:

@@ -86,7 +86,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
         )
     except OSError:
         place = f"{settings.host}:{settings.port or 'any port'}"
-        raise SettingsError(f"{place} cannot be listened on. Give another --port or --host.") from None
+        raise SettingsError("{place} cannot be listened on. Give another --port or --host.", place=place) from None
 
 
 def _complete(engines: Sequence[Engine]) -> None:

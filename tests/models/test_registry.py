@@ -12,7 +12,6 @@ import torch
 from huggingface_hub.utils import _detect_agent
 from PIL import Image
 
-from imgsearch.describe.describer import sentence
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.models.clip import ClipSpec
 from imgsearch.models.registry import (
@@ -27,6 +26,7 @@ from imgsearch.models.registry import (
 )
 from imgsearch.models.weight_files import captioner_files
 from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status
+from tests.test_hub import sentence
 
 
 @pytest.mark.parametrize(

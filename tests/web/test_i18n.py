@@ -1,13 +1,17 @@
 """The visitor's language: which it is, what is said in it, and whether a model understands a query."""
 
 import csv
+import pickle
 
 import gradio as gr
 import pytest
+from httpx import ConnectError
 from starlette.requests import Request
 
 from imgsearch.config import ROOT
-from imgsearch.errors import ModelError, not_loaded
+from imgsearch.errors import InputError, Message, ModelError, PictureError, not_loaded
+from imgsearch.hub import explain_hub_error
+from imgsearch.images import damaged_picture
 from imgsearch.models.registry import STARTER_ID
 from imgsearch.search.language import foreign_language, language_of_query, understood_languages
 from imgsearch.web.handlers import with_error_messages
@@ -22,7 +26,6 @@ from imgsearch.web.i18n import (
 )
 
 SIGLIP2, CLIP = "ViT-B-32-SigLIP2-256/webli", "ViT-B-32-256/datacomp_s34b_b86k"
-UNREACHED = "the connection to the hub failed (ConnectError). Check the network and start again."
 with (ROOT / "examples" / "metadata.csv").open(encoding="utf-8") as file:
     ROWS = list(csv.DictReader(file))
 FRENCH = """un chien|montagne|coucher de soleil sur la mer|une voiture rouge|chat noir|des fleurs dans un vase|vélo|
@@ -71,43 +74,48 @@ def test_numbers_are_written_as_the_language_does() -> None:
     assert (format_num_duplicates(1, EN), format_num_duplicates(3, FR)) == ("1 near-duplicate", "3 quasi-doublons")
 
 
-def test_a_message_is_translated_with_what_is_filled_in() -> None:
-    said = "The query has 1,234 characters, at most 500 are read. Shorten it."
-    assert tr_message(said, EN) == said
-    assert tr_message(said, FR) == "La requête a 1\u202f234 caractères, 500 au plus sont lus. Raccourcissez-la."
+def test_a_message_is_translated_with_its_values() -> None:
+    template = "The query has {num_characters:,} characters, at most {max_characters} are read. Shorten it."
+    message = InputError(template, num_characters=1234, max_characters=500)
+    assert str(message) == tr_message(message, EN) == template.format(num_characters=1234, max_characters=500)
+    assert tr_message(message, FR) == "La requête a 1\u202f234 caractères, 500 au plus sont lus. Raccourcissez-la."
 
 
-def test_what_a_message_quotes_is_translated_too() -> None:
-    said = f"This collection cannot be searched: a/b cannot be had: {UNREACHED}"
-    assert tr_message(said, FR) == (
+def unreachable(repo: str) -> ModelError:
+    return ModelError("{repo} cannot be had: {why}", repo=repo, why=explain_hub_error(ConnectError("no"), "model"))
+
+
+def test_a_message_within_a_message_is_translated_too() -> None:
+    assert tr_message(ModelError("This collection cannot be searched: {error}", error=unreachable("a/b")), FR) == (
         "Impossible de chercher dans cette collection : a/b ne peut pas être obtenu : "
         "la connexion au hub a échoué (ConnectError). Vérifiez le réseau et redémarrez."
     )
-    nested = not_loaded("a/b", ModelError("3 of its weights are missing"))
-    assert "a/b ne peut pas être chargé : 3 de ses poids manquent. Choisissez" in tr_message(str(nested), FR)
+    nested = not_loaded("a/b", ModelError("{num_missing} of its weights are missing.", num_missing=3))
+    assert str(nested).startswith("a/b cannot be loaded: 3 of its weights are missing. Choose another model")
+    assert "a/b ne peut pas être chargé : 3 de ses poids manquent. Choisissez" in tr_message(nested, FR)
 
 
-def test_the_message_that_says_most_is_meant() -> None:
-    text = "a/b cannot be had: model.bin arrived damaged. Start again to fetch it again."
-    assert "model.bin est arrivé endommagé. Redémarrez" in tr_message(text, FR)
+def test_an_error_keeps_its_message_on_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(damaged_picture("a {} b.jpg")))
+    assert type(error) is PictureError and tr_message(error, FR) == tr_message(damaged_picture("a {} b.jpg"), FR)
 
 
 @pytest.mark.parametrize("name", ["a {} b {0}.jpg", "50%.jpg", "line\nbreak.jpg", "<b>.jpg", "my dog has fun.jpg", ""])
-def test_what_is_filled_in_stays_as_it_is(name: str) -> None:
-    text = f"{name} does not exist. Check the path."
-    assert tr_message(text, FR) == f"{name} n'existe pas. Vérifiez le chemin."
+def test_values_stay_as_they_are(name: str) -> None:
+    message = PictureError("{name} does not exist. Check the path.", name=name)
+    assert tr_message(message, FR) == f"{name} n'existe pas. Vérifiez le chemin."
 
 
-def test_an_unknown_message_stays_as_it_is() -> None:
-    assert tr_message("Disk on fire: {}", FR) == "Disk on fire: {}"
+def test_an_unknown_message_stays_english() -> None:
+    assert tr_message(Message("Disk on fire: {place}", place="{}"), FR) == "Disk on fire: {}"
 
 
-@pytest.mark.parametrize(("request_", "word"), [(FR, "ne peut pas être obtenu"), (EN, "cannot be had")])
-def test_a_handlers_error_is_shown_in_the_visitors_language(request_: gr.Request, word: str) -> None:
-    def handler(text: str, request: gr.Request) -> None:
-        raise ModelError(f"{text} cannot be had: {UNREACHED}")
+@pytest.mark.parametrize(("request_", "words"), [(FR, "ne peut pas être obtenu"), (EN, "cannot be had")])
+def test_a_handlers_error_is_shown_in_the_visitors_language(request_: gr.Request, words: str) -> None:
+    def handler(repo: str, request: gr.Request) -> None:
+        raise unreachable(repo)
 
-    with pytest.raises(gr.Error, match=f"^'a/b {word}"):
+    with pytest.raises(gr.Error, match=f"^'a/b {words}"):
         with_error_messages(handler)("a/b", request_)
 
 

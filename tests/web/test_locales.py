@@ -1,4 +1,4 @@
-"""Every word of the page stands in words.py, in every language, and so does all that the library says to visitors."""
+"""Every word of the page stands in each file of locales/, and so does what the library says to visitors."""
 
 import ast
 import re
@@ -10,16 +10,18 @@ import pytest
 
 from imgsearch import errors
 from imgsearch.config import ROOT
-from imgsearch.web.words import EXAMPLES, LANGUAGES, MESSAGES, WORDS
+from imgsearch.web.i18n import DEFAULT, LANGUAGES, LOCALES
 
 WEB = ROOT / "imgsearch" / "web"
 # But for what raises errors as the library does, and what is said before there is a page.
-PAGE = [path for path in sorted(WEB.rglob("*.py")) if path.stem not in ("words", "decoder", "server", "share")]
+PAGE = [path for path in sorted(WEB.rglob("*.py")) if path.stem not in ("decoder", "server", "share")]
 SCRIPTS = sorted(WEB.rglob("*.js"))
 ERRORS = {name for name, thing in vars(errors).items() if isinstance(thing, type)}
 # What is said to a model, not to a visitor; and what is said before there is a page.
 PROMPTS = {"Describe this picture", "Décris cette image", "{} Answer in", "{} Réponds en", "This is {} {}, a type of"}
-COMMAND_LINE = {"config", "environment", "remote", "share", "server", "words"}
+COMMAND_LINE = {"config", "environment", "remote", "share", "server"}
+WORDS = LOCALES[DEFAULT]["words"]
+OTHERS = [code for code in LANGUAGES if code != DEFAULT]
 SHOWN = {"label", "info", "placeholder", "alt_text", "title", "submit_btn", "stop_btn"}
 
 
@@ -90,13 +92,13 @@ def sentences_of(path: Path) -> set[str]:
             others = [call for call in calls if any(name.endswith("Error") for name in names_of(call) - ERRORS)]
             foreign = {node for call in others for node in ast.walk(call)}
             said |= {text for node in nodes_of(function) if node not in foreign and (text := text_of(node))}
-    return {text.replace("MODEL,", "{},").replace("MODEL or", "{} or") for text in said if has_words(text)}
+    return {text for text in said if has_words(text)}
 
 
-def fields(text: str) -> list[str]:
-    """The number of the value that each field takes."""
-    names = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
-    return sorted(name or str(i) for i, name in enumerate(names))
+def fields(text: str) -> list[tuple[str, str | None, str | None]]:
+    """Return name, format and conversion of each field; the name of one without is its number."""
+    parsed = [field for field in string.Formatter().parse(text) if field[1] is not None]
+    return sorted((name or str(i), spec, conversion) for i, (_, name, spec, conversion) in enumerate(parsed))
 
 
 def test_the_walk_finds_what_it_is_to_check() -> None:
@@ -105,25 +107,41 @@ def test_the_walk_finds_what_it_is_to_check() -> None:
     assert len(PAGE) >= 30 and len(SCRIPTS) >= 7
 
 
-def test_every_row_is_in_every_language() -> None:
-    for texts in [*WORDS.values(), *EXAMPLES, *MESSAGES]:
-        assert len(texts) == len(LANGUAGES) and all(texts)
-        assert all(fields(text) == fields(texts[0]) for text in texts), texts
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_language_has_the_same_keys_and_placeholders(code: str) -> None:
+    english, other = LOCALES[DEFAULT], LOCALES[code]
+    assert other.keys() - {"messages"} == english.keys() and len(OTHERS) + 1 == len(LOCALES) > 1
+    assert other["words"].keys() == english["words"].keys()
+    assert len(other["examples"]) == len(english["examples"])
+    assert other["messages"].keys() == LOCALES[OTHERS[0]]["messages"].keys()
+    rows = [(text, other["words"][key]) for key, text in english["words"].items()]
+    for text, translation in [*rows, *other["messages"].items()]:
+        assert translation and fields(translation) == fields(text), text
 
 
-def test_no_message_stands_twice() -> None:
-    assert len({texts[0] for texts in MESSAGES}) == len(MESSAGES)
+def test_a_template_holds_no_values() -> None:
+    """A value in the template would be read as fields of it, and would find no translation."""
+    calls = [
+        (path, node)
+        for path in sorted((ROOT / "imgsearch").rglob("*.py"))
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS
+    ]
+    assert len(calls) > 90
+    for path, call in calls:
+        parts = {type(node) for node in ast.walk(call.args[0])}
+        assert not {ast.JoinedStr, ast.BinOp} & parts, f"{path}, line {call.lineno}"
 
 
 @pytest.mark.parametrize("path", modules_behind_the_page(), ids=lambda path: path.stem)
 def test_what_the_library_says_is_translated(path: Path) -> None:
     said = {text for text in sentences_of(path) if not text.startswith(tuple(PROMPTS))}
-    assert said <= {texts[0] for texts in MESSAGES}
+    assert said <= LOCALES[OTHERS[0]]["messages"].keys()
 
 
 def test_every_message_is_said() -> None:
     said = set().union(*(sentences_of(path) for path in modules_behind_the_page()))
-    assert {texts[0] for texts in MESSAGES} <= said
+    assert LOCALES[OTHERS[0]]["messages"].keys() <= said
 
 
 def test_every_word_is_used_and_every_word_used_is_there() -> None:
@@ -133,7 +151,7 @@ def test_every_word_is_used_and_every_word_used_is_there() -> None:
         if isinstance(node, ast.JoinedStr) and re.search("[a-z]_|_[a-z]", text):
             used |= {key for key in WORDS if re.fullmatch(re.escape(text).replace(r"\{\}", ".+"), key)}
         used |= {text} & set(WORDS)
-        if isinstance(node, ast.Call) and names_of(node) & {"t", "_t", "word"} and node.args:
+        if isinstance(node, ast.Call) and names_of(node) & {"t", "_t", "tr"} and node.args:
             key = text_of(node.args[0])
             assert key is None or any(re.fullmatch(re.escape(key).replace(r"\{\}", ".+"), word) for word in WORDS), key
     assert used == set(WORDS)

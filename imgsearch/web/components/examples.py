@@ -13,7 +13,7 @@ from imgsearch.images import open_rgb, to_webp
 from imgsearch.web.components.refine import data_url
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.handlers import QUIET
-from imgsearch.web.i18n import CODES, language_of, tr
+from imgsearch.web.i18n import DEFAULT, language_of, tr
 
 EXAMPLES = (
     "stamps/animals-birds-owl.jpg",
@@ -66,6 +66,6 @@ def _value(request: gr.Request) -> dict[str, Any]:
     language = language_of(request)
     for number, path in enumerate(_paths(), start=1):
         row = _captions().get(path.relative_to(ROOT / "examples").as_posix(), {})
-        caption = row.get("caption" if language == CODES[0] else f"caption_{language}", "")
+        caption = row.get("caption" if language == DEFAULT else f"caption_{language}", "")
         pictures.append({"src": _thumbnail(path), "name": tr("example_number", request).format(number, caption)})
     return {"title": tr("try_picture", request), "pictures": pictures}

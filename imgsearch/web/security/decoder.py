@@ -8,6 +8,7 @@ from collections import OrderedDict
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from math import ceil
 from multiprocessing import get_context
@@ -29,7 +30,7 @@ MAX_KEPT_BYTES = 3 * SEEN_PIXELS  # of each
 NICENESS = 5
 WAIT_S = 30.0  # for a worker that has time, and for what it does
 SPARE_BYTES = 512 * 2**20  # of addresses, for all that is not pixels
-Outcome: TypeAlias = tuple[tuple[int, int], bytes] | str
+Outcome: TypeAlias = tuple[tuple[int, int], bytes] | PictureError
 """Size and RGB bytes of a decoded picture, or why there is none."""
 
 
@@ -77,11 +78,13 @@ class Decoder:
         try:
             outcome = self._outcome(DecodeJob(path, _identity(path), name, side))
         except TimeoutError:
-            raise PictureError(f"{name} takes too long to decode. Use a smaller one, or save it as JPEG.") from None
+            raise PictureError(
+                "{name} takes too long to decode. Use a smaller one, or save it as JPEG.", name=name
+            ) from None
         except (ProcessExpired, CancelledError, RuntimeError):  # the last of a pool that breaks just now
             raise damaged_picture(name) from None
-        if isinstance(outcome, str):
-            raise PictureError(outcome)
+        if isinstance(outcome, PictureError):
+            raise copy(outcome)  # one that is raised again and again keeps the frames of each time
         return Image.frombytes("RGB", *outcome)
 
     def close(self) -> None:
@@ -101,7 +104,7 @@ class Decoder:
         except BrokenProcessPool:  # by a worker that died idle, which says nothing of this picture
             self._forget(order, future)
             return self._future(order).result(WAIT_S)
-        if not isinstance(outcome, str) and len(outcome[1]) > MAX_KEPT_BYTES:
+        if not isinstance(outcome, PictureError) and len(outcome[1]) > MAX_KEPT_BYTES:
             self._forget(order, future)
         return outcome
 
@@ -165,5 +168,5 @@ def _decode(path: Path, name: str, side: int | None, timeout_s: float) -> Outcom
     try:
         image = open_rgb(path, name, side=side)
     except PictureError as error:
-        return str(error)
+        return error
     return image.size, image.tobytes()

@@ -13,11 +13,10 @@ from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.examples import Examples
 from imgsearch.web.components.upload import draw_upload, picture_path
 from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
-from imgsearch.web.i18n import language_of
+from imgsearch.web.i18n import LANGUAGES, language_of
 from imgsearch.web.page_state import NavigationRequest, PageState, Uploads
 from imgsearch.web.picture_files import PictureFiles
 from imgsearch.web.router import Router
-from imgsearch.web.words import LANGUAGES
 
 Bars: TypeAlias = dict[str, float]
 
