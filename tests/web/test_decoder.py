@@ -17,7 +17,7 @@ from PIL import Image
 
 from imgsearch.config import ROOT
 from imgsearch.engine import Engine
-from imgsearch.errors import PictureError
+from imgsearch.errors import BusyError, PictureError
 from imgsearch.images import open_rgb
 from imgsearch.search.query import Part
 from imgsearch.web.security.decoder import MAX_KEPT, NICENESS, Decoder
@@ -222,3 +222,20 @@ def wait_until(condition: object) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_waiting_is_not_blamed_on_the_picture(
+    single: Decoder, slow: Path, coffee: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_works(single, coffee)  # the worker is there
+    monkeypatch.setattr("imgsearch.web.security.decoder.WAIT_S", 0.8)
+    others = [slow.with_name(f"{i}.jpg") for i in range(3)]
+    for path in others:
+        path.write_bytes(slow.read_bytes())
+    with ThreadPoolExecutor(3) as visitors:
+        errors = [
+            outcome.exception() for outcome in [visitors.submit(single.decode, path, "It", None) for path in others]
+        ]
+    kinds = [type(error) for error in errors]
+    assert kinds.count(PictureError) >= 1 and kinds.count(BusyError) >= 1 and {*kinds} == {PictureError, BusyError}
+    assert all(("too long" if type(error) is PictureError else "wait") in str(error) for error in errors)

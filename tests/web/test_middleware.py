@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -182,8 +183,35 @@ def asking_on(url: str) -> Iterator[list[tuple[int, str, dict[str, str]]]]:
 
 
 def test_names_of_uploads_differ_between_processes() -> None:
-    code = "from imgsearch.web.components.upload import hide_names; hide_names(); "
+    code = "from imgsearch.web.components.upload import randomise_upload_paths as randomise; randomise(); "
     code += "from gradio import processing_utils as p; "
     code += f"print(p.hash_file({str(COFFEE)!r}))"
     names = {subprocess.check_output([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)}
     assert len(names) == 2
+
+
+@pytest.mark.parametrize(
+    "charset", ["punycode", '"PunyCode"', "utf-16", "latin-1", "no-such-charset", "utf-8; charset=idna"]
+)
+@pytest.mark.parametrize("path", ["gradio_api/upload", "login", "gradio_api/call/search"])
+def test_a_body_in_another_charset_than_utf8_is_refused_unread(url: str, path: str, charset: str) -> None:
+    kind = {"login": "application/x-www-form-urlencoded", "gradio_api/upload": "multipart/form-data; boundary=X"}
+    host, port = url.removeprefix("http://").strip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:  # only the head is sent
+        head = f"POST /{path} HTTP/1.1\r\nHost: {host}:{port}\r\nX-Forwarded-For: 7.7.7.7\r\nContent-Length: 200000\r\n"
+        connection.sendall(
+            f"{head}Content-Type: {kind.get(path, 'application/json')}; charset={charset}\r\n\r\n".encode()
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400")
+
+
+def test_a_body_that_says_utf8_is_let_in(url: str) -> None:
+    status, _, _ = search(url, "7.7.7.8", Content_Type="application/json; charset=UTF-8")
+    assert status == 200
+
+
+def test_an_upload_without_a_file_is_refused(url: str) -> None:
+    body = b'--X\r\nContent-Disposition: form-data; name="files"\r\n\r\na field\r\n--X--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=X", "X-Forwarded-For": "7.7.7.9"}
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, headers), timeout=5)

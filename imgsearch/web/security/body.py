@@ -21,6 +21,17 @@ MAX_PATHS = 4  # of files: no event takes more than one
 CHUNK = 2**16
 
 
+def check_charset(content_type: str) -> None:
+    """Raise RefusedError for a body in another charset than UTF-8.
+
+    Gradio and Starlette decode forms by the sender's charset, in the event loop: a codec such as punycode takes longer
+    than the square of the length, and Python keeps the name of every unknown one for ever.
+    """
+    _, options = parse_options_header(content_type)
+    if options.get(b"charset", b"utf-8").lower() != b"utf-8":
+        raise _not_understood()
+
+
 class Body:
     """The whole body of a request; a large one lies on disk. To be closed."""
 
@@ -69,12 +80,13 @@ class Body:
         return replayed
 
     def is_one_picture(self, content_type: str) -> bool:
-        """Whether it is a form with one field."""
+        """Return whether it is a form with one file and nothing else."""
         kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary")
+        boundary = b"--" + options.get(b"boundary", b"")
         data = self._file.read()
         self._file.seek(0)
-        return kind == b"multipart/form-data" and bool(boundary) and data.count(b"--" + (boundary or b"")) == 2
+        is_file = b"filename=" in data.partition(b"\r\n\r\n")[0]
+        return kind == b"multipart/form-data" and boundary != b"--" and data.count(boundary) == 2 and is_file
 
     def json(self) -> dict[str, Any]:
         """The JSON object that it is. Raises RefusedError for anything else, or one nested too deep."""

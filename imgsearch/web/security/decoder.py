@@ -19,7 +19,7 @@ from typing import TypeAlias
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from PIL import Image
 
-from imgsearch.errors import PictureError
+from imgsearch.errors import BusyError, PictureError
 from imgsearch.images import BYTES_PER_PIXEL, MAX_PIXELS, SEEN_PIXELS, LazyImage, damaged_picture, open_rgb
 
 if sys.platform != "win32":  # which has no limits of this kind
@@ -28,7 +28,7 @@ if sys.platform != "win32":  # which has no limits of this kind
 MAX_KEPT = 4  # outcomes
 MAX_KEPT_BYTES = 3 * SEEN_PIXELS  # of each
 NICENESS = 5
-WAIT_S = 30.0  # for a worker that has time, and for what it does
+WAIT_S = 20.0  # to wait for a free worker; the decode itself has the decoder's `timeout_s`
 SPARE_BYTES = 512 * 2**20  # of addresses, for all that is not pixels
 Outcome: TypeAlias = tuple[tuple[int, int], bytes] | PictureError
 """Size and RGB bytes of a decoded picture, or why there is none."""
@@ -74,7 +74,7 @@ class Decoder:
         return _Upload(self, path)
 
     def decode(self, path: Path, name: str, side: int | None) -> Image.Image:
-        """What `open_rgb` gives for a file. Raises PictureError, also where it takes too long or ends the worker."""
+        """What `open_rgb` gives for a file. Raises PictureError, BusyError."""
         try:
             outcome = self._outcome(DecodeJob(path, _identity(path), name, side))
         except TimeoutError:
@@ -100,13 +100,27 @@ class Decoder:
     def _outcome(self, order: DecodeJob) -> Outcome:
         future = self._future(order)
         try:
-            outcome = future.result(WAIT_S)
+            outcome = self._result(future, order.name)
         except BrokenProcessPool:  # by a worker that died idle, which says nothing of this picture
             self._forget(order, future)
-            return self._future(order).result(WAIT_S)
+            return self._result(self._future(order), order.name)
         if not isinstance(outcome, PictureError) and len(outcome[1]) > MAX_KEPT_BYTES:
             self._forget(order, future)
         return outcome
+
+    def _result(self, future: "ProcessFuture[Outcome]", name: str) -> Outcome:
+        """Return the outcome. Raise TimeoutError if the decode took too long, BusyError if it did not get its turn."""
+        try:
+            outcome: Outcome = future.result(WAIT_S + self._timeout_s)
+            return outcome
+        except TimeoutError:
+            if future.done():  # the pool stopped the worker
+                raise
+            raise BusyError(
+                "There was no time to decode {name} within {seconds:.0f} s: too many pictures wait. Try again later.",
+                name=name,
+                seconds=WAIT_S,
+            ) from None
 
     def _forget(self, order: DecodeJob, future: "ProcessFuture[Outcome]") -> None:
         with self._lock:

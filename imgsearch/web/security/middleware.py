@@ -20,7 +20,7 @@ from imgsearch.web import request_log
 from imgsearch.web.handlers import MODEL_QUEUES
 from imgsearch.web.health import health_route
 from imgsearch.web.security import endpoints
-from imgsearch.web.security.body import MAX_JSON, MAX_UPLOAD, Body
+from imgsearch.web.security.body import MAX_JSON, MAX_UPLOAD, Body, check_charset
 from imgsearch.web.security.endpoints import TOKEN
 from imgsearch.web.security.rate_limit import RateLimit, client_of
 from imgsearch.web.security.refusals import RefusedError
@@ -139,6 +139,8 @@ class SecurityMiddleware:
             raise RefusedError(404, "not_there")
         visit.endpoint = endpoint
         self._check(request)
+        for content_type in request.headers.getlist("content-type"):
+            check_charset(content_type)
         if endpoint != "join":
             self._count(visit, self._rate if endpoint in COUNTED else self._others)
         if not await visit.body.read(request, MAX_UPLOAD if endpoint == "upload" else MAX_JSON):
