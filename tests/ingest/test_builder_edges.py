@@ -54,8 +54,8 @@ def test_parts_of_a_copy_elsewhere_are_merged(pictures: Path, tmp_path: Path, ti
     merge([tmp_path / "2", tmp_path / "1"], tmp_path / "both")
     build_index(Folder(pictures), tmp_path / "whole", tiny_encoder)
     assert [item.id for item in items_of(tmp_path / "both")] == [item.id for item in items_of(tmp_path / "whole")]
-    card = Index.load(tmp_path / "both").card
-    assert (card.part, card.division, card.source) == ("", "", "")
+    provenance = Index.load(tmp_path / "both").provenance
+    assert (provenance.part, provenance.division, provenance.source) == ("", "", "")
 
 
 def test_a_stamp_counts_in_its_own_folder_only(tmp_path: Path, tiny_encoder: Encoder) -> None:
