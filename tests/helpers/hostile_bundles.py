@@ -41,7 +41,8 @@ def save_sound(starter: Path, bundle: Path) -> Path:
     """A bundle of some example photos by the starter encoder, calibrated."""
     index = Index.load(starter)
     items = [index.item(row) for row in range(NUM_ITEMS)]
-    Index.from_rows(normalize(index.rows[:NUM_ITEMS]), items, Provenance(**index.provenance.provenance_fields())).save(bundle)
+    provenance = Provenance(**index.provenance.provenance_fields())
+    Index.from_rows(normalize(index.rows[:NUM_ITEMS]), items, provenance).save(bundle)
     with_annex("calibration.json", next(starter.glob("calibration-*.json")).read_bytes)(bundle)
     return bundle
 

@@ -186,7 +186,7 @@ def events(server: Server) -> Iterator[Call]:
     yield post(
         "another's event", "/cancel", {"session_hash": server.session, "fn_index": 0, "event_id": "a"}, may_answer=True
     )
-    names = ("_pick", "_dragged", "_edit", "like", "selected", "_of_event", "_hand_over", "_pick_2", "_chosen")
+    names = ("_pick", "_dragged", "_edit", "like", "selected", "_of_event", "_item_link", "_pick_2", "_chosen")
     forged = (None, {}, [], 7, "x", {"index": 10**30}, {"index": -1}, {"number": 1e308, "weight": "x"}, {"tab": []})
     for name in names:
         for value in (*forged, {"box": "x" * 9000}, {"link": "?tab=similar&u=../../etc/passwd&id=../x", "_data": {}}):
