@@ -27,10 +27,7 @@ class Cancellations:
 
     @contextmanager
     def as_latest(self, request: gr.Request) -> Iterator[Callable[[], bool]]:
-        """Yield a function that returns True once the visitor's latest description must stop: on request or too late.
-
-        The description calls it again and again while it runs.
-        """
+        """Yield a function for the running description to call often: it returns True once it must stop."""
         event = self._stopped.setdefault(_session_of(request), threading.Event())
         try:
             yield _with_time_limit(event.is_set)

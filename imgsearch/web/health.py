@@ -40,7 +40,7 @@ def health_route(engines: Sequence[Engine]) -> Route:
 
 
 def _queue_lengths(app: App) -> dict[str, Any]:
-    # Gradio internal: Blocks._queue, because there is no public way to read the lengths of its queues.
+    # Gradio internal: Blocks._queue, because the lengths of the queues are not public.
     queues = app.get_blocks()._queue.event_queue_per_concurrency_id.values()
     return {
         "waiting": sum(len(queue.queue) for queue in queues),

@@ -106,11 +106,7 @@ def _colouring_columns(searcher: Searcher) -> list[str]:
 
 
 MAX_VALUES = 12  # values of a column with their own mark: six colours in two shapes
-
-
 MAX_NAME, MAX_COLUMN = 60, 100  # characters of a value and of a column's name in the legend
-
-
 TEMPLATE = """
 <div class="atlas" hidden>
   <div class="atlas-frame">
@@ -132,11 +128,7 @@ TEMPLATE = """
   <p class="atlas-live" aria-live="polite"></p>
 </div>
 """
-
-
 WORDS_OF_SCRIPT = ("colour_by", "other", "query", "hits", "zoom_in", "zoom_out", "fit")
-
-
 Thumbnail = Callable[[str, int, gr.Request], tuple[bytes, str]]
 """(collection, point, request) -> (WebP, caption). Raise InputError or LookupError if there is no such point."""
 

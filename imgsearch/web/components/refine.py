@@ -87,12 +87,8 @@ class Refinement:
         for chosen in self._collections.choices:
             chosen(with_error_messages(self._without_items), inputs, edited, **EDITS)
         # Not the input event, which does not fire for a typed value. _filtered skips changes that `restore` made.
-        self.where.change(
-            with_error_messages(_filtered),
-            [self.where, self._filters, self.edits],
-            [self._filters, self.edits],
-            **EDITS,
-        )
+        filters = [self._filters, self.edits]
+        self.where.change(with_error_messages(_filtered), [self.where, *filters], filters, **EDITS)
         self._accordion.expand(with_error_messages(self._offer), [choice, self.where], self.where, **QUIET)
 
     def connect(self, hits: gr.HTML, displayed: gr.State) -> None:

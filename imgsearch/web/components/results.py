@@ -95,9 +95,8 @@ class Results:
         options = self._queue | ({"api_name": api_name} if api_name else {"api_visibility": "private"})
         for trigger in triggers:
             states = [gr.State(is_required), edits if isinstance(edits, gr.State) else gr.State(edits)]
-            event = trigger(
-                with_error_messages(read), [*inputs, *states], self.outputs, show_progress_on=self._note, **options
-            )
+            handler = with_error_messages(read)
+            event = trigger(handler, [*inputs, *states], self.outputs, show_progress_on=self._note, **options)
             self._reveal(event)
 
     def connect_paging(self) -> None:

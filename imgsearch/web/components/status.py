@@ -42,8 +42,7 @@ def draw(collections: CollectionPicker, app: gr.Blocks) -> gr.State:
         models = (status.encoder, status.captioner, status.takes_questions)
         return _render(engine, status, request), gr.Timer(active=not collections.are_complete), models
 
-    # Queued: without the queue, the change event of a gr.State does not reach the page.
-    options: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
+    options: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}  # queued: see HIDDEN
     outputs = [banner, timer, models_state]
     gr.on([app.load, timer.tick, *collections.changes], show, collections.choice, outputs, **options)
     return models_state

@@ -66,11 +66,8 @@ class Janitor:
         loop.call_soon_threadsafe(self._sweep_sessions)  # in the server's thread, so that no request runs meanwhile
 
     def _sweep_sessions(self) -> None:
-        """Forget sessions whose page is closed, and results that nobody fetched.
-
-        Gradio keeps both for ever; it creates them again if the session makes another request.
-        """
-        # Gradio internal: Blocks._queue and the dicts of its sessions and StateHolder's, which Gradio never empties.
+        """Forget sessions whose page is closed, and results that nobody fetched. A new request creates them again."""
+        # Gradio internal: the dicts of Blocks._queue and of StateHolder, which Gradio never empties.
         queue, holder = self._app._queue, self._app.state_holder
         for session in filter(self._is_idle, {*queue.pending_messages_per_session, *queue.pending_event_ids_session}):
             queue.pending_messages_per_session.pop(session, None)

@@ -68,8 +68,7 @@ def check_card(blocks: gr.Blocks, payload: dict[str, Any], session: str) -> None
 
 def check_stream(blocks: gr.Blocks, session: str) -> None:
     """Raise RefusedError if this session has made no request: Gradio would start a response and then fail."""
-    # Gradio internal: Blocks._queue, because only it knows the sessions with results.
-    if session not in blocks._queue.pending_messages_per_session:
+    if session not in blocks._queue.pending_messages_per_session:  # Gradio internal: Blocks._queue, to see sessions
         raise RefusedError(404, "not_there")
 
 

@@ -161,9 +161,8 @@ class SecurityMiddleware:
             raise RefusedError(400, "not_understood")
 
     def _check_body(self, context: RequestContext, match: re.Match[str]) -> None:
-        if context.endpoint == "upload" and not context.body.is_one_picture(
-            context.request.headers.get("content-type", "")
-        ):
+        content_type = context.request.headers.get("content-type", "")
+        if context.endpoint == "upload" and not context.body.is_one_picture(content_type):
             raise RefusedError(400, "one_picture")
         if context.endpoint not in ("join", "run", "call", "cancel", "card"):
             return
