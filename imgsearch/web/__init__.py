@@ -1,4 +1,4 @@
-"""The page: three tabs drawn by Gradio, the server around them, and what keeps strangers' requests within bounds.
+"""The web page: three Gradio tabs, the server that runs them, and `security`, which limits what strangers can do.
 
-Requests come in, answers of the engines go out. Imports everything but `cli` and `ingest`.
+It turns requests into calls of `Engine` and shows the results. May import every package except `cli` and `ingest`.
 """

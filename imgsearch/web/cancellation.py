@@ -1,4 +1,4 @@
-"""Descriptions that are being written: each visitor may stop the own one, and none goes on for ever."""
+"""Stop descriptions that are being written: each visitor can stop their own, and a time limit stops the rest."""
 
 import math
 import threading
@@ -8,51 +8,51 @@ from contextlib import contextmanager
 
 import gradio as gr
 
-MAX_CAPTION_S = 120.0  # that a captioner may write, from the first word on
-MAX_VISITORS = 1000  # that are remembered: who begins and never asks leaves an entry
+MAX_CAPTION_S = 120.0  # seconds that a captioner may write, from the first word on
+MAX_VISITORS = 1000  # entries kept: a visitor who begins but never runs a description leaves one behind
 
 
 class Cancellations:
-    """The description of each visitor that is under way or waits for its turn, which the visitor may stop."""
+    """Holds one stop event per visitor, for the description that is running or waits in the queue."""
 
     def __init__(self) -> None:
         self._stopped: dict[str, threading.Event] = {}
 
     def begin(self, request: gr.Request) -> None:
-        """Another one is wanted: the one before it is stopped."""
+        """Register a new description of this visitor and stop the one before."""
         self.stop(request)
-        self._stopped[_session(request)] = threading.Event()
+        self._stopped[_session_of(request)] = threading.Event()
         if len(self._stopped) > MAX_VISITORS:
             self._stopped.pop(next(iter(self._stopped)), None)
 
     @contextmanager
     def as_latest(self, request: gr.Request) -> Iterator[Callable[[], bool]]:
-        """Whether it is to stop, asked for as long as it runs: the visitor wants so, or it has taken too long."""
-        event = self._stopped.setdefault(_session(request), threading.Event())
+        """Yield a function for the running description to call often: it returns True once it must stop."""
+        event = self._stopped.setdefault(_session_of(request), threading.Event())
         try:
-            yield _in_time(event.is_set)
+            yield _with_time_limit(event.is_set)
         finally:
-            if self._stopped.get(_session(request)) is event:
-                del self._stopped[_session(request)]
+            if self._stopped.get(_session_of(request)) is event:
+                del self._stopped[_session_of(request)]
 
     def stop(self, request: gr.Request) -> None:
-        """Stop what is under way for this visitor, if anything is."""
-        event = self._stopped.get(_session(request))
+        """Stop the description of this visitor, if there is one."""
+        event = self._stopped.get(_session_of(request))
         if event:
             event.set()
 
     def is_under_way(self, request: gr.Request) -> bool:
-        """Whether there is something to stop."""
-        event = self._stopped.get(_session(request))
+        """Return whether this visitor has a description that can be stopped."""
+        event = self._stopped.get(_session_of(request))
         return event is not None and not event.is_set()
 
 
-def _session(request: gr.Request) -> str:
+def _session_of(request: gr.Request) -> str:
     return request.session_hash or ""
 
 
-def _in_time(is_stopped: Callable[[], bool]) -> Callable[[], bool]:
-    """Whether the visitor has stopped it, or it has been written for too long since it was first asked."""
+def _with_time_limit(is_stopped: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a function: True if `is_stopped()`, or if its own first call was more than MAX_CAPTION_S ago."""
     end = math.inf
 
     def stop() -> bool:

@@ -1,4 +1,4 @@
-"""How a tab's functions are called: their queue, their errors as messages, and their line in the log."""
+"""How event handlers run: options for Gradio's events (queues), error messages for the visitor, a line in the log."""
 
 import functools
 import html
@@ -19,43 +19,44 @@ def _model_queue(name: str, limit: int) -> dict[str, Any]:
     return {"concurrency_id": name, "concurrency_limit": limit, "trigger_mode": "always_last"}
 
 
-# Texts, pictures and captions wait in queues of their own: a long caption or a picture that is slow to decode never
-# blocks a search by text. Those at work together share the encoder's batches. What a visitor asks while an answer is on
-# its way waits for it; of several such questions the last one counts.
+# Options of the events that need a model. Texts, pictures and captions have separate queues, so that a long caption or
+# a slow decode never blocks a text search. Handlers that run together share the encoder's batches. If a visitor asks
+# again while a result is being computed, only the last of these requests runs, after that result ("always_last").
 TEXTS, PICTURES, CAPTIONS = _model_queue("texts", 8), _model_queue("pictures", 4), _model_queue("captions", 4)
-MODEL_QUEUES = {how["concurrency_id"] for how in (TEXTS, PICTURES, CAPTIONS)}
+MODEL_QUEUES = {options["concurrency_id"] for options in (TEXTS, PICTURES, CAPTIONS)}
+# For quick handlers: they run at once, outside of the queue.
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-# The same in the queue: outside of it, a state's change event does not reach the page.
+# Like QUIET, but queued: without the queue, the change event of a gr.State does not reach the page.
 HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}
-# Large pictures are made of what lies in the collection, which takes memory.
+# For handlers that make a large picture from the collection: at most 2 at once, because each takes memory.
 SHOWN: dict[str, Any] = HIDDEN | {"concurrency_id": "shown", "concurrency_limit": 2}
-# Every one counts, and none reads a state that another is about to change.
+# For edits of a query: none is dropped, and they run one by one, so that none reads a state that another will change.
 EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1}
 
 
 def with_error_messages(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler with its errors shown: ours in the visitor's language, any other as one sentence and in the log."""
+    """Wrap a handler: show an ImgsearchError in the visitor's language, log any other error and show one sentence."""
 
-    @functools.wraps(handler)  # keeps the signature, by which Gradio passes requests and events
+    @functools.wraps(handler)  # keeps the signature: Gradio reads it to pass requests and events
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with _shown(handler.__name__, args):
+        with _report_outcome(handler.__name__, args):
             return handler(*args, **kwargs)
 
     @functools.wraps(handler)
-    def growing(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        with _shown(handler.__name__, args):
+    def generator_wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        with _report_outcome(handler.__name__, args):
             yield from handler(*args, **kwargs)
 
-    return growing if inspect.isgeneratorfunction(handler) else wrapper
+    return generator_wrapper if inspect.isgeneratorfunction(handler) else wrapper
 
 
 @contextmanager
-def _shown(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
+def _report_outcome(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
     request = next((argument for argument in arguments if isinstance(argument, gr.Request)), None)
     begin, outcome, reason = time.perf_counter(), "ok", ""
     try:
         yield
-    except GeneratorExit:  # the client has left, or wants another answer
+    except GeneratorExit:  # the client has left or asked again
         outcome = "cancelled"
         raise
     except gr.Error:
@@ -63,7 +64,7 @@ def _shown(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
         raise
     except ImgsearchError as error:
         outcome, reason = "refused", type(error).__name__
-        message = html.escape(tr_message(error, request), quote=False)  # the page shows it as HTML
+        message = html.escape(tr_message(error, request), quote=False)  # the page renders messages as HTML
         raise gr.Error(message, print_exception=False) from None
     except Exception as error:
         outcome, reason = "failed", type(error).__name__

@@ -1,4 +1,4 @@
-"""How the app is, for whoever watches over it: GET /healthz."""
+"""GET /healthz: the state of the app for monitoring."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -14,9 +14,9 @@ from imgsearch.web.components.status import model_name
 
 
 def health_route(engines: Sequence[Engine]) -> Route:
-    """The route: 200 and a JSON object as long as the app serves. It waits for nothing and tells no paths.
+    """Return the route. It answers 200 and a JSON object while the app runs, waits for nothing and shows no paths.
 
-    A model that is not loaded yet is "", and the number of items then None; the first collection's captioner describes.
+    A model that is not loaded yet is ""; the number of items is None until then. The captioner is the first engine's.
     """
 
     async def healthz(request: Request) -> JSONResponse:
@@ -32,14 +32,15 @@ def health_route(engines: Sequence[Engine]) -> Route:
                 "version": __version__,
                 "models": models,
                 "collections": collections,
-                "queue": _queue(cast(App, request.app)),
+                "queue": _queue_lengths(cast(App, request.app)),
             }
         )
 
     return Route("/healthz", healthz)
 
 
-def _queue(app: App) -> dict[str, Any]:
+def _queue_lengths(app: App) -> dict[str, Any]:
+    # Gradio internal: Blocks._queue, because the lengths of the queues are not public.
     queues = app.get_blocks()._queue.event_queue_per_concurrency_id.values()
     return {
         "waiting": sum(len(queue.queue) for queue in queues),

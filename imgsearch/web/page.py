@@ -1,4 +1,4 @@
-"""The page: its three tabs over an engine for each collection, drawn and connected, not yet served."""
+"""Build the page: draw the three tabs and connect their events. `server` serves it."""
 
 from collections.abc import Sequence
 
@@ -18,26 +18,26 @@ from imgsearch.web.tabs.similar import SimilarTab
 
 
 def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
-    """The page, not yet served, over an engine for each collection; they may load their models later."""
+    """Return the page, not yet served, with one engine per collection; the engines may load their models later."""
     t = browser_translations()
     app = gr.Blocks(title="imgsearch", fill_width=True)
     with app:
         status.draw_title(app)
         gr.Markdown(t("tagline"), elem_id="tagline")
-        address = Router()
+        router = Router()
         collections = CollectionPicker(engines)
         collections.draw(t)
         models = status.draw(collections, app)
-        parts = collections, PictureFiles(decoder), address, t, models
+        common = collections, PictureFiles(decoder), router, t, models
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab(t("describe_tab"), id="describe", elem_id="describe_tab"):
-                describe = DescribeTab(*parts)
+                describe = DescribeTab(*common)
             with gr.Tab(t("similar_tab"), id="similar", elem_id="similar_tab"):
-                similar = SimilarTab(*parts)
+                similar = SimilarTab(*common)
             with gr.Tab(t("search_tab"), id="search", elem_id="search_tab"):
-                search = SearchTab(*parts)
-        overview = MapPanel(*parts)
-        overview.connect(similar.results)
-        overview.connect(search.results)
-        address.connect(tabs, collections, {"describe": describe, "similar": similar, "search": search})
+                search = SearchTab(*common)
+        map_panel = MapPanel(*common)
+        map_panel.connect(similar.results)
+        map_panel.connect(search.results)
+        router.connect(tabs, collections, {"describe": describe, "similar": similar, "search": search})
     return app

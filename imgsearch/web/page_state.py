@@ -1,4 +1,4 @@
-"""`PageState`: what a visitor asks, as the address of the page holds it; a link to it opens the same answer."""
+"""`PageState`: what a visitor asked, in the form that the page's address holds. A link to it opens the same result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from imgsearch.search.query import MAX_PARTS, Box, Part
 
 Tab = Literal["describe", "similar", "search"]
 NavigationRequest = tuple[str, float]
-"""A link to follow, and when it was asked for; 0 for never."""
+"""A link to open and the time of the request (`time.time`; 0 before the first): the same link twice is a change too."""
 TABS: tuple[Tab, ...] = ("describe", "similar", "search")
-NUM_HITS, MAX_HITS = 12, 50  # of a page: what is asked for at first, and at most
+NUM_HITS, MAX_HITS = 12, 50  # hits per page: default and maximum
 KEYS = ("tab", "q", "id", "u", "box", "part", "where", "k", "from", "fold", "in")
 MAX_LINK = 32_000  # characters
 
 
 @dataclass(frozen=True)
 class QueryTerm:
-    """A part of a query beside its main one: a text, an item by its id, or an upload by its token."""
+    """A part of a query besides the main one: a text, the id of an item, or the token of an upload."""
 
     kind: Literal["text", "item", "upload"]
     value: str
@@ -29,7 +29,7 @@ class QueryTerm:
 
 @dataclass(frozen=True)
 class PageState:
-    """One state of the page. In `similar` and `describe` the picture is an item's or an upload, which has a token."""
+    """One state of the page. In `similar` and `describe` the picture is `item` (an id) or `upload` (a token)."""
 
     tab: Tab = "describe"
     text: str = ""
@@ -39,17 +39,17 @@ class PageState:
     terms: tuple[QueryTerm, ...] = ()
     where: tuple[str, ...] = ()
     k: int = NUM_HITS
-    start: int = 0  # hits before the first one shown
+    start: int = 0  # number of hits on the pages before
     fold: bool = True
     collection: str = ""
 
     @property
     def size(self) -> int:
-        """How many hits its page holds."""
+        """Return how many hits the page asks for: k on the first page, MAX_HITS on the later ones."""
         return MAX_HITS if self.start else self.k
 
     def to_link(self) -> str:
-        """The query of an address, "?tab=...", without what is as at first."""
+        """Return the state as the query string of an address, "?tab=...", without the fields that have defaults."""
         values: dict[str, str | list[str]] = {
             "tab": self.tab,
             "q": self.text.strip(),
@@ -67,49 +67,49 @@ class PageState:
 
     @classmethod
     def from_link(cls, link: str) -> "PageState":
-        """What `to_link` wrote; anything else that may stand in an address counts as not said."""
+        """Read what `to_link` wrote. Ignore anything else that an address may hold: never raise."""
         values = parse_qs(link[:MAX_LINK].removeprefix("?"), errors="replace")
-        one = {name: found[0] for name, found in values.items()}
+        first = {name: texts[0] for name, texts in values.items()}
         terms = [term for text in values.get("part", [])[:MAX_PARTS] if (term := _term(text))]
         return cls(
-            tab=tab_of(one.get("tab", "")),
-            text=one.get("q", ""),
-            item=one.get("id", ""),
-            upload=one.get("u", ""),
-            box=one.get("box", ""),
+            tab=tab_of(first.get("tab", "")),
+            text=first.get("q", ""),
+            item=first.get("id", ""),
+            upload=first.get("u", ""),
+            box=first.get("box", ""),
             terms=tuple(terms),
             where=tuple(values.get("where", [])[:MAX_PARTS]),
-            k=min(max(_number(one.get("k", ""), NUM_HITS), 1), MAX_HITS),
-            start=_number(one.get("from", ""), 0),
-            fold=one.get("fold") != "0",
-            collection=one.get("in", ""),
+            k=min(max(_non_negative_int(first.get("k", ""), NUM_HITS), 1), MAX_HITS),
+            start=_non_negative_int(first.get("from", ""), 0),
+            fold=first.get("fold") != "0",
+            collection=first.get("in", ""),
         )
 
 
 @dataclass(frozen=True)
 class Uploads:
-    """The pictures that a visitor has uploaded, by the tokens that stand for them in links: no one else's."""
+    """The pictures of one visitor by their tokens, which stand for them in links; others cannot open them."""
 
     paths: Mapping[str, str] = field(default_factory=dict)
 
     def remember(self, path: str) -> tuple["Uploads", str]:
-        """With one more, and its token: the name of the folder it was put in, a digest of its content."""
+        """Return a copy with one more upload, and its token: from the name of its folder, a digest of the content."""
         token = Path(path).parent.name[:16]
         return Uploads({**self.paths, token: path}), token
 
     def path(self, token: str) -> Path | None:
-        """Where it lies; None where it is not this visitor's, or is deleted by now."""
+        """Return the path of an upload; None if it is not this visitor's or has been deleted."""
         path = self.paths.get(token)
         return Path(path) if path and Path(path).is_file() else None
 
 
 def tab_of(name: str) -> Tab:
-    """The tab of that name, else the first one."""
+    """Return the tab with this name; the first one if there is no such tab."""
     return next((tab for tab in TABS if tab == name), TABS[0])
 
 
 def to_query_parts(terms: Sequence[QueryTerm], uploads: Uploads) -> list[Part]:
-    """The terms as parts of a query, less the uploads that are gone."""
+    """Return the terms as parts of a query; leave out uploads that have been deleted."""
     parts = []
     for term in terms:
         if term.kind == "text":
@@ -122,25 +122,25 @@ def to_query_parts(terms: Sequence[QueryTerm], uploads: Uploads) -> list[Part]:
 
 
 def parse_box(text: str) -> Box | None:
-    """The box of "left, top, right, bottom" in percent; None for an empty text. Raises ValueError."""
+    """Parse "left, top, right, bottom" in percent; return None for an empty text. Raise ValueError if it is no box."""
     if not text.strip():
         return None
-    numbers = text.replace("%", " ").replace(";", " ").replace(",", " ").split()
-    left, top, right, bottom = (float(number) / 100 for number in numbers)
+    edges = text.replace("%", " ").replace(";", " ").replace(",", " ").split()
+    left, top, right, bottom = (float(edge) / 100 for edge in edges)
     return left, top, right, bottom
 
 
 def _term(text: str) -> QueryTerm | None:
-    weight, _, rest = text.partition(":")
+    number, _, rest = text.partition(":")
     kind, _, value = rest.partition(":")
     try:
-        number = float(weight)
+        weight = float(number)
     except ValueError:
         return None
-    if not isfinite(number) or not value:
+    if not isfinite(weight) or not value:
         return None
-    return next((QueryTerm(known, value, number) for known in ("text", "item", "upload") if known == kind), None)
+    return next((QueryTerm(known, value, weight) for known in ("text", "item", "upload") if known == kind), None)
 
 
-def _number(text: str, default: int) -> int:
+def _non_negative_int(text: str, default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default

@@ -1,4 +1,4 @@
-"""Pictures as files in the folder of uploads: those that the page shows large, and those that visitors give."""
+"""Picture files in Gradio's upload folder, from which the page loads them."""
 
 import hashlib
 import html
@@ -20,35 +20,35 @@ from imgsearch.web.security.decoder import Decoder
 
 
 class PictureFiles:
-    """Pictures as files in the folder of uploads: those that the page shows large, and those that visitors give."""
+    """Writes the pictures that the page shows large, and opens those that visitors have uploaded."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
 
     def file(self, webp: bytes) -> str:
-        """The path of a file with these bytes."""
+        """Write the bytes to a file named after their digest and return its path."""
         path = Path(get_upload_folder()) / "shown" / f"{hashlib.sha256(webp).hexdigest()}.webp"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, webp)  # another visitor may ask for it in this moment, or it may be swept
+        write_atomic(path, webp)  # another visitor may read it, or the janitor delete it, at this moment
         return str(path)
 
     def given(self, path: Path) -> LazyImage:
-        """A visitor's picture, to be decoded where it can do no harm; used now, it stays a while."""
-        with suppress(OSError):  # gone by now, as decoding it will tell
+        """Return a visitor's picture, to be decoded in a worker process. Mark the file as used, to keep it longer."""
+        with suppress(OSError):  # if it has been deleted, decoding will report it
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         return self._decoder.picture(path)
 
     def asked(
-        self, asked: PageState, collections: CollectionPicker, uploads: Uploads, request: gr.Request
+        self, state: PageState, collections: CollectionPicker, uploads: Uploads, request: gr.Request
     ) -> str | None:
-        """The picture that a link asks with; a message where it is an upload that is not here any more."""
-        if asked.item:
+        """Return the path of the picture that a link refers to; warn and return None if it is not available."""
+        if state.item:
             try:
-                return self.file(collections[asked.collection].large_picture(asked.item))
+                return self.file(collections[state.collection].large_picture(state.item))
             except ImgsearchError as error:
                 gr.Warning(html.escape(tr_message(error, request), quote=False))
                 return None
-        path = uploads.path(asked.upload) if asked.upload else None
-        if asked.upload and not path:
+        path = uploads.path(state.upload) if state.upload else None
+        if state.upload and not path:
             gr.Warning(tr("not_here_any_more", request))
         return str(path) if path else None

@@ -1,4 +1,4 @@
-"""The log of requests: what was asked, how long it took and what came of it; never by whom, no picture, no text."""
+"""The log of requests: endpoint, duration and outcome. It never holds who asked, a picture or a text."""
 
 import json
 import logging
@@ -11,9 +11,9 @@ log = logging.getLogger(__name__)
 
 
 def log_request(endpoint: str, begin: float, outcome: str, reason: str = "") -> None:
-    """Log a request that began at `begin` (`time.perf_counter`) as a line of JSON.
+    """Log a request as a line of JSON; `begin` is its start (`time.perf_counter`).
 
-    The outcome is "ok", "refused" (the reason is the name of the error, or what was wrong), "rate", "busy", "failed" or
+    The outcome is "ok", "refused" (the reason is the name of the error or what was wrong), "rate", "busy", "failed" or
     "cancelled".
     """
     line = {
@@ -26,15 +26,15 @@ def log_request(endpoint: str, begin: float, outcome: str, reason: str = "") -> 
 
 
 def log_error(endpoint: str, error: BaseException) -> None:
-    """Log an error that nobody foresaw: its type and where it came from, not its message, which may hold the text."""
-    places = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s failed: %s at\n%s", endpoint, type(error).__name__, places)
+    """Log an unexpected error: its type and traceback, but not its message, which may hold the visitor's text."""
+    traceback_lines = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s failed: %s at\n%s", endpoint, type(error).__name__, traceback_lines)
 
 
 def show_requests() -> None:
-    """Have each line of the log on stderr."""
+    """Print each line of the log to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     requests.addHandler(handler)
     requests.setLevel(logging.INFO)
-    requests.propagate = False  # else it would be shown twice where the root shows lines, too
+    requests.propagate = False  # else each line is printed twice if the root logger has a handler too

@@ -1,4 +1,4 @@
-"""The address of the page: each answer has one, a link opens it, and the browser's Back undoes a step."""
+"""The page's address: each result has its own, a link opens it, and the browser's Back returns to the one before."""
 
 import functools
 import time
@@ -14,73 +14,77 @@ from imgsearch.web.page_state import KEYS, TABS, NavigationRequest, PageState, T
 
 
 class TabView(Protocol):
-    """A tab, as the address sees it."""
+    """What the router needs of a tab."""
 
     @property
     def link(self) -> gr.State:
-        """The link to what it shows; "" before the first answer."""
+        """Return the state with the link to what the tab shows; "" before the first result."""
         ...
 
     @property
     def restored(self) -> Sequence[Any]:
-        """The components that `restore` sets."""
+        """Return the components that `restore` sets."""
         ...
 
-    def restore(self, asked: PageState, uploads: Uploads, request: gr.Request) -> Mapping[Any, Any]:
-        """What its components become for a state of the page."""
+    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> Mapping[Any, Any]:
+        """Return the new values of the tab's components for a state of the page."""
         ...
 
-    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
-        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
+    def follow(self, trigger: Callable[..., Any], navigation: gr.State) -> Any:
+        """On `trigger`, run the query of the link in `navigation` if it belongs to this tab. Return the event."""
         ...
 
 
 class Router:
-    """A component without a face: its value is a link, which it puts into the browser's address, and reads from it."""
+    """An invisible component whose value is a link: router.js writes it into the address and reports new addresses.
+
+    Events of the component: `select` (a click on a tab), `input` (Back, Forward), `submit` (the page opens by a link).
+    """
 
     def __init__(self) -> None:
-        """Draw it in the current layout, and the states that go with it."""
+        """Draw the component and its states in the current layout."""
         self.component = scripted_html("address", "<span></span>", "router", keys=list(KEYS))
         self.uploads = gr.State(Uploads())
-        self.wanted = gr.State(("", 0.0))  # the link to follow, and when it was asked for
+        self.navigation = gr.State(("", 0.0))  # its change event restores the tab of the link and runs its query
 
     def connect(self, tabs: gr.Tabs, collections: CollectionPicker, views: Mapping[Tab, TabView]) -> None:
-        """Have the page follow links, Back and Forward."""
+        """Connect links, Back, Forward and clicks on tabs with the tabs in `views`."""
         links = [views[tab].link for tab in TABS]
 
         def selected(describe: str, similar: str, search: str, collection: str, event: gr.EventData) -> str:
-            """The link to what a tab shows, which the visitor has opened by a click."""
+            """Return the link to what the clicked tab shows. The first three inputs are the tabs' links."""
             tab = tab_of(str(event._data.get("tab", "")))
-            shown = dict(zip(TABS, (describe, similar, search), strict=True))[tab]
-            return shown or PageState(tab, collection=collections.named(collection)).to_link()
+            link = dict(zip(TABS, (describe, similar, search), strict=True))[tab]
+            return link or PageState(tab, collection=collections.named(collection)).to_link()
 
         self.component.select(selected, [*links, collections.choice], self.component, **QUIET)
         self.follow(self.component.input, _of_event)
         self.follow(self.component.submit, _of_event)
 
-        def restore(wanted: NavigationRequest, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-            if not wanted[1]:  # the page reports a change of a state when it first hears of it
+        def restore(navigation: NavigationRequest, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+            if not navigation[1]:  # Gradio also fires `change` when the page first receives the state: nothing to open
                 return {self.component: gr.skip()}
-            asked = collections.canonical(PageState.from_link(wanted[0]))
-            choice = asked.collection or collections.default
-            changes = {tabs: gr.Tabs(selected=asked.tab), self.component: asked.to_link(), collections.choice: choice}
-            return {**changes, **views[asked.tab].restore(asked, uploads, request)}
+            state = collections.canonical(PageState.from_link(navigation[0]))
+            choice = state.collection or collections.default
+            changes = {tabs: gr.Tabs(selected=state.tab), self.component: state.to_link(), collections.choice: choice}
+            return {**changes, **views[state.tab].restore(state, uploads, request)}
 
-        restored = (part for view in views.values() for part in view.restored)
+        restored = (component for view in views.values() for component in view.restored)
         components = [tabs, self.component, collections.choice, *restored]
-        event = self.wanted.change(with_error_messages(restore), [self.wanted, self.uploads], components, **SHOWN)
-        for tab in reversed(TABS):  # a description takes longest
-            event = views[tab].follow(event.then, self.wanted)
+        inputs = [self.navigation, self.uploads]
+        event = self.navigation.change(with_error_messages(restore), inputs, components, **SHOWN)
+        for tab in reversed(TABS):  # the handlers run one after the other; the description, the slowest, comes last
+            event = views[tab].follow(event.then, self.navigation)
 
     def follow(self, trigger: Callable[..., Any], link: Callable[..., str | None], *inputs: Any) -> None:
-        """Go, on `trigger`, to the link that `link` makes of the inputs; nowhere where that is None."""
+        """On `trigger`, open the link that `link` makes from the inputs; do nothing if it returns None."""
 
-        @functools.wraps(link)  # keeps the signature, by which Gradio passes events
+        @functools.wraps(link)  # keeps the signature: Gradio reads it to pass events
         def want(*values: Any) -> Any:
-            found = link(*values)
-            return (found, time.time()) if found is not None else gr.skip()
+            target = link(*values)
+            return (target, time.time()) if target is not None else gr.skip()
 
-        trigger(want, list(inputs) or None, self.wanted, **HIDDEN)
+        trigger(want, list(inputs) or None, self.navigation, **HIDDEN)
 
 
 def _of_event(event: gr.EventData) -> str:

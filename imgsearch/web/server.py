@@ -1,4 +1,4 @@
-"""Serve the page: Gradio's server with our middleware around it, until the process is interrupted."""
+"""Serve the page: run Gradio's server with our security middleware until the process is interrupted."""
 
 import os
 import shutil
@@ -23,14 +23,14 @@ from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.security.middleware import security_middleware
 
 STYLE = Path(__file__).parent / "static" / "style.css"
-NUM_SESSIONS = 1000  # that are remembered, 50 kB each; those that asked longest ago are forgotten
-ANSWERS_S = 1  # that answers under way have when the app ends, before they are cut short
+NUM_SESSIONS = 1000  # kept in memory, about 50 kB each; beyond that the least recently used ones are dropped
+ANSWERS_S = 1  # seconds that running requests get to finish when the app ends
 
 
 def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> None:
-    """Serve the page over one engine for each collection until the process is interrupted.
+    """Serve the page with one engine per collection until the process is interrupted.
 
-    Everything to be closed then is left in `closing`. Raise SettingsError where the port is taken.
+    Register in `closing` everything to clean up at the end. Raise SettingsError if the port is taken.
     """
     bypass_proxy_for_localhost()
     decoder = Decoder()
@@ -40,8 +40,8 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
     closing.callback(_close, app)
     launch(app, engines, settings)
     folder = Path(os.environ["GRADIO_TEMP_DIR"])
-    leftovers = Janitor(app, folder)
-    closing.callback(shutil.rmtree, folder, ignore_errors=True)  # first of all, whatever else takes long
+    janitor = Janitor(app, folder)
+    closing.callback(shutil.rmtree, folder, ignore_errors=True)  # runs before those above, which may take long
     print(f"imgsearch is on {app.local_url}", flush=True)
     if settings.share:
         from imgsearch.web.share import Link, announcement
@@ -51,20 +51,20 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
         link = Link(app)
         closing.callback(link.close)
         link.open()
-    threading.Thread(target=_complete, args=(engines,), name="models", daemon=True).start()
-    leftovers.sweep_for_ever()
+    threading.Thread(target=_finish_loading, args=(engines,), name="models", daemon=True).start()
+    janitor.sweep_for_ever()
 
 
 def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> None:
-    """Serve the page in the background and return once it answers. Raise SettingsError where the port is taken."""
+    """Serve the page in the background and return once it answers. Raise SettingsError if the port is taken."""
     randomise_upload_paths()
-    app.queue(api_open=False)  # no way around the queues
-    os.environ.pop("SYSTEM", None)  # on a Space Gradio would watch for new code, and run it
+    app.queue(api_open=False)  # no calls that bypass the queues
+    os.environ.pop("SYSTEM", None)  # on a Space Gradio would watch for new code and run it
     try:
         app.launch(
             server_name=settings.host,
             server_port=settings.port,
-            share=False,  # Gradio would let the page wait for it
+            share=False,  # with True, launch would wait for the link; `share` opens it in the background instead
             auth=settings.users or None,
             prevent_thread_lock=True,
             quiet=True,
@@ -85,11 +85,11 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
             ),
         )
     except OSError:
-        place = f"{settings.host}:{settings.port or 'any port'}"
-        raise SettingsError("{place} cannot be listened on. Give another --port or --host.", place=place) from None
+        address = f"{settings.host}:{settings.port or 'any port'}"
+        raise SettingsError("{place} cannot be listened on. Give another --port or --host.", place=address) from None
 
 
-def _complete(engines: Sequence[Engine]) -> None:
+def _finish_loading(engines: Sequence[Engine]) -> None:
     for engine in engines:
         engine.finish_loading()
 

@@ -1,1 +1,1 @@
-"""The parts that tabs are made of: each draws its Gradio components and says how they change."""
+"""The building blocks of the tabs: each module draws some Gradio components and connects their events."""

@@ -1,4 +1,4 @@
-"""An answer as the page shows it: its cards, the lines above them, its files."""
+"""Turn a SearchResult into what the page shows: cards, the lines above them, CSV and JSON files."""
 
 import html
 from collections.abc import Sequence
@@ -23,58 +23,58 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True, eq=False)  # told apart by identity: a state's change is seen by its hash
+@dataclass(frozen=True, eq=False)  # hashed by identity, so that each new result is a change of its gr.State
 class DisplayedResult:
-    """What a tab shows: the question, and the answer without its thumbnails."""
+    """What a tab shows: the state that was asked for, and its result without the thumbnails."""
 
-    asked: PageState
-    answer: SearchResult
+    state: PageState
+    result: SearchResult
 
     def hit(self, event: gr.EventData) -> Hit | None:
-        """The hit that an event of the page names; None where another answer is shown by now."""
-        return next((hit for hit in self.answer.hits if hit.item.id == event._data.get("id")), None)
+        """Return the hit whose id is in the event; None if another result is displayed by now."""
+        return next((hit for hit in self.result.hits if hit.item.id == event._data.get("id")), None)
 
 
-def cards(answer: SearchResult, thumbnails: Sequence[bytes], request: gr.Request) -> dict[str, Any]:
-    """What `hits.js` draws."""
-    shown = [_card(hit, answer, thumbnail, request) for hit, thumbnail in zip(answer.hits, thumbnails, strict=True)]
+def cards(result: SearchResult, thumbnails: Sequence[bytes], request: gr.Request) -> dict[str, Any]:
+    """Return the value that `hits.js` draws: one card per hit, in order; `thumbnails` are WebP."""
+    drawn = [_card(hit, result, thumbnail, request) for hit, thumbnail in zip(result.hits, thumbnails, strict=True)]
     words = {name: tr(key, request) for name, key in WORDS.items()}
-    return {"hits": shown, "words": words, "folded": bool(shown) and not answer.has_match}
+    return {"hits": drawn, "words": words, "folded": bool(drawn) and not result.has_match}
 
 
-def result_summary(answer: SearchResult, asked: PageState, request: gr.Request) -> str:
-    """The lines above the hits, as HTML."""
+def result_summary(result: SearchResult, state: PageState, request: gr.Request) -> str:
+    """Return the lines above the hits as HTML."""
     lines = []
-    if answer.language:
-        lines.append(foreign_notice(answer.language, request))
-    if not answer.hits:
-        lines.append(tr("no_hits_filtered" if asked.where else "no_more_hits", request))
-    elif not answer.has_match:
+    if result.language:
+        lines.append(foreign_notice(result.language, request))
+    if not result.hits:
+        lines.append(tr("no_hits_filtered" if state.where else "no_more_hits", request))
+    elif not result.has_match:
         lines.append(tr("nothing_matches", request))
     stages = ", ".join(
         f"{tr(f'stage_{name}', request)} {format_number(seconds, request, 3)}"
-        for name, seconds in answer.stages.items()
+        for name, seconds in result.stages.items()
     )
-    count = format_num_pictures(len(answer.hits), request)
-    if answer.start and answer.hits:
-        count = tr("page_of", request).format(answer.start + 1, answer.hits[-1].rank)
-    lines.append(f"{count} · {format_number(answer.seconds, request, 2)} s ({stages})")
-    if answer.cut:
-        lines.append(tr("query_cut", request).format(sanitise_line(answer.cut)))
+    count = format_num_pictures(len(result.hits), request)
+    if result.start and result.hits:
+        count = tr("page_of", request).format(result.start + 1, result.hits[-1].rank)
+    lines.append(f"{count} · {format_number(result.seconds, request, 2)} s ({stages})")
+    if result.cut:
+        lines.append(tr("query_cut", request).format(sanitise_line(result.cut)))
     return "<br>".join(map(html.escape, lines))
 
 
-def as_csv(shown: DisplayedResult | None) -> tuple[str, str]:
-    """The hits as CSV, and the name of the file."""
-    return (shown.answer.to_csv() if shown else ""), "imgsearch.csv"
+def as_csv(displayed: DisplayedResult | None) -> tuple[str, str]:
+    """Return the hits as CSV and the name of the file."""
+    return (displayed.result.to_csv() if displayed else ""), "imgsearch.csv"
 
 
-def as_json(shown: DisplayedResult | None) -> tuple[str, str]:
-    """The answer as JSON, and the name of the file."""
-    return json_text(shown.answer.to_json() if shown else {}), "imgsearch.json"
+def as_json(displayed: DisplayedResult | None) -> tuple[str, str]:
+    """Return the result as JSON and the name of the file."""
+    return json_text(displayed.result.to_json() if displayed else {}), "imgsearch.json"
 
 
-def _card(hit: Hit, answer: SearchResult, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
+def _card(hit: Hit, result: SearchResult, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
     copies = len(hit.near_duplicates)
     return {
         "id": hit.item.id,
@@ -82,14 +82,14 @@ def _card(hit: Hit, answer: SearchResult, thumbnail: bytes, request: gr.Request)
         "caption": caption_of(hit.item, request),
         "word": tr(hit.strength, request) if hit.strength else "",
         "strength": hit.strength or "",
-        "share": _share(hit.score, answer.bounds),
+        "share": _share(hit.score, result.bounds),
         "score": format_number(hit.score, request, 2),
         "copies": f"+ {format_num_duplicates(copies, request)}" if copies else "",
     }
 
 
 def _share(score: float, bounds: tuple[float, float] | None) -> int:
-    """Percent of its bar that a score fills: a third where a hit becomes fair, two thirds where it becomes strong."""
+    """Return how many percent of its bar a score fills: one third at the fair bound, two thirds at the strong bound."""
     if bounds is None or bounds[1] <= bounds[0]:
         return 0
     return round(min(max((score - bounds[0]) / (bounds[1] - bounds[0]) / 3 + 1 / 3, 0.03), 1) * 100)

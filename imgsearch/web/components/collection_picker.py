@@ -1,4 +1,4 @@
-"""The collections that the page searches, and the choice among them."""
+"""The menu from which a visitor chooses the collection to search."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,45 +12,45 @@ from imgsearch.web.page_state import PageState
 
 
 class CollectionPicker:
-    """One engine each. With one collection there is nothing to choose, and nothing of it in the page or the API."""
+    """Holds one engine per collection, by a unique name. With only one, neither the page nor the API shows a menu."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
-        names = [_text(engine.bundle.resolve().name) for engine in engines]
-        counts = [names[: number + 1].count(name) for number, name in enumerate(names)]
+        names = [_as_unicode(engine.bundle.resolve().name) for engine in engines]
+        counts = [names[: index + 1].count(name) for index, name in enumerate(names)]
         unique = [f"{name} ({count})" if count > 1 else name for name, count in zip(names, counts, strict=True)]
         self._engines = dict(zip(unique, engines, strict=True))
         self.first = engines[0]
         self.default = next(iter(self._engines))
 
     def draw(self, t: gr.I18n) -> None:
-        """Draw the choice in the current layout."""
+        """Draw the menu in the current layout."""
         names = list(self._engines)
         self.choice: gr.Dropdown | gr.State = gr.State(names[0])
-        self.changes: list[Any] = []  # the events of another choice,
-        self.choices: list[Any] = []  # and of one that the visitor made
+        self.changes: list[Any] = []  # events of any change of the choice, also by a link
+        self.choices: list[Any] = []  # events of a choice by the visitor only
         if len(names) > 1:
             choices = [choice_of(name) for name in names]
             self.choice = gr.Dropdown(choices, value=names[0], label=t("collection"), elem_id="collection")
             self.changes, self.choices = [self.choice.change], [self.choice.input]
 
     def __getitem__(self, name: str) -> Engine:
-        """The engine of that collection; of the first one where there is none of that name."""
+        """Return the engine of a collection; the first engine if there is no collection with this name."""
         return self._engines.get(name, self.first)
 
     def named(self, name: str) -> str:
-        """What a link calls it: nothing, where it is the first one or there is none of that name."""
+        """Return the collection's name in links: "" for the first collection or an unknown name."""
         return name if name in self._engines and name != self.default else ""
 
-    def canonical(self, asked: PageState) -> PageState:
-        """The question of a link as this page words it."""
-        return replace(asked, collection=self.named(asked.collection))
+    def canonical(self, state: PageState) -> PageState:
+        """Return the state with the collection's name as `named` gives it."""
+        return replace(state, collection=self.named(state.collection))
 
     @property
     def are_complete(self) -> bool:
-        """Whether nothing will change any more in any of them."""
+        """Return whether all engines have finished loading, so that no status will change any more."""
         return all(engine.status.is_complete for engine in self._engines.values())
 
 
-def _text(path: str) -> str:
-    """A path in Unicode: its bytes may be none."""
+def _as_unicode(path: str) -> str:
+    """Return the name of a path as valid Unicode: file names may hold other bytes."""
     return path.encode(errors="replace").decode()

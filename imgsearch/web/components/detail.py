@@ -1,4 +1,4 @@
-"""The picture that a visitor has picked, among hits or on the map: large, with its data and what to do with it."""
+"""The item that a visitor has picked, among the hits or on the map: large picture, metadata and buttons."""
 
 import functools
 import html
@@ -15,18 +15,18 @@ from imgsearch.web.page_state import PageState
 from imgsearch.web.picture_files import PictureFiles
 from imgsearch.web.router import Router
 
-MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item that are shown; characters of each
+MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields shown; characters of a field's name and text
 
 
 class ItemDetail:
-    """Hidden until a picture is picked."""
+    """The components of one picked item, hidden until there is one."""
 
     def __init__(
-        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, name: str, t: gr.I18n
+        self, collections: CollectionPicker, pictures: PictureFiles, router: Router, name: str, t: gr.I18n
     ) -> None:
-        """Draw it in the current layout."""
+        """Draw the components in the current layout."""
         self._collections, self._pictures = collections, pictures
-        self._picked = gr.State(("", ""))  # a collection and the id of an item
+        self._item = gr.State(("", ""))  # (collection, item id), read by the two buttons
         with gr.Row(visible=False, elem_id=f"{name}_hit", elem_classes="hit") as self.row:
             self._large = gr.Image(
                 label=t("hit"), show_label=False, interactive=False, buttons=["fullscreen", "download"], height=360
@@ -38,36 +38,36 @@ class ItemDetail:
                     describe = gr.Button(t("describe_this"), size="sm", elem_id=f"{name}_hit_describe")
                     close = gr.Button(t("close"), size="sm")
         close.click(lambda: gr.Row(visible=False), None, self.row, **QUIET)
-        address.follow(similar.click, _similar_link, self._picked)
-        address.follow(describe.click, _describe_link, self._picked)
+        router.follow(similar.click, _similar_link, self._item)
+        router.follow(describe.click, _describe_link, self._item)
 
     def connect(
         self, trigger: Callable[..., Any], pick: Callable[..., tuple[str, str, float | None]], *inputs: Any
     ) -> None:
-        """Show, on `trigger`, the item that `pick` gives of the event and inputs: its collection, id and score."""
-        outputs = [self.row, self._large, self._data, self._picked]
-        how = SHOWN | {"scroll_to_output": True}
+        """On `trigger`, show the item that `pick` returns for the event and inputs: (collection, item id, score)."""
+        outputs = [self.row, self._large, self._data, self._item]
+        options = SHOWN | {"scroll_to_output": True}
 
-        @functools.wraps(pick)  # keeps the signature, by which Gradio passes requests and events
+        @functools.wraps(pick)  # keeps the signature: Gradio reads it to pass requests and events
         def show(*values: Any) -> tuple[Any, ...]:
-            collection, id, score = pick(*values)
+            collection, item_id, score = pick(*values)
             engine = self._collections[collection]
-            file = self._pictures.file(engine.large_picture(id))
-            return gr.Row(visible=True), file, _table(engine.index.item_by_id(id), score), (collection, id)
+            file = self._pictures.file(engine.large_picture(item_id))
+            return gr.Row(visible=True), file, _table(engine.index.item_by_id(item_id), score), (collection, item_id)
 
-        trigger(with_error_messages(show), list(inputs), outputs, **how)
-
-
-def _similar_link(picked: tuple[str, str]) -> str:
-    return PageState("similar", item=picked[1], collection=picked[0]).to_link()
+        trigger(with_error_messages(show), list(inputs), outputs, **options)
 
 
-def _describe_link(picked: tuple[str, str]) -> str:
-    return PageState("describe", item=picked[1], collection=picked[0]).to_link()
+def _similar_link(item: tuple[str, str]) -> str:
+    return PageState("similar", item=item[1], collection=item[0]).to_link()
+
+
+def _describe_link(item: tuple[str, str]) -> str:
+    return PageState("describe", item=item[1], collection=item[0]).to_link()
 
 
 def _table(item: Item, score: float | None) -> str:
-    """The item's row as HTML; everything in it is text, never markup."""
+    """Return the fields of an item as HTML; all of them are escaped."""
     fields = [("id", item.id), ("caption", item.caption), *item.columns.items()]
     fields += [("score", f"{score:.3f}")] if score is not None else []
     shown = [(truncate(name, MAX_NAME), truncate(text, MAX_TEXT)) for name, text in fields[:MAX_ROWS] if text]

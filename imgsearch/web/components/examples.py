@@ -1,4 +1,4 @@
-"""A few pictures that are one click away, with a name for those who do not see them."""
+"""Example pictures to try with one click, each with a name for screen readers."""
 
 import csv
 from collections.abc import Callable
@@ -23,26 +23,26 @@ EXAMPLES = (
     "wallpapers/mountain_path.jpg",
 )
 TEMPLATE = '<p class="label"></p><ul class="examples"></ul>'
-SIDE = 116  # pixels, shown at half of it
+SIDE = 116  # pixels, shown at half the size for sharp screens
 
 
 class Examples:
-    """The pictures as buttons."""
+    """The example pictures as buttons."""
 
     def __init__(self, models: gr.State, name: str) -> None:
-        """Draw them in the current layout; they are named in the visitor's language once the page is there."""
+        """Draw the buttons in the current layout, empty: the change event of `models` fills them, in one language."""
         self._view = scripted_html(f"{name}_examples", TEMPLATE, "elements", "examples")
         models.change(_value, None, self._view, **QUIET)
 
     def connect(self, picture: gr.Image) -> Callable[..., Any]:
-        """Put a picture that is clicked into the component. Returns what runs after it."""
+        """Put a clicked example into `picture`. Return the trigger (`then`) for what should run after that."""
         then: Callable[..., Any] = self._view.select(_chosen, None, picture, **QUIET).then
         return then
 
 
 def _chosen(event: gr.EventData) -> Any:
-    number, paths = event._data.get("number"), _paths()
-    return str(paths[number]) if isinstance(number, int) and 0 <= number < len(paths) else gr.skip()
+    index, paths = event._data.get("number"), _paths()
+    return str(paths[index]) if isinstance(index, int) and 0 <= index < len(paths) else gr.skip()
 
 
 def _paths() -> list[Path]:
@@ -56,7 +56,7 @@ def _thumbnail(path: Path) -> str:
 
 @cache
 def _captions() -> dict[str, dict[str, str]]:
-    """Of each example its metadata row."""
+    """Return the metadata row of each example by file name."""
     with (ROOT / "examples" / "metadata.csv").open(encoding="utf-8", newline="") as file:
         return {row["file_name"]: row for row in csv.DictReader(file)}
 
@@ -64,8 +64,8 @@ def _captions() -> dict[str, dict[str, str]]:
 def _value(request: gr.Request) -> dict[str, Any]:
     pictures: list[dict[str, str]] = []
     language = language_of(request)
-    for number, path in enumerate(_paths(), start=1):
+    for position, path in enumerate(_paths(), start=1):
         row = _captions().get(path.relative_to(ROOT / "examples").as_posix(), {})
         caption = row.get("caption" if language == DEFAULT else f"caption_{language}", "")
-        pictures.append({"src": _thumbnail(path), "name": tr("example_number", request).format(number, caption)})
+        pictures.append({"src": _thumbnail(path), "name": tr("example_number", request).format(position, caption)})
     return {"title": tr("try_picture", request), "pictures": pictures}

@@ -1,4 +1,4 @@
-"""How the scores of a query lie: a histogram over a fixed sample of the collection, with the bounds drawn in."""
+"""Draw the scores of a query: a histogram over a fixed sample of the collection, with the bounds and the hits."""
 
 import html
 
@@ -9,17 +9,17 @@ from imgsearch.records import SearchResult
 from imgsearch.web.i18n import format_number, tr
 
 NUM_BARS = 40
-WIDTH, HEIGHT, FOOT = 640, 150, 34  # of the drawing; the foot holds the axis
+WIDTH, HEIGHT, FOOT = 640, 150, 34  # of the drawing, in SVG units; the foot holds the axis
 
 
-def histogram(answer: SearchResult, request: gr.Request) -> str:
-    """An SVG; "" where there is nothing to show."""
-    scores = np.array([*answer.sample, *(hit.score for hit in answer.hits)])
-    if len(answer.sample) < 2:
+def histogram(result: SearchResult, request: gr.Request) -> str:
+    """Return the histogram as SVG; "" if the sample has fewer than 2 scores."""
+    scores = np.array([*result.sample, *(hit.score for hit in result.hits)])
+    if len(result.sample) < 2:
         return ""
-    low, high = float(scores.min()), float(max(scores.max(), *(answer.bounds or (0.0,))))
+    low, high = float(scores.min()), float(max(scores.max(), *(result.bounds or (0.0,))))
     low, high = (low, high) if high > low else (low - 0.01, high + 0.01)
-    counts, edges = np.histogram(answer.sample, NUM_BARS, (low, high))
+    counts, edges = np.histogram(result.sample, NUM_BARS, (low, high))
 
     def x(score: float) -> float:
         return (score - low) / (high - low) * WIDTH
@@ -28,15 +28,15 @@ def histogram(answer: SearchResult, request: gr.Request) -> str:
     bars = []
     for count, left in zip(counts.tolist(), edges.tolist(), strict=False):
         height = count / tallest * (HEIGHT - FOOT - 16)
-        kind = _strength(left + (high - low) / NUM_BARS / 2, answer.bounds)
+        kind = _strength(left + (high - low) / NUM_BARS / 2, result.bounds)
         bars.append(
             f'<rect class="{kind}" x="{x(left):.1f}" y="{HEIGHT - FOOT - height:.1f}" '
             f'width="{WIDTH / NUM_BARS - 1:.1f}" height="{height:.1f}"/>'
         )
-    bounds = zip(("fair", "strong"), answer.bounds, strict=True) if answer.bounds else ()
+    bounds = zip(("fair", "strong"), result.bounds, strict=True) if result.bounds else ()
     lines = [_line(x(bound), tr(name, request)) for name, bound in bounds]
     ticks = [_tick(x(score), format_number(score, request, 2)) for score in (low, high)]
-    marks = [f'<circle cx="{x(hit.score):.1f}" cy="{HEIGHT - FOOT + 4}" r="2.5"/>' for hit in answer.hits]
+    marks = [f'<circle cx="{x(hit.score):.1f}" cy="{HEIGHT - FOOT + 4}" r="2.5"/>' for hit in result.hits]
     title = html.escape(tr("scores_axis", request))
     return (
         f'<svg class="scores" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">'

@@ -1,4 +1,4 @@
-"""The map of the collection in the page: drawn when it is opened, marked with each answer."""
+"""The map of the collection: computed when a visitor opens it, then marked with the hits of each result."""
 
 import base64
 from collections import Counter
@@ -23,63 +23,63 @@ from imgsearch.web.i18n import caption_of, format_num_pictures, tr
 from imgsearch.web.picture_files import PictureFiles
 from imgsearch.web.router import Router
 
-NUM_COLUMNS = 4  # that colour the map
-MAX_COLOURING = 100  # of a column that does: with more of them it tells nothing
-NUM_NEAREST = 5  # hits, in whose midst the query is marked
+NUM_COLUMNS = 4  # columns that can colour the map
+MAX_COLOURING = 100  # values of such a column: with more of them the colours say nothing
+NUM_NEAREST = 5  # best hits; the query is marked at their median
 MAPS: dict[str, Any] = HIDDEN | {"concurrency_limit": 1, "concurrency_id": "maps"}
 
 
 class MapPanel:
-    """The components: folded until a visitor opens them."""
+    """The map and the detail of a picked point, folded until a visitor opens them."""
 
     def __init__(
-        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, t: gr.I18n, models: gr.State
+        self, collections: CollectionPicker, pictures: PictureFiles, router: Router, t: gr.I18n, models: gr.State
     ) -> None:
-        """Draw them in the current layout."""
+        """Draw the components in the current layout."""
         self._collections = collections
-        self._is_open = gr.State(False)
-        self._shown = gr.State(None)  # the last answer
+        self._is_open = gr.State(False)  # hidden: no map is computed before a visitor opens the accordion
+        self._displayed = gr.State(None)  # hidden: the DisplayedResult of the last query in any tab
         with gr.Accordion(t("map_title"), open=False, elem_id="overview") as accordion:
             note = gr.Markdown(t("map_wait"), elem_classes="note", elem_id="map_note")
             self._view = MapView(self._thumbnail)
             self._view.draw()
-            picked = ItemDetail(collections, pictures, address, "map", t)
+            detail = ItemDetail(collections, pictures, router, "map", t)
         component = self._view.component
         opened = accordion.expand(lambda: True, None, self._is_open, **HIDDEN)
         inputs = [self._is_open, collections.choice]
         for trigger in (opened.then, models.change, *collections.changes):
             drawn = trigger(with_error_messages(self._draw), inputs, [component, note], **MAPS)
-            drawn.success(self._mark, [*inputs, self._shown], component, **HIDDEN)
-        picked.connect(component.select, self._pick, collections.choice)
+            drawn.success(self._mark, [*inputs, self._displayed], component, **HIDDEN)
+        detail.connect(component.select, self._pick, collections.choice)
 
     def connect(self, results: Results) -> None:
-        """Mark what is found there."""
-        event = results.shown.change(_found, results.shown, self._shown, **HIDDEN)
-        event.then(self._mark, [self._is_open, self._collections.choice, self._shown], self._view.component, **HIDDEN)
+        """Mark the hits of each new result of a tab."""
+        event = results.displayed.change(_found, results.displayed, self._displayed, **HIDDEN)
+        inputs = [self._is_open, self._collections.choice, self._displayed]
+        event.then(self._mark, inputs, self._view.component, **HIDDEN)
 
     def _draw(self, is_open: bool, collection: str, request: gr.Request) -> tuple[Any, Any]:
         if not is_open:
             return gr.skip(), gr.skip()
-        finder = self._collections[collection].searcher
-        rows = finder.atlas.rows.tolist()
-        groups = {name: finder.table.of(name, rows) for name in _colouring(finder)}
-        return self._view.value(collection, finder.atlas, groups, request), gr.Markdown(visible=False)
+        searcher = self._collections[collection].searcher
+        rows = searcher.atlas.rows.tolist()
+        groups = {name: searcher.table.of(name, rows) for name in _colouring_columns(searcher)}
+        return self._view.value(collection, searcher.atlas, groups, request), gr.Markdown(visible=False)
 
-    def _mark(self, is_open: bool, collection: str, shown: DisplayedResult | None) -> Any:
+    def _mark(self, is_open: bool, collection: str, displayed: DisplayedResult | None) -> Any:
         if not is_open:
             return gr.skip()
-        if shown is None or shown.asked.collection != self._collections.named(collection):
+        if displayed is None or displayed.state.collection != self._collections.named(collection):
             return self._view.marks(None, [])
         try:
-            atlas = self._collections[collection].searcher.atlas
+            projection = self._collections[collection].searcher.atlas
         except ImgsearchError:
             return gr.skip()
-        points = [atlas.number_of(hit.row) for hit in shown.answer.hits]
-        numbers = [point for point in points if point is not None]
-        if not numbers:
+        points = [point for hit in displayed.result.hits if (point := projection.number_of(hit.row)) is not None]
+        if not points:
             return self._view.marks(None, [])
-        x, y = np.median(atlas.points[numbers[:NUM_NEAREST]], axis=0).tolist()
-        return self._view.marks((x, y), numbers)
+        x, y = np.median(projection.points[points[:NUM_NEAREST]], axis=0).tolist()
+        return self._view.marks((x, y), points)
 
     def _thumbnail(self, collection: str, point: int, request: gr.Request) -> tuple[bytes, str]:
         engine = self._collections[collection]
@@ -90,27 +90,23 @@ class MapPanel:
         return engine.thumbnail(item), caption_of(item, request)
 
     def _pick(self, collection: str, event: gr.EventData, request: gr.Request) -> tuple[str, str, float | None]:
-        finder = self._collections[collection].searcher
-        point = self._view.picked(event, collection, len(finder.atlas), request)
-        return collection, finder.index.item(int(finder.atlas.rows[point])).id, None
+        searcher = self._collections[collection].searcher
+        point = self._view.picked(event, collection, len(searcher.atlas), request)
+        return collection, searcher.index.item(int(searcher.atlas.rows[point])).id, None
 
 
-def _found(shown: DisplayedResult | None) -> Any:
-    return shown or gr.skip()  # a tab without an answer leaves the marks of the other
+def _found(displayed: DisplayedResult | None) -> Any:
+    return displayed or gr.skip()  # a tab without a result does not delete the marks of the other tab
 
 
-def _colouring(finder: Searcher) -> list[str]:
-    """The columns by which the map can be coloured: those of a few values."""
-    counts = {name: len(finder.table.values(name, MAX_COLOURING + 1)) for name in finder.table.metadata}
+def _colouring_columns(searcher: Searcher) -> list[str]:
+    """Return the columns that can colour the map: those with 2 to MAX_COLOURING values."""
+    counts = {name: len(searcher.table.values(name, MAX_COLOURING + 1)) for name in searcher.table.metadata}
     return [name for name, count in counts.items() if 2 <= count <= MAX_COLOURING][:NUM_COLUMNS]
 
 
-MAX_VALUES = 12  # of a column that have a colour of their own: six colours in two shapes
-
-
-MAX_NAME, MAX_COLUMN = 60, 100  # characters of a value in the legend, and of a column
-
-
+MAX_VALUES = 12  # values of a column with their own mark: six colours in two shapes
+MAX_NAME, MAX_COLUMN = 60, 100  # characters of a value and of a column's name in the legend
 TEMPLATE = """
 <div class="atlas" hidden>
   <div class="atlas-frame">
@@ -132,74 +128,70 @@ TEMPLATE = """
   <p class="atlas-live" aria-live="polite"></p>
 </div>
 """
-
-
 WORDS_OF_SCRIPT = ("colour_by", "other", "query", "hits", "zoom_in", "zoom_out", "fit")
-
-
 Thumbnail = Callable[[str, int, gr.Request], tuple[bytes, str]]
-"""(collection, point, request) -> (WebP, caption). Raises InputError or LookupError where there is no such point."""
+"""(collection, point, request) -> (WebP, caption). Raise InputError or LookupError if there is no such point."""
 
 
 class MapView:
-    """The component that shows a `Projection`, by the `value` and `marks` that a handler returns.
+    """The component that shows a `Projection`: its points (`value`), and the query and hits marked in it (`marks`).
 
-    A click or Enter on a point is its `select` event, which `picked` reads.
+    A click or Enter on a point fires its `select` event, which `picked` reads.
     """
 
     def __init__(self, thumbnail: Thumbnail) -> None:
         self._thumbnail = thumbnail
 
     def draw(self) -> None:
-        """Draw it in the current layout, empty."""
+        """Draw the component in the current layout, empty."""
 
-        def card(asked: Any, request: gr.Request) -> dict[str, str] | None:
-            return self._card(asked, request)
+        def card(place: Any, request: gr.Request) -> dict[str, str] | None:
+            return self._card(place, request)
 
         self.component = scripted_html("atlas", TEMPLATE, "map_draw", "map", server_functions=[card], marks=None)
 
     @staticmethod
     def value(
-        collection: str, atlas: Projection, groups: Mapping[str, Sequence[str]], request: gr.Request
+        collection: str, projection: Projection, groups: Mapping[str, Sequence[str]], request: gr.Request
     ) -> dict[str, Any]:
-        """What the component's value becomes; `groups` holds the value of each point in each column ("" for none).
+        """Return the component's value; `groups` maps a column to the value of each point ("" for none).
 
-        The page colours by the first column, or by the clusters where there is none. 7 bytes a point and 1.3 more
-        for each column.
+        The page first colours by the first column, or by clusters if there is none. The value takes about 7 bytes per
+        point and 1.3 more per column.
         """
-        num_clusters = max(atlas.clusters.tolist(), default=-1) + 1
+        num_clusters = max(projection.clusters.tolist(), default=-1) + 1
         clusters = [tr("map_cluster", request).format(number) for number in range(1, num_clusters + 1)]
         return {
             "collection": collection,
-            "points": _packed(atlas.points.astype("<u2")),
+            "points": _to_base64(projection.points.astype("<u2")),
             "colourings": [
                 *(_by_column(name, values) for name, values in groups.items()),
-                {"name": tr("map_clusters", request), "values": clusters, "codes": _packed(atlas.clusters)},
+                {"name": tr("map_clusters", request), "values": clusters, "codes": _to_base64(projection.clusters)},
             ],
             "words": {key: tr(f"map_{key}", request) for key in WORDS_OF_SCRIPT}
-            | {"label": tr("map_label", request).format(format_num_pictures(len(atlas), request))},
+            | {"label": tr("map_label", request).format(format_num_pictures(len(projection), request))},
         }
 
     @staticmethod
     def marks(query: tuple[float, float] | None, hits: Sequence[int]) -> Any:
-        """The update that marks the query's place (x and y on the map) and its hits (points, best first)."""
+        """Return the update that marks the query at (x, y) on the map and its hits (points, best first)."""
         return gr.HTML(marks={"query": query and [*map(float, query)], "hits": [*map(int, hits)]})
 
     @staticmethod
     def picked(event: gr.EventData, collection: str, num_points: int, request: gr.Request) -> int:
-        """The point that a `select` event is about; a message to the visitor where that collection has none such."""
+        """Return the point of a `select` event; raise gr.Error if the collection has no such point."""
         data = event._data if isinstance(event._data, dict) else {}
         point = data.get("point")
         if type(point) is not int or not 0 <= point < num_points or data.get("collection") != collection:
             raise gr.Error(tr("no_such_hit", request), print_exception=False)
         return point
 
-    def _card(self, asked: Any, request: gr.Request) -> dict[str, str] | None:
-        """What the page shows of a point: `asked` is [collection, point]. None where there is no such point."""
-        if not isinstance(asked, list) or len(asked) != 2 or not isinstance(asked[0], str) or type(asked[1]) is not int:
+    def _card(self, place: Any, request: gr.Request) -> dict[str, str] | None:
+        """Return picture and caption of a point for the page; `place` is [collection, point]. None if there is none."""
+        if not isinstance(place, list) or len(place) != 2 or not isinstance(place[0], str) or type(place[1]) is not int:
             return None
         try:
-            webp, caption = self._thumbnail(asked[0], asked[1], request)
+            webp, caption = self._thumbnail(place[0], place[1], request)
         except (InputError, LookupError):
             return None
         return {"picture": base64.b64encode(webp).decode(), "caption": caption}
@@ -208,13 +200,13 @@ class MapView:
 def _by_column(name: str, values: Sequence[str]) -> dict[str, Any]:
     common = [value for value, _ in Counter(filter(None, values)).most_common(MAX_VALUES)]
     codes = {value: code for code, value in enumerate(common)}
-    packed = _packed(np.array([codes.get(value, MAX_VALUES) for value in values], np.uint8))
+    encoded = _to_base64(np.array([codes.get(value, MAX_VALUES) for value in values], np.uint8))
     return {
         "name": truncate(name, MAX_COLUMN),
         "values": [truncate(value, MAX_NAME) for value in common],
-        "codes": packed,
+        "codes": encoded,
     }
 
 
-def _packed(array: npt.NDArray[Any]) -> str:
+def _to_base64(array: npt.NDArray[Any]) -> str:
     return base64.b64encode(array.tobytes()).decode()

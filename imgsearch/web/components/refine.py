@@ -1,4 +1,4 @@
-"""What refines a query: parts that are wanted or not, filters, and whether near-duplicates are folded."""
+"""The controls that refine a query: more parts (wanted or unwanted), filters, number of hits, folding of duplicates."""
 
 import base64
 from dataclasses import replace
@@ -18,17 +18,17 @@ from imgsearch.web.i18n import MAX_CAPTION, caption_of, choice_of, tr
 from imgsearch.web.page_state import MAX_HITS, NUM_HITS, PageState, QueryTerm, Uploads
 
 SHOW_SCORES = "(on) => document.body.classList.toggle('numbers', on)"
-NUM_COLUMNS, NUM_VALUES = 50, 30  # columns, and values of each, that are offered as filters
+NUM_COLUMNS, NUM_VALUES = 50, 30  # columns that are offered as filters, and values of each
 Terms = tuple[QueryTerm, ...]
 
 
 class NumHits(gr.Slider):
-    """The choice of k. An API call may ask for more than the slider reaches: it gets all the slider gives."""
+    """The slider for k. An API call that asks for more than MAX_HITS gets MAX_HITS instead of an error."""
 
     is_template = True  # the browser draws it as the stock component
 
     def preprocess(self, payload: Any) -> int:
-        """k as a whole number of at most MAX_HITS."""
+        """Return k as an int of at most MAX_HITS; raise gr.Error if it is no number."""
         try:
             return min(int(payload), MAX_HITS)
         except (TypeError, ValueError, OverflowError):
@@ -36,15 +36,19 @@ class NumHits(gr.Slider):
 
 
 class Refinement:
-    """The components; `changes` are the events on which the query is to be asked again."""
+    """The components of the controls. The query must run again on the events in `changes` and when `edits` changes.
+
+    `edits` counts the visitor's edits of parts and filters. Handlers that edit them also add 1 to it, and its change
+    event runs the query: after the new values are in place, and not when a link sets them (`restore`).
+    """
 
     def __init__(self, collections: CollectionPicker, uploads: gr.State, name: str, t: gr.I18n) -> None:
-        """Draw them in the current layout, folded."""
+        """Draw the components in the current layout, folded."""
         self._collections = collections
         self.k = NumHits(1, MAX_HITS, NUM_HITS, step=1, precision=0, label=t("num_hits"), elem_id=f"{name}_k")
-        self.terms = gr.State(())
-        self.edits = gr.State(0)  # its change is the event of an edit by the visitor
-        self._filters = gr.State([])  # as they were set last
+        self.terms = gr.State(())  # a tuple of QueryTerm
+        self.edits = gr.State(0)
+        self._filters = gr.State([])  # the filters that were set last, by the visitor or by a link
         with gr.Accordion(t("refine"), open=False, elem_id=f"{name}_refine") as self._accordion:
             self._view = scripted_html(f"{name}_terms", '<ul class="terms"></ul>', "elements", "refine")
             text = gr.Textbox(label=t("add_part"), max_lines=2, elem_id=f"{name}_part")
@@ -67,35 +71,31 @@ class Refinement:
         self.restored = [self.k, self.terms, self._view, self.where, self._filters, self.fold]
         self.inputs = [self.k, collections.choice, self.where, self.fold, self.terms, uploads]
         self.changes = [self.k.input, self.fold.input]
-        self._state = [self.terms, self.edits, collections.choice, uploads]
-        self._outputs = [self.terms, self._view, self.edits]
+        self._edit_inputs = [self.terms, self.edits, collections.choice, uploads]
+        self._edit_outputs = [self.terms, self._view, self.edits]
         self._connect(text, more, less, picture, uploads)
 
     def _connect(
         self, text: gr.Textbox, more: gr.Button, less: gr.Button, picture: gr.Image, uploads: gr.State
     ) -> None:
-        state, edited, choice = self._state, self._outputs, self._collections.choice
-        more.click(with_error_messages(self._add_text(1.0)), [text, *state], [text, *edited], **EDITS)
-        text.submit(with_error_messages(self._add_text(1.0)), [text, *state], [text, *edited], **EDITS)
-        less.click(with_error_messages(self._add_text(-1.0)), [text, *state], [text, *edited], **EDITS)
-        picture.upload(with_error_messages(self._add_picture), [picture, *state], [picture, uploads, *edited], **EDITS)
-        self._view.edit(with_error_messages(self._edit), state, edited, **EDITS)
+        inputs, edited, choice = self._edit_inputs, self._edit_outputs, self._collections.choice
+        more.click(with_error_messages(self._add_text(1.0)), [text, *inputs], [text, *edited], **EDITS)
+        text.submit(with_error_messages(self._add_text(1.0)), [text, *inputs], [text, *edited], **EDITS)
+        less.click(with_error_messages(self._add_text(-1.0)), [text, *inputs], [text, *edited], **EDITS)
+        picture.upload(with_error_messages(self._add_picture), [picture, *inputs], [picture, uploads, *edited], **EDITS)
+        self._view.edit(with_error_messages(self._edit), inputs, edited, **EDITS)
         for chosen in self._collections.choices:
-            chosen(with_error_messages(self._without_items), state, edited, **EDITS)
-        # Not its input event, which a value that is typed does not bring about.
-        self.where.change(
-            with_error_messages(_filtered),
-            [self.where, self._filters, self.edits],
-            [self._filters, self.edits],
-            **EDITS,
-        )
+            chosen(with_error_messages(self._without_items), inputs, edited, **EDITS)
+        # Not the input event, which does not fire for a typed value. _filtered skips changes that `restore` made.
+        filters = [self._filters, self.edits]
+        self.where.change(with_error_messages(_filtered), [self.where, *filters], filters, **EDITS)
         self._accordion.expand(with_error_messages(self._offer), [choice, self.where], self.where, **QUIET)
 
-    def connect(self, hits: gr.HTML, shown: gr.State) -> None:
-        """Have + and - on a hit make it a part."""
+    def connect(self, hits: gr.HTML, displayed: gr.State) -> None:
+        """Make a hit a part of the query when its + or - is clicked."""
 
         def like(
-            shown: Any,
+            displayed: Any,
             terms: Terms,
             edits: int,
             collection: str,
@@ -103,33 +103,33 @@ class Refinement:
             event: gr.EventData,
             request: gr.Request,
         ) -> tuple[Any, ...]:
-            hit = shown.hit(event) if shown else None
-            if not hit or shown.asked.collection != self._collections.named(collection):
+            hit = displayed.hit(event) if displayed else None
+            if not hit or displayed.state.collection != self._collections.named(collection):
                 raise gr.Error(tr("no_such_hit", request), print_exception=False)
             term = QueryTerm("item", hit.item.id, 1.0 if event._data.get("liked") else -1.0)
-            return self._added(term, terms, edits, collection, uploads, request)
+            return self._with_term(term, terms, edits, collection, uploads, request)
 
-        hits.like(with_error_messages(like), [shown, *self._state], self._outputs, **EDITS)
+        hits.like(with_error_messages(like), [displayed, *self._edit_inputs], self._edit_outputs, **EDITS)
 
-    def restore(self, asked: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """What the components become for a state of the page."""
-        view = self._shown(asked.terms, asked.collection, uploads, request)
+    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        """Return the new values of the components for a state of the page."""
+        view = self._chips(state.terms, state.collection, uploads, request)
         return {
-            self.k: asked.k,
-            self.terms: asked.terms,
+            self.k: state.k,
+            self.terms: state.terms,
             self._view: view,
-            self.where: list(asked.where),
-            self._filters: list(asked.where),
-            self.fold: asked.fold,
+            self.where: list(state.where),
+            self._filters: list(state.where),
+            self.fold: state.fold,
         }
 
-    def _added(self, term: QueryTerm, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
-        """With one more part; one that is there already gets the new weight."""
+    def _with_term(self, term: QueryTerm, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
+        """Return the outputs of an edit that adds a part; if the part exists already it gets the new weight."""
         others = tuple(other for other in terms if (other.kind, other.value) != (term.kind, term.value))
-        return self._changed((*others, term)[-MAX_PARTS + 1 :], edits, *rest)
+        return self._after_edit((*others, term)[-MAX_PARTS + 1 :], edits, *rest)
 
-    def _changed(self, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
-        return terms, self._shown(terms, *rest), edits + 1
+    def _after_edit(self, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
+        return terms, self._chips(terms, *rest), edits + 1
 
     def _add_text(self, weight: float) -> Any:
         def add(
@@ -138,7 +138,7 @@ class Refinement:
             text = (text or "").strip()[:MAX_TEXT]
             if not text:
                 return (gr.skip(),) * 4
-            return "", *self._added(QueryTerm("text", text, weight), terms, edits, collection, uploads, request)
+            return "", *self._with_term(QueryTerm("text", text, weight), terms, edits, collection, uploads, request)
 
         return add
 
@@ -148,7 +148,7 @@ class Refinement:
         if path is None:
             return (gr.skip(),) * 5
         uploads, token = uploads.remember(path)
-        return None, uploads, *self._added(QueryTerm("upload", token), terms, edits, collection, uploads, request)
+        return None, uploads, *self._with_term(QueryTerm("upload", token), terms, edits, collection, uploads, request)
 
     def _edit(
         self,
@@ -159,23 +159,23 @@ class Refinement:
         event: gr.EventData,
         request: gr.Request,
     ) -> tuple[Terms, Any, int]:
-        """Give a part another weight, or take it out where there is none; what is impossible leaves all as it was."""
+        """Change the weight of a part, or remove the part if the weight is None. Ignore invalid values."""
         data = event._data if isinstance(event._data, dict) else {}
-        number, weight = data.get("number"), data.get("weight")
+        index, weight = data.get("number"), data.get("weight")
         is_weight = isinstance(weight, int | float) and 0.01 <= abs(weight) <= MAX_WEIGHT
-        if isinstance(number, int) and 0 <= number < len(terms) and (weight is None or is_weight):
-            edited = (replace(terms[number], weight=float(weight)),) if isinstance(weight, int | float) else ()
-            terms = (*terms[:number], *edited, *terms[number + 1 :])
-        return self._changed(terms, edits, collection, uploads, request)
+        if isinstance(index, int) and 0 <= index < len(terms) and (weight is None or is_weight):
+            edited = (replace(terms[index], weight=float(weight)),) if isinstance(weight, int | float) else ()
+            terms = (*terms[:index], *edited, *terms[index + 1 :])
+        return self._after_edit(terms, edits, collection, uploads, request)
 
     def _without_items(
         self, terms: Terms, edits: int, collection: str, uploads: Uploads, request: gr.Request
     ) -> tuple[Terms, Any, int]:
-        """In another collection an id names another item, or none."""
+        """Remove the items: in another collection their ids mean other items or none."""
         terms = tuple(term for term in terms if term.kind != "item")
-        return self._changed(terms, edits, collection, uploads, request)
+        return self._after_edit(terms, edits, collection, uploads, request)
 
-    def _shown(self, terms: Terms, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
+    def _chips(self, terms: Terms, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         words = {"more": "more_like", "less": "less_like", "weight": "weight", "remove": "remove_part"}
         return {
             "terms": [self._chip(term, collection, uploads, request) for term in terms],
@@ -183,35 +183,35 @@ class Refinement:
         }
 
     def _chip(self, term: QueryTerm, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
-        shown, src = term.value, ""
+        label, src = term.value, ""
         if term.kind == "upload":
             path = uploads.path(term.value)
-            shown = path.name if path else tr("not_here_any_more", request)
+            label = path.name if path else tr("not_here_any_more", request)
         elif term.kind == "item":
             engine = self._collections[collection]
             try:
                 item = engine.index.item_by_id(term.value)
-                shown, src = caption_of(item, request), data_url(engine.thumbnail(item))
+                label, src = caption_of(item, request), data_url(engine.thumbnail(item))
             except ImgsearchError:
-                pass  # the search will say so
-        return {"shown": truncate(shown, MAX_CAPTION), "src": src, "weight": term.weight}
+                pass  # the search will report it
+        return {"shown": truncate(label, MAX_CAPTION), "src": src, "weight": term.weight}
 
     def _offer(self, collection: str, chosen: list[str]) -> Any:
-        """The filters on values that there are, as a menu; what is chosen stays."""
+        """Offer filters on the values that exist as a menu; keep those that are chosen."""
         try:
             table = self._collections[collection].searcher.table
         except ImgsearchError:
             return gr.skip()
-        names = [name for name in table.metadata if not set(name) & set("=~")][:NUM_COLUMNS]  # their filters are others
+        names = [name for name in table.metadata if not set(name) & set("=~")][:NUM_COLUMNS]  # such a name is ambiguous
         offered = [f"{name}={value}" for name in names for value, _ in table.values(name, NUM_VALUES)]
         offered = [text for text in offered if len(text) <= MAX_LENGTH]
         return gr.Dropdown(choices=[choice_of(text) for text in dict.fromkeys([*offered, *(chosen or [])])])
 
 
-def _filtered(where: list[str], known: list[str], edits: int) -> Any:
-    return (gr.skip(), gr.skip()) if where == known else (where, edits + 1)
+def _filtered(where: list[str], last: list[str], edits: int) -> Any:
+    return (gr.skip(), gr.skip()) if where == last else (where, edits + 1)
 
 
 def data_url(webp: bytes) -> str:
-    """A picture as an address that holds it."""
+    """Return a picture as a data URL."""
     return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

@@ -1,4 +1,4 @@
-"""The hits of a query, as both search tabs show them: judged cards, pages of them, and what became of the query."""
+"""The results of a query, as both search tabs show them: cards of hits, pages, notes about the query, a histogram."""
 
 import time
 from collections.abc import Callable
@@ -29,47 +29,45 @@ SAVE = """(text, name) => {
   URL.revokeObjectURL(link.href);
 }"""
 Main = Callable[[PageState, Uploads, gr.Request], list[Part]]
+"""Return the main part of a query, [] if there is none."""
 
 
 class Results:
-    """The components; `ask` tells what they become."""
+    """The components of a result; `ask` runs a query and returns their new values (`outputs`)."""
 
     def __init__(
-        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, name: Tab, t: gr.I18n, main: Main
+        self, collections: CollectionPicker, pictures: PictureFiles, router: Router, name: Tab, t: gr.I18n, main: Main
     ) -> None:
-        """Draw them in the current layout: hidden until there are hits, but for a hint.
-
-        `main` gives the parts of a question beside its terms.
-        """
-        self._collections, self._pictures, self._address = collections, pictures, address
+        """Draw the components in the current layout: only a hint at first, the rest is hidden until there are hits."""
+        self._collections, self._pictures, self._router = collections, pictures, router
         self._name, self._t, self._main = name, t, main
         self._queue = TEXTS if name == "search" else PICTURES
-        self.shown = gr.State(None)
-        self.link = gr.State("")
-        self.picked = ItemDetail(collections, pictures, address, name, t)
+        self.displayed = gr.State(None)  # hidden: the DisplayedResult, for paging, clicks on hits, export and the map
+        self.link = gr.State("")  # hidden: the link to the result, for when the visitor comes back to this tab
+        self.detail = ItemDetail(collections, pictures, router, name, t)
         self._note = gr.HTML(t(f"{name}_hint"), elem_classes="note", elem_id=f"{name}_note", padding=False)
         self.hits = scripted_html(f"{name}_hits", '<div class="hits"></div>', "elements", "hits")
         with gr.Row(visible=False, elem_classes="buttons", elem_id=f"{name}_pages") as self._pages:
             self._previous = gr.Button(t("previous_page"), size="sm", elem_id=f"{name}_previous")
             self._next = gr.Button(t("next_page"), size="sm", elem_id=f"{name}_next")
         self._draw_insight()
-        self._json = gr.JSON(visible=False)  # for the API
-        self._starts = gr.State([0])  # of the pages up to this one
+        self._json = gr.JSON(visible=False)  # hidden: the result for API clients
+        self._starts = gr.State([0])  # hidden: `start` of each page up to the current one, for "previous"
         self.outputs = [
             self._json,
             self._note,
             self.hits,
-            address.component,
+            router.component,
             self._scores,
-            self.shown,
+            self.displayed,
             self.link,
-            address.uploads,
+            router.uploads,
         ]
-        self.picked.connect(self.hits.select, _pick, self.shown)
-        address.follow(self.hits.submit, _item_link, self.shown)
+        self.detail.connect(self.hits.select, _pick, self.displayed)
+        router.follow(self.hits.submit, _item_link, self.displayed)
 
     def _draw_insight(self) -> None:
-        """Draw what tells more of an answer: its histogram, and the hits as a file."""
+        """Draw the histogram of the scores and the buttons that save the hits as a file."""
         name, t = self._name, self._t
         with gr.Accordion(t("scores_title"), open=False, visible=False, elem_id=f"{name}_insight") as self._insight:
             self._scores = gr.HTML(padding=False)
@@ -78,129 +76,129 @@ class Results:
                 jsn = gr.Button(t("export_json"), size="sm", elem_id=f"{name}_json")
         text, file = gr.Textbox(visible=False), gr.Textbox(visible=False)
         for button, make in ((csv, as_csv), (jsn, as_json)):
-            button.click(make, self.shown, [text, file], **QUIET).then(None, [text, file], None, js=SAVE, **QUIET)
+            button.click(make, self.displayed, [text, file], **QUIET).then(None, [text, file], None, js=SAVE, **QUIET)
 
     def connect(
         self,
         read: Callable[..., Any],
         inputs: list[Any],
         *triggers: Callable[..., Any],
-        is_asked: bool = False,
+        is_required: bool = False,
         edits: int | gr.State = 1,
         api_name: str = "",
     ) -> None:
-        """Answer, on each trigger, the question that `read` makes of the inputs and hands to `ask`.
+        """On each trigger, run the query that `read` makes from the inputs and passes to `ask`.
 
-        Its last two inputs are whether a query is a must, and a number that is 0 where nothing happened yet.
+        `read` gets two more inputs, as states: `is_required` (see `ask`) and `edits`. If `edits` is 0, nothing has
+        been edited and Gradio has only loaded this counter into the page: `read` must then do nothing.
         """
-        how = self._queue | ({"api_name": api_name} if api_name else {"api_visibility": "private"})
+        options = self._queue | ({"api_name": api_name} if api_name else {"api_visibility": "private"})
         for trigger in triggers:
-            states = [gr.State(is_asked), edits if isinstance(edits, gr.State) else gr.State(edits)]
-            event = trigger(
-                with_error_messages(read), [*inputs, *states], self.outputs, show_progress_on=self._note, **how
-            )
+            states = [gr.State(is_required), edits if isinstance(edits, gr.State) else gr.State(edits)]
+            handler = with_error_messages(read)
+            event = trigger(handler, [*inputs, *states], self.outputs, show_progress_on=self._note, **options)
             self._reveal(event)
 
     def connect_paging(self) -> None:
-        """Let the buttons turn the pages of the answer shown."""
-        how = self._queue | {"api_visibility": "private", "show_progress_on": self._note, "scroll_to_output": True}
-        inputs, outputs = [self.shown, self._starts, self._address.uploads], [*self.outputs, self._starts]
-        for button, turned in ((self._next, _forth), (self._previous, _back)):
+        """Connect the buttons that turn the pages of the displayed result."""
+        options = self._queue | {"api_visibility": "private", "show_progress_on": self._note, "scroll_to_output": True}
+        inputs, outputs = [self.displayed, self._starts, self._router.uploads], [*self.outputs, self._starts]
+        for button, step in ((self._next, _next_starts), (self._previous, _previous_starts)):
 
             def turn(
-                shown: DisplayedResult, starts: list[int], uploads: Uploads, request: gr.Request, turned: Any = turned
+                displayed: DisplayedResult, starts: list[int], uploads: Uploads, request: gr.Request, step: Any = step
             ) -> tuple[Any, ...]:
-                starts = turned(shown, starts)
-                return *self.ask(replace(shown.asked, start=starts[-1]), uploads, request), starts
+                starts = step(displayed, starts)
+                return *self.ask(replace(displayed.state, start=starts[-1]), uploads, request), starts
 
-            self._reveal(button.click(with_error_messages(turn), inputs, outputs, **how))
+            self._reveal(button.click(with_error_messages(turn), inputs, outputs, **options))
 
-    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
-        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
+    def follow(self, trigger: Callable[..., Any], navigation: gr.State) -> Any:
+        """On `trigger`, run the query of the link in `navigation` if it belongs to this tab. Return the event."""
 
-        def follow(wanted: NavigationRequest, uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
-            asked = self._collections.canonical(PageState.from_link(wanted[0]))
-            if not wanted[1] or asked.tab != self._name:
+        def follow(navigation: NavigationRequest, uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
+            state = self._collections.canonical(PageState.from_link(navigation[0]))
+            if not navigation[1] or state.tab != self._name:
                 return (gr.skip(),) * (len(self.outputs) + 1)
-            return *self.ask(asked, uploads, request), [0, asked.start] if asked.start else [0]
+            return *self.ask(state, uploads, request), [0, state.start] if state.start else [0]
 
-        how = self._queue | {"api_visibility": "private", "show_progress_on": self._note}
+        options = self._queue | {"api_visibility": "private", "show_progress_on": self._note}
         outputs = [*self.outputs, self._starts]
-        event = trigger(with_error_messages(follow), [wanted, self._address.uploads], outputs, **how)
+        event = trigger(with_error_messages(follow), [navigation, self._router.uploads], outputs, **options)
         self._reveal(event)
         return event
 
     def _reveal(self, event: Any) -> None:
-        """After an answer, show what belongs to it and nothing else."""
-        outputs = [self._pages, self._previous, self._next, self._insight, self.picked.row, self._starts]
-        event.success(_reveal, [self.shown, self._starts], outputs, **QUIET)
+        """After a result, show the buttons and boxes that belong to it and hide the others."""
+        outputs = [self._pages, self._previous, self._next, self._insight, self.detail.row, self._starts]
+        event.success(_reveal, [self.displayed, self._starts], outputs, **QUIET)
 
     def ask(
-        self, asked: PageState, uploads: Uploads, request: gr.Request, *, is_asked: bool = False
+        self, state: PageState, uploads: Uploads, request: gr.Request, *, is_required: bool = False
     ) -> tuple[Any, ...]:
-        """What `outputs` become for a question; as before the first one where there is none, unless it is a must."""
-        others = to_query_parts(asked.terms, uploads)
-        if len(others) < len(asked.terms):
+        """Run a query; return the new values of `outputs`. An empty query clears them, or fails if `is_required`."""
+        extra = to_query_parts(state.terms, uploads)
+        if len(extra) < len(state.terms):
             gr.Warning(tr("not_here_any_more", request))
-        parts = [*self._main(asked, uploads, request), *others]
-        if not parts and not is_asked:
-            return None, self._t(f"{self._name}_hint"), {}, asked.to_link(), "", None, "", uploads
-        return self._show(asked, parts or [Part()], uploads, request)
+        parts = [*self._main(state, uploads, request), *extra]
+        if not parts and not is_required:
+            return None, self._t(f"{self._name}_hint"), {}, state.to_link(), "", None, "", uploads
+        return self._show(state, parts or [Part()], uploads, request)
 
-    def _show(self, asked: PageState, parts: list[Part], uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
-        engine = self._collections[asked.collection]
-        conditions = [Condition.parse(text) for text in asked.where]
+    def _show(self, state: PageState, parts: list[Part], uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
+        engine = self._collections[state.collection]
+        conditions = [Condition.parse(text) for text in state.where]
         parts = [
             replace(part, image=self._pictures.given(part.image)) if isinstance(part.image, Path) else part
             for part in parts
         ]
-        answer = engine.query(parts, asked.size, start=asked.start, conditions=conditions, fold=asked.fold)
+        result = engine.query(parts, state.size, start=state.start, conditions=conditions, fold=state.fold)
         begin = time.perf_counter()
-        thumbnails = [engine.thumbnail(hit.item) for hit in answer.hits]
+        thumbnails = [engine.thumbnail(hit.item) for hit in result.hits]
         seconds = time.perf_counter() - begin
-        stages = {**answer.stages, "thumbnails": seconds}
-        answer = replace(answer, stages=stages, seconds=answer.seconds + seconds)
-        link = asked.to_link()
-        hits = cards(answer, thumbnails, request)
-        bare = [replace(hit, item=replace(hit.item, thumbnail=b"")) for hit in answer.hits]
-        shown = DisplayedResult(asked, replace(answer, hits=bare, sample=()))
-        scores = histogram(answer, request)
-        return answer.to_json(), result_summary(answer, asked, request), hits, link, scores, shown, link, uploads
+        stages = {**result.stages, "thumbnails": seconds}
+        result = replace(result, stages=stages, seconds=result.seconds + seconds)
+        link = state.to_link()
+        hits = cards(result, thumbnails, request)
+        small_hits = [replace(hit, item=replace(hit.item, thumbnail=b"")) for hit in result.hits]  # to save memory
+        displayed = DisplayedResult(state, replace(result, hits=small_hits, sample=()))
+        scores = histogram(result, request)
+        return result.to_json(), result_summary(result, state, request), hits, link, scores, displayed, link, uploads
 
 
-def _pick(shown: DisplayedResult | None, event: gr.EventData, request: gr.Request) -> tuple[str, str, float | None]:
-    hit = shown.hit(event) if shown else None
-    if not shown or not hit:
+def _pick(displayed: DisplayedResult | None, event: gr.EventData, request: gr.Request) -> tuple[str, str, float | None]:
+    hit = displayed.hit(event) if displayed else None
+    if not displayed or not hit:
         raise gr.Error(tr("no_such_hit", request), print_exception=False)
-    return shown.asked.collection, hit.item.id, hit.score
+    return displayed.state.collection, hit.item.id, hit.score
 
 
-def _item_link(shown: DisplayedResult | None, event: gr.EventData) -> str | None:
-    """The link to "similar to this" or "describe this"."""
-    hit = shown.hit(event) if shown else None
+def _item_link(displayed: DisplayedResult | None, event: gr.EventData) -> str | None:
+    """Return the link of "similar to this" or "describe this" for a hit; None if the event is not valid."""
+    hit = displayed.hit(event) if displayed else None
     tab = event._data.get("tab")
-    if not shown or not hit or tab not in ("similar", "describe"):
+    if not displayed or not hit or tab not in ("similar", "describe"):
         return None
-    return PageState(tab, item=hit.item.id, collection=shown.asked.collection).to_link()
+    return PageState(tab, item=hit.item.id, collection=displayed.state.collection).to_link()
 
 
-def _forth(shown: DisplayedResult, starts: list[int]) -> list[int]:
-    return [*starts, shown.answer.following or 0]
+def _next_starts(displayed: DisplayedResult, starts: list[int]) -> list[int]:
+    return [*starts, displayed.result.following or 0]
 
 
-def _back(shown: DisplayedResult, starts: list[int]) -> list[int]:
+def _previous_starts(displayed: DisplayedResult, starts: list[int]) -> list[int]:
     return starts[:-1] or [0]
 
 
-def _reveal(shown: DisplayedResult | None, starts: list[int]) -> tuple[Any, ...]:
-    is_there = shown is not None and bool(shown.answer.hits)
-    has_more = shown is not None and shown.answer.following is not None
-    is_later = shown is not None and shown.answer.start > 0
+def _reveal(displayed: DisplayedResult | None, starts: list[int]) -> tuple[Any, ...]:
+    has_hits = displayed is not None and bool(displayed.result.hits)
+    has_more = displayed is not None and displayed.result.following is not None
+    is_later = displayed is not None and displayed.result.start > 0
     return (
         gr.Row(visible=has_more or is_later),
         gr.Button(interactive=is_later),
         gr.Button(interactive=has_more),
-        gr.Accordion(visible=is_there),
+        gr.Accordion(visible=has_hits),
         gr.Row(visible=False),
         starts if is_later else [0],
     )

@@ -1,4 +1,4 @@
-"""Components that a script of ours draws."""
+"""Gradio components whose content our own scripts draw."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ STATIC = Path(__file__).parents[1] / "static"
 
 
 def scripted_html(elem_id: str, html: str, *scripts: str, **props: Any) -> gr.HTML:
-    """Draw a component that begins as `html`; the scripts of those names, one after the other, fill it from its value.
+    """Draw a component that starts as `html` and that the given files of `static`, joined, fill from its value.
 
-    What comes from a collection is never to be part of `html`, which Gradio reads as a template.
+    Never put text of a collection into `html`: Gradio evaluates it as a template.
     """
     code = "".join((STATIC / f"{name}.js").read_text("utf-8") for name in scripts)
     return gr.HTML(

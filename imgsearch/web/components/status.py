@@ -1,4 +1,4 @@
-"""The lines under the title: which models answer for which collection, what is under way, and what is missing."""
+"""The banner under the title: models and collection in use, loading progress, and missing models."""
 
 import html
 from dataclasses import replace
@@ -14,38 +14,38 @@ from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import format_num_pictures, format_number, tr, tr_message
 
-MAX_NAME = 60  # characters of a collection's
-POLL_S = 1.0  # between two looks at the engine, as long as something is under way
+MAX_NAME = 60  # characters of a collection's name
+POLL_S = 1.0  # seconds between two looks at the engines while they are still loading
 
 
 def draw_title(app: gr.Blocks) -> None:
-    """Draw the name of the app; the title of the page is in the visitor's language."""
+    """Draw the name of the app, and set the page's title in the visitor's language."""
     script = "watch('value', () => { document.title = props.value; });"
     header = gr.HTML("", html_template="<h1>imgsearch</h1>", js_on_load=script, padding=False, elem_id="header")
     app.load(_title, None, header, **QUIET)
 
 
 def draw(collections: CollectionPicker, app: gr.Blocks) -> gr.State:
-    """Draw the banner, which follows the engine. Returns the models that the page knows of.
+    """Draw the banner, which a timer updates. Return the state of the models that the page has.
 
-    They are the encoder's id, the captioner's ("" for the describer) and whether it takes questions; the change of
-    this state is the event on which a tab adapts to them.
+    It holds the ids of encoder and captioner ("" for descriptions from vectors) and whether the captioner takes
+    questions. Its change event is the one on which tabs adapt to the models.
     """
     banner = gr.HTML(padding=False, elem_id="banner")
     timer = gr.Timer(POLL_S)
-    shown = gr.State()
+    models_state = gr.State()
 
     def show(collection: str, request: gr.Request) -> tuple[str, Any, tuple[str, str, bool]]:
         engine = collections[collection]
-        status, first = engine.status, collections.first.status  # which describes
+        status, first = engine.status, collections.first.status  # the first engine writes all descriptions
         status = replace(status, captioner=first.captioner, takes_questions=first.takes_questions)
         models = (status.encoder, status.captioner, status.takes_questions)
         return _render(engine, status, request), gr.Timer(active=not collections.are_complete), models
 
-    # In the queue: outside of it, a state's change event does not reach the page.
-    waits: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
-    gr.on([app.load, timer.tick, *collections.changes], show, collections.choice, [banner, timer, shown], **waits)
-    return shown
+    options: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}  # queued: see HIDDEN
+    outputs = [banner, timer, models_state]
+    gr.on([app.load, timer.tick, *collections.changes], show, collections.choice, outputs, **options)
+    return models_state
 
 
 def _title(request: gr.Request) -> str:
@@ -63,16 +63,16 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     if status.num_items is not None:
         facts[tr("collection", request)] += f", {format_num_pictures(status.num_items, request)}"
     chips = (f"<li>{html.escape(name)} <b>{html.escape(sanitise_line(fact))}</b></li>" for name, fact in facts.items())
-    under_way = [_progress(status.progress, request)] if status.progress else []
+    progress = [_progress(status.progress, request)] if status.progress else []
     problems = [tr_message(problem, request) for problem in status.problems]
-    num_grave = 0 if status.num_items is not None else 1  # then the first one says why nothing can be searched
-    grave, missing = problems[:num_grave], _missing(problems[num_grave:], request)
-    lines = _lines("<p>{}</p>", under_way) + _lines("<p class=problem>{}</p>", grave)
+    num_blocking = 0 if status.num_items is not None else 1  # without items, the first one says why search fails
+    blocking, missing = problems[:num_blocking], _missing(problems[num_blocking:], request)
+    lines = _lines("<p>{}</p>", progress) + _lines("<p class=problem>{}</p>", blocking)
     return f"<ul>{''.join(chips)}</ul>{lines}{missing}"
 
 
 def _missing(problems: list[str], request: gr.Request) -> str:
-    """How many models are not there, in a line; why, and what to do, folded away behind it."""
+    """Return one line with the number of missing models; the reasons and what to do are folded under it."""
     if not problems:
         return ""
     line = tr("missing_count" if len(problems) == 1 else "missings_count", request).format(len(problems))
@@ -84,12 +84,12 @@ def _lines(template: str, texts: list[str]) -> str:
 
 
 def _progress(progress: Progress, request: gr.Request) -> str:
-    """ "Fetching X: 340 of 1,540 MB.", in the visitor's language."""
+    """Return the progress in the visitor's language, such as "Fetching X: 340 of 1,540 MB."."""
     unit = 1_000_000 if progress.step == "fetch" else 1
     done, total = (format_number(count / unit, request) for count in (progress.done, progress.total))
     return tr(f"under_way_{progress.step}", request).format(model_name(progress.model_id), done, total)
 
 
 def model_name(model_id: str) -> str:
-    """A model's name for visitors, whom the folders of the server do not concern."""
+    """Return a model's name for visitors: for a local model without its folder, which they must not see."""
     return model_id.rpartition("/")[2] if model_id.startswith(LOCAL_DIR_PREFIX) else model_id

@@ -1,4 +1,4 @@
-"""The picture a visitor gives: an upload and nothing else."""
+"""The input for a visitor's picture: it accepts an uploaded file and nothing else."""
 
 import secrets
 from pathlib import Path
@@ -14,12 +14,12 @@ from imgsearch.web.i18n import tr
 
 
 class Upload(ImageData):
-    """What the page and API clients send for a picture."""
+    """The data that the page and API clients send for a picture."""
 
     @model_validator(mode="wrap")
     @classmethod
     def from_client(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """What is of another shape is no upload, which `preprocess` tells; its error would put it into the log."""
+        """Turn invalid data into an empty path, which `preprocess` refuses: pydantic's error would log the data."""
         try:
             return handler(value)
         except ValidationError:
@@ -27,9 +27,9 @@ class Upload(ImageData):
 
 
 class UploadedImage(gr.Image):
-    """A `gr.Image` that hands on the path of an uploaded file, unopened, and nothing but uploads.
+    """A `gr.Image` that passes on the path of an uploaded file without opening it, and refuses everything else.
 
-    The stock component opens any path of the server and fetches any address that an API call names.
+    The stock component opens any path on the server and downloads any address that an API call names.
     """
 
     is_template = True  # the browser draws it as the stock component
@@ -43,7 +43,7 @@ class UploadedImage(gr.Image):
         return moved
 
     def preprocess(self, payload: ImageData | None) -> str | None:
-        """The path of the uploaded file, None where there is none."""
+        """Return the path of the uploaded file, None without one. Raise gr.Error if it is not an upload."""
         if payload is None:
             return None
         if not payload.path or (payload.url or "").startswith("data:") or not is_upload(payload.path):
@@ -52,19 +52,19 @@ class UploadedImage(gr.Image):
 
 
 def is_upload(path: str) -> bool:
-    """Whether it is the path of a file that a visitor uploaded or that the page has shown. The file is not opened."""
+    """Return whether a path is a file that a visitor uploaded or that the page has shown. Do not open the file."""
     try:
         file = Path(path).resolve()
         return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
-    except (OSError, ValueError):  # too long, or with a zero in it
+    except (OSError, ValueError):  # the path is too long or holds a null character
         return False
 
 
 def randomise_upload_paths() -> None:
-    """Have Gradio's names for the folders of files unlike those of any other process, for no one to work them out.
+    """Give Gradio a random seed for the names of its upload folders, so that nobody can compute them.
 
-    They are digests of the content and a seed, which Gradio keeps in its own folder: known to all who have the image
-    of a container.
+    The names are digests of the content and the seed. Gradio stores its own seed in its package folder, where
+    everybody who has the same container image can read it.
     """
     processing_utils.hash_seed = secrets.token_bytes(32)
 
@@ -74,14 +74,14 @@ def _not_an_upload() -> gr.Error:
 
 
 def picture_path(path: str | None, request: gr.Request) -> Path:
-    """The uploaded picture's path; a message to the visitor where there is none."""
+    """Return the path of the uploaded picture; raise gr.Error if there is none."""
     if path is None:
         raise gr.Error(tr("no_picture", request), print_exception=False)
     return Path(path)
 
 
 def draw_upload(name: str, t: gr.I18n, label: str = "picture", height: int = 300) -> UploadedImage:
-    """Draw the place for a picture."""
+    """Draw the input for a picture."""
     return UploadedImage(
         label=t(label),
         type="filepath",

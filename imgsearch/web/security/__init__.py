@@ -1,4 +1,4 @@
-"""What keeps strangers within bounds: which requests are let in, how often, how large, and how pictures are decoded.
+"""Limits for strangers: which requests are let in, how often, how large, and how their pictures are decoded.
 
-Imported by the server alone; decode workers import it too, so nothing here may import Gradio at the top.
+Decode workers import this package too, so this file imports nothing and `decoder` does not import Gradio.
 """

@@ -1,4 +1,4 @@
-"""What a client sends: read whole, within bounds of size, time and shape, before the app sees any of it."""
+"""Read and check the whole body of a request (size, time, shape) before Gradio sees any of it."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ from starlette.types import Message, Receive
 from imgsearch.web.components.upload import is_upload
 from imgsearch.web.security.refusals import RefusedError
 
-MAX_JSON = 2**18  # bytes: a query holds 10,000 characters, and a visitor's last ones are kept
+MAX_JSON = 2**18  # bytes: a query has up to 10,000 characters, and the last requests of a visitor stay in memory
 MAX_PICTURE = 20 * 2**20  # bytes of an upload
-MAX_UPLOAD = MAX_PICTURE + 2**14  # with the form around it
-MAX_S = 60.0  # in which a body must be there
-MAX_DEPTH = 20  # of lists and objects within each other
-MAX_PATHS = 4  # of files: no event takes more than one
-CHUNK = 2**16
+MAX_UPLOAD = MAX_PICTURE + 2**14  # bytes, with the form around it
+MAX_S = 60.0  # seconds in which a body must arrive
+MAX_DEPTH = 20  # levels of nested lists and objects
+MAX_PATHS = 4  # files in a body: no event takes more than one
+CHUNK = 2**16  # bytes
 
 
 def check_charset(content_type: str) -> None:
@@ -33,17 +33,17 @@ def check_charset(content_type: str) -> None:
 
 
 class Body:
-    """The whole body of a request; a large one lies on disk. To be closed."""
+    """The whole body of a request; a large one is kept on disk. Must be closed."""
 
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(max_size=MAX_JSON)  # noqa: SIM115
 
     def close(self) -> None:
-        """Forget it."""
+        """Delete the body."""
         self._file.close()
 
     async def read(self, request: Request, max_bytes: int) -> bool:
-        """Take it in. False where the client is gone; raises RefusedError where it is too large or too slow."""
+        """Read the body; return False if the client has gone. Raise RefusedError if it is too large or too slow."""
         if int(request.headers.get("content-length") or 0) > max_bytes:
             raise _too_large(max_bytes)
         try:
@@ -66,7 +66,7 @@ class Body:
         return True
 
     def replay(self, receive: Receive) -> Receive:
-        """A `receive` that gives the app this body, and then what `receive` gives."""
+        """Return an ASGI `receive` that gives the app this body and then the messages of the original `receive`."""
         is_over = False
 
         async def replayed() -> Message:
@@ -89,7 +89,7 @@ class Body:
         return kind == b"multipart/form-data" and boundary != b"--" and data.count(boundary) == 2 and is_file
 
     def json(self) -> dict[str, Any]:
-        """The JSON object that it is. Raises RefusedError for anything else, or one nested too deep."""
+        """Parse the body as a JSON object. Raise RefusedError if it is not one or is nested too deep."""
         try:
             value = json.loads(self._file.read())
         except (ValueError, RecursionError):
@@ -97,12 +97,12 @@ class Body:
         self._file.seek(0)
         if not isinstance(value, dict):
             raise _not_understood()
-        _check(value)
+        _check_value(value)
         return value
 
 
-def _check(value: Any) -> None:
-    """Refuse what is nested too deep, and files that are no uploads: Gradio fetches addresses, for any component."""
+def _check_value(value: Any) -> None:
+    """Refuse deep nesting and files that are not uploads: for any component, Gradio would download an address."""
     level, paths = [value], set()
     for _ in range(MAX_DEPTH):
         for part in level:
@@ -120,8 +120,8 @@ def _check(value: Any) -> None:
 
 
 def _too_large(max_bytes: int) -> RefusedError:
-    most = f"{MAX_PICTURE // 2**20} MB" if max_bytes == MAX_UPLOAD else f"{max_bytes // 2**10} kB"
-    return RefusedError(413, "too_large", most)
+    limit = f"{MAX_PICTURE // 2**20} MB" if max_bytes == MAX_UPLOAD else f"{max_bytes // 2**10} kB"
+    return RefusedError(413, "too_large", limit)
 
 
 def _not_understood() -> RefusedError:

@@ -1,4 +1,4 @@
-"""The events of the page, as raw requests name them: which are open to whom, and how many wait for a model."""
+"""Check which event of the page a raw request may call, and how many requests may wait for a model."""
 
 import math
 import re
@@ -9,14 +9,14 @@ from gradio.block_function import BlockFunction
 
 from imgsearch.web.security.refusals import RefusedError
 
-TOKEN = r"[\w-]{1,64}"  # of a session, an event, an upload under way: random, by client or server
-MAX_WAITING = 64  # for a model, and of one visitor's answers
-FIRST_S = 1.0  # what an event is thought to take before any was measured
+TOKEN = r"[\w-]{1,64}"  # id of a session, an event or an upload in progress: random, from the client or the server
+MAX_WAITING = 64  # requests in one queue, and results of one visitor that are not fetched yet
+FIRST_S = 1.0  # assumed seconds of an event that has not been measured yet
 
 
-def session_of(asked: dict[str, Any]) -> str:
-    """The visitor's session, "" for a call without one. Raises RefusedError where it is no name."""
-    session = asked.get("session_hash")
+def session_of(payload: dict[str, Any]) -> str:
+    """Return the visitor's session, "" for a call without one. Raise RefusedError if it is not a valid id."""
+    session = payload.get("session_hash")
     if session is None:
         return ""
     if not (isinstance(session, str) and re.fullmatch(TOKEN, session, re.ASCII)):
@@ -24,10 +24,10 @@ def session_of(asked: dict[str, Any]) -> str:
     return session
 
 
-def public_function(blocks: gr.Blocks, name: str, asked: dict[str, Any], *, has_names: bool) -> BlockFunction:
-    """The public function that a call is for, whose inputs may have names.
+def public_function(blocks: gr.Blocks, name: str, payload: dict[str, Any], *, has_names: bool) -> BlockFunction:
+    """Return the public function called `name`; with `has_names` the inputs are passed by name and not counted here.
 
-    Raises RefusedError where there is none of that name, or it takes another number of inputs.
+    Raise RefusedError if there is no such function or it takes another number of inputs.
     """
     public = (function for function in blocks.fns.values() if function.api_visibility == "public")
     function = next((function for function in public if function.api_name == name), None)
@@ -36,48 +36,50 @@ def public_function(blocks: gr.Blocks, name: str, asked: dict[str, Any], *, has_
     if has_names:
         return function
     num_shown = sum(not block.skip_api for block in function.inputs)
-    return _fitting(function, asked.get("data"), num_shown, len(function.inputs))
+    return _with_checked_inputs(function, payload.get("data"), num_shown, len(function.inputs))
 
 
-def page_function(blocks: gr.Blocks, asked: dict[str, Any], *, is_queued: bool) -> BlockFunction:
-    """The function that the page asks for. Raises RefusedError as `public_function` does."""
-    number = asked.get("fn_index")
-    function = blocks.fns.get(number) if type(number) is int else None
+def page_function(blocks: gr.Blocks, payload: dict[str, Any], *, is_queued: bool) -> BlockFunction:
+    """Return the function that an event of the page calls. Raise RefusedError as `public_function` does."""
+    index = payload.get("fn_index")
+    function = blocks.fns.get(index) if type(index) is int else None
     if function is None or bool(function.queue) != is_queued:
         raise RefusedError(404, "not_there")
-    if function.collects_event_data and not isinstance(asked.get("event_data"), dict):
+    if function.collects_event_data and not isinstance(payload.get("event_data"), dict):
         raise RefusedError(400, "not_understood")
-    return _fitting(function, asked.get("data"), len(function.inputs))
+    return _with_checked_inputs(function, payload.get("data"), len(function.inputs))
 
 
-def _fitting(function: BlockFunction, data: Any, *counts: int) -> BlockFunction:
+def _with_checked_inputs(function: BlockFunction, data: Any, *counts: int) -> BlockFunction:
     if not isinstance(data, list) or len(data) not in counts:
-        raise RefusedError(400, "not_understood")  # Gradio would print what was sent
+        raise RefusedError(400, "not_understood")  # Gradio would print the data to the log
     return function
 
 
-def check_card(blocks: gr.Blocks, asked: dict[str, Any], session: str) -> None:
-    """Raise RefusedError for a call to a component's own function that is not the map's for a card."""
-    number = asked.get("component_id")
-    block = blocks.blocks.get(number) if type(number) is int else None
-    is_card = asked.get("fn_name") == "card" and getattr(getattr(block, "card", None), "_is_server_fn", False)
-    if not (is_card and session and "data" in asked):
+def check_card(blocks: gr.Blocks, payload: dict[str, Any], session: str) -> None:
+    """Raise RefusedError unless a call to a component's server function is the map's `card`."""
+    component_id = payload.get("component_id")
+    block = blocks.blocks.get(component_id) if type(component_id) is int else None
+    # Gradio internal: _is_server_fn, its mark of functions that browsers may call.
+    is_card = payload.get("fn_name") == "card" and getattr(getattr(block, "card", None), "_is_server_fn", False)
+    if not (is_card and session and "data" in payload):
         raise RefusedError(404, "not_there")
 
 
 def check_stream(blocks: gr.Blocks, session: str) -> None:
-    """Raise RefusedError where nothing was asked by this session: Gradio would begin an answer, and fail."""
-    if session not in blocks._queue.pending_messages_per_session:
+    """Raise RefusedError if this session has made no request: Gradio would start a response and then fail."""
+    if session not in blocks._queue.pending_messages_per_session:  # Gradio internal: Blocks._queue, to see sessions
         raise RefusedError(404, "not_there")
 
 
 def check_queue(blocks: gr.Blocks, function: BlockFunction, session: str) -> None:
-    """Raise RefusedError where too many wait in the function's queue, or too many answers for who should fetch them."""
-    state, times = blocks._queue, blocks._queue.process_time_per_fn
-    queue = state.event_queue_per_concurrency_id.get(str(function.concurrency_id))
+    """Raise RefusedError if the function's queue is full or too many results of this session were not fetched."""
+    # Gradio internal: Blocks._queue, because Gradio's own limit (max_size) counts all queues together.
+    queues, times = blocks._queue, blocks._queue.process_time_per_fn
+    queue = queues.event_queue_per_concurrency_id.get(str(function.concurrency_id))
     waiting = list(queue.queue) if queue else []
-    num_left = len(state.pending_event_ids_session.get(session, ()))
-    num_others = max(len(waiting), num_left)
+    num_unfetched = len(queues.pending_event_ids_session.get(session, ()))
+    num_others = max(len(waiting), num_unfetched)
     if num_others < MAX_WAITING:
         return
     total_s = sum(times[event.fn].avg_time if event.fn in times else FIRST_S for event in waiting)

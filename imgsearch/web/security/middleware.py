@@ -1,4 +1,4 @@
-"""The gate before the app: which requests are let in, how large, how often, and how many wait for the models."""
+"""ASGI middleware before Gradio: decide which requests are let in, how large, how often, and how many may wait."""
 
 import math
 import re
@@ -26,43 +26,43 @@ from imgsearch.web.security.rate_limit import RateLimit, client_of
 from imgsearch.web.security.refusals import RefusedError
 
 API = "/gradio_api"
-READS = (  # what pages and API clients fetch; a file never by an address
+READS = (  # what pages and API clients fetch; a file only by its path, never by a URL
     rf"/|/(config|theme\.css|favicon\.ico|robots\.txt|healthz|logout)|/(assets|static|svelte)/.+|{API}/("
     rf"info|user|app_id|login_check|startup-events|theme\.css|queue/(data|status)|upload_progress|heartbeat/{TOKEN}|"
     rf"call/(v2/)?\w+/{TOKEN}|file=(?!\w\w+:).+)"
 )
 WRITES = {
     "login": "/login",
-    "join": f"{API}/queue/join",  # an event of the page, or a call by gradio_client
-    "run": f"{API}/run/predict",  # an event of the page outside of the queue
+    "join": f"{API}/queue/join",  # an event of the page or a call of gradio_client, queued
+    "run": f"{API}/run/predict",  # an event of the page, not queued
     "call": rf"{API}/call/(?P<is_v2>v2/)?(?P<name>\w+)",
     "upload": f"{API}/upload",
     "cancel": f"{API}/cancel",
     "reset": f"{API}/reset",
     "card": f"{API}/component_server/?",  # of the map
 }
-COUNTED = ("login", "upload", "call")  # and joins that wait for a model
-LOGINS = 10  # a minute, of one client
-OTHERS = 10  # times as many requests that wait for no model
-PAGES = rf"/|/config|{API}/info"  # reads that cost time
+COUNTED = ("login", "upload", "call")  # limited by --rate, like joins that wait for a model
+LOGINS = 10  # per minute and client
+OTHERS = 10  # times the rate: the limit for requests that need no model
+PAGES = rf"/|/config|{API}/info"  # reads that cost time and are limited too
 LOCAL = r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?"
-NOTED = ("login", "upload")  # in the log; what waits for a model is noted when it is done
+NOTED = ("login", "upload")  # logged here; a request for a model is logged by its handler when it is done
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}  # the page's links hold queries
 
 
 @dataclass
 class RequestContext:
-    """A request on its way through the gate."""
+    """A request on its way through the middleware."""
 
     request: Request
     body: Body = field(default_factory=Body)
-    endpoint: str = "unknown"  # what the log calls it
+    endpoint: str = "unknown"  # its name in the log
     begin: float = field(default_factory=time.perf_counter)
     is_admitted: bool = False
-    is_answered: bool = False  # or about to be
+    is_answered: bool = False  # the response has started
 
     def marked(self, send: Send) -> Send:
-        """A `send` that adds the headers of every answer."""
+        """Return an ASGI `send` that adds HEADERS to the response and logs it if its endpoint is in NOTED."""
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -78,19 +78,19 @@ class RequestContext:
 def security_middleware(
     engines: Sequence[Engine], rate: int | None, *, trust_proxy: bool, is_local: bool
 ) -> dict[str, Any]:
-    """The `app_kwargs` for Gradio's `launch` that put a `SecurityMiddleware` before the app, and /healthz beside it."""
-    gate = Middleware(SecurityMiddleware, rate=rate, trust_proxy=trust_proxy, is_local=is_local)
-    return {"middleware": [gate], "routes": [health_route(engines)], "openapi_url": None}
+    """Return the `app_kwargs` for Gradio's `launch` that add a `SecurityMiddleware` and the route /healthz."""
+    middleware = Middleware(SecurityMiddleware, rate=rate, trust_proxy=trust_proxy, is_local=is_local)
+    return {"middleware": [middleware], "routes": [health_route(engines)], "openapi_url": None}
 
 
 class SecurityMiddleware:
-    """ASGI middleware around Gradio's app."""
+    """ASGI middleware around Gradio's app: every HTTP request passes here first."""
 
     def __init__(self, app: ASGIApp, rate: int | None, *, trust_proxy: bool, is_local: bool) -> None:
-        """At most `rate` requests for models a minute may come from one client, None for any number.
+        """Allow each client `rate` requests for models per minute; None for no limit.
 
-        With `trust_proxy` the client is who the proxy in front says that it is. Where `is_local`, only this machine's
-        own names are answered to: a name of someone else's may come to stand for this machine (DNS rebinding).
+        With `trust_proxy` the client's address is the one that the proxy reports. With `is_local` the Host header must
+        name this machine: otherwise another site's name could point here (DNS rebinding).
         """
         self._app = app
         self._rate = RateLimit(rate) if rate else None
@@ -99,37 +99,37 @@ class SecurityMiddleware:
         self._trust_proxy, self._is_local = trust_proxy, is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or say why not."""
+        """Pass a request on to the app, or answer why it is refused."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = RequestContext(Request(scope, receive))
-        send = visit.marked(send)
+        context = RequestContext(Request(scope, receive))
+        send = context.marked(send)
         try:
-            admitted = await self._admit(visit)
+            admitted = await self._admit(context)
             if admitted:
-                visit.is_admitted = True
+                context.is_admitted = True
                 await self._app(scope, admitted, send)
         except RefusedError as refusal:
-            request_log.log_request(visit.endpoint, visit.begin, refusal.outcome, refusal.key)
-            await refusal.answer(visit.request, visit.endpoint)(scope, receive, send)
+            request_log.log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
+            await refusal.answer(context.request, context.endpoint)(scope, receive, send)
         except Exception as error:
-            request_log.log_error(visit.endpoint, error)
-            if not visit.is_answered:
-                await RefusedError(500, "failed").answer(visit.request, visit.endpoint)(scope, receive, send)
+            request_log.log_error(context.endpoint, error)
+            if not context.is_answered:
+                await RefusedError(500, "failed").answer(context.request, context.endpoint)(scope, receive, send)
         finally:
-            visit.body.close()
+            context.body.close()
 
-    async def _admit(self, visit: RequestContext) -> Receive | None:
-        """What the app is to receive the request by; None where the client has left. Raises RefusedError."""
-        request, path = visit.request, visit.request.scope["path"]
+    async def _admit(self, context: RequestContext) -> Receive | None:
+        """Check a request; return the `receive` for the app, or None if the client has left. Raise RefusedError."""
+        request, path = context.request, context.request.scope["path"]
         if request.method in ("GET", "HEAD"):
             if not re.fullmatch(READS, path, re.ASCII):
                 raise RefusedError(404, "not_there")
-            visit.endpoint = "read"
+            context.endpoint = "read"
             self._check(request)
             if re.fullmatch(PAGES, path):
-                self._count(visit, self._others)
+                self._count(context, self._others)
             if path == f"{API}/queue/data":
                 endpoints.check_stream(_blocks(request), request.query_params.get("session_hash", ""))
             return request.receive
@@ -137,19 +137,19 @@ class SecurityMiddleware:
         endpoint, match = next(((name, match) for name, match in matches.items() if match), ("", None))
         if request.method != "POST" or not match:
             raise RefusedError(404, "not_there")
-        visit.endpoint = endpoint
+        context.endpoint = endpoint
         self._check(request)
         for content_type in request.headers.getlist("content-type"):
             check_charset(content_type)
         if endpoint != "join":
-            self._count(visit, self._rate if endpoint in COUNTED else self._others)
-        if not await visit.body.read(request, MAX_UPLOAD if endpoint == "upload" else MAX_JSON):
+            self._count(context, self._rate if endpoint in COUNTED else self._others)
+        if not await context.body.read(request, MAX_UPLOAD if endpoint == "upload" else MAX_JSON):
             return None
-        self._check_body(visit, match)
-        return visit.body.replay(request.receive)
+        self._check_body(context, match)
+        return context.body.replay(request.receive)
 
     def _check(self, request: Request) -> None:
-        """Refuse what another site's page asks in its visitor's name, and names that are none."""
+        """Refuse requests that another site makes in a visitor's name (CSRF), unknown hosts and malformed ids."""
         hosts = [request.headers.get("host")]
         if self._trust_proxy:
             hosts.append(request.headers.get("x-forwarded-host"))
@@ -158,34 +158,35 @@ class SecurityMiddleware:
         is_foreign = (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout")
         if is_foreign or (self._is_local and not re.fullmatch(LOCAL, hosts[0] or "")):
             raise RefusedError(403, "other_site")
-        names = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
-        if not all(name is None or re.fullmatch(TOKEN, name, re.ASCII) for name in names):
+        ids = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
+        if not all(token is None or re.fullmatch(TOKEN, token, re.ASCII) for token in ids):
             raise RefusedError(400, "not_understood")
 
-    def _check_body(self, visit: RequestContext, match: re.Match[str]) -> None:
-        if visit.endpoint == "upload" and not visit.body.is_one_picture(visit.request.headers.get("content-type", "")):
+    def _check_body(self, context: RequestContext, match: re.Match[str]) -> None:
+        content_type = context.request.headers.get("content-type", "")
+        if context.endpoint == "upload" and not context.body.is_one_picture(content_type):
             raise RefusedError(400, "one_picture")
-        if visit.endpoint not in ("join", "run", "call", "cancel", "card"):
+        if context.endpoint not in ("join", "run", "call", "cancel", "card"):
             return
-        asked, blocks = visit.body.json(), _blocks(visit.request)
-        session = endpoints.session_of(asked)
-        if visit.endpoint == "card":
-            endpoints.check_card(blocks, asked, session)
-        if visit.endpoint in ("cancel", "card"):
+        payload, blocks = context.body.json(), _blocks(context.request)
+        session = endpoints.session_of(payload)
+        if context.endpoint == "card":
+            endpoints.check_card(blocks, payload, session)
+        if context.endpoint in ("cancel", "card"):
             return
-        if visit.endpoint == "call":
-            function = endpoints.public_function(blocks, match["name"], asked, has_names=bool(match["is_v2"]))
+        if context.endpoint == "call":
+            function = endpoints.public_function(blocks, match["name"], payload, has_names=bool(match["is_v2"]))
         else:
-            function = endpoints.page_function(blocks, asked, is_queued=visit.endpoint == "join")
-        if visit.endpoint == "join":
-            self._count(visit, self._rate if function.concurrency_id in MODEL_QUEUES else self._others)
+            function = endpoints.page_function(blocks, payload, is_queued=context.endpoint == "join")
+        if context.endpoint == "join":
+            self._count(context, self._rate if function.concurrency_id in MODEL_QUEUES else self._others)
         if function.queue:
             endpoints.check_queue(blocks, function, session)
 
-    def _count(self, visit: RequestContext, rate: RateLimit | None) -> None:
-        client = client_of(visit.request, trust_proxy=self._trust_proxy)
-        for counted in (rate, self._logins if visit.endpoint == "login" else None):
-            wait_s = math.ceil(counted.wait_s(client)) if counted else 0
+    def _count(self, context: RequestContext, rate: RateLimit | None) -> None:
+        client = client_of(context.request, trust_proxy=self._trust_proxy)
+        for limit in (rate, self._logins if context.endpoint == "login" else None):
+            wait_s = math.ceil(limit.wait_s(client)) if limit else 0
             if wait_s:
                 raise RefusedError(429, "too_many", str(wait_s), outcome="rate", wait_s=wait_s)
 
@@ -195,7 +196,7 @@ def _blocks(request: Request) -> gr.Blocks:
 
 
 def _host(origin: str) -> str:
-    """Host and port of an address; "" where it is none."""
+    """Return host and port of a URL; "" if it is not valid."""
     try:
         return urlsplit(origin).netloc
     except ValueError:

@@ -1,4 +1,4 @@
-"""How often a client may ask."""
+"""Limit how many requests per minute a client may make."""
 
 import time
 from collections import OrderedDict
@@ -7,19 +7,19 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.requests import Request
 
-MAX_CLIENTS = 10_000  # remembered; those who asked longest ago are forgotten
+MAX_CLIENTS = 10_000  # kept; beyond that the one whose last request is oldest is forgotten
 
 
 @dataclass
 class TokenBucket:
-    """What a client has left, at a moment of `time.monotonic`."""
+    """The requests that a client had left at `moment` (`time.monotonic`)."""
 
     tokens: float
     moment: float
 
 
 class RateLimit:
-    """So many requests a minute for each client, half of them at once."""
+    """A token bucket per client: `per_minute` requests a minute, at most half of them (but at least one) at once."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_s = per_minute / 60
@@ -27,7 +27,7 @@ class RateLimit:
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def wait_s(self, client: str) -> float:
-        """Count one more request; 0 where it is one of those allowed, else the seconds until one will be."""
+        """Count a request; return 0 if it is allowed, else the seconds until the next one will be."""
         now = time.monotonic()
         bucket = self._buckets.setdefault(client, TokenBucket(self._burst, now))
         self._buckets.move_to_end(client)
@@ -42,16 +42,16 @@ class RateLimit:
 
 
 def client_of(request: Request, *, trust_proxy: bool) -> str:
-    """Who asks: the peer's address, or with `trust_proxy` the one that the proxy saw, which it puts last.
+    """Return the client's address: the peer's, or with `trust_proxy` the one the proxy saw (the last in its header).
 
-    Of an IPv6 address the network, as its 2^64 addresses belong to one client.
+    For IPv6 return the /64 network, because its 2^64 addresses belong to one client.
     """
     address = request.client.host if request.client else ""
     forwarded = request.headers.getlist("x-forwarded-for") if trust_proxy else []
     if forwarded:
         address = forwarded[-1].rpartition(",")[2].strip()[:64]
     try:
-        parsed = ip_address(address.partition(":")[0] if address.count(":") == 1 else address)  # some write a port, too
+        parsed = ip_address(address.partition(":")[0] if address.count(":") == 1 else address)  # may have a port
     except ValueError:
         return address
     if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped:

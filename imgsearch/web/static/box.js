@@ -1,9 +1,9 @@
-// A box dragged on a picture: its edges in percent of the picture's sides.
+// Lets a visitor drag a box on a picture and reports its edges in percent of the picture's sides.
 const frame = () => document.querySelector(props.picture);
 const clamp = (share) => Math.min(1, Math.max(0, share));
 let box = null, start = null;
 
-// Where the picture itself lies in its element, which it may not fill.
+// The rectangle of the picture itself inside its element, which it may not fill.
 const area = (image) => {
   const outer = image.getBoundingClientRect();
   const scale = Math.min(outer.width / image.naturalWidth, outer.height / image.naturalHeight);

@@ -1,4 +1,4 @@
-// An element with attributes and children; a text among these stays a text.
+// Creates an element with attributes and children. A child that is a string becomes text, never HTML.
 const make = (tag, attributes, ...children) => {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -6,7 +6,7 @@ const make = (tag, attributes, ...children) => {
   return made;
 };
 
-// Puts new children into `root` and leaves the focus on the control that it was on, by its place.
+// Replaces the children of `root`. If a control had the focus, the control at the same position gets it.
 const refill = (root, ...children) => {
   const controls = () => [...root.querySelectorAll(':is(button,input,summary)')];
   const focused = controls().indexOf(document.activeElement);

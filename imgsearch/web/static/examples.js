@@ -1,4 +1,4 @@
-// Example pictures as buttons, each with its name.
+// Shows the example pictures as buttons, each with a name for screen readers.
 const render = () => {
   const items = (props.value?.pictures || []).map((picture, number) => {
     const named = { type: 'button', title: picture.name, 'aria-label': picture.name };

@@ -1,4 +1,4 @@
-// The hits of a query as cards. Everything that comes from the collection is put in as text.
+// Shows the hits of a query as cards. Everything from the collection is inserted as text, never as HTML.
 const action = (sign, label, hit, run) => {
   const button = make('button', { type: 'button', title: label, 'aria-label': `${label}: ${hit.caption}` }, sign);
   button.addEventListener('click', run);

@@ -1,12 +1,12 @@
-// The map: props.value holds its points, props.marks the query and its hits. Texts of the collection are only ever text.
+// The map. props.value holds its points, props.marks the query and its hits. Text of the collection never becomes HTML.
 const root = element.querySelector('.atlas');
 const [canvas, card, select, legend, key, live] = ['canvas', '.atlas-card', 'select', '.atlas-legend', '.atlas-key',
   '.atlas-live'].map((name) => root.querySelector(name));
-const MARGIN = 26, MAX_ZOOM = 60, WAIT_MS = 90, MAX_CARDS = 400, STEP = 1.6, SLACK = 5; // pixels, save where named
+const MARGIN = 26, MAX_ZOOM = 60, WAIT_MS = 90, MAX_CARDS = 400, STEP = 1.6, SLACK = 5; // lengths are in pixels
 
-let map = null; // points, colourings and the box around the points
-let view = { x: 0, y: 0, zoom: 1 }; // the place of the map in the canvas' middle
-let colouring = null, only = null; // what colours the points; the one series that is not dimmed
+let map = null; // points, colourings and the bounding box of the points
+let view = { x: 0, y: 0, zoom: 1 }; // (x, y) on the map at the middle of the canvas
+let colouring = null, only = null; // the column that colours the points; the only series that is not dimmed, if any
 let current = -1, cards = new Map(), waiting = 0;
 let marks = { query: null, hits: [] }, moved = 0;
 const pointers = new Map();
@@ -14,7 +14,7 @@ const pointers = new Map();
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const unpack = (text, Kind) => new Kind(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
 
-// --- From the map to the canvas and back, in CSS pixels.
+// --- Conversion between map coordinates and the canvas (CSS pixels).
 
 const size = () => [canvas.clientWidth, canvas.clientHeight];
 const fit = () => {
@@ -26,13 +26,13 @@ const place = (x, y) => [(x - view.x) * scale() + size()[0] / 2, (y - view.y) * 
 const placeOf = (point) => place(map.points[2 * point], map.points[2 * point + 1]);
 const back = (left, top) => [(left - size()[0] / 2) / scale() + view.x, (top - size()[1] / 2) / scale() + view.y];
 
-// Never beyond what is seen when all is seen.
+// Moves the view to (x, y), but never beyond the area that is visible at zoom 1.
 const look = (x, y) => {
   const { left, top, right, bottom } = map.box;
   const [across, down] = size().map((side) => (side / 2) * (1 / fit() - 1 / scale()));
   view.x = clamp(x, (left + right) / 2 - across, (left + right) / 2 + across);
   view.y = clamp(y, (top + bottom) / 2 - down, (top + bottom) / 2 + down);
-  canvas.style.touchAction = view.zoom > 1 ? 'none' : 'pan-y'; // where nothing can be moved, a finger moves the page
+  canvas.style.touchAction = view.zoom > 1 ? 'none' : 'pan-y'; // at zoom 1 the map cannot move: a finger scrolls the page
   redraw();
 };
 const move = (across, down) => look(view.x - across / scale(), view.y - down / scale());
@@ -43,9 +43,9 @@ const zoom = (factor, left = size()[0] / 2, top = size()[1] / 2) => {
   look(view.x + x - newX, view.y + y - newY);
 };
 
-// --- The point under the pointer or the keyboard, and its card.
+// --- The point chosen by pointer or keyboard, and its card.
 
-// Ten thousand distances take less time than the browser's own work on one move of the pointer.
+// Checks every point: 10,000 distances take less time than the browser's own work for one move of the pointer.
 const nearest = (left, top, reach) => {
   const [x, y] = back(left, top);
   let best = -1, least = (reach / scale()) ** 2;
@@ -71,7 +71,7 @@ const ask = async (point, isAnnounced) => {
   const answer = cards.get(point) ?? await server.card([map.collection, point]).catch(() => null);
   if (!answer || asked !== map) return;
   cards.delete(point);
-  cards.set(point, answer); // as the latest
+  cards.set(point, answer); // now the most recent entry
   if (cards.size > MAX_CARDS) cards.delete(cards.keys().next().value);
   if (point !== current) return;
   const picture = card.querySelector('img');
@@ -95,7 +95,7 @@ const open = (point) => {
   if (point >= 0) trigger('select', { collection: map.collection, point });
 };
 
-// The nearest point within 45 degrees of a direction.
+// Returns the nearest point within 45 degrees of a direction.
 const walk = (across, down) => {
   const [width, height] = size();
   if (current < 0) return marks.hits[0] ?? nearest(width / 2, height / 2, Infinity);
@@ -109,7 +109,7 @@ const walk = (across, down) => {
   return best;
 };
 
-// --- Hands: pointers, wheel and keys.
+// --- Input: pointers, wheel and keys.
 
 const local = (event) => {
   const { left, top } = canvas.getBoundingClientRect();
@@ -146,7 +146,7 @@ on('pointerleave', () => choose(-1));
 on('blur', () => choose(-1));
 on('wheel', (event) => {
   const factor = Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002));
-  if (factor < 1 && view.zoom === 1) return; // the page scrolls on
+  if (factor < 1 && view.zoom === 1) return; // let the page scroll
   event.preventDefault();
   zoom(factor, ...local(event));
 });
@@ -175,7 +175,7 @@ for (const button of root.querySelectorAll('[data-key]')) {
   button.addEventListener('click', () => map && KEYS[button.dataset.key]());
 }
 
-// --- What the server sends.
+// --- Data from the server.
 
 const made = (tag, text, name = '') => Object.assign(document.createElement(tag), { textContent: text, className: name });
 

@@ -1,10 +1,10 @@
-// The drawing of the map. It stands before atlas.js, whose canvas, map, view and marks it draws.
-const NUM_COLOURS = 6, NUM_SERIES = 12, NUM_RANKS = 12; // twelve series: six colours as discs, then as triangles
-const MAX_OUTLINED = 2000; // points: outlines cost more than the rest
+// Draws the map. Loaded before map.js in the same script; uses its canvas, map, view and marks.
+const NUM_COLOURS = 6, NUM_SERIES = 12, NUM_RANKS = 12; // 12 series: six colours as discs, then the same as triangles
+const MAX_OUTLINED = 2000; // points; with more, no outlines: they take longer than everything else
 const TURN = 2 * Math.PI;
 let pen = null, frame = 0;
 
-// At most once a frame.
+// Draws at most once per frame.
 const redraw = () => {
   frame ||= requestAnimationFrame(() => { frame = 0; draw(); });
 };
@@ -41,7 +41,7 @@ const shape = (series, left, top, radius) => {
   }
 };
 
-// A path for each point: one for all of a colour takes the browser half as long again.
+// One path per point: a single path per colour takes the browser 1.5 times as long.
 const drawPoints = (radius, ink, strength) => {
   const [width, height] = size(), step = scale();
   pen.lineWidth = 0.8;
@@ -56,7 +56,7 @@ const drawPoints = (radius, ink, strength) => {
       pen.beginPath();
       shape(series, left, top, radius);
       pen.fill();
-      if (map.count <= MAX_OUTLINED) pen.stroke(); // parts those that lie on each other
+      if (map.count <= MAX_OUTLINED) pen.stroke(); // separates points that overlap
     }
   }
   pen.globalAlpha = 1;
@@ -101,7 +101,7 @@ const star = (left, top, ink) => {
     pen.lineTo(left + reach * Math.cos(angle), top + reach * Math.sin(angle));
   }
   pen.closePath();
-  pen.stroke(); // still in the ground's colour
+  pen.stroke(); // still in the background colour
   pen.fillStyle = ink('--atlas-ink');
   pen.fill();
 };

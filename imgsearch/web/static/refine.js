@@ -1,4 +1,4 @@
-// The parts of a query beside its main one, as chips with a sign, a weight and a way to take them out.
+// Shows the parts of a query besides the main one as chips, each with a sign, a weight and a button to remove it.
 const chip = (term, number, words) => {
   const say = (weight) => trigger('edit', { number, weight });
   const sign = make('button', { type: 'button', 'aria-label': `${term.weight > 0 ? words.more : words.less}: ${term.shown}` },

@@ -1,4 +1,4 @@
-// Keeps the address of the page and its state equal, both ways.
+// Keeps the page's address and the page's state in step, in both directions.
 const own = (link) => {
   const kept = new URLSearchParams(location.search);
   for (const key of props.keys) kept.delete(key);
@@ -7,7 +7,7 @@ const own = (link) => {
 };
 
 let current = own(location.search);
-let isFollowing = false; // a link, Back or Forward: what comes of it is no step of its own
+let isFollowing = false; // opening a link, Back or Forward: replace the history entry instead of adding one
 watch('value', () => {
   if (!props.value) return;
   const link = own(props.value);

@@ -1,1 +1,1 @@
-"""The three tabs: describe a picture, find similar ones, search by text; one file each."""
+"""The three tabs, one module each: describe a picture, find similar pictures, search by text."""

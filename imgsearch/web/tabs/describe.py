@@ -1,4 +1,4 @@
-"""Describe: a picture in; a sentence as it is written, tags as bars and the seconds out."""
+"""The tab "describe": takes a picture, shows a sentence while it is written, tags and colours as bars, and the time."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
@@ -18,16 +18,16 @@ from imgsearch.web.page_state import NavigationRequest, PageState, Uploads
 from imgsearch.web.picture_files import PictureFiles
 from imgsearch.web.router import Router
 
-Bars: TypeAlias = dict[str, float]
+Bars: TypeAlias = dict[str, float]  # tag -> score 0..1
 
 
 class DescribeTab:
-    """The tab's components and how they answer."""
+    """The components of the tab and their events."""
 
     def __init__(
-        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, t: gr.I18n, models: gr.State
+        self, collections: CollectionPicker, pictures: PictureFiles, router: Router, t: gr.I18n, models: gr.State
     ) -> None:
-        """Draw them in the current layout."""
+        """Draw the components in the current layout and connect their events."""
         self._collections, self._pictures, self._t = collections, pictures, t
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
@@ -36,28 +36,28 @@ class DescribeTab:
                 detail, question, language = options = _draw_options(t)
                 ask = gr.Button(t("ask"), size="sm", visible=False, elem_id="ask")
             with gr.Column(scale=3, min_width=300):
-                answer = self._answer = DescriptionView(collections.first, pictures, t)
-        self.link = gr.State("")
-        self.restored = [picture, self.link, answer.column, answer.note]
+                view = self._view = DescriptionView(collections.first, pictures, t)
+        self.link = gr.State("")  # hidden: the link to the description, for when the visitor comes back to this tab
+        self.restored = [picture, self.link, view.column, view.note]
         inputs = self._inputs = [picture, *options]
         models.change(_offer, models, [*options, ask], **QUIET)
-        answer.connect(picture.upload, inputs, api_name="describe")
+        view.connect(picture.upload, inputs, api_name="describe")
         chosen = examples.connect(picture)
         for trigger in (chosen, question.submit, ask.click, detail.change, language.change):
-            answer.connect(trigger, inputs)
-        for trigger in (picture.upload, chosen, picture.clear):
-            states = [address.component, self.link, address.uploads]
-            trigger(self._link, [picture, address.uploads, collections.choice], states, **QUIET)
-        picture.clear(answer.clear, None, [answer.column, answer.note], cancels=answer.events, **QUIET)
-        address.follow(answer.search.click, self._search_link, answer.sentence, collections.choice)
+            view.connect(trigger, inputs)
+        for trigger in (picture.upload, chosen, picture.clear):  # another picture has another link
+            states = [router.component, self.link, router.uploads]
+            trigger(self._link, [picture, router.uploads, collections.choice], states, **QUIET)
+        picture.clear(view.clear, None, [view.column, view.note], cancels=view.events, **QUIET)
+        router.follow(view.search.click, self._search_link, view.sentence, collections.choice)
 
-    def restore(self, asked: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """What the components become for a state of the page."""
-        path = self._pictures.asked(asked, self._collections, uploads, request)
-        changes: dict[Any, Any] = {self._picture: path, self.link: asked.to_link() if path else ""}
+    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        """Return the new values of the components for a state of the page."""
+        path = self._pictures.asked(state, self._collections, uploads, request)
+        changes: dict[Any, Any] = {self._picture: path, self.link: state.to_link() if path else ""}
         if path is None:
-            column, note = self._answer.clear(request)
-            changes |= {self._answer.column: column, self._answer.note: note}
+            column, note = self._view.clear(request)
+            changes |= {self._view.column: column, self._view.note: note}
         return changes
 
     def _link(self, path: str | None, uploads: Uploads, collection: str) -> tuple[str, str, Uploads]:
@@ -73,13 +73,13 @@ class DescribeTab:
             PageState("search", text=text, collection=self._collections.named(collection)).to_link() if text else None
         )
 
-    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
-        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
-        return self._answer.follow(trigger, self._inputs, wanted)
+    def follow(self, trigger: Callable[..., Any], navigation: gr.State) -> Any:
+        """On `trigger`, describe the picture if the link in `navigation` belongs to this tab. Return the event."""
+        return self._view.follow(trigger, self._inputs, navigation)
 
 
 def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
-    """Draw what a captioner may be asked for: the detail, a question, the language. Hidden until there is one."""
+    """Draw the options of a captioner (detail, question, language), hidden until a model that takes them is loaded."""
     detail = gr.Radio(
         [(t(f"detail_{detail}"), detail) for detail in ("short", "detailed")],
         value="short",
@@ -101,7 +101,7 @@ def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
 
 
 def _offer(models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, ...]:
-    """Show what the captioner takes; it answers in the visitor's language unless told otherwise."""
+    """Show the options that the captioner takes; the visitor's language is the default."""
     _, captioner, takes_questions = models
     return (
         gr.Radio(visible=bool(captioner)),
@@ -112,12 +112,12 @@ def _offer(models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, ...
 
 
 class DescriptionView:
-    """The components that show a description, and what fills them."""
+    """The components that show a description, and the handlers that fill them."""
 
     def __init__(self, engine: Engine, pictures: PictureFiles, t: gr.I18n) -> None:
-        """Draw them in the current layout, hidden until there is a picture."""
+        """Draw the components in the current layout, hidden until there is a picture."""
         self._engine, self._pictures, self._t = engine, pictures, t
-        self._running = Cancellations()
+        self._cancellations = Cancellations()
         self.events: list[Any] = []
         with gr.Column(visible=False) as self.column:
             sentence = gr.Textbox(label=t("description"), lines=2, buttons=["copy"], elem_id="sentence")
@@ -128,10 +128,10 @@ class DescriptionView:
         self.note = gr.Markdown(t("describe_hint"), elem_classes="note", elem_id="describe_note")
         self.sentence = sentence
         self._outputs = [sentence, tags, self.note, colours]
-        self._stop.click(self._running.stop, None, None, **QUIET)
+        self._stop.click(self._cancellations.stop, None, None, **QUIET)
 
     def connect(self, trigger: Callable[..., Any], inputs: list[Any], api_name: str = "") -> None:
-        """Describe on `trigger`; where it has an `api_name`, a picture is a must."""
+        """Describe on `trigger`. With `api_name` the event is public, and a missing picture is an error."""
         api = {"api_name": api_name} if api_name else {"api_visibility": "private"}
         handler = self._describe if api_name else self._describe_again
         event = trigger(self._begin, inputs[0], [self.column, self._stop], **QUIET).then(
@@ -141,54 +141,54 @@ class DescriptionView:
         event.failure(self.clear, None, [self.column, self.note], **QUIET)
         self.events.append(event)
 
-    def follow(self, trigger: Callable[..., Any], inputs: list[Any], wanted: gr.State) -> Any:
-        """Describe, on `trigger`, where the wanted link is one to this tab. Returns the event."""
+    def follow(self, trigger: Callable[..., Any], inputs: list[Any], navigation: gr.State) -> Any:
+        """On `trigger`, describe the picture if the link in `navigation` belongs to this tab. Return the event."""
 
-        def begin(image: str | None, wanted: NavigationRequest, request: gr.Request) -> tuple[Any, Any]:
-            return self._begin(image, request) if _is_own(wanted) else (gr.skip(), gr.skip())
+        def begin(image: str | None, navigation: NavigationRequest, request: gr.Request) -> tuple[Any, Any]:
+            return self._begin(image, request) if _is_own(navigation) else (gr.skip(), gr.skip())
 
         def describe(
             image: str | None,
             detail: Detail,
             question: str | None,
             language: str,
-            wanted: NavigationRequest,
+            navigation: NavigationRequest,
             request: gr.Request,
         ) -> Iterator[Any]:
-            if _is_own(wanted):
+            if _is_own(navigation):
                 yield from self._describe_again(image, detail, question, language, request)
             else:
                 yield (gr.skip(),) * len(self._outputs)
 
-        how = CAPTIONS | {"show_progress_on": self.note, "api_visibility": "private"}
-        began = trigger(begin, [inputs[0], wanted], [self.column, self._stop], **QUIET)
-        event = began.then(with_error_messages(describe), [*inputs, wanted], self._outputs, **how)
+        options = CAPTIONS | {"show_progress_on": self.note, "api_visibility": "private"}
+        began = trigger(begin, [inputs[0], navigation], [self.column, self._stop], **QUIET)
+        event = began.then(with_error_messages(describe), [*inputs, navigation], self._outputs, **options)
         event.failure(self.clear, None, [self.column, self.note], **QUIET)
         self.events.append(event)
         return event.then(self._end, None, self._stop, **QUIET)
 
     def clear(self, request: gr.Request) -> tuple[Any, Any]:
-        """The answer as it was before any picture."""
-        self._running.stop(request)
+        """Stop the description; return the values of column and note as before the first picture."""
+        self._cancellations.stop(request)
         return gr.Column(visible=False), self._t("describe_hint")
 
     def _begin(self, image: str | None, request: gr.Request) -> tuple[Any, Any]:
-        self._running.begin(request)
+        self._cancellations.begin(request)
         return gr.Column(visible=image is not None), gr.Button(visible=bool(self._engine.status.captioner))
 
     def _end(self, request: gr.Request) -> Any:
-        return gr.Button(visible=self._running.is_under_way(request))
+        return gr.Button(visible=self._cancellations.is_under_way(request))
 
     def _describe(
         self, image: str | None, detail: Detail, question: str | None, language: str, request: gr.Request
     ) -> Iterator[tuple[str, Bars, str, Bars]]:
         path = picture_path(image, request)
-        wish: Detail = "question" if question else detail
-        with self._running.as_latest(request) as stop:
+        effective_detail: Detail = "question" if question else detail
+        with self._cancellations.as_latest(request) as stop:
             for description in self._engine.describe_stream(
                 self._pictures.given(path),
                 path.name,
-                detail=wish,
+                detail=effective_detail,
                 question=question or "",
                 language=language,
                 stop=stop,
@@ -202,12 +202,12 @@ class DescriptionView:
     def _describe_again(
         self, image: str | None, detail: Detail, question: str | None, language: str, request: gr.Request
     ) -> Iterator[Any]:
-        if image is None:  # another detail was chosen before any picture
-            self._running.stop(request)
+        if image is None:  # an option was changed before there was a picture
+            self._cancellations.stop(request)
             yield (gr.skip(),) * len(self._outputs)
         else:
             yield from self._describe(image, detail, question, language, request)
 
 
-def _is_own(wanted: NavigationRequest) -> bool:
-    return bool(wanted[1]) and PageState.from_link(wanted[0]).tab == "describe"
+def _is_own(navigation: NavigationRequest) -> bool:
+    return bool(navigation[1]) and PageState.from_link(navigation[0]).tab == "describe"

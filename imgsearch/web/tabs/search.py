@@ -1,4 +1,4 @@
-"""Search by text: words in, the pictures that fit them out."""
+"""The tab "search by text": takes a text, shows the pictures that match it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,12 +19,12 @@ from imgsearch.web.router import Router
 
 
 class SearchTab:
-    """The tab's components and how they answer."""
+    """The components of the tab and their events."""
 
     def __init__(
-        self, collections: CollectionPicker, pictures: PictureFiles, address: Router, t: gr.I18n, models: gr.State
+        self, collections: CollectionPicker, pictures: PictureFiles, router: Router, t: gr.I18n, models: gr.State
     ) -> None:
-        """Draw them in the current layout."""
+        """Draw the components in the current layout and connect their events."""
         self._collections, self._t = collections, t
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
@@ -39,28 +39,28 @@ class SearchTab:
                 examples = gr.Dataset(
                     components=[self._query], samples=_samples("", None), label=t("try_query"), elem_id="query_examples"
                 )
-                refinement = self._refinement = Refinement(collections, address.uploads, "search", t)
+                refinement = self._refinement = Refinement(collections, router.uploads, "search", t)
             with gr.Column(scale=5, min_width=300):
-                results = self.results = Results(collections, pictures, address, "search", t, _main)
+                results = self.results = Results(collections, pictures, router, "search", t, _main)
         self.link = results.link
         self.restored = [self._query, *refinement.restored]
         inputs = [self._query, *refinement.inputs]
         chosen = examples.click(lambda sample: sample[0], examples, self._query, **QUIET)
-        results.connect(self._search, inputs, self._query.submit, is_asked=True, api_name="search")
-        results.connect(self._search, inputs, go.click, is_asked=True)
+        results.connect(self._search, inputs, self._query.submit, is_required=True, api_name="search")
+        results.connect(self._search, inputs, go.click, is_required=True)
         results.connect(self._search, inputs, chosen.then, *refinement.changes)
         results.connect(self._search, inputs, refinement.edits.change, edits=refinement.edits)
         results.connect_paging()
-        refinement.connect(results.hits, results.shown)
+        refinement.connect(results.hits, results.displayed)
         models.change(self._adapt, models, [self._query, examples], **QUIET)
 
-    def restore(self, asked: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """What the components become for a state of the page."""
-        return {self._query: asked.text, **self._refinement.restore(asked, uploads, request)}
+    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        """Return the new values of the components for a state of the page."""
+        return {self._query: state.text, **self._refinement.restore(state, uploads, request)}
 
-    def follow(self, trigger: Callable[..., Any], wanted: gr.State) -> Any:
-        """Answer, on `trigger`, what the wanted link asks, if it asks this tab. Returns the event."""
-        return self.results.follow(trigger, wanted)
+    def follow(self, trigger: Callable[..., Any], navigation: gr.State) -> Any:
+        """On `trigger`, run the query of the link in `navigation` if it belongs to this tab. Return the event."""
+        return self.results.follow(trigger, navigation)
 
     def _search(
         self,
@@ -71,13 +71,13 @@ class SearchTab:
         fold: bool,
         terms: Terms,
         uploads: Uploads,
-        is_asked: bool,
+        is_required: bool,
         edits: int,
         request: gr.Request,
     ) -> tuple[Any, ...]:
-        if not edits:
+        if not edits:  # Gradio has only loaded the counter into the page, see Results.connect
             return (gr.skip(),) * len(self.results.outputs)
-        asked = PageState(
+        state = PageState(
             "search",
             text=text or "",
             terms=tuple(terms),
@@ -86,7 +86,7 @@ class SearchTab:
             fold=fold,
             collection=self._collections.named(collection),
         )
-        return self.results.ask(asked, uploads, request, is_asked=is_asked)
+        return self.results.ask(state, uploads, request, is_required=is_required)
 
     def _adapt(self, models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, Any]:
         info = _info(models[0])
@@ -95,8 +95,8 @@ class SearchTab:
         return query, gr.Dataset(samples=_samples(models[0], request))
 
 
-def _main(asked: PageState, uploads: Uploads, request: gr.Request) -> list[Part]:
-    return [Part(text=asked.text)] if asked.text.strip() else []
+def _main(state: PageState, uploads: Uploads, request: gr.Request) -> list[Part]:
+    return [Part(text=state.text)] if state.text.strip() else []
 
 
 def _samples(encoder: str, request: gr.Request | None) -> list[list[str]]:
@@ -104,7 +104,7 @@ def _samples(encoder: str, request: gr.Request | None) -> list[list[str]]:
 
 
 def _info(encoder: str) -> str:
-    """The key of the words that tell which languages an encoder understands."""
+    """Return the key of the words that say which languages an encoder understands."""
     if encoder in ("", STARTER_ID):
         return "query_info"
     languages = understood_languages(encoder)
