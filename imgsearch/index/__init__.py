@@ -1,4 +1,4 @@
-"""The searchable bundle: vectors, items and a manifest in a folder; opened, searched, written, edited, fetched.
+"""A bundle is a folder with vectors, items and a manifest. This package opens, searches, writes, edits and fetches it.
 
-Comes in: vectors with their items. Goes out: an `Index` that answers with rows. Imports the foundation and `models`.
+Input: vectors with their items. Output: an `Index`, which returns hits. Imports the foundation and `models`.
 """

@@ -1,7 +1,7 @@
-"""The folder of a bundle: who may write it, and how new files take the place of old ones at once.
+"""The folder of a bundle: lock it for one writer, and replace all of its files in one step.
 
-Data files have their digest in their name, so new ones stand beside the old until the manifest, which names them, is
-replaced: that one rename is the change. Killed at any moment, a bundle is the old one or the new one.
+The name of a data file contains its digest. So new files can stand beside the old ones until the manifest, which lists
+them, is replaced by one rename. A process that is killed at any moment leaves the old bundle or the new one.
 """
 
 import json
@@ -27,29 +27,29 @@ DATA_FILE = re.compile(r"(vectors|items|calibration|atlas)-[0-9a-f]{16}\.(faiss|
 
 
 def check_target(bundle: Path) -> None:
-    """Raise InputError where a bundle cannot be saved at that path, or would take the place of something else."""
+    """Raise InputError if a bundle cannot be saved at that path, or if something that is not a bundle is there."""
     try:
         bundle.resolve().parent.mkdir(parents=True, exist_ok=True)
-        is_free = not bundle.exists() or (bundle.is_dir() and _holds_no_other(bundle))
+        is_free = not bundle.exists() or (bundle.is_dir() and _holds_only_a_bundle(bundle))
         is_mounted = bundle.exists() and bundle.stat().st_dev != bundle.resolve().parent.stat().st_dev
     except (OSError, RuntimeError) as error:
         raise write_error(bundle, error) from error
     if not is_free:
         raise InputError("{bundle} exists and is not a bundle. Give another path.", bundle=bundle)
-    if is_mounted:  # what is written beside it could not be moved into it
+    if is_mounted:  # files written beside it could not be renamed into it
         raise InputError("{bundle} is a file system of its own. Give a folder in it.", bundle=bundle)
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether `folder` holds the files of a bundle and nothing else; they may be damaged, the manifest may not."""
-    return bool(named_files(folder)) and _holds_no_other(folder)
+    """Return True if `folder` holds a bundle and nothing else. Data files may be damaged, the manifest may not."""
+    return bool(named_files(folder)) and _holds_only_a_bundle(folder)
 
 
 @contextmanager
 def bundle_writer(bundle: Path) -> Iterator[Path]:
-    """The only writer of a bundle, and a folder beside it for its work; what is left there stays for the next one.
+    """Lock a bundle for writing, and yield a work folder beside it. Files left there stay for the next writer.
 
-    Raises InputError where there is another writer, or no place to write.
+    Raise InputError if another process is writing the bundle, or if nothing can be written there.
     """
     check_target(bundle)
     target = bundle.resolve()
@@ -58,7 +58,7 @@ def bundle_writer(bundle: Path) -> Iterator[Path]:
     try:
         work.mkdir(exist_ok=True)
         lock.acquire()
-        if not (work / "lock").exists():  # deleted by its last owner between our opening and locking it
+        if not (work / "lock").exists():  # its last owner deleted it after we opened it, before we locked it
             raise Timeout(lock.lock_file)
     except Timeout:
         raise InputError(
@@ -73,46 +73,46 @@ def bundle_writer(bundle: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             if {path.name for path in work.iterdir()} <= {"lock"}:
-                shutil.rmtree(work)  # as long as it is ours: afterwards it may be another's
+                shutil.rmtree(work)  # while we hold the lock: after that the folder may belong to another writer
         lock.release()
 
 
 def install_files(files: Sequence[Path], bundle: Path, manifest: Manifest, report: BuildReport | None) -> None:
-    """Move finished files into the bundle, and put its manifest, which is to name them, in place of the old one.
+    """Move finished files into the bundle, then replace its manifest by one that lists them, too.
 
-    Files that the manifest names already stay.
+    Files that `manifest` lists already are kept; the other old files of the bundle are deleted.
     """
     digests = {path: digest_file(path) for path in files}
-    named = {**manifest.files, **{_name(path, digest): digest for path, digest in digests.items()}}
+    named = {**manifest.files, **{_name_with_digest(path, digest): digest for path, digest in digests.items()}}
     bundle.mkdir(exist_ok=True)
     for path, digest in digests.items():
         _sync(path)
-        path.replace(bundle / _name(path, digest))
+        path.replace(bundle / _name_with_digest(path, digest))
     folder = files[0].parent
     if report:
-        _put(folder / REPORT, json_text(report.to_json()) + "\n", bundle)
-    old = named_files(bundle)
+        _install_text(folder / REPORT, json_text(report.to_json()) + "\n", bundle)
+    old_names = named_files(bundle)
     _sync(bundle)
-    _put(folder / FILE_NAME, replace(manifest, files=named).to_text(), bundle)
+    _install_text(folder / FILE_NAME, replace(manifest, files=named).to_text(), bundle)
     _sync(bundle)
     for path in bundle.iterdir():
-        if path.name not in named and (path.name in old or DATA_FILE.fullmatch(path.name)):
-            with suppress(OSError):  # on Windows a file that is open stays until the next time
+        if path.name not in named and (path.name in old_names or DATA_FILE.fullmatch(path.name)):
+            with suppress(OSError):  # Windows cannot delete an open file: the next write will
                 path.unlink()
 
 
 def read_report(bundle: Path) -> BuildReport:
-    """What the build of a bundle reported; an empty report where it is not there or damaged."""
+    """Read the report of the build of a bundle. Return an empty report if it is missing or damaged."""
     try:
         report = BuildReport.from_json(json.loads(read_at_most(bundle / REPORT, MAX_REPORT_BYTES)))
-        _ = BuildReport() + report  # raises where a number is none
+        _ = BuildReport() + report  # raises if a field that should be a number is not one
         return report
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return BuildReport()
 
 
 def write_error(bundle: Path, error: Exception) -> InputError:
-    """What the user is told."""
+    """Return the error that tells the user why the bundle cannot be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     return InputError(
         "{bundle} cannot be written: {reason}. Give another path, or make room and start again.",
@@ -121,26 +121,26 @@ def write_error(bundle: Path, error: Exception) -> InputError:
     )
 
 
-def _holds_no_other(folder: Path) -> bool:
-    known = {FILE_NAME, REPORT, *named_files(folder)}
+def _holds_only_a_bundle(folder: Path) -> bool:
+    own_names = {FILE_NAME, REPORT, *named_files(folder)}
     names = {path.name for path in folder.iterdir()}
-    if FILE_NAME in names and len(known) == 2:  # a manifest that is not ours
+    if FILE_NAME in names and len(own_names) == 2:  # a manifest.json of another program
         return False
-    return all(name in known or DATA_FILE.fullmatch(name) for name in names)
+    return all(name in own_names or DATA_FILE.fullmatch(name) for name in names)
 
 
-def _name(path: Path, digest: FileDigest) -> str:
+def _name_with_digest(path: Path, digest: FileDigest) -> str:
     return f"{path.stem}-{digest.sha256[:16]}{path.suffix}"
 
 
-def _put(part: Path, text: str, bundle: Path) -> None:
-    part.write_text(text, "utf-8", newline="\n")
-    _sync(part)
-    part.replace(bundle / part.name)
+def _install_text(path: Path, text: str, bundle: Path) -> None:
+    path.write_text(text, "utf-8", newline="\n")
+    _sync(path)
+    path.replace(bundle / path.name)
 
 
 def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
         return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:

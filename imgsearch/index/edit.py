@@ -1,4 +1,4 @@
-"""Bundles out of bundles: put together, with pictures taken out, written for other programs."""
+"""Edit finished bundles without an encoder: merge several, remove pictures, export to Parquet for other programs."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -20,9 +20,9 @@ from imgsearch.records import BuildReport
 
 
 def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
-    """Put bundles together: the parts of one divided build in the order of that build, others one after the other.
+    """Merge bundles: the parts of a divided build in the order of its source, other bundles one after the other.
 
-    Raises BundleError, and InputError where encoders differ, a part is missing, or an id is in two of them.
+    Raise BundleError if one cannot be opened; InputError if encoders differ, a part is missing or an id occurs twice.
     """
     check_target(out)
     indexes = [Index.load(bundle) for bundle in bundles]
@@ -39,7 +39,7 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
             )
     indexes = _in_order(bundles, indexes)
     _check_ids(indexes)
-    provenance = _common([index.provenance for index in indexes])
+    provenance = _common_provenance([index.provenance for index in indexes])
     contents = hash_texts(sha256 for index in indexes for sha256 in index.column("sha256"))
     if not len(contents):
         raise InputError(
@@ -50,46 +50,46 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
         report,
         num_items=len(contents),
         num_duplicates=num_copies(contents),
-        skipped=list(dict.fromkeys(report.skipped)),  # each part of a build tells what it left out before reading
+        skipped=list(dict.fromkeys(report.skipped)),  # each part of a build repeats what was left out before reading
     )
     with bundle_writer(out) as work:
         blocks = (
             zip_longest(*(index.blocks() for index in indexes)) if indexes[0].provenance.part else _in_turn(indexes)
         )
-        write_bundle(out, work, (piece for block in blocks for piece in block if piece), provenance, report)
+        write_bundle(out, work, (block for group in blocks for block in group if block), provenance, report)
     return report
 
 
 def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
-    """Take items out of a bundle. Raises InputError for an unknown id, and where none would be left."""
-    gone = set(ids)
+    """Remove items from a bundle. Raise InputError if an id is unknown or if no item would be left."""
+    removed = set(ids)
     with bundle_writer(bundle) as work:
         index = Index.load(bundle)
-        for id in gone:
-            index.item_by_id(id)
-        if len(gone) == len(index):
+        for item_id in removed:
+            index.item_by_id(item_id)
+        if len(removed) == len(index):
             raise InputError("{bundle} would be empty. Delete its folder instead.", bundle=bundle)
-        is_left = np.array([id not in gone for id in index.column("id")], np.bool_)
-        contents = hash_texts(index.column("sha256"))[is_left]
+        is_kept = np.array([item_id not in removed for item_id in index.column("id")], np.bool_)
+        contents = hash_texts(index.column("sha256"))[is_kept]
         report = replace(
             read_report(bundle),
             num_items=len(contents),
             num_encoded=0,
             num_duplicates=num_copies(contents),
-            changes={"removed": len(gone)},
+            changes={"removed": len(removed)},
         )
-        write_bundle(bundle, work, filter_blocks(index.blocks(), is_left), index.provenance, report)
+        write_bundle(bundle, work, filter_blocks(index.blocks(), is_kept), index.provenance, report)
     return report
 
 
 def export_parquet(bundle: Path, file: Path) -> int:
-    """Write ids, captions, columns, digests and vectors as Parquet, and return the number of rows.
+    """Write ids, captions, columns, digests and vectors as Parquet. Return the number of rows.
 
-    `vector` is a list of dim float32 of unit length, to 1e-3. A column whose name is taken gets a "_" behind it.
-    Raises BundleError; InputError where the file cannot be written.
+    `vector` is a list of dim float32, its length 1 to within 1e-3. "_" is appended to a column name that is taken.
+    Raise BundleError if the bundle cannot be opened; InputError if the file cannot be written.
     """
     index = Index.load(bundle)
-    names = sorted({name for piece in index.blocks() for row in _columns(piece) for name in row})
+    names = sorted({name for block in index.blocks() for record in _records(block) for name in record})
     texts = dict.fromkeys(("id", "caption", "sha256"))
     for name in names:
         while name in texts or name == "vector":
@@ -102,11 +102,11 @@ def export_parquet(bundle: Path, file: Path) -> int:
     part = file.with_name(f".{file.name}.part")
     try:
         with part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
-            for piece in index.blocks():
-                rows = _columns(piece)
-                arrays = [piece.batch[name] for name in ("id", "caption", "sha256")]
-                arrays += [pa.array([row.get(name) for row in rows], pa.string()) for name in names]
-                vectors = pa.FixedSizeListArray.from_arrays(pa.array(piece.rows.ravel()), index.dim)
+            for block in index.blocks():
+                records = _records(block)
+                arrays = [block.batch[name] for name in ("id", "caption", "sha256")]
+                arrays += [pa.array([record.get(name) for record in records], pa.string()) for name in names]
+                vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.rows.ravel()), index.dim)
                 writer.write_batch(pa.RecordBatch.from_arrays([*arrays, vectors], schema=schema))
         part.replace(file)
     except OSError as error:
@@ -119,7 +119,7 @@ def export_parquet(bundle: Path, file: Path) -> int:
 
 
 def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
-    """The parts of a divided build by their numbers; bundles of their own as they are given."""
+    """Return the parts of a divided build sorted by their number, other bundles in the given order."""
     parts = [index.provenance.part for index in indexes]
     if not any(parts):
         return list(indexes)
@@ -141,26 +141,25 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
 
 
 def _check_ids(indexes: Sequence[Index]) -> None:
-    hashes = hash_texts(id for index in indexes for id in index.column("id"))
-    again = np.flatnonzero(~is_first_of_equals(hashes))
-    if len(again):
-        id = next(id for row, id in enumerate(chain.from_iterable(i.column("id") for i in indexes)) if row == again[0])
+    hashes = hash_texts(text for index in indexes for text in index.column("id"))
+    repeated = np.flatnonzero(~is_first_of_equals(hashes))
+    if len(repeated):
+        texts = enumerate(chain.from_iterable(index.column("id") for index in indexes))
+        id = next(text for row, text in texts if row == repeated[0])
         raise InputError("Two of the bundles have a picture {id!r}. Remove it from one of them.", id=id)
 
 
-def _common(cards: Sequence[Provenance]) -> Provenance:
-    """What the cards agree on; of where the pictures came from nothing, where they do not."""
-    first = cards[0]
+def _common_provenance(provenances: Sequence[Provenance]) -> Provenance:
+    """Return the first provenance, with each field about the origin of the pictures empty if they differ in it."""
     names = ("source", "source_revision", "split", "licence")
-    differing = {name: "" for name in names if len({getattr(provenance, name) for provenance in cards}) > 1}
-    return replace(
-        first, **differing, part="", division="", thumbnails=all(provenance.thumbnails for provenance in cards)
-    )
+    differing = {name: "" for name in names if len({getattr(provenance, name) for provenance in provenances}) > 1}
+    thumbnails = all(provenance.thumbnails for provenance in provenances)
+    return replace(provenances[0], **differing, part="", division="", thumbnails=thumbnails)
 
 
 def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Block, ...]]:
-    return ((piece,) for index in indexes for piece in index.blocks())
+    return ((block,) for index in indexes for block in index.blocks())
 
 
-def _columns(piece: Block) -> list[dict[str, str]]:
-    return [columns_of(text) for text in piece.batch["columns"].to_pylist()]
+def _records(block: Block) -> list[dict[str, str]]:
+    return [columns_of(text) for text in block.batch["columns"].to_pylist()]

@@ -1,4 +1,4 @@
-"""`Index`: exact inner-product search over unit vectors, and the items they belong to. Saved as a bundle."""
+"""`Index`: exact inner-product search over unit vectors and their items. It is saved as a bundle."""
 
 import hashlib
 import os
@@ -19,36 +19,34 @@ from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
 from imgsearch.index.bundle import bundle_writer, install_files
-from imgsearch.index.flat import check_finite, empty_flat_index, open_vector_file
+from imgsearch.index.flat import check_finite, empty_flat_index, is_faster_masked, open_vector_file
 from imgsearch.index.items import SCHEMA, Items, Mask
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, read_manifest, retry_if_replaced
 from imgsearch.records import BuildReport, Hit, Item
 from imgsearch.text import truncate
 
-NUM_SPARE = 500  # hits more than a filter is to leave over: of 100,000 rows they take FAISS 6 % longer
-GROWTH = 8
-SKIP_COST = 4  # rows that could be scored while FAISS goes from rows that are kept to some that are not, or back
+NUM_SPARE = 500  # extra hits to request before a filter is applied: with 100,000 rows they cost FAISS 6 % more time
+GROWTH = 8  # factor for the next try, if too many scores are equal
 MAX_ORIGINAL_BYTES = 256 * 2**20
-MAX_REASON = 200  # characters of a library's message
+MAX_REASON = 200  # characters of a library's message that an error quotes
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 
 class Block(NamedTuple):
-    """Some rows of an index, with their items."""
+    """Consecutive rows of an index: their vectors and items. Large indexes are read and written block by block."""
 
-    rows: Embeddings
+    rows: Embeddings  # float32 (n, dim)
     batch: pa.RecordBatch
 
     def filter(self, mask: Mask) -> "Block":
-        """The rows where `mask`, (n,), is true."""
+        """Return the block without the rows where `mask`, bool (n,), is False."""
         return self if mask.all() else Block(self.rows[mask], self.batch.filter(pa.array(mask)))
 
 
 class Index:
-    """Immutable: row i of the vectors is item i.
+    """A bundle opened for search. Immutable: row i of the vectors belongs to item i.
 
-    Vectors are kept in half precision (FAISS ScalarQuantizer QT_fp16: scores within 1e-3) or in float32; the search
-    is exact.
+    Vectors are stored as float16 (FAISS ScalarQuantizer QT_fp16: scores within 1e-3) or float32. The search is exact.
     """
 
     def __init__(self, vectors: faiss.Index, items: Items, provenance: Provenance) -> None:
@@ -60,7 +58,7 @@ class Index:
 
     @classmethod
     def from_rows(cls, rows: Embeddings, items: Sequence[Item], provenance: Provenance) -> "Index":
-        """An index of `rows`, float32 (n, dim) of unit length, where rows[i] belongs to items[i]."""
+        """Build an index of `rows`, float32 (n, dim) of unit length; rows[i] is the vector of items[i]."""
         vectors = empty_flat_index(rows.shape[1], provenance.vectors)
         vectors.add(check_unit(rows, rows.shape[1]))
         return cls(vectors, Items.of(items), provenance)
@@ -70,124 +68,127 @@ class Index:
 
     @property
     def dim(self) -> int:
-        """Length of an embedding."""
+        """Return the length of a vector."""
         return int(self._vectors.d)
 
     @property
     def rows(self) -> Embeddings:
-        """All embeddings as stored, float32 (len, dim); unit rows to 1e-3."""
-        return self._rows(0, len(self))
+        """Return all vectors as stored, float32 (len, dim), of unit length to within 1e-3."""
+        return self._read_vectors(0, len(self))
 
     def row(self, row: int) -> Embeddings:
-        """One embedding as stored, float32 (dim,)."""
-        return self._rows(row, 1).ravel()
+        """Return the vector of a row as stored, float32 (dim,)."""
+        return self._read_vectors(row, 1).ravel()
 
-    def rows_of(self, numbers: Sequence[int]) -> Embeddings:
-        """The embeddings at some rows as stored, float32 (len(numbers), dim), in that order."""
-        if not len(numbers):
-            return self._rows(0, 0)
-        return check_finite(np.asarray(self._vectors.reconstruct_batch(np.asarray(numbers, np.int64)), np.float32))
+    def rows_of(self, rows: Sequence[int]) -> Embeddings:
+        """Return the vectors of `rows` as stored, float32 (len(rows), dim), in that order."""
+        if not len(rows):
+            return self._read_vectors(0, 0)
+        return check_finite(np.asarray(self._vectors.reconstruct_batch(np.asarray(rows, np.int64)), np.float32))
 
     def item(self, row: int) -> Item:
-        """The item at a row (0 <= row < len)."""
+        """Return the item of a row (0 <= row < len)."""
         return self.items[row]
 
-    def row_of(self, id: str) -> int:
-        """The row of the item of that id. Raises InputError where there is none."""
-        return self.items.row_of(id)
+    def row_of(self, item_id: str) -> int:
+        """Return the row of the item with that id. Raise InputError if there is none."""
+        return self.items.row_of(item_id)
 
-    def item_by_id(self, id: str) -> Item:
-        """The item of that id. Raises InputError where there is none."""
-        return self.items[self.row_of(id)]
+    def item_by_id(self, item_id: str) -> Item:
+        """Return the item with that id. Raise InputError if there is none."""
+        return self.items[self.row_of(item_id)]
 
     def original(self, item: Item) -> bytes | None:
-        """The bytes of an item's picture, as they were indexed; None where there is no such file, or it is changed."""
+        """Return the bytes of an item's picture file; None if it is missing or has changed since it was indexed."""
         try:
-            source, path = (
-                Path(os.path.realpath(path)) for path in (self.provenance.source, f"{self.provenance.source}/{item.id}")
-            )
+            names = (self.provenance.source, f"{self.provenance.source}/{item.id}")
+            source, path = (Path(os.path.realpath(name)) for name in names)
             if not self.provenance.source or not path.is_relative_to(source):
                 return None
             data = read_at_most(path, MAX_ORIGINAL_BYTES)
         except (OSError, ValueError):
             return None
-        # The digest holds a bundle to the pictures it was built from: it cannot name another file.
+        # Compare the digest, so that a bundle can only give out the pictures it was built from, no other file.
         return data if hashlib.sha256(data).hexdigest() == item.sha256 else None
 
     def search(self, query: Embeddings, k: int, *, start: int = 0, mask: Mask | None = None) -> list[Hit]:
-        """Ranks start + 1 to start + k, best first, of the items that are kept; fewer where there are no more.
+        """Return the hits of ranks start + 1 to start + k, best first, or fewer if there are no more.
 
-        `query`: float32 (1, dim) of unit length; `mask`: bool (len,), None for all. Score = inner product; items of
-        equal score stand by row. Raises ValueError where k < 1, start < 0, or a shape differs; BundleError where the
-        vectors of the bundle are none.
+        `query`: float32 (1, dim) of unit length. `mask`: bool (len,), True for items to search; None for all. Score =
+        inner product; equal scores by row. Raise ValueError if k < 1, start < 0 or a shape is wrong; BundleError if the
+        vectors of the bundle are damaged. Example:
+
+            query = encoder.encode_texts(["a red fruit"])
+            mask = ColumnStore(index).mask([Condition.parse("subject=food")])
+            hits = index.search(query, 10, mask=mask)  # hits[0].item.id, hits[0].score
         """
         if k < 1 or start < 0:
             raise ValueError(f"k is {k}, it must be at least 1; start is {start}, it must be at least 0")
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != (len(self),)):
             raise ValueError(f"the mask is {mask.dtype} of shape {mask.shape}, expected bool ({len(self)},)")
-        scores, rows = self._best(check_unit(query, self.dim), start + k, mask)
-        found = zip(rows[start:].tolist(), scores[start:].tolist(), strict=True)
-        return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(found, start=start + 1)]
+        scores, rows = self._search_masked(check_unit(query, self.dim), start + k, mask)
+        pairs = zip(rows[start:].tolist(), scores[start:].tolist(), strict=True)
+        return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(pairs, start=start + 1)]
 
-    def _best(self, query: Embeddings, count: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
-        """Scores and rows of the `count` best items that are kept, or of all where there are fewer."""
+    def _search_masked(self, query: Embeddings, count: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
+        """Return scores and rows of the `count` best items of the mask, or of all of them if there are fewer."""
         num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
         count = min(count, num_kept)
         if not count:  # a part of a divided build may be empty
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        is_narrow = mask is not None and _is_narrow(mask)
-        number = count + 1 if mask is None or is_narrow else count * len(self) // num_kept + NUM_SPARE
+        is_narrow = mask is not None and is_faster_masked(mask)
+        num_nearest = count + 1 if mask is None or is_narrow else count * len(self) // num_kept + NUM_SPARE
         while True:
-            scores, rows = self._nearest(query, number, mask if is_narrow else None)
+            scores, rows = self._nearest(query, num_nearest, mask if is_narrow else None)
             if mask is not None and not is_narrow:
                 scores, rows = scores[mask[rows]], rows[mask[rows]]
             if len(rows) >= count:
                 return scores[:count], rows[:count]
             if mask is None or is_narrow:
-                number *= GROWTH  # many equal scores
+                num_nearest *= GROWTH  # many scores are equal
             else:
-                number, is_narrow = count + 1, True  # the filter drops just the best
+                num_nearest, is_narrow = count + 1, True  # the filter drops mostly the best rows
 
-    def _nearest(self, query: Embeddings, number: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
-        """Scores and rows of the `number` best, equal scores by row; none of the last score where some are left out."""
+    def _nearest(self, query: Embeddings, count: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
+        """Return scores and rows of at most `count` nearest, sorted by score, then by row."""
         num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
-        number = min(number, num_kept)
+        count = min(count, num_kept)
         parameters = faiss.SearchParameters()
         if mask is not None:
             bits = np.packbits(mask, bitorder="little")
             selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
             parameters.sel = selector
-        scores, rows = (found[0] for found in self._vectors.search(query, number, params=parameters))
-        check_finite(np.where(rows < 0, np.nan, scores))  # FAISS leaves out rows whose score is no number
-        if number < num_kept:
+        scores, rows = (matrix[0] for matrix in self._vectors.search(query, count, params=parameters))
+        check_finite(np.where(rows < 0, np.nan, scores))  # FAISS returns row -1 instead of a row whose score is NaN
+        if count < num_kept:  # more rows may have the last score: drop all that have it
             is_whole = scores > scores[-1]
             scores, rows = scores[is_whole], rows[is_whole]
         order = np.lexsort((rows, -scores))
         return scores[order], rows[order]
 
     def blocks(self) -> Iterator[Block]:
-        """The index block by block, as it was built."""
+        """Yield the index block by block, as it was written."""
         for start, batch in zip(self.items.starts, self.items.batches, strict=False):
-            yield Block(self._rows(start, batch.num_rows), batch)
+            yield Block(self._read_vectors(start, batch.num_rows), batch)
 
     def column(self, name: str) -> Iterator[str]:
-        """The texts of a column of the items ("id", "sha256" or "stamp"), row by row."""
+        """Yield the texts of a field of the items ("id", "sha256" or "stamp"), row by row."""
         for texts in self.items.texts(name):
             yield from texts.to_pylist()
 
     def save(self, bundle: Path, report: BuildReport | None = None) -> None:
-        """Write the bundle. An older one there is replaced at once; anything else is left alone.
+        """Write the bundle. An older bundle at that path is replaced in one step; anything else is left untouched.
 
-        Raises InputError where it cannot be written, or is being written by another process.
+        Raise InputError if it cannot be written or if another process is writing it.
         """
         with bundle_writer(bundle) as work:
             write_bundle(bundle, work, self.blocks(), self.provenance, report)
 
     @classmethod
     def load(cls, bundle: Path) -> "Index":
-        """Open a bundle after checking its sizes, and the digests of files up to 256 MB; it stays on disk, mapped.
+        """Open a bundle, memory-mapped, after a check of its file sizes, and of the digests of files up to 256 MB.
 
-        Raises BundleError where it is missing, damaged or of a newer format.
+        Raise BundleError if it is missing, damaged or of a newer format.
         """
         return retry_if_replaced(bundle, cls._load)
 
@@ -198,7 +199,7 @@ class Index:
         try:
             vectors = open_vector_file(bundle / manifest.file(".faiss"), manifest)
             items = Items.open(bundle / manifest.file(".arrow"))
-            # Of a bundle of the hub the pictures are where it was built: a path of there means another thing here.
+            # The source path of a bundle from the hub is on the machine that built it: here it means something else.
             provenance = replace(manifest, source="") if is_from_hub(bundle) else manifest.at(bundle)
             return cls(vectors, items, provenance)
         except (RuntimeError, OSError, ValueError, MemoryError, pa.ArrowException) as error:
@@ -207,25 +208,25 @@ class Index:
                 "The bundle {bundle} cannot be opened: {reason}. Build it again.", bundle=bundle, reason=reason
             ) from error
 
-    def _rows(self, start: int, count: int) -> Embeddings:
+    def _read_vectors(self, start: int, count: int) -> Embeddings:
         if not count:
             return np.zeros((0, self.dim), np.float32)
         return check_finite(np.asarray(self._vectors.reconstruct_n(start, count), dtype=np.float32))
 
 
-def filter_blocks(pieces: Iterable[Block], mask: Mask) -> Iterator[Block]:
-    """The pieces without the rows where `mask`, over all of them, is false."""
+def filter_blocks(blocks: Iterable[Block], mask: Mask) -> Iterator[Block]:
+    """Yield the blocks without the rows where `mask`, bool over the rows of all blocks, is False."""
     start = 0
-    for piece in pieces:
-        yield piece.filter(mask[start : start + len(piece.rows)])
-        start += len(piece.rows)
+    for block in blocks:
+        yield block.filter(mask[start : start + len(block.rows)])
+        start += len(block.rows)
 
 
 def write_bundle(
-    bundle: Path, work: Path, pieces: Iterable[Block], provenance: Provenance, report: BuildReport | None = None
+    bundle: Path, work: Path, blocks: Iterable[Block], provenance: Provenance, report: BuildReport | None = None
 ) -> None:
-    """Write pieces as a bundle in the memory that their vectors take; `work` is its writer's folder. Raises OSError."""
-    rest = iter(pieces)
+    """Write blocks as a bundle; `work` is from `bundle_writer`. Takes the memory of all vectors. Raise OSError."""
+    rest = iter(blocks)
     first = next(rest)
     folder = work / "new"
     shutil.rmtree(folder, ignore_errors=True)
@@ -235,20 +236,15 @@ def write_bundle(
         vectors = empty_flat_index(dim, provenance.vectors)
         codes, items, stored = folder / "codes", folder / "items.arrow", folder / "vectors.faiss"
         with codes.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
-            for piece in chain([first], rest):
-                file.write(vectors.sa_encode(piece.rows).tobytes() if len(piece.rows) else b"")
-                writer.write_batch(piece.batch)
+            for block in chain([first], rest):
+                file.write(vectors.sa_encode(block.rows).tobytes() if len(block.rows) else b"")
+                writer.write_batch(block.batch)
         if codes.stat().st_size:
             vectors.add_sa_codes(np.memmap(codes, np.uint8, "r").reshape(-1, vectors.sa_code_size()))
         codes.unlink()
         faiss.write_index(vectors, str(stored))
         install_files((stored, items), bundle.resolve(), Manifest.of(provenance, bundle, dim, vectors.ntotal), report)
-    except RuntimeError as error:  # of FAISS
+    except RuntimeError as error:  # raised by FAISS
         raise OSError(str(error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_narrow(mask: Mask) -> bool:
-    """Whether a search of the kept rows alone takes no longer than one of all."""
-    return bool(np.count_nonzero(mask) + SKIP_COST * np.count_nonzero(mask[1:] != mask[:-1]) <= len(mask))

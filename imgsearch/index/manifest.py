@@ -1,4 +1,4 @@
-"""The identity card of a bundle: manifest.json, read and verified without any heavy library."""
+"""manifest.json: what a bundle holds and which encoder made it. Read and checked without importing a heavy library."""
 
 import hashlib
 import json
@@ -15,91 +15,91 @@ from imgsearch.errors import BundleError, Message
 from imgsearch.files import FileDigest, digest_file, read_at_most
 from imgsearch.models.encoder import Encoder
 
-FORMAT_VERSION = 3  # 1 had no revision, 2 no names by content and little about the source
+FORMAT_VERSION = 3  # format 1 had no revision; 2 had no digests in file names and few facts about the source
 FILE_NAME = "manifest.json"
-MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # what vectors that are compared have in common
-MAX_TEXT = 4096  # characters of a field: the longest path
+MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # must be equal for vectors to be comparable
+MAX_TEXT = 4096  # characters of a field: the longest path on Linux (PATH_MAX)
 MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
 MAX_MANIFEST_BYTES = 2**20
 MAX_FILES, MAX_DIM = 16, 2**16
-VECTOR_DTYPES = ("float16", "float32")  # of vectors
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # of a file: it stands in the bundle itself
+VECTOR_DTYPES = ("float16", "float32")  # how vectors can be stored
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # of a file, without a folder: it lies in the bundle itself
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PART = re.compile(r"([0-9]{1,9}/[0-9]{1,9})?")
-HF_PREFIX = "hf://"  # begins a source that is no path
+HF_PREFIX = "hf://"  # of a source that is not a path
 LIBRARIES = ("torch", "open_clip_torch", "transformers", "timm", "faiss-cpu", "pyarrow", "pillow", "numpy", "datasets")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Which encoder made vectors of which pictures, and how they are kept."""
+    """Where vectors come from: the encoder, the pictures, and how the vectors are stored."""
 
     encoder: str  # model_id
-    revision: str = ""  # the commit of its weights
-    precision: str = "float32"  # of its forward pass
-    preprocess: str = ""  # what it does to a picture before
-    vectors: str = "float16"  # how they are kept: "float16" or "float32"
-    thumbnails: bool = True  # whether there are any
-    source: str = ""  # where the pictures came from: a path, in a manifest relative to the bundle, or hf://datasets/...
-    source_revision: str = ""
+    revision: str = ""  # commit of the encoder's weights
+    precision: str = "float32"  # of the encoder's forward pass
+    preprocess: str = ""  # how a picture is prepared for the encoder
+    vectors: str = "float16"  # storage type: "float16" or "float32"
+    thumbnails: bool = True  # True if the items have thumbnails
+    source: str = ""  # of the pictures: a path, in a manifest relative to the bundle, or hf://datasets/...
+    source_revision: str = ""  # commit of a dataset, or digest of its files
     split: str = ""
     licence: str = ""
-    part: str = ""  # "2/3" of a build that was divided
-    division: str = ""  # a digest of what its parts have in common
+    part: str = ""  # "2/3" for a part of a divided build (--shard 2/3)
+    division: str = ""  # digest of what all parts of a divided build have in common
 
     def provenance_fields(self) -> dict[str, Any]:
-        """The fields that stand above."""
+        """Return the fields of `Provenance` alone, without those of a subclass."""
         return {entry.name: getattr(self, entry.name) for entry in fields(Provenance)}
 
     def difference(self, other: "Provenance") -> str:
-        """The first field by which vectors of the two do not compare; "" for none."""
+        """Return the first field that makes the vectors of both incomparable; "" if they can be compared."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in MADE_BY)
-        # Format 2 did not name what it did to a picture before.
+        # Format 2 did not store `preprocess`.
         return next((name for name, a, b in pairs if a != b and (name != "preprocess" or (a and b))), "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(Provenance):
-    """What a bundle holds and which encoder made it."""
+    """The contents of manifest.json: the provenance, and the files of a bundle with their digests."""
 
     dim: int
     num_items: int
     created: str  # ISO 8601, UTC
-    files: Mapping[str, FileDigest]  # those that are searched
-    libraries: Mapping[str, str] = field(default_factory=dict)  # versions of what took part
+    files: Mapping[str, FileDigest]  # all data files, by name
+    libraries: Mapping[str, str] = field(default_factory=dict)  # versions of those used in the build
     format_version: int = FORMAT_VERSION
 
     def file(self, suffix: str) -> str:
-        """The name of the file of that kind. Raises ValueError where there is none."""
+        """Return the name of the file with that suffix. Raise ValueError if there is not exactly one."""
         names = [name for name in self.files if name.endswith(suffix)]
         if len(names) != 1:
             raise ValueError(f"{len(names)} files {suffix}")
         return names[0]
 
     def to_text(self) -> str:
-        """The text of manifest.json: the fields, then the digest of all that stands before it."""
+        """Return the text of manifest.json: the fields, then a digest of them."""
         values = asdict(self)
         return _render(values | {"digest": _digest(values)})
 
     @classmethod
     def of(cls, provenance: Provenance, bundle: Path, dim: int, num_items: int) -> "Manifest":
-        """The manifest of a bundle that is written now; its files are not named yet."""
+        """Return a new manifest for a bundle that is written now; its files are added later."""
         is_path = provenance.source and not provenance.source.startswith(HF_PREFIX)
         source = Path(os.path.relpath(provenance.source, bundle.resolve())).as_posix() if is_path else provenance.source
         created = datetime.now(UTC).isoformat(timespec="seconds")
         libraries = {name: version(name) for name in LIBRARIES}
-        facts = {"source": source, "created": created, "libraries": libraries}
-        return cls(**provenance.provenance_fields() | facts, dim=dim, num_items=num_items, files={})
+        values = {"source": source, "created": created, "libraries": libraries}
+        return cls(**provenance.provenance_fields() | values, dim=dim, num_items=num_items, files={})
 
     def at(self, bundle: Path) -> "Manifest":
-        """The manifest of that bundle, with a source that is a path as an absolute one."""
+        """Return the manifest with its source as an absolute path, if it is a path relative to `bundle`."""
         is_path = self.source and not self.source.startswith(HF_PREFIX)
         return replace(self, source=os.path.normpath(bundle.resolve() / self.source)) if is_path else self
 
     @classmethod
     def from_text(cls, text: str) -> "Manifest":
-        """Raises ValueError where `text` is not what `to_text` wrote, to the letter; BundleError for a newer format."""
+        """Parse what `to_text` wrote. Raise ValueError if any letter differs; BundleError if the format is newer."""
         try:
             return cls._from_text(text)
         except RecursionError as error:
@@ -131,8 +131,8 @@ class Manifest(Provenance):
         return manifest
 
     def _is_sound(self) -> bool:
-        """Whether each field holds what it may. Raises TypeError, AttributeError where one is of another type."""
-        texts = [fact for name, fact in self.provenance_fields().items() if name != "thumbnails"]
+        """Return True if every field has a valid value. Raise TypeError or AttributeError if a type is wrong."""
+        texts = [value for name, value in self.provenance_fields().items() if name != "thumbnails"]
         texts += [self.created, *self.libraries, *self.libraries.values()]
         numbers = [self.dim, self.num_items, self.format_version, *(digest.num_bytes for digest in self.files.values())]
         return (
@@ -150,15 +150,15 @@ class Manifest(Provenance):
 
 
 def read_manifest(bundle: Path) -> Manifest:
-    """Read a bundle's manifest, and check that its files are there and of their size.
+    """Read the manifest of a bundle, and check that its files exist and have the right size.
 
-    Raises BundleError where the bundle is missing, damaged, closed to this user or of a newer format.
+    Raise BundleError if the bundle is missing, damaged, not readable for this user or of a newer format.
     """
     return retry_if_replaced(bundle, _read)
 
 
 def retry_if_replaced(bundle: Path, read: Callable[[Path], T]) -> T:
-    """What `read` makes of a bundle; if that fails because the bundle is replaced in this moment, of the new one."""
+    """Return `read(bundle)`. If it fails because the bundle was replaced during the call, read the new bundle."""
     names = named_files(bundle)
     try:
         return read(bundle)
@@ -185,7 +185,7 @@ def _read(bundle: Path) -> Manifest:
 
 
 def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGEST_BYTES) -> None:
-    """Raise BundleError where a file of at most `max_bytes` is not as it was written."""
+    """Raise BundleError if a file of at most `max_bytes` has changed since it was written."""
     for name, digest in manifest.files.items():
         try:
             is_whole = digest.num_bytes > max_bytes or digest_file(bundle / name) == digest
@@ -196,7 +196,7 @@ def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGES
 
 
 def named_files(folder: Path) -> set[str]:
-    """The files that a folder's manifest names; none where it has no manifest that can be read."""
+    """Return the names of the files in a folder's manifest; none if it has no valid manifest."""
     try:
         return set(_parse(folder).files)
     except (BundleError, OSError, ValueError):
@@ -208,8 +208,8 @@ def _parse(bundle: Path) -> Manifest:
 
 
 def _is_own(bundle: Path, name: str) -> bool:
-    """Whether a file of that name lies in the bundle, or where the hub's cache keeps what its folders link to."""
-    file, folder = (Path(os.path.realpath(path)) for path in (bundle / name, bundle))  # of a loop `resolve` raises
+    """Return True if the file lies in the bundle, or in the hub cache's folder of files that its bundles link to."""
+    file, folder = (Path(os.path.realpath(path)) for path in (bundle / name, bundle))  # `resolve` raises on link loops
     return file.is_file() and file.parent in (folder, *(parent / "blobs" for parent in folder.parents))
 
 
@@ -236,7 +236,7 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 
 def provenance_of(encoder: Encoder, **fields: Any) -> Provenance:
-    """The card of what this encoder makes; `fields` are the others of it."""
+    """Return the provenance of vectors of this encoder; `fields` sets the other fields of `Provenance`."""
     return Provenance(
         encoder=encoder.model_id,
         revision=encoder.revision,

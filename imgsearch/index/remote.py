@@ -1,4 +1,4 @@
-"""Bundles on the hub, kept there as datasets: fetched, held to the hub's digests and to their own manifest."""
+"""Bundles from the hub, stored there as datasets: download them, and check them against the hub and their manifest."""
 
 import re
 import shutil
@@ -14,22 +14,23 @@ from imgsearch.errors import BundleError, SettingsError
 from imgsearch.files import read_at_most
 from imgsearch.index.manifest import FILE_NAME, MAX_MANIFEST_BYTES, Manifest, check_digests
 
-if TYPE_CHECKING:  # the hub's client is imported where there is something to fetch
+if TYPE_CHECKING:  # at run time the hub's client is imported only if there is something to fetch
     from imgsearch.hub import Repo, Snapshot
 
-NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a folder of that name lies where it is put
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # contains no path separator
 MEGABYTE = 1_000_000
 
 
 def fetch_hub_bundles(settings: Settings) -> Settings:
-    """The settings with folders in the place of the bundles on the hub, which are fetched: minutes, the first time.
+    """Download the bundles on the hub, and return the settings with their folders instead. Takes minutes, once.
 
-    Where the hub answers, a branch is followed; else what was fetched last is taken. Raises SettingsError, BundleError.
+    At each start the newest commit of the branch is used; offline, the last one that was downloaded. Raise
+    SettingsError if a name is not valid; BundleError if a bundle cannot be downloaded or is damaged.
     """
-    return replace(settings, index=tuple(dict.fromkeys(_folder(bundle) for bundle in settings.index)))
+    return replace(settings, index=tuple(dict.fromkeys(_local_folder(bundle) for bundle in settings.index)))
 
 
-def _folder(bundle: Bundle) -> Path:
+def _local_folder(bundle: Bundle) -> Path:
     if isinstance(bundle, Path):
         return bundle
     from imgsearch.hub import Repo
@@ -47,14 +48,14 @@ def _folder(bundle: Bundle) -> Path:
 
 
 def _fetch(repo: "Repo") -> Path:
-    """The folder of a bundle with its manifest, the files that this names, and nothing else."""
+    """Download the manifest of a bundle and the files that it lists, nothing else. Return their folder."""
     from imgsearch.hub import cached_snapshot, fetch_snapshot, remember_commit, resolve_commit
 
     pinned = resolve_commit(repo)
 
     def get(*names: str, max_bytes: int) -> "Snapshot":
-        def choose(there: Collection[str]) -> list[str]:
-            if missing := [name for name in names if name not in there]:
+        def choose(available: Collection[str]) -> list[str]:
+            if missing := [name for name in names if name not in available]:
                 raise BundleError(
                     "{repo} is no bundle: {file} is missing. Push the folder that a build made.",
                     repo=repo,
@@ -67,7 +68,7 @@ def _fetch(repo: "Repo") -> Path:
     folder = get(FILE_NAME, max_bytes=MAX_MANIFEST_BYTES).folder
     manifest = _manifest(repo, folder)
     total = sum(digest.num_bytes for digest in manifest.files.values())
-    is_new = cached_snapshot(pinned, lambda there: [*manifest.files]) is None
+    is_new = cached_snapshot(pinned, lambda available: [*manifest.files]) is None
     if is_new and total > (free := shutil.disk_usage(hub_folder()).free):
         raise BundleError(
             "{repo} has {num_mb:,.0f} MB, and {free_mb:,.0f} MB are free. Make room, or set "
@@ -95,7 +96,7 @@ def _manifest(repo: "Repo", folder: Path) -> Manifest:
 
 
 def _verify(repo: "Repo", folder: Path, manifest: Manifest) -> None:
-    """Keep nothing that is not what the manifest says, though it is what the hub has."""
+    """Delete the download if its digests differ from the manifest, even if they match the hub."""
     try:
         check_digests(folder, manifest, inf)
     except BundleError as error:

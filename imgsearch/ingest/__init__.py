@@ -1,4 +1,4 @@
-"""The build: pictures of a folder or a dataset go in, a bundle comes out; a build that was broken off goes on.
+"""The build: read the pictures of a folder or a dataset, encode them, and write a bundle.
 
 Imports the foundation, `models` and `index`; it knows nothing of `search`.
 """

@@ -1,4 +1,4 @@
-"""A stream of pictures into a bundle, in shards that outlive the process."""
+"""`build_index`: encode the pictures of a source and write a bundle, shard by shard (`source` explains shards)."""
 
 import hashlib
 import json
@@ -45,25 +45,29 @@ def build_index(
     options: BuildOptions = BuildOptions(),
     on_progress: OnProgress = lambda done, total: None,
 ) -> BuildReport:
-    """Index the pictures of a source and save the bundle.
+    """Index the pictures of a source, save them as a bundle, and return the report.
 
-    Killed at any moment, the next call with the same arguments goes on after the last finished shard. `on_progress` is
-    called with the numbers of entries done and expected. Raises InputError where no picture can be read, `bundle` is
-    something else than a bundle or is being written, and for the first skip where `options.strict`.
+    If the process is killed, the next call with the same arguments goes on after the last finished shard. `on_progress`
+    is called with the numbers of entries done and expected (None if unknown). Raise InputError if no picture can be
+    read, if `bundle` is not a bundle or is being written, or for the first skip if `options.strict`. Example:
+
+        encoder = load_encoder("starter")
+        report = build_index(Folder(Path("examples")), Path("my-bundle"), encoder, BuildOptions(limit=100))
+        print(report.num_items, report.skipped)
     """
     provenance = _provenance(source, encoder, options)
     with bundle_writer(bundle) as work:
         old = bundle if options.update and (bundle / FILE_NAME).exists() else None
         if old:
             _check_same(old, provenance)
-        shards = Shards(work / _key(provenance, source, options))
-        others = shards.keep(count_unchanged_shards(shards.marks, source, options))
-        known = ReusableItems([*([old] if old else []), *others], source.name)
-        own = (bundle.resolve(), work)  # may lie in the folder that is read
-        skips = [skip for skip in source.skips if Path(source.name, skip.picture) not in own]
+        shards = Shards(work / _shards_key(provenance, source, options))
+        old_shards = shards.keep(count_unchanged_shards(shards.ends, source, options))
+        reusable = ReusableItems([*([old] if old else []), *old_shards], source.name)
+        own_folders = (bundle.resolve(), work)  # they may lie in the folder that is read
+        skips = [skip for skip in source.skips if Path(source.name, skip.picture) not in own_folders]
         if options.strict:
             _check_none([*skips, *chain.from_iterable(report.skipped for report in shards.reports())])
-        _fill(shards, source, encoder, options, provenance, known, on_progress)
+        _make_missing_shards(shards, source, encoder, options, provenance, reusable, on_progress)
         report, is_first = _summarise(shards, skips, old)
         if options.strict:
             _check_none(report.skipped)
@@ -74,8 +78,8 @@ def build_index(
                 source=source.name,
                 count=count,
             )
-        pieces = chain.from_iterable(index.blocks() for index in shards.indexes())
-        write_bundle(bundle, work, filter_blocks(pieces, is_first), provenance, report)
+        blocks = chain.from_iterable(index.blocks() for index in shards.indexes())
+        write_bundle(bundle, work, filter_blocks(blocks, is_first), provenance, report)
         for path in work.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -83,7 +87,7 @@ def build_index(
 
 
 def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Provenance:
-    number, count = options.part
+    part, num_parts = options.part
     return provenance_of(
         encoder,
         vectors=options.vectors,
@@ -92,30 +96,30 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
         source_revision=source.revision,
         split=source.split,
         licence=source.licence,
-        part=f"{number}/{count}" if count > 1 else "",
-        division=_division(source, options) if count > 1 else "",
+        part=f"{part}/{num_parts}" if num_parts > 1 else "",
+        division=_division(source, options) if num_parts > 1 else "",
     )
 
 
 def _division(source: Source, options: BuildOptions) -> str:
-    """Of all that the parts of a divided build must have in common; on each machine the source may lie elsewhere."""
+    """Return a digest of what all parts of a divided build must share; not the path, which depends on the machine."""
     commit = source.revision if source.name.startswith(HF_PREFIX) else ""
-    facts = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
-    return _digest([*facts, dict(source.options)])
+    fields = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
+    return _digest([*fields, dict(source.options)])
 
 
-def _key(provenance: Provenance, source: Source, options: BuildOptions) -> str:
-    """Of all that shards must have in common to be parts of one bundle."""
-    same = provenance.provenance_fields() | {"division": ""}  # a folder may change between two runs
-    return _digest([FORMAT_VERSION, same, dict(source.options), options.limit, options.shard_size])
+def _shards_key(provenance: Provenance, source: Source, options: BuildOptions) -> str:
+    """Return a digest of what all shards of a bundle must share. It names their folder."""
+    shared = provenance.provenance_fields() | {"division": ""}  # it changes if files are added between two runs
+    return _digest([FORMAT_VERSION, shared, dict(source.options), options.limit, options.shard_size])
 
 
-def _digest(facts: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+def _digest(fields: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _check_same(bundle: Path, provenance: Provenance) -> None:
-    """Raise InputError where the bundle's vectors and thumbnails are not of the kind that this provenance promises."""
+    """Raise InputError if the bundle's vectors or thumbnails are not of the kind that `provenance` describes."""
     old = read_manifest(bundle)
     name = provenance.difference(old) or ("thumbnails" if provenance.thumbnails != old.thumbnails else "")
     if name:
@@ -129,23 +133,23 @@ def _check_same(bundle: Path, provenance: Provenance) -> None:
         )
 
 
-def _fill(
+def _make_missing_shards(
     shards: Shards,
     source: Source,
     encoder: Encoder,
     options: BuildOptions,
     provenance: Provenance,
-    known: ReusableItems,
+    reusable: ReusableItems,
     on_progress: OnProgress,
 ) -> None:
-    """Make the shards that are missing."""
-    part, count = options.part
-    num_shards = len(shards.marks)
-    start = ((num_shards - 1) * count + part) * options.shard_size if num_shards else 0
-    entries = with_shard_ends(source, options, start, shards.marks[-1].state if num_shards else "")
-    done, expected = sum(mark.num_entries for mark in shards.marks), count_expected_entries(source, options)
+    """Build the shards after those that are finished."""
+    part, num_parts = options.part
+    num_shards = len(shards.ends)
+    start = ((num_shards - 1) * num_parts + part) * options.shard_size if num_shards else 0
+    entries = with_shard_ends(source, options, start, shards.ends[-1].state if num_shards else "")
+    done, expected = sum(end.num_entries for end in shards.ends), count_expected_entries(source, options)
     shard = _Shard(encoder, provenance)
-    with closing(Pipeline(encoder, known, thumbnails=options.thumbnails).run(entries)) as results:
+    with closing(Pipeline(encoder, reusable, thumbnails=options.thumbnails).run(entries)) as results:
         for result in results:
             if isinstance(result, ShardEnd):
                 shard.save(shards, result)
@@ -156,12 +160,12 @@ def _fill(
             shard.add(result)
             done += 1
             on_progress(done, expected)
-    if not shards.marks:
+    if not shards.ends:
         shard.save(shards, ShardEnd(0, "", ""))
 
 
 def _check_none(skips: list[Skip]) -> None:
-    """Raise InputError for the first skip."""
+    """Raise InputError for the first skip, if there is one."""
     for skip in skips:
         raise InputError(
             "{picture} cannot be indexed: {reason}. Take it away, or leave out --strict.",
@@ -171,14 +175,14 @@ def _check_none(skips: list[Skip]) -> None:
 
 
 class _Shard:
-    """The entries of a shard so far; pictures wait for each other until they fill a batch of the model."""
+    """Collects the entries of one shard. Pictures wait in memory until they fill a batch of the model."""
 
     def __init__(self, encoder: Encoder, provenance: Provenance) -> None:
         self._encoder = encoder
         self._provenance = provenance
         self._items: list[Item] = []
-        self._rows: dict[int, Embeddings] = {}
-        self._waiting: dict[int, Prepared] = {}
+        self._vectors: dict[int, Embeddings] = {}  # by position in the items
+        self._waiting: dict[int, Prepared] = {}  # by position, too
         self._skipped: list[Skip] = []
         self._num_encoded = 0
         self._stages: dict[str, float] = defaultdict(float)
@@ -190,50 +194,50 @@ class _Shard:
         if isinstance(result.outcome, Skip):
             self._skipped.append(result.outcome)
             return
-        if result.row is not None:
-            self._rows[len(self._items)] = result.row
+        if result.vector is not None:
+            self._vectors[len(self._items)] = result.vector
         elif result.prepared is not None:
             self._waiting[len(self._items)] = result.prepared
         self._items.append(result.outcome)
         if len(self._waiting) == BATCH_SIZE:
             self._encode()
 
-    def save(self, shards: Shards, mark: ShardEnd) -> None:
+    def save(self, shards: Shards, end: ShardEnd) -> None:
         if self._waiting:
             self._encode()
         start = time.perf_counter()
-        rows = np.array([self._rows[number] for number in range(len(self._items))], np.float32)
-        path = shards.write(Index.from_rows(rows.reshape(-1, self._encoder.dim), self._items, self._provenance))
-        end = time.perf_counter()
-        self._stages["write"] = end - start
+        vectors = np.array([self._vectors[position] for position in range(len(self._items))], np.float32)
+        path = shards.write(Index.from_rows(vectors.reshape(-1, self._encoder.dim), self._items, self._provenance))
+        now = time.perf_counter()
+        self._stages["write"] = now - start
         report = BuildReport(
-            len(self._items), self._num_encoded, 0, self._skipped, end - self._start, dict(self._stages)
+            len(self._items), self._num_encoded, 0, self._skipped, now - self._start, dict(self._stages)
         )
-        shards.finish(path, mark, report)
+        shards.finish(path, end, report)
 
     def _encode(self) -> None:
         start = time.perf_counter()
-        rows = self._encoder.encode_prepared(list(self._waiting.values()))
-        self._rows |= dict(zip(self._waiting, rows, strict=True))
-        self._num_encoded += len(rows)
+        vectors = self._encoder.encode_prepared(list(self._waiting.values()))
+        self._vectors |= dict(zip(self._waiting, vectors, strict=True))
+        self._num_encoded += len(vectors)
         self._waiting.clear()
         self._stages["encode"] += time.perf_counter() - start
 
 
 def _summarise(shards: Shards, skips: list[Skip], old: Path | None) -> tuple[BuildReport, npt.NDArray[np.bool_]]:
-    """The report of all shards, and of each of their items whether it is the first one of its id: only that counts."""
+    """Return the report of all shards, and bool (n,): True for the first item of each id. Only these are kept."""
     report = sum(shards.reports(), BuildReport(skipped=skips))
     hashed = [(hash_texts(index.column("id")), hash_texts(index.column("sha256"))) for index in shards.indexes()]
     ids, contents = (np.concatenate(column) for column in zip(*hashed, strict=True))
     is_first = is_first_of_equals(ids)
     all_ids = chain.from_iterable(index.column("id") for index in shards.indexes())
-    twice = [] if is_first.all() else compress(all_ids, ~is_first)
-    again = [Skip(id, "a second picture of this id; the first one counts") for id in twice]
+    repeated_ids = [] if is_first.all() else compress(all_ids, ~is_first)
+    repeated = [Skip(item_id, "a second picture of this id; the first one counts") for item_id in repeated_ids]
     report = replace(
         report,
         num_items=int(is_first.sum()),
         num_duplicates=num_copies(contents[is_first]),
-        skipped=report.skipped + again,
+        skipped=report.skipped + repeated,
         changes=count_changes(Index.load(old), ids[is_first], contents[is_first]) if old else {},
     )
     return report, is_first

@@ -1,4 +1,4 @@
-"""What the columns of a dataset mean, by the types of their features, and a row of it as an undecoded picture."""
+"""Find the picture, caption and id columns of a dataset by their types, and turn its records into `Picture`."""
 
 import json
 from collections.abc import Mapping
@@ -12,72 +12,72 @@ from imgsearch.errors import InputError
 from imgsearch.ingest.folder import MAX_PICTURE_BYTES
 from imgsearch.records import Picture, Skip
 
-TEXTS = {"string": "binary", "large_string": "large_binary"}  # what they are read as
+TEXTS = {"string": "binary", "large_string": "large_binary"}  # text types, and the types that they are read as
 
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """Which part of a dataset is read, and what its columns mean. Each is named like its flag."""
+    """Which part of a dataset to read, and what its columns mean. Each field has the name of its flag."""
 
     config: str = ""
     split: str = ""
     revision: str = ""
-    image_column: str = ""  # "": the only one that holds pictures
-    caption_column: str | None = None  # None: the only one that holds text; "": none
-    columns: tuple[str, ...] = ()  # kept as text
+    image_column: str = ""  # "": the only column of pictures
+    caption_column: str | None = None  # None: the only column of text; "": no captions
+    columns: tuple[str, ...] = ()  # other columns to keep, as text
     id_column: str = ""  # "": SPLIT/row number
     streaming: bool = False
 
 
 @dataclass(frozen=True)
 class ColumnMapping:
-    """The columns of a dataset that are read. Of a row only bytes are trusted: a path in it is never opened."""
+    """The columns of a dataset that are read. Only bytes in a record are used: a path in it is never opened."""
 
     features: Mapping[str, Any]
     image: str
-    caption: str  # "" for none
+    caption: str  # "": no captions
     kept: tuple[str, ...]
-    id: str  # "" for the row's number
+    id: str  # "": number the records
 
     def to_json(self) -> dict[str, str]:
         kept = json.dumps(self.kept)
         return {"image_column": self.image, "caption_column": self.caption, "columns": kept, "id_column": self.id}
 
     def stored(self) -> Features:
-        """The features as which they are read: pictures not decoded, texts not yet, for they may be no UTF-8."""
+        """Return the features to read with: pictures undecoded and texts as bytes, which may not be UTF-8."""
         used = dict.fromkeys(name for name in (self.image, self.caption, self.id, *self.kept) if name)
-        return Features({name: _stored(self.features[name]) for name in used})
+        return Features({name: _stored_feature(self.features[name]) for name in used})
 
-    def entry(self, id: str, row: Mapping[str, Any]) -> Picture | Skip:
-        """A row, read as `stored` says, as a picture; `id` is its number, for where no column gives one."""
+    def entry(self, key: str, record: Mapping[str, Any]) -> Picture | Skip:
+        """Turn a record, read as `stored` says, into a picture. `key` is used if there is no column of ids."""
         if self.id:
-            given = _text(row[self.id], self.features[self.id])
+            given = _to_text(record[self.id], self.features[self.id])
             if not given or given != _clean(given):
-                return Skip(id, f"its {self.id} is {'not UTF-8' if given else 'empty'}")
-            id = given
-        value = row[self.image]
+                return Skip(key, f"its {self.id} is {'not UTF-8' if given else 'empty'}")
+            key = given
+        value = record[self.image]
         data = value.get("bytes") if isinstance(value, dict) else value
         if not data:
             has_path = isinstance(value, dict) and value.get("path")
-            return Skip(id, "it holds no bytes, only a path, which is not opened" if has_path else "it holds no bytes")
+            return Skip(key, "it holds no bytes, only a path, which is not opened" if has_path else "it holds no bytes")
         if len(data) > MAX_PICTURE_BYTES:
-            return Skip(id, f"larger than {MAX_PICTURE_BYTES // 2**20} MB")
-        columns = {name: _clean(_text(row[name], self.features[name])) for name in self.kept}
-        caption = row[self.caption] if self.caption else None
-        if isinstance(caption, list):  # several for one picture
+            return Skip(key, f"larger than {MAX_PICTURE_BYTES // 2**20} MB")
+        columns = {name: _clean(_to_text(record[name], self.features[name])) for name in self.kept}
+        caption = record[self.caption] if self.caption else None
+        if isinstance(caption, list):  # several captions for one picture: take the first
             caption = caption[0] if caption else None
-        text = _clean(_text(caption, self.features[self.caption])) if self.caption else ""
-        return Picture(id, partial(bytes, data), text, columns)
+        text = _clean(_to_text(caption, self.features[self.caption])) if self.caption else ""
+        return Picture(key, partial(bytes, data), text, columns)
 
 
 def find_columns(
-    name: str, features: Mapping[str, Any], image: str, caption: str | None, kept: tuple[str, ...], id: str
+    name: str, features: Mapping[str, Any], image: str, caption: str | None, kept: tuple[str, ...], id_column: str
 ) -> ColumnMapping:
-    """The columns as named; the image column "" and the caption column None are found by type.
+    """Check the named columns; find the image column if it is "" and the caption column if it is None by their type.
 
-    Raises InputError where one is not there, is of another type, or could be any of several.
+    Raise InputError if a column is missing or of the wrong type, or if several are possible.
     """
-    texts = [column for column in (caption, *kept, id) if column]
+    texts = [column for column in (caption, *kept, id_column) if column]
     listed = f"Its columns are: {', '.join(features) or 'none'}."
     for column in [image, *texts] if image else texts:
         if column not in features:
@@ -111,7 +111,7 @@ def find_columns(
                 columns=", ".join(found),
             )
         caption = "".join(found)
-    return ColumnMapping(features, image or images[0], caption, kept, id)
+    return ColumnMapping(features, image or images[0], caption, kept, id_column)
 
 
 def _holds_bytes(feature: Any) -> bool:
@@ -133,18 +133,18 @@ def _is_caption(column: str, feature: Any) -> bool:
     return not column.startswith("__") and isinstance(feature, Value) and feature.dtype in TEXTS
 
 
-def _stored(feature: Any) -> Any:
+def _stored_feature(feature: Any) -> Any:
     if isinstance(feature, Image):
         return {"bytes": Value("binary"), "path": Value("binary")}
     if isinstance(feature, dict):
-        return {name: _stored(inner) for name, inner in feature.items()}
+        return {name: _stored_feature(inner) for name, inner in feature.items()}
     if isinstance(feature, List | LargeList):
-        return type(feature)(_stored(feature.feature))
+        return type(feature)(_stored_feature(feature.feature))
     return Value(TEXTS[feature.dtype]) if isinstance(feature, Value) and feature.dtype in TEXTS else feature
 
 
-def _text(value: Any, feature: Any) -> str:
-    """A value as text: a class by its name, nothing as "", what is no text as JSON."""
+def _to_text(value: Any, feature: Any) -> str:
+    """Return a value as text: a class as its name, None as "", anything that is not a text as JSON."""
     if value is None:
         return ""
     if isinstance(feature, ClassLabel):
@@ -166,5 +166,5 @@ def _plain(value: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without lone surrogates, which the JSON of a tar can spell and nothing can store."""
+    """Replace lone surrogates: the JSON in a tar can spell them, but they cannot be stored."""
     return text.encode(errors="replace").decode()

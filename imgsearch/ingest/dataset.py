@@ -1,4 +1,4 @@
-"""A Hugging Face dataset, of the hub or of local files, as undecoded pictures. The only home of `datasets`."""
+"""Read a Hugging Face dataset, from the hub or local files, as undecoded pictures."""
 
 import hashlib
 import json
@@ -30,61 +30,61 @@ KINDS = "a .parquet, .arrow or .tar file"
 OPTIONS = [field.name for field in fields(DatasetOptions)]
 DATASET_PREFIX = "hf://datasets/"
 HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
-BATCH_SIZE = 16  # rows of a table that are in memory at once
-READ_RETRIES = 4  # a connection that is gone is given up after about two minutes, not nine
+BATCH_SIZE = 16  # records of a table in memory at once
+READ_RETRIES = 4  # give up a lost connection after about two minutes; the default takes nine
 CLIENTS = ("huggingface_hub", "httpx", "httpx2")
 NOT_SHOWN = "the hub does not give its files. Ask for access on its page and log in (hf auth login), or try later."
 
 datasets.disable_progress_bars()
 datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else each loading, of local files too, asks a server
+datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # otherwise each load asks a server, even for local files
 datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = READ_RETRIES
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a manifest says of a dataset."""
+    """The origin of a dataset, for the manifest."""
 
     name: str  # hf://datasets/ORG/NAME, or a path
-    revision: str  # the commit; of local files a digest of their names, sizes and times
+    revision: str  # the commit; for local files a digest of their names, sizes and times
     split: str = "train"
     licence: str = ""
     config: str = ""
 
 
 class Dataset:
-    """The rows of one split."""
+    """The records of one split: a `Source`."""
 
-    is_lazy = False  # what comes has its bytes in memory
+    is_lazy = False  # the pictures are read with their bytes in memory
     listing = ""
 
     def __init__(self, table: Any, origin: DatasetInfo, options: DatasetOptions) -> None:
-        """`table`: a Dataset or an IterableDataset. Raises InputError where a column is missing or is to be chosen."""
+        """`table`: a Dataset or IterableDataset. Raise InputError if a column is missing or must be chosen."""
         self.name, self.revision, self.split, self.licence = origin.name, origin.revision, origin.split, origin.licence
         self.skips: list[Skip] = []
         self._is_streamed = isinstance(table, datasets.IterableDataset)
         with _translating_errors(self.name):
             table = table._resolve_features() if self._is_streamed else table
-        asked = (options.image_column, options.caption_column, options.columns, options.id_column)
-        self._columns = find_columns(self.name, table.features or {}, *asked)
+        chosen = (options.image_column, options.caption_column, options.columns, options.id_column)
+        self._columns = find_columns(self.name, table.features or {}, *chosen)
         self.options = {"config": origin.config} | self._columns.to_json()
         self._stored = self._columns.stored()
         self._table = table.select_columns(list(self._stored))
         splits = table.info.splits or {}
-        known = splits[self.split].num_examples if self.split in splits else None
-        self.num_entries: int | None = known if self._is_streamed else len(table)
+        declared = splits[self.split].num_examples if self.split in splits else None
+        self.num_entries: int | None = declared if self._is_streamed else len(table)
         self._stream: Any = None
-        self._started = ""  # the state that reading was given
+        self._start_state = ""  # the state that `read` was given
 
     def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
-        """The entries from number `start` on; `state` is what `state()` gave after as many. Raises InputError."""
-        self._stream, self._started = None, state
-        return self._entries(start, self._stream_rows(start, state) if self._is_streamed else self._table_rows(start))
+        """Yield the entries from index `start` on; `state` is the result of `state()` there. Raise InputError."""
+        self._stream, self._start_state = None, state
+        return self._entries(start, self._read_stream(start, state) if self._is_streamed else self._read_table(start))
 
-    def _entries(self, number: int, rows: Iterator[dict[str, Any]]) -> Iterator[Picture | Skip]:
+    def _entries(self, number: int, records: Iterator[dict[str, Any]]) -> Iterator[Picture | Skip]:
         try:
-            for row in rows:
-                yield self._columns.entry(f"{self.split}/{number}", row)
+            for record in records:
+                yield self._columns.entry(f"{self.split}/{number}", record)
                 number += 1
         except Exception as error:
             raise InputError(
@@ -96,29 +96,29 @@ class Dataset:
             ) from error
 
     def state(self) -> str:
-        """Where reading stands, for `read`; "" where the number of entries is enough."""
-        return json.dumps(self._stream.state_dict()) if self._stream else self._started
+        """Return the position of the reader, for `read`; "" if the index of the entry is enough."""
+        return json.dumps(self._stream.state_dict()) if self._stream else self._start_state
 
-    def _stream_rows(self, start: int, state: str) -> Iterator[dict[str, Any]]:
+    def _read_stream(self, start: int, state: str) -> Iterator[dict[str, Any]]:
         stream = self._table.cast(self._stored)
         if state:
             stream.load_state_dict(json.loads(state))
-        for row in islice(stream, 0 if state else start, None):
+        for record in islice(stream, 0 if state else start, None):
             self._stream = stream
-            yield row
+            yield record
 
-    def _table_rows(self, start: int) -> Iterator[dict[str, Any]]:
+    def _read_table(self, start: int) -> Iterator[dict[str, Any]]:
         if start >= len(self._table):
             return
-        rest = self._table.skip(start).with_format("arrow")  # as it is, nothing decoded
+        rest = self._table.skip(start).with_format("arrow")  # Arrow data as stored, nothing decoded
         for table in rest.iter(BATCH_SIZE):
             yield from table.cast(self._stored.arrow_schema).to_pylist()
 
 
 def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
-    """The pictures that `spec` names: a folder, local data files, a folder of save_to_disk, ORG/NAME on the hub.
+    """Open the pictures of `spec`: a folder, local data files, a folder of save_to_disk, or ORG/NAME on the hub.
 
-    Raises InputError where it names nothing, cannot be read, or leaves a choice that only the user can make.
+    Raise InputError if there is no such source, if it cannot be read, or if the user must choose a split or column.
     """
     path = Path(spec)
     if spec.encode(errors="replace").decode() != spec:
@@ -171,7 +171,7 @@ def _refuse(spec: str, what: str, options: DatasetOptions, names: list[str]) -> 
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """The files of a folder where all that are seen are data files; else none."""
+    """Return the files of a folder if all but README.md and hidden ones are data files, otherwise []."""
     files = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -183,8 +183,8 @@ def _data_files(folder: Path) -> list[Path]:
 
 
 def _digest(root: Path, files: list[Path]) -> str:
-    facts = [(path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    entries = [(path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
 def _load_saved(folder: Path) -> dict[str, Any]:
@@ -193,13 +193,13 @@ def _load_saved(folder: Path) -> dict[str, Any]:
 
 
 def _load_files(files: list[Path], builder: Any, digest: str) -> dict[str, Any]:
-    paths = DataFilesList([str(path.resolve()) for path in files], [(digest,)])  # not as patterns: [ ] are letters
+    paths = DataFilesList([str(path.resolve()) for path in files], [(digest,)])  # not patterns: a path may contain [ ]
     stream = builder(data_files=DataFilesDict(train=paths)).as_streaming_dataset(split="train")
-    return {"train": stream.reshard()}  # Parquet by row groups: else a file of any size is read ahead into memory
+    return {"train": stream.reshard()}  # Parquet by row groups: or a whole file is read into memory
 
 
 def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
-    commit, licence = options.revision, ""
+    name, commit, licence = f"{DATASET_PREFIX}{spec}", options.revision, ""
     if not datasets.config.HF_HUB_OFFLINE:
         info: Any = probe(Repo(spec, options.revision or "main", "dataset"))
         licence = str((info.card_data or {}).get("license") or "")
@@ -210,30 +210,27 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
         except ValueError:
             _choose(spec, "config", datasets.get_dataset_config_names(spec, revision=commit or None), options.config)
             raise
-    if commit and builder.hash != commit:  # where the hub fails, `datasets` takes any commit that its cache has
+    if commit and builder.hash != commit:  # if the hub fails, `datasets` uses any cached commit
         raise InputError("{spec} at {commit} cannot be had: {reason}", spec=spec, commit=commit, reason=NOT_SHOWN)
-    if builder.name not in TABLES:  # but loose pictures, of which the library's own reader loses some silently
+    if builder.name not in TABLES:  # loose picture files: the library's own reader silently drops some
         _refuse(spec, "one of loose files", options, sorted({*OPTIONS} - {"revision", "streaming"}))
-        folder = Folder(
-            fetch_whole_repo(Repo(spec, builder.hash, "dataset")), f"{DATASET_PREFIX}{spec}", builder.hash, licence
-        )
-        folder.skips = [skip for skip in folder.skips if skip.picture != ".cache"]  # of the client
+        folder = Folder(fetch_whole_repo(Repo(spec, builder.hash, "dataset")), name, builder.hash, licence)
+        folder.skips = [skip for skip in folder.skips if skip.picture != ".cache"]  # made by the hub's client
         return folder
-    splits = [str(name) for name in builder.config.data_files or builder.info.splits or ()]
+    splits = [str(split) for split in builder.config.data_files or builder.info.splits or ()]
     split = _choose(spec, "split", splits, options.split)
     with _translating_errors(spec):
-        # In a table, a tar's picture whose name is also that of a file here would become a mere path.
+        # Stream WebDataset: as_dataset() stores a member whose name equals a local file as that path, not its bytes.
         if options.streaming or builder.name == "webdataset":
             table = builder.as_streaming_dataset(split=split)
         else:
-            builder.download_and_prepare(verification_mode="no_checks")  # of the card's numbers, which may be old
+            builder.download_and_prepare(verification_mode="no_checks")  # sizes on its card may be outdated
             table = builder.as_dataset(split=split)
-    origin = DatasetInfo(f"{DATASET_PREFIX}{spec}", builder.hash, split, licence, builder.config.name)
-    return Dataset(table, origin, options)
+    return Dataset(table, DatasetInfo(name, builder.hash, split, licence, builder.config.name), options)
 
 
 def _choose(name: str, what: str, names: list[str], wanted: str) -> str:
-    """The wanted one of the names, or the only one there is. Raises InputError."""
+    """Return the wanted name, or the only name. Raise InputError if it does not exist or is ambiguous."""
     if wanted in names or (not wanted and len(names) == 1):
         return wanted or names[0]
     problem = f"has no {what} {wanted!r}" if wanted else f"has several {what}s"
@@ -248,7 +245,7 @@ def _choose(name: str, what: str, names: list[str], wanted: str) -> str:
 
 @contextmanager
 def _translating_errors(name: str) -> Iterator[None]:
-    """Raises InputError with the reason for any error."""
+    """Raise InputError with the reason for any error."""
     try:
         yield
     except ImgsearchError:
@@ -258,7 +255,7 @@ def _translating_errors(name: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, DatasetNotFoundError):  # though it was there a moment before
+    if isinstance(error, DatasetNotFoundError):  # though it was found a moment before
         return NOT_SHOWN
     if isinstance(error, ConnectionError) and datasets.config.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set and it is not here. Unset it once to fetch it."

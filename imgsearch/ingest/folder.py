@@ -1,4 +1,4 @@
-"""A folder of pictures, walked: a stream of undecoded `Picture`, and of `Skip` for all that is left out."""
+"""Walk a folder of pictures: yield undecoded `Picture`, and report everything that is left out as `Skip`."""
 
 import csv
 import hashlib
@@ -23,8 +23,8 @@ class Folder:
     """A folder of pictures, walked with its subfolders in the order of their paths.
 
     A `metadata.csv` or `metadata.jsonl` (columns `file_name`, `caption` and any others) describes the files beside and
-    below it. Which file is a picture is decided by decoding it, not by its name. Hidden files, links that lead out
-    of the folder and rows without a file stand in `skips`: nothing is lost unreported.
+    below it. A file is a picture if it can be decoded, whatever its name. Hidden files, links that lead out of the
+    folder and metadata without a file are listed in `skips`, so that nothing is lost unreported.
     """
 
     split = ""
@@ -32,9 +32,9 @@ class Folder:
     is_lazy = True  # reading opens no file: `Picture.read` does
 
     def __init__(self, path: Path, name: str = "", revision: str = "", licence: str = "") -> None:
-        """`name` says where it came from, if not from there, at which commit and under which licence.
+        """Read the metadata. `name`, `revision` and `licence` describe a folder that was downloaded from the hub.
 
-        Raises InputError where `path` is not a folder or a metadata file cannot be read.
+        Raise InputError if `path` is not a folder or a metadata file cannot be read.
         """
         if not path.is_dir():
             raise InputError("{path} is not a folder. Give a folder of pictures.", path=path)
@@ -42,28 +42,28 @@ class Folder:
         self.name, self.revision, self.licence = name or str(self._root), revision, licence
         if not _is_utf8(str(self._root)):
             raise InputError("The path of {folder!r} is not UTF-8. Rename the folder.", folder=path.name)
-        self.skips: list[Skip] = []  # what is left out before any file is read
-        self._rows: dict[str, str] = {}  # the row of a file's id, as JSON: it takes little more than its text
+        self.skips: list[Skip] = []  # left out before any picture is read
+        self._records: dict[str, str] = {}  # metadata by file id, as JSON: a dict would take several times the memory
         for file in self._walk(self._root, self.skips):
             if file.name in METADATA:
                 self._read_metadata(file)
         described: set[str] = set()
         self.num_entries, listing = 0, hashlib.sha256()
-        for id in map(self._id, self._files()):
+        for file_id in map(self._id, self._files()):
             self.num_entries += 1
-            listing.update(f"{id}\n".encode())
-            if id in self._rows:
-                described.add(id)
+            listing.update(f"{file_id}\n".encode())
+            if file_id in self._records:
+                described.add(file_id)
         self.listing = listing.hexdigest()
-        unmatched = sorted(self._rows.keys() - described)
-        self.skips += [Skip(id, "listed in the metadata, but there is no such file") for id in unmatched]
+        unmatched = sorted(self._records.keys() - described)
+        self.skips += [Skip(file_id, "listed in the metadata, but there is no such file") for file_id in unmatched]
 
     def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
-        """The files from number `start` on, as pictures that are not read yet. `state` tells nothing here."""
+        """Yield the files from index `start` on as pictures that are not read yet. `state` is ignored."""
         return map(self._picture, islice(self._files(), start, None))
 
     def state(self) -> str:
-        """Nothing: the number of entries read is enough to go on."""
+        """Return "": the index of an entry is enough to go on."""
         return ""
 
     def _files(self) -> Iterator[Path]:
@@ -73,7 +73,7 @@ class Folder:
         return path.relative_to(self._root).as_posix()
 
     def _walk(self, folder: Path, skips: list[Skip]) -> Iterator[Path]:
-        """The files below a folder; what is left out is added to `skips`."""
+        """Yield the files below a folder, and add what is left out to `skips`."""
 
         def skip(path: Path, reason: str) -> None:
             skips.append(Skip(self._id(path).encode(errors="backslashreplace").decode(), reason))
@@ -91,17 +91,17 @@ class Folder:
                 yield path
 
     def _reason_to_skip(self, path: Path) -> str:
-        """Why a path is left out before it is read; "" for no reason."""
+        """Return why a path is left out before it is read; "" if it is not."""
         if path.name.startswith("."):
             return "hidden"
         if not _is_utf8(path.name):
             return "its name is not UTF-8"
         try:
-            return self._kind_to_skip(path)
+            return self._reason_by_kind(path)
         except OSError as error:
             return f"cannot be read: {error.strerror}"
 
-    def _kind_to_skip(self, path: Path) -> str:
+    def _reason_by_kind(self, path: Path) -> str:
         if path.is_symlink():
             try:
                 target = path.resolve(strict=True)
@@ -116,35 +116,35 @@ class Folder:
     def _read_metadata(self, path: Path) -> None:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                rows = _csv_rows(file, path) if path.suffix == ".csv" else _json_rows(file)
-                for number, row, is_cut in rows:
-                    self._add_row(path, f"{self._id(path)}, row {number}", row, is_cut)
+                lines = _read_csv(file, path) if path.suffix == ".csv" else _read_json_lines(file)
+                for number, record, is_cut in lines:
+                    self._add_record(path, f"{self._id(path)}, row {number}", record, is_cut)
         except (OSError, ValueError, RecursionError, csv.Error) as error:
             raise InputError(
                 "{path} cannot be read: {error}. Save it again, in UTF-8.", path=path, error=error
             ) from error
 
-    def _add_row(self, metadata: Path, where: str, row: dict[str, str], is_cut: bool) -> None:
-        name = row.pop("file_name", "")
-        id = posixpath.normpath(posixpath.join(metadata.parent.relative_to(self._root).as_posix(), name))
+    def _add_record(self, metadata: Path, where: str, record: dict[str, str], is_cut: bool) -> None:
+        name = record.pop("file_name", "")
+        key = posixpath.normpath(posixpath.join(metadata.parent.relative_to(self._root).as_posix(), name))
         if is_cut:
             self.skips.append(Skip(where, "more cells than the header; the rest of it is left out"))
         if not name:
             self.skips.append(Skip(where, "no file_name"))
-        elif id in self._rows:
-            self.skips.append(Skip(where, f"a second row for {id}; the first one counts"))
+        elif key in self._records:
+            self.skips.append(Skip(where, f"a second row for {key}; the first one counts"))
         else:
-            self._rows[id] = json.dumps({column: text for column, text in row.items() if column}, ensure_ascii=False)
+            self._records[key] = json.dumps({name: text for name, text in record.items() if name}, ensure_ascii=False)
 
     def _picture(self, path: Path) -> Picture | Skip:
-        id = self._id(path)
+        file_id = self._id(path)
         try:
-            facts = path.stat()
+            status = path.stat()
         except OSError as error:
-            return Skip(id, f"cannot be read: {error.strerror}")
-        columns = json.loads(self._rows.get(id, "{}"))
-        stamp = f"{facts.st_size}:{facts.st_mtime_ns}"
-        return Picture(id, partial(_read, path), columns.pop("caption", ""), columns, stamp)
+            return Skip(file_id, f"cannot be read: {error.strerror}")
+        columns = json.loads(self._records.get(file_id, "{}"))
+        stamp = f"{status.st_size}:{status.st_mtime_ns}"
+        return Picture(file_id, partial(_read, path), columns.pop("caption", ""), columns, stamp)
 
 
 def _read(path: Path) -> bytes:
@@ -156,8 +156,8 @@ def _read(path: Path) -> bytes:
         raise PictureError("cannot be read: {reason}", reason=error.strerror) from error
 
 
-def _csv_rows(file: Any, path: Path) -> Iterator[tuple[int, dict[str, str], bool]]:
-    """Number, cells by column, and whether there are more cells than columns."""
+def _read_csv(file: Any, path: Path) -> Iterator[tuple[int, dict[str, str], bool]]:
+    """Yield the line number of each record, its cells by column, and True if it has more cells than the header."""
     rows = csv.reader(file)
     names = [name.strip() for name in next(rows, [])]
     if "file_name" not in names:
@@ -169,16 +169,16 @@ def _csv_rows(file: Any, path: Path) -> Iterator[tuple[int, dict[str, str], bool
             yield number, dict(zip(names, cells, strict=False)), len(cells) > len(names)
 
 
-def _json_rows(file: Any) -> Iterator[tuple[int, dict[str, str], bool]]:
+def _read_json_lines(file: Any) -> Iterator[tuple[int, dict[str, str], bool]]:
     for number, line in enumerate(file, start=1):
         if line.strip():
-            row = json.loads(line)
-            if not isinstance(row, dict):
+            record = json.loads(line)
+            if not isinstance(record, dict):
                 raise ValueError(f"line {number} is not a JSON object")
-            texts = {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
-            # Lone surrogates, which JSON can spell, are no text that could be stored.
+            texts = {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in record.items()}
+            # Replace lone surrogates: JSON can spell them, but they cannot be stored.
             yield number, {name: text.encode(errors="replace").decode() for name, text in texts.items()}, False
 
 
 def _is_utf8(name: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in name)  # how Python spells other bytes
+    return not any("\ud800" <= character <= "\udfff" for character in name)  # Python decodes other bytes to these

@@ -1,4 +1,4 @@
-"""From entries to results, in order: read in one thread, decoded in several, always a few dozen ahead."""
+"""Prepare pictures for the encoder: one thread reads and several decode ahead, so that the encoder need not wait."""
 
 import hashlib
 import os
@@ -19,34 +19,34 @@ from imgsearch.ingest.source import ShardEnd
 from imgsearch.models.encoder import Encoder, Prepared
 from imgsearch.records import Item, Picture, Skip
 
-AHEAD = 64  # pictures that are read and decoded before they are needed
-MAX_WORKERS = 8  # each may hold a picture of 80 megapixels
-POLL_S = 0.1  # how soon the reading thread sees that nobody waits for it any more
+AHEAD = 64  # pictures to read and decode before they are needed
+MAX_WORKERS = 8  # threads; each may hold a decoded picture of 80 megapixels
+POLL_S = 0.1  # seconds until the reading thread notices that it should stop
 T = TypeVar("T")
 
 
 @dataclass
 class PreparedPicture:
-    """What became of an entry: an item with the model's input or with its embedding, or a skip."""
+    """The result for one entry: an item with the encoder's input, an item with a reused vector, or a skip."""
 
     outcome: Item | Skip
     prepared: Prepared | None = None
-    row: Embeddings | None = None  # (dim,)
+    vector: Embeddings | None = None  # float32 (dim,)
     seconds: dict[str, float] = field(default_factory=dict)  # "read" and "decode"
 
 
 class Pipeline:
-    """What every picture goes through before the model. `known`: whose embeddings are taken over."""
+    """Everything that happens to a picture before the encoder. Vectors of `reusable` items are taken from there."""
 
-    def __init__(self, encoder: Encoder, known: ReusableItems, *, thumbnails: bool) -> None:
+    def __init__(self, encoder: Encoder, reusable: ReusableItems, *, thumbnails: bool) -> None:
         self._encoder = encoder
-        self._known = known
+        self._reusable = reusable
         self._thumbnails = thumbnails
 
     def run(self, entries: Iterator[Picture | Skip | ShardEnd]) -> Generator[PreparedPicture | ShardEnd, None, None]:
-        """A result for each picture and skip, in their order, with the marks between them.
+        """Yield a result for each picture and skip, in order, and the shard ends between them.
 
-        Raises what the entries raise, in its place among them.
+        An error of `entries` is raised after the results before it.
         """
         pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
         try:
@@ -70,8 +70,8 @@ class Pipeline:
             return PreparedPicture(entry)
         start = time.perf_counter()
         try:
-            if found := self._known.by_stamp(entry):
-                return _reused(entry, *found)
+            if reused := self._reusable.by_stamp(entry):
+                return _reuse(entry, *reused)
             data = entry.read()
             end = time.perf_counter()
             result = self._decode(entry, data)
@@ -82,31 +82,31 @@ class Pipeline:
 
     def _decode(self, entry: Picture, data: bytes) -> PreparedPicture:
         sha256 = hashlib.sha256(data).hexdigest()
-        if found := self._known.by_content(sha256):
-            return _reused(entry, *found)
+        if reused := self._reusable.by_content(sha256):
+            return _reuse(entry, *reused)
         image = open_rgb(data, "It", side=self._encoder.image_side)
         thumbnail = to_webp(image) if self._thumbnails else b""
         item = Item(entry.id, entry.caption, entry.columns, sha256, thumbnail, entry.stamp)
         return PreparedPicture(item, prepared=self._encoder.prepare(image))
 
 
-def _reused(entry: Picture, item: Item, row: Embeddings) -> PreparedPicture:
+def _reuse(entry: Picture, item: Item, vector: Embeddings) -> PreparedPicture:
     item = replace(item, id=entry.id, caption=entry.caption, columns=entry.columns, stamp=entry.stamp)
-    return PreparedPicture(item, row=row)
+    return PreparedPicture(item, vector=vector)
 
 
 def read_ahead(entries: Generator[T, None, None], count: int) -> Generator[T, None, None]:
-    """The entries, of which a thread takes up to `count` before they are asked for; an error comes in its place.
+    """Yield the entries. A thread reads up to `count` of them ahead; an error is raised after the entries before it.
 
-    To be closed: that ends the thread after the entry that it is at.
+    Close the generator to end the thread, after the entry that it is reading.
     """
-    taken: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(count)
+    entries_ahead: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(count)
     is_closed = threading.Event()
 
     def put(entry: tuple[T] | BaseException | None) -> None:
         while not is_closed.is_set():
             with suppress(queue.Full):
-                taken.put(entry, timeout=POLL_S)
+                entries_ahead.put(entry, timeout=POLL_S)
                 return
 
     def take() -> None:
@@ -120,10 +120,10 @@ def read_ahead(entries: Generator[T, None, None], count: int) -> Generator[T, No
         except BaseException as error:
             put(error)
 
-    thread = threading.Thread(target=take, daemon=True)  # a source may hang
+    thread = threading.Thread(target=take, daemon=True)  # a source that hangs must not keep the process alive
     thread.start()
     try:
-        while (entry := taken.get()) is not None:
+        while (entry := entries_ahead.get()) is not None:
             if isinstance(entry, BaseException):
                 raise entry
             yield entry[0]

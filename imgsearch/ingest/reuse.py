@@ -1,4 +1,4 @@
-"""`ReusableItems`: items of earlier work, found again, so that their pictures need not be encoded anew."""
+"""`ReusableItems`: find items that an earlier build made, so that their pictures need not be encoded again."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -12,11 +12,11 @@ from imgsearch.index.hashing import Hashes, hash_texts
 from imgsearch.index.index import Index
 from imgsearch.records import Item, Picture
 
-NUM_OPEN = 8  # bundles: their rows are asked for nearly in order
+NUM_OPEN = 8  # bundles open at once; few are enough, as their rows are read nearly in order
 
 
 class ReusableItems:
-    """The items of some bundles, by content, and those from `source` also by id and stamp; 32 bytes an item."""
+    """The items of some bundles by content; those from `source` also by id and stamp. Takes 32 bytes per item."""
 
     def __init__(self, bundles: Sequence[Path], source: str) -> None:
         self._open = lru_cache(NUM_OPEN)(Index.load)
@@ -25,35 +25,35 @@ class ReusableItems:
         for index in map(self._open, bundles):
             sizes.append(len(index))
             contents.append(hash_texts(index.column("sha256")))
-            # Elsewhere a file of the same path, size and time may be another one: no stamp of an item is "".
-            known = index.column("stamp") if index.provenance.source == source else repeat("")
-            stamps.append(hash_texts(map(_key, index.column("id"), known)))
+            # In another source, a file of the same path, size and time may differ. A stamp of "" never matches.
+            trusted = index.column("stamp") if index.provenance.source == source else repeat("")
+            stamps.append(hash_texts(map(_key, index.column("id"), trusted)))
         self._starts = np.cumsum(sizes)
         self._stamps, self._contents = HashIndex(np.concatenate(stamps)), HashIndex(np.concatenate(contents))
 
     def by_stamp(self, picture: Picture) -> tuple[Item, Embeddings] | None:
-        """The item of that id and stamp with its embedding, float32 (dim,): the file was not changed."""
+        """Return the item with the picture's id and stamp (an unchanged file), and its vector, float32 (dim,)."""
         if not picture.stamp:
             return None
-        for item, row in self._at(self._stamps.rows(_key(picture.id, picture.stamp))):
+        for item, vector in self._load(self._stamps.rows(_key(picture.id, picture.stamp))):
             if (item.id, item.stamp) == (picture.id, picture.stamp):
-                return item, row
+                return item, vector
         return None
 
     def by_content(self, sha256: str) -> tuple[Item, Embeddings] | None:
-        """An item whose picture has these bytes, with its embedding, float32 (dim,)."""
-        return next((found for found in self._at(self._contents.rows(sha256)) if found[0].sha256 == sha256), None)
+        """Return an item whose picture has this digest, and its vector, float32 (dim,)."""
+        return next((pair for pair in self._load(self._contents.rows(sha256)) if pair[0].sha256 == sha256), None)
 
-    def _at(self, rows: Iterable[int]) -> Iterable[tuple[Item, Embeddings]]:
+    def _load(self, rows: Iterable[int]) -> Iterable[tuple[Item, Embeddings]]:
         for row in rows:
-            number = int(np.searchsorted(self._starts, row, side="right")) - 1
-            index = self._open(self._bundles[number])
-            row -= int(self._starts[number])
+            position = int(np.searchsorted(self._starts, row, side="right")) - 1
+            index = self._open(self._bundles[position])
+            row -= int(self._starts[position])
             yield index.item(row), index.row(row)
 
 
 class HashIndex:
-    """Rows by the hash of a text."""
+    """Finds the rows of a text by its hash. Other texts may share it: the caller must compare the texts."""
 
     def __init__(self, hashes: Hashes) -> None:
         self._order = np.argsort(hashes, kind="stable")
@@ -66,14 +66,14 @@ class HashIndex:
 
 
 def count_changes(old: Index, ids: Hashes, contents: Hashes) -> dict[str, int]:
-    """How many items of `old` were added, changed, renamed and removed to make those of `ids` and `contents`, (n,)."""
+    """Count the items added, changed, renamed and removed from `old` to the items of `ids` and `contents`, (n,)."""
     old_ids, old_contents = hash_texts(old.column("id")), hash_texts(old.column("sha256"))
     _, rows, old_rows = np.intersect1d(ids, old_ids, return_indices=True)
-    come, gone = np.delete(contents, rows), np.delete(old_contents, old_rows)
-    counts = [dict(zip(*np.unique(hashes, return_counts=True), strict=True)) for hashes in (come, gone)]
-    renamed = sum(min(count, counts[1].get(content, 0)) for content, count in counts[0].items())
+    new, gone = np.delete(contents, rows), np.delete(old_contents, old_rows)
+    num_new, num_gone = (dict(zip(*np.unique(hashes, return_counts=True), strict=True)) for hashes in (new, gone))
+    renamed = sum(min(count, num_gone.get(content, 0)) for content, count in num_new.items())
     return {
-        "added": len(come) - int(renamed),
+        "added": len(new) - int(renamed),
         "changed": int(np.sum(contents[rows] != old_contents[old_rows])),
         "renamed": int(renamed),
         "removed": len(gone) - int(renamed),
