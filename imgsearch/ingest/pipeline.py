@@ -38,9 +38,9 @@ class PreparedPicture:
 class Pipeline:
     """Everything that happens to a picture before the encoder. Vectors of `reusable` items are taken from there."""
 
-    def __init__(self, encoder: Encoder, known: ReusableItems, *, thumbnails: bool) -> None:
+    def __init__(self, encoder: Encoder, reusable: ReusableItems, *, thumbnails: bool) -> None:
         self._encoder = encoder
-        self._known = known
+        self._reusable = reusable
         self._thumbnails = thumbnails
 
     def run(self, entries: Iterator[Picture | Skip | ShardEnd]) -> Generator[PreparedPicture | ShardEnd, None, None]:

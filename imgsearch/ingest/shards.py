@@ -57,7 +57,7 @@ class Shards:
     def _path(self, position: int) -> Path:
         return self._folder / f"{position:06}"
 
-    def _is_whole(self, path: Path) -> bool:
+    def _is_complete(self, path: Path) -> bool:
         try:
             Index.load(path)
             return bool(_read_json(path))
