@@ -1,4 +1,4 @@
-"""The command line: python -m imgsearch COMMAND. Arguments come in, lines or JSON go out.
+"""The command line: python -m imgsearch COMMAND. Reads arguments, prints lines or JSON.
 
 Imports everything but `web`.
 """

@@ -19,11 +19,11 @@ from imgsearch.models.registry import ModelRef, load_encoder
 from imgsearch.records import BuildReport
 from imgsearch.text import sanitise_line
 
-NUM_SKIPS = 20  # that are printed
+NUM_SKIPS = 20  # skips to print; report.json has all
 
 
 def add_build_flags(command: FlagParser) -> None:
-    """The flags of `build`."""
+    """Add the flags of `build`."""
     add = command.add_argument
     add("source", metavar="SOURCE", help="a folder of pictures, a dataset of the hub (ORG/NAME), Parquet, Arrow or tar")
     add("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
@@ -38,7 +38,7 @@ def add_build_flags(command: FlagParser) -> None:
     add("--limit", type=int, metavar="N", help="read at most N entries")
     add("--update", action="store_true", help="encode only what is new or changed since the bundle was built")
     add("--strict", action="store_true", help="fail on the first picture that cannot be indexed")
-    add("--shard", type=_part, default=(1, 1), metavar="I/N", help="build only the I-th of N parts, to be merged")
+    add("--shard", type=_to_part, default=(1, 1), metavar="I/N", help="build only the I-th of N parts, to be merged")
     add("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help=f"entries a shard (default: {SHARD_SIZE})")
     add("--no-thumbnails", action="store_true", help="keep none; the app shows a folder's own pictures")
     add("--vectors", choices=("float16", "float32"), default="float16", help="how they are kept (default: float16)")
@@ -57,8 +57,8 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
     for flag, value in (("--limit", arguments.limit), ("--shard-size", arguments.shard_size)):
         if value is not None and value < 1:
             raise InputError("{flag} is {value}. Give at least 1.", flag=flag, value=value)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    check_target(arguments.out)  # before a model is fetched
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends the build like Ctrl-C
+    check_target(arguments.out)  # fail before a model is downloaded
     names = ("config", "split", "revision", "image_column", "caption_column", "id_column", "streaming")
     columns = tuple(filter(None, arguments.columns.split(",")))
     options = DatasetOptions(columns=columns, **{name: getattr(arguments, name) for name in names})
@@ -84,7 +84,7 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def merge(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Put bundles together."""
+    """Merge bundles."""
     from imgsearch.index.edit import merge as merge_bundles
 
     report = merge_bundles(arguments.bundles, arguments.out)
@@ -92,7 +92,7 @@ def merge(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def remove(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Take pictures out of a bundle."""
+    """Remove pictures from a bundle."""
     from imgsearch.index.edit import remove as remove_items
 
     report = remove_items(settings.bundle, arguments.id)
@@ -101,7 +101,7 @@ def remove(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def export(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Write a bundle for other programs."""
+    """Write a bundle as Parquet for other programs."""
     from imgsearch.index.edit import export_parquet
 
     count = export_parquet(settings.bundle, arguments.parquet)
@@ -116,11 +116,11 @@ def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> 
         print(sanitise_line(line))
 
 
-def _part(text: str) -> tuple[int, int]:
-    number, slash, count = text.partition("/")
-    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+def _to_part(text: str) -> tuple[int, int]:
+    part, slash, num_parts = text.partition("/")
+    if not (slash and part.isdecimal() and num_parts.isdecimal() and 1 <= int(part) <= int(num_parts)):
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N, such as 2/3")
-    return int(number), int(count)
+    return int(part), int(num_parts)
 
 
 def _options(arguments: argparse.Namespace) -> BuildOptions:
@@ -136,7 +136,7 @@ def _options(arguments: argparse.Namespace) -> BuildOptions:
 
 
 def _encoder(arguments: argparse.Namespace, settings: Settings) -> Encoder:
-    """The encoder asked for; to update a bundle its own, where none is asked for."""
+    """Load the chosen encoder; for --update without a choice, the one that made the bundle."""
     if settings.encoder != "auto" or not arguments.update or not (arguments.out / FILE_NAME).exists():
         return load_encoder(settings.encoder, settings.precision)
     manifest = read_manifest(arguments.out)

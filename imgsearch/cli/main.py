@@ -1,4 +1,4 @@
-"""The command line's commands and flags: python -m imgsearch COMMAND."""
+"""Parse the command line and run a command: python -m imgsearch COMMAND."""
 
 import argparse
 import sys
@@ -30,12 +30,12 @@ Command = Callable[[argparse.Namespace, Settings], None]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Returns 0, or 2 after one line on stderr that says what is wrong and what to do."""
+    """Run one command. Return 0; 2 after a line on stderr that says what is wrong and what to do; 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     try:
         configure_environment(cache_folder().parent)
         settings = Settings.read(vars(arguments))
-        arguments.run(arguments, settings if arguments.run in MAKING else fetch_hub_bundles(settings))
+        arguments.run(arguments, settings if arguments.run in WRITING else fetch_hub_bundles(settings))
     except ImgsearchError as error:
         print(sanitise_line(f"imgsearch: {error}"), file=sys.stderr)
         return 2
@@ -48,8 +48,8 @@ def _parser() -> FlagParser:
     parser = FlagParser(prog="imgsearch", description="Describe images, find similar ones, search by text.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(run: Command, name: str, help: str, *settings: str) -> FlagParser:
-        command: FlagParser = commands.add_parser(name, help=help, description=help)
+    def add(run: Command, name: str, summary: str, *settings: str) -> FlagParser:
+        command: FlagParser = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(run=run)
         command.add_settings(*settings)
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -67,8 +67,8 @@ def _parser() -> FlagParser:
     add_search_flags(add(search, "search", "search by text", "index", *encoder))
     add_similar_flags(add(similar, "similar", "find similar pictures", "index", *encoder))
     command = add(duplicates, "duplicates", "list the groups of pictures that are nearly the same", "index", *encoder)
-    help = "cosine from which two are (default: measured)"
-    command.add_argument("--threshold", type=float, metavar="COSINE", help=help)
+    threshold = "cosine from which two are (default: measured)"
+    command.add_argument("--threshold", type=float, metavar="COSINE", help=threshold)
     command = add(_describe, "describe", "describe a picture", *encoder, "captioner")
     command.add_argument("image", type=Path, metavar="IMAGE")
     command.add_argument("--detail", choices=("short", "detailed"), default="short", help="(default: short)")
@@ -106,13 +106,13 @@ def _info(arguments: argparse.Namespace, settings: Settings) -> None:
         print_json(fields)
         return
     for name, value in fields.items():
-        print(sanitise_line(f"{name:16}{_shown(value)}"))
+        print(sanitise_line(f"{name:16}{_to_text(value)}"))
 
 
-def _shown(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
-    return ", ".join(f"{name} {fact}" if isinstance(fact, str) else name for name, fact in value.items())
+    return ", ".join(f"{name} {entry}" if isinstance(entry, str) else name for name, entry in value.items())
 
 
 def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -126,4 +126,4 @@ def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
         print_figures(fields)
 
 
-MAKING = (build, merge, remove)  # they open no bundle of another
+WRITING = (build, merge, remove)  # local bundles only: nothing is downloaded from the hub

@@ -1,4 +1,4 @@
-"""What the commands print: JSON, and figures one a line."""
+"""Print the results of commands: as JSON, or one figure per line."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,12 @@ from imgsearch.text import json_text
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print readable JSON."""
+    """Print a value as indented JSON."""
     print(json_text(value))
 
 
 def print_figures(fields: Mapping[str, Any], indent: str = "") -> None:
-    """Print one figure a line; figures that belong together stand under their common name."""
+    """Print one figure per line; nested figures are indented under their common name."""
     for name, value in fields.items():
         if isinstance(value, dict):
             print(f"{indent}{name}")

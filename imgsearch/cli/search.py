@@ -1,4 +1,4 @@
-"""The commands that ask a bundle: search, similar, duplicates."""
+"""The commands that search a bundle: search, similar, duplicates."""
 
 import argparse
 import sys
@@ -21,27 +21,27 @@ PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", 
 
 
 def add_search_flags(command: FlagParser) -> None:
-    """The flags of `search`."""
+    """Add the flags of `search`."""
     command.add_argument("text", metavar="TEXT")
     _add_query_flags(command)
 
 
 def add_similar_flags(command: FlagParser) -> None:
-    """The flags of `similar`."""
+    """Add the flags of `similar`."""
     command.add_argument("image", type=Path, metavar="IMAGE")
-    help = "only this part of the picture, in percent of its sides"
-    command.add_argument("--box", type=_box, metavar="LEFT,TOP,RIGHT,BOTTOM", help=help)
+    box = "only this part of the picture, in percent of its sides"
+    command.add_argument("--box", type=_to_box, metavar="LEFT,TOP,RIGHT,BOTTOM", help=box)
     _add_query_flags(command)
 
 
 def search(arguments: argparse.Namespace, settings: Settings) -> None:
     """Search by text."""
-    _ask(Part(text=arguments.text), arguments, settings)
+    _run_query(Part(text=arguments.text), arguments, settings)
 
 
 def similar(arguments: argparse.Namespace, settings: Settings) -> None:
     """Find similar pictures."""
-    _ask(Part(image=arguments.image, name=str(arguments.image), box=arguments.box), arguments, settings)
+    _run_query(Part(image=arguments.image, name=str(arguments.image), box=arguments.box), arguments, settings)
 
 
 def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -51,32 +51,32 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
     threshold = arguments.threshold
     if threshold is not None and not -1 <= threshold <= 1:
         raise InputError("--threshold is {threshold:g}. Give a cosine, from -1 to 1.", threshold=threshold)
-    finder = open_engine(settings).searcher
+    searcher = open_engine(settings).searcher
     if threshold is None:
-        finder.calibrate()
-        if not finder.calibration:
+        searcher.calibrate()
+        if not searcher.calibration:
             raise InputError("The threshold of this collection could not be measured. Give --threshold, such as 0.95.")
-        threshold = finder.calibration.near_duplicate
-    with tqdm(unit=" pictures", total=len(finder.index), file=sys.stderr) as bar:
+        threshold = searcher.calibration.near_duplicate
+    with tqdm(unit=" pictures", total=len(searcher.index), file=sys.stderr) as bar:
 
         def on_progress(done: int, total: int) -> None:
             bar.update(done - bar.n)
 
-        found = near_duplicate_groups(finder.index, threshold, on_progress)
+        groups = near_duplicate_groups(searcher.index, threshold, on_progress)
     if arguments.json:
-        print_json({"threshold": threshold, "groups": found})
+        print_json({"threshold": threshold, "groups": groups})
         return
-    for ids in found:
-        print("  ".join(sanitise_line(id) for id in ids))
+    for ids in groups:
+        print("  ".join(sanitise_line(item_id) for item_id in ids))
 
 
 def open_engine(settings: Settings) -> Engine:
-    """The engine that the settings ask for, over the only bundle."""
+    """Return the engine for the settings, with their only bundle."""
     return Engine(settings.bundle, settings.encoder, settings.captioner, settings.precision)
 
 
 def print_problems(engine: Engine) -> None:
-    """What was wanted and is not there, on stderr."""
+    """Print to stderr what was requested but is not available."""
     for problem in engine.status.problems:
         print(sanitise_line(f"imgsearch: {problem}"), file=sys.stderr)
 
@@ -86,9 +86,9 @@ def _add_query_flags(command: FlagParser) -> None:
     parts: dict[str, Any] = {"action": _AddPart, "dest": "parts", "default": [], "metavar": "TEXT|IMAGE"}
     add("--plus", **parts, help="more like this text or picture; may be given several times")
     add("--minus", **parts, help="less like this text or picture; may be given several times")
-    add("--weight", action=_Weigh, type=_weight, metavar="W", help="of the part that stands before it (default: 1)")
-    help = "column=value, column~text or column:from..to; may be given several times"
-    add("--where", action="append", default=[], metavar="CONDITION", help=help)
+    add("--weight", action=_Weigh, type=_to_weight, metavar="W", help="of the part that stands before it (default: 1)")
+    where = "column=value, column~text or column:from..to; may be given several times"
+    add("--where", action="append", default=[], metavar="CONDITION", help=where)
     add("-k", type=int, default=12, help="number of hits (default: 12)")
     add("--start", type=int, default=0, metavar="N", help="leave out the N best (default: 0)")
     add("--unfolded", action="store_true", help="show near-duplicates one by one")
@@ -96,7 +96,7 @@ def _add_query_flags(command: FlagParser) -> None:
 
 
 class _AddPart(argparse.Action):
-    """Adds a part to the query, text or picture, wanted or not."""
+    """Appends a part to the query: a picture if the value has the suffix of one, else a text; --minus weighs it -1."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, option: str | None = None) -> None:
         weight = -1.0 if option == "--minus" else 1.0
@@ -106,7 +106,7 @@ class _AddPart(argparse.Action):
 
 
 class _Weigh(argparse.Action):
-    """Weighs the last part so far; before any, the query itself."""
+    """Sets the weight of the part given before it; without one, of the query itself."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, option: str | None = None) -> None:
         if not namespace.parts:
@@ -116,7 +116,7 @@ class _Weigh(argparse.Action):
         namespace.parts = [*others, replace(last, weight=last.weight * value)]
 
 
-def _ask(first: Part, arguments: argparse.Namespace, settings: Settings) -> None:
+def _run_query(first: Part, arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.index.filters import Condition
 
     first = first if arguments.weight is None else replace(first, weight=arguments.weight)
@@ -124,32 +124,32 @@ def _ask(first: Part, arguments: argparse.Namespace, settings: Settings) -> None
     engine = open_engine(settings)
     parts: Sequence[Part] = [first, *arguments.parts]
     fold = not arguments.unfolded
-    answer = engine.query(parts, arguments.k, start=arguments.start, conditions=conditions, fold=fold)
+    result = engine.query(parts, arguments.k, start=arguments.start, conditions=conditions, fold=fold)
     print_problems(engine)
     if arguments.json:
-        print_json(answer.to_json())
+        print_json(result.to_json())
     elif arguments.csv:
-        print(answer.to_csv(), end="")
+        print(result.to_csv(), end="")
     else:
-        _print(answer)
+        _print(result)
 
 
-def _print(answer: SearchResult) -> None:
-    if answer.cut:
-        print(sanitise_line(f"The model did not read the end: {answer.cut}"), file=sys.stderr)
-    if answer.language:
-        print(f"The query seems to be in another language ({answer.language}) than the model's.", file=sys.stderr)
-    if not answer.hits:
+def _print(result: SearchResult) -> None:
+    if result.cut:
+        print(sanitise_line(f"The model did not read the end: {result.cut}"), file=sys.stderr)
+    if result.language:
+        print(f"The query seems to be in another language ({result.language}) than the model's.", file=sys.stderr)
+    if not result.hits:
         print("There are no more pictures, or none that meets the conditions.", file=sys.stderr)
-    elif not answer.has_match:
+    elif not result.has_match:
         print("Nothing in this collection matches; the nearest pictures are:", file=sys.stderr)
-    for hit in answer.hits:
+    for hit in result.hits:
         copies = f"  (+{len(hit.near_duplicates)} near-duplicates)" if hit.near_duplicates else ""
         words = f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.caption}{copies}"
         print(sanitise_line(words))
 
 
-def _weight(text: str) -> float:
+def _to_weight(text: str) -> float:
     try:
         weight = float(text)
     except ValueError:
@@ -159,7 +159,7 @@ def _weight(text: str) -> float:
     return weight
 
 
-def _box(text: str) -> Box:
+def _to_box(text: str) -> Box:
     try:
         left, top, right, bottom = (float(number) / 100 for number in text.split(","))
     except ValueError:

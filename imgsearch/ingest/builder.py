@@ -35,7 +35,7 @@ from imgsearch.ingest.source import (
 from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
 from imgsearch.records import BuildReport, Item, Skip
 
-OnProgress = Callable[[int, int | None], None]
+OnProgress = Callable[[int, int | None], None]  # entries done and expected; None if unknown
 
 
 def build_index(
@@ -47,12 +47,11 @@ def build_index(
 ) -> BuildReport:
     """Index the pictures of a source, save them as a bundle, and return the report.
 
-    If the process is killed, the next call with the same arguments goes on after the last finished shard. `on_progress`
-    is called with the numbers of entries done and expected (None if unknown). Raise InputError if no picture can be
-    read, if `bundle` is not a bundle or is being written, or for the first skip if `options.strict`. Example:
+    If it is killed, the next call with the same arguments goes on after the last finished shard. `on_progress` gets the
+    numbers of entries done and expected. Raise InputError if no picture can be read, if `bundle` is something else or
+    is being written, or for the first skip if `options.strict`. Example:
 
-        encoder = load_encoder("starter")
-        report = build_index(Folder(Path("examples")), Path("my-bundle"), encoder, BuildOptions(limit=100))
+        report = build_index(Folder(Path("examples")), Path("my-bundle"), load_encoder("starter"))
         print(report.num_items, report.skipped)
     """
     provenance = _provenance(source, encoder, options)
@@ -80,9 +79,8 @@ def build_index(
             )
         blocks = chain.from_iterable(index.blocks() for index in shards.indexes())
         write_bundle(bundle, work, filter_blocks(blocks, is_first), provenance, report)
-        for path in work.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+        for folder in filter(Path.is_dir, work.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
     return report
 
 

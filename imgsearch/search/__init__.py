@@ -1,5 +1,5 @@
-"""The ranking: a query goes in, judged hits come out.
+"""Ranking: a query goes in, hits with a strength (strong, fair, weak) come out.
 
-Here lie the parts of a query, the thresholds of scores, near-duplicates, the language of a text and the map. Imports
-the foundation, `models` and `index`; it knows nothing of `ingest`.
+Also here: the parts of a query, score thresholds, near-duplicates, the language of a text and the map. Imports the
+foundation, `models` and `index`; it knows nothing of `ingest`.
 """

@@ -1,13 +1,13 @@
-"""Copies of pictures as they go around: encoded again, smaller, cropped, mirrored, in other colours."""
+"""Copies of pictures as they circulate, to measure which score two copies have: re-encoded, smaller, cropped ..."""
 
 import io
 from collections.abc import Callable, Mapping
 
 from PIL import Image, ImageEnhance, ImageOps
 
-CROPPED = 0.1  # of each side's length
-QUALITY = 90  # of a JPEG as cameras and editors write it
-POOR_QUALITY = 40  # of one as messengers write it
+CROPPED = 0.1  # share of each side's length
+QUALITY = 90  # of a JPEG written by a camera or an editor
+POOR_QUALITY = 40  # of a JPEG sent by a messenger app
 
 
 def _jpeg(image: Image.Image, quality: int = QUALITY) -> bytes:
@@ -36,4 +36,4 @@ COPIES: Mapping[str, Callable[[Image.Image], bytes]] = {
     "mirrored": lambda image: _jpeg(ImageOps.mirror(image)),
     "recoloured": lambda image: _jpeg(_recoloured(image)),
 }
-"""Each makes a JPEG of an RGB image."""
+"""By kind: a function that makes a JPEG of an RGB image."""

@@ -1,4 +1,4 @@
-"""Queries for the example photos, by kind: `data/queries.tsv`."""
+"""Read the test queries about the example photos, by kind, from `data/queries.tsv`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,11 @@ QUERIES = Path(__file__).parents[1] / "data" / "queries.tsv"
 
 @dataclass(frozen=True)
 class CalibrationQuery:
-    """A text as people type it.
+    """A query as people type it.
 
-    Kinds: "absent" (nothing of the kind is among the example photos, and nothing akin), "real-but-absent" (another
-    animal, food, vehicle ... than those there are), "half-absurd" (something of a photo in an absurd part), "typo" and
-    "french" (of a photo).
+    Kinds: "absent" (no example photo shows this or anything similar), "real-but-absent" (another animal, food, vehicle
+    ... than on the photos), "half-absurd" (something from a photo in an absurd scene), "typo" (about a photo, with a
+    typing mistake) and "french" (about a photo, in French).
     """
 
     kind: str
@@ -21,6 +21,6 @@ class CalibrationQuery:
 
 
 def read_queries(kind: str) -> list[CalibrationQuery]:
-    """The queries of a kind, in the order of the file."""
+    """Return the queries of a kind in the order of the file."""
     lines = [line.split("\t") for line in QUERIES.read_text("utf-8").splitlines() if not line.startswith("#")]
     return [CalibrationQuery(*fields) for fields in lines if fields[0] == kind]

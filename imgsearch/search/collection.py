@@ -1,4 +1,4 @@
-"""A bundle, opened for the encoder that is to search it."""
+"""Open a bundle for an encoder. The starter collection can be used with any encoder: it is encoded on first use."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +16,14 @@ from imgsearch.index.manifest import FILE_NAME, provenance_of
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
 
-BATCH_SIZE = 8  # pictures decoded and encoded at a time
+BATCH_SIZE = 8  # pictures to decode and encode at a time
 
 
 def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, int], None]) -> Index:
-    """Open a bundle that `encoder` made; the starter collection with its vectors by any encoder.
+    """Open a bundle made by `encoder`, or the starter collection, whose vectors can be made by any encoder.
 
-    Those are made on first use, which calls `on_progress` with the numbers of pictures done and of all, and kept in
-    the user's cache folder. Raises BundleError where another encoder made the bundle.
+    Such vectors are made on first use and kept in the user's cache folder; meanwhile `on_progress` gets the numbers of
+    pictures done and in all. Raise BundleError if another encoder made the bundle.
     """
     index = Index.load(bundle)
     if (index.provenance.encoder, index.provenance.revision) == (encoder.model_id, encoder.revision):
@@ -46,18 +46,18 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
             made_by=made,
             loaded=loaded,
         )
-    card = (bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision
-    file = cache_path(cache_folder(), "vectors", *card)
-    rows = load_rows(file, (len(index), encoder.dim))
+    key_fields = (bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision
+    file = cache_path(cache_folder(), "vectors", *key_fields)
+    vectors = load_rows(file, (len(index), encoder.dim))
     items = [index.item(row) for row in range(len(index))]
-    if rows is None:
-        rows = _encode(index, items, encoder, on_progress)
-        save_rows(file, rows)
-    return Index.from_rows(rows, items, provenance_of(encoder, source=index.provenance.source))
+    if vectors is None:
+        vectors = _encode(index, items, encoder, on_progress)
+        save_rows(file, vectors)
+    return Index.from_rows(vectors, items, provenance_of(encoder, source=index.provenance.source))
 
 
 def _encode(index: Index, items: list[Item], encoder: Encoder, on_progress: Callable[[int, int], None]) -> Embeddings:
-    """(len(items), dim): the rows of the items' pictures; of their thumbnails, where a picture is gone."""
+    """Return the vectors of the items' pictures, (len(items), dim). A missing picture is replaced by its thumbnail."""
     batches = []
     for start in range(0, len(items), BATCH_SIZE):
         on_progress(start, len(items))

@@ -1,4 +1,4 @@
-"""Near-duplicates: items whose embeddings have an inner product of at least some threshold."""
+"""Near-duplicates: pairs of items whose vectors have an inner product of at least a threshold."""
 
 from collections.abc import Callable
 from itertools import groupby
@@ -9,43 +9,43 @@ import numpy.typing as npt
 from imgsearch.embeddings import Embeddings
 from imgsearch.index.index import Index, Rows
 
-SIDE = 1024  # items that are compared with as many others at a time: 100 MB where all are equal
+SIDE = 1024  # items per block; two blocks are compared at a time, in 100 MB if all items are equal
 
 
 def fold_near_duplicates(rows: Embeddings, threshold: float) -> list[int]:
-    """For each row of float32 (m, dim) the number of the row that it folds into, its own where there is none.
+    """Return, for each vector of float32 (m, dim), the position of its leader; its own if it leads itself.
 
-    From the first row to the last, each folds into the first earlier one that stands for itself and whose inner
-    product with it is at least `threshold`.
+    From first to last, a vector joins the first leader with an inner product of at least `threshold`; without one it
+    becomes a leader.
     """
     is_near = rows @ rows.T >= threshold
-    stands = np.zeros(len(rows), np.bool_)
-    into: list[int] = []
-    for number in range(len(rows)):
-        found = np.flatnonzero(is_near[number] & stands)
-        into.append(int(found[0]) if len(found) else number)
-        stands[number] = not len(found)
-    return into
+    is_leader = np.zeros(len(rows), np.bool_)
+    leaders: list[int] = []
+    for position in range(len(rows)):
+        near_leaders = np.flatnonzero(is_near[position] & is_leader)
+        leaders.append(int(near_leaders[0]) if len(near_leaders) else position)
+        is_leader[position] = not len(near_leaders)
+    return leaders
 
 
 def near_duplicate_groups(index: Index, threshold: float, on_progress: Callable[[int, int], None]) -> list[list[str]]:
-    """The ids of near-duplicates, group by group, the largest first; ids stand by row.
+    """Return the ids of near-duplicates group by group, the largest first; ids within a group are sorted by row.
 
-    A group holds all items that pairs with an inner product of at least `threshold` connect. `on_progress` is told
-    how many of how many items are compared with all others.
+    A group is a connected component: pairs with an inner product of at least `threshold` connect its items.
+    `on_progress` gets the numbers of items compared and in all.
     """
     labels = np.arange(len(index))
     for start in range(0, len(index), SIDE):
-        ours = _block(index, start)
-        for other in range(0, start + 1, SIDE):
-            theirs = _block(index, other)
-            is_near = ours @ theirs.T >= threshold
-            is_near &= labels[start : start + len(ours), None] != labels[other : other + len(theirs)]
+        block = _block(index, start)
+        for begin in range(0, start + 1, SIDE):
+            earlier = _block(index, begin)
+            is_near = block @ earlier.T >= threshold
+            is_near &= labels[start : start + len(block), None] != labels[begin : begin + len(earlier)]
             pairs = np.flatnonzero(is_near)
-            labels = _joined(labels, start + pairs // len(theirs), other + pairs % len(theirs))
-        on_progress(start + len(ours), len(index))
+            labels = _join(labels, start + pairs // len(earlier), begin + pairs % len(earlier))
+        on_progress(start + len(block), len(index))
     sizes = np.bincount(labels)[labels]
-    order = np.lexsort((labels, -sizes))  # stable: by row where these are equal
+    order = np.lexsort((labels, -sizes))  # stable, so equal entries stay sorted by row
     members = order[sizes[order] > 1].tolist()
     return [[index.item(row).id for row in group] for _, group in groupby(members, lambda row: int(labels[row]))]
 
@@ -54,17 +54,15 @@ def _block(index: Index, start: int) -> Embeddings:
     return index.rows_of(range(start, min(start + SIDE, len(index))))
 
 
-def _joined(labels: Rows, one: Rows, other: Rows) -> Rows:
-    """The labels after both items of each pair have got the same: always the first row of their group."""
+def _join(labels: Rows, first: Rows, second: Rows) -> Rows:
+    """Return labels in which both rows of each pair have the same label: the first row of their group."""
     while True:
-        low, high = np.minimum(labels[one], labels[other]), np.maximum(labels[one], labels[other])
+        low, high = np.minimum(labels[first], labels[second]), np.maximum(labels[first], labels[second])
         is_apart = low < high
         if not is_apart.any():
             return labels
         heads: npt.NDArray[np.int64] = np.arange(len(labels))
         np.minimum.at(heads, high[is_apart], low[is_apart])
-        while np.any(
-            heads != heads[heads]
-        ):  # else a film, of which each picture is near the next, takes a turn for each
+        while np.any(heads != heads[heads]):  # follow chains to their end: one turn per link would be slow in a film
             heads = heads[heads]
         labels = heads[labels]

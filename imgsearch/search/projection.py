@@ -1,4 +1,4 @@
-"""`Projection`: a collection as a map, near pictures near each other, drawn once for a bundle."""
+"""`Projection`: a 2-D map of a collection, with similar pictures near each other. It is computed once per bundle."""
 
 import io
 import math
@@ -15,24 +15,24 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 
-NUM_POINTS = 10_000
-MAX_BYTES = 8 * NUM_POINTS  # of an array
+NUM_POINTS = 10_000  # at most: larger collections are sampled
+MAX_BYTES = 8 * NUM_POINTS  # of an array, the largest is int64
 MAX_CLUSTERS = 12
-GRID = 65_535
-MIN_UMAP = 32  # items: on samples of the example photos, PCA keeps as many neighbours below it
+GRID = 65_535  # largest coordinate: uint16
+MIN_UMAP = 32  # items: with fewer, PCA keeps as many neighbours (measured on samples of the example photos)
 NUM_NEIGHBOURS = 15  # UMAP's own default; 8 to 25 keep as many neighbours of the example photos
-BLOCK = 1_000
+BLOCK = 1_000  # rows whose distances are computed at a time
 Plane: TypeAlias = npt.NDArray[np.float64]
-"""Positions, (p, 2)."""
+"""Positions on the map, float64 (p, 2)."""
 
-_drawing = threading.Lock()  # Numba may end the process where two threads enter its parallel loops at once
+_drawing = threading.Lock()  # Numba may crash if two threads enter its parallel loops at once
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Points of a map: number i stands for the item at row `rows[i]` of its index.
+    """Points of a map: point i stands for the item at row `rows[i]` of its index.
 
-    rows: int64 (p,), rising. points: uint16 (p, 2), x and y; one scale for both, the wider one fills 0..GRID.
+    rows: int64 (p,), ascending. points: uint16 (p, 2), x and y on one scale; the wider axis fills 0..GRID.
     clusters: uint8 (p,), below MAX_CLUSTERS, numbered from left to right.
     """
 
@@ -44,27 +44,27 @@ class Projection:
         return len(self.rows)
 
     def number_of(self, row: int) -> int | None:
-        """The point of the item at that row of the index; None where the map leaves it out."""
-        number = int(np.searchsorted(self.rows, row))
-        return number if number < len(self) and self.rows[number] == row else None
+        """Return the point of the item at that row of the index; None if the map leaves the item out."""
+        point = int(np.searchsorted(self.rows, row))
+        return point if point < len(self) and self.rows[point] == row else None
 
     def to_bytes(self) -> bytes:
-        """An .npz file, 13 bytes a point and 1 kB; equal atlases give equal bytes."""
+        """Return an .npz file, 1 kB and 13 bytes per point. Equal maps give equal bytes."""
         buffer = io.BytesIO()
         np.savez(buffer, rows=self.rows, points=self.points, clusters=self.clusters)
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes, num_items: int) -> "Projection":
-        """What `to_bytes` gave, for an index of `num_items`. Raises ValueError on anything else."""
+        """Parse the result of `to_bytes`, for an index of `num_items`. Raise ValueError for anything else."""
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
-                rows, points, clusters = (_array(file, name) for name in ("rows", "points", "clusters"))
-            atlas = cls(rows, points, clusters)
+                rows, points, clusters = (_read_array(file, name) for name in ("rows", "points", "clusters"))
+            projection = cls(rows, points, clusters)
         except Exception as error:  # on damaged bytes NumPy raises almost anything
             raise ValueError(f"not an atlas: {error!r:.80}") from error
-        atlas._check(num_items)
-        return atlas
+        projection._check(num_items)
+        return projection
 
     def _check(self, num_items: int) -> None:
         found = [(str(array.dtype), array.shape) for array in (self.rows, self.points, self.clusters)]
@@ -77,8 +77,8 @@ class Projection:
             raise ValueError(f"the rows of the atlas are not rising rows of {num_items} items")
 
 
-def _array(file: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """An array of an .npz file. Raises ValueError, before memory is taken for it, where it is too large for a map."""
+def _read_array(file: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """Read an array of an .npz file. Raise ValueError, before memory is allocated, if it is too large for a map."""
     with file.open(f"{name}.npy") as member:
         if np.lib.format.read_magic(member) != (1, 0):
             raise ValueError(f"{name} is of another version")
@@ -89,60 +89,60 @@ def _array(file: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
 
 
 def compute_projection(index: Index) -> Projection:
-    """The map of an index; of one with more than NUM_POINTS items, that of a sample, fixed by the ids.
+    """Compute the map of an index; if it has more than NUM_POINTS items, of a sample that depends only on the ids.
 
-    Equal indexes give equal atlases. Takes one core for 15 s at NUM_POINTS, the first time in a process.
+    Equal indexes give equal maps. The first call in a process takes 15 s of one core for NUM_POINTS items.
     """
     rows = _sample(index)
     embeddings = index.rows_of(rows.tolist())
     with _drawing:
-        plane = _principal(_umap(embeddings)) if len(rows) >= MIN_UMAP else _principal(embeddings)
+        plane = _principal_components(_umap(embeddings)) if len(rows) >= MIN_UMAP else _principal_components(embeddings)
         points = _on_grid(plane)
         return Projection(rows, points, _clusters(points))
 
 
 def _sample(index: Index) -> npt.NDArray[np.int64]:
-    """(p,): rows of the items whose ids have the smallest hashes."""
+    """Return int64 (p,): all rows, or in a large index those of the items whose ids have the smallest hashes."""
     if len(index) <= NUM_POINTS:
         return np.arange(len(index))
     return np.sort(stable_sample(index.column("id"), NUM_POINTS))
 
 
-def _umap(rows: Embeddings) -> Plane:
-    """UMAP (McInnes, Healy and Melville 2018) by cosine, over exact neighbours: they need no index of its own."""
+def _umap(vectors: Embeddings) -> Plane:
+    """Project by UMAP (McInnes, Healy and Melville 2018) with cosine distances."""
     import umap
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that new items cannot be added to the map
+        warnings.simplefilter("ignore")  # it warns that new items cannot be added to the map
         model = umap.UMAP(
             n_neighbors=NUM_NEIGHBOURS,
             metric="cosine",
             random_state=0,
             n_jobs=1,
-            precomputed_knn=(*_neighbours(rows), None),
+            precomputed_knn=(*_neighbours(vectors), None),  # exact, so that UMAP does not build an approximate index
         )
-        return np.asarray(model.fit_transform(rows), np.float64)
+        return np.asarray(model.fit_transform(vectors), np.float64)
 
 
-def _neighbours(rows: Embeddings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Of each row the NUM_NEIGHBOURS nearest rows, itself first, and their cosine distances: (p, NUM_NEIGHBOURS)."""
-    found, distances = [], []
-    for start in range(0, len(rows), BLOCK):
-        away = 1 - rows[start : start + BLOCK] @ rows.T  # (block, p)
-        own = np.arange(len(away))
-        away[own, own + start] = -1
-        near = np.argpartition(away, NUM_NEIGHBOURS, axis=1)[:, :NUM_NEIGHBOURS]
-        order = np.argsort(np.take_along_axis(away, near, axis=1), axis=1, kind="stable")
-        found.append(np.take_along_axis(near, order, axis=1))
-        distances.append(np.take_along_axis(away, found[-1], axis=1).clip(min=0))
-    return np.concatenate(found), np.concatenate(distances)
+def _neighbours(vectors: Embeddings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return the NUM_NEIGHBOURS nearest rows of each row, itself first, and the cosine distances, both (p, number)."""
+    neighbours, distances = [], []
+    for start in range(0, len(vectors), BLOCK):
+        block = 1 - vectors[start : start + BLOCK] @ vectors.T  # cosine distances, (block, p)
+        own = np.arange(len(block))
+        block[own, own + start] = -1  # each row is its own first neighbour
+        near = np.argpartition(block, NUM_NEIGHBOURS, axis=1)[:, :NUM_NEIGHBOURS]
+        order = np.argsort(np.take_along_axis(block, near, axis=1), axis=1, kind="stable")
+        neighbours.append(np.take_along_axis(near, order, axis=1))
+        distances.append(np.take_along_axis(block, neighbours[-1], axis=1).clip(min=0))
+    return np.concatenate(neighbours), np.concatenate(distances)
 
 
-def _principal(rows: npt.NDArray[np.floating]) -> Plane:
-    """The first two principal components, (p, 2), the wider one as x; zeros where there are fewer."""
-    plane = np.zeros((len(rows), 2))
-    if len(rows):
-        axes, lengths, _ = np.linalg.svd(rows - rows.mean(axis=0, dtype=np.float64), full_matrices=False)
+def _principal_components(vectors: npt.NDArray[np.floating]) -> Plane:
+    """Return the first two principal components, (p, 2), the wider one as x; zeros for a missing one."""
+    plane = np.zeros((len(vectors), 2))
+    if len(vectors):
+        axes, lengths, _ = np.linalg.svd(vectors - vectors.mean(axis=0, dtype=np.float64), full_matrices=False)
         plane[:, : len(lengths)] = (axes * lengths)[:, :2]
     return plane
 
@@ -152,17 +152,17 @@ def _on_grid(plane: Plane) -> npt.NDArray[np.uint16]:
         return np.zeros((0, 2), np.uint16)
     low, high = plane.min(axis=0), plane.max(axis=0)
     span = float(np.max(high - low))
-    scale = GRID / span if span > 1e-6 else 0.0  # less is rounding: the rows are equal
+    scale = GRID / span if span > 1e-6 else 0.0  # a smaller span is rounding: all vectors are equal
     return np.asarray(((plane - (low + high) / 2) * scale + GRID / 2).round().clip(0, GRID), np.uint16)
 
 
 def _clusters(points: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """K-means over the map: on the example photos it meets their subjects better than HDBSCAN."""
+    """Cluster the points by k-means: on the example photos it matches their subjects better than HDBSCAN."""
     from sklearn.cluster import KMeans
 
     count = min(MAX_CLUSTERS, math.isqrt(len(points)), len(np.unique(points, axis=0)))
     if count < 2:
         return np.zeros(len(points), np.uint8)
     model = KMeans(count, n_init=4, random_state=0).fit(points.astype(np.float64))
-    places = np.argsort(np.argsort(model.cluster_centers_[:, 0], kind="stable"))
-    return np.asarray(places[model.labels_], np.uint8)
+    ranks = np.argsort(np.argsort(model.cluster_centers_[:, 0], kind="stable"))
+    return np.asarray(ranks[model.labels_], np.uint8)

@@ -1,4 +1,4 @@
-"""What is looked for: parts, each a text, a picture or an item of the collection, with a weight."""
+"""The parts of a query: texts, pictures or items of the collection, each with a weight. Checked before any encoding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,32 +10,32 @@ from PIL import Image
 from imgsearch.errors import InputError
 from imgsearch.images import ImageSource, open_rgb
 
-MAX_TEXT = 500  # characters: what the smallest text model reads whole (512 tokens)
+MAX_TEXT = 500  # characters, so that even the smallest text model reads all of it (512 tokens)
 MAX_PARTS = 16
 MAX_WEIGHT = 10.0
-MIN_EXTENT = 0.0199  # of a picture's side, of a part of it: 2 %, as the page rounds it
+MIN_EXTENT = 0.0199  # least side of a box, as a share of the picture's: 2 %, minus what the page rounds off
 Box: TypeAlias = tuple[float, float, float, float]
-"""Left, top, right and bottom of a part of a picture, as shares of its sides: 0..1."""
+"""Left, top, right and bottom of a region of a picture, as shares of its sides: 0..1."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a query: a text, else a picture, else the item of an id. Below 0 the weight means less like it."""
+    """A part of a query: a text, a picture or the id of an item. A negative weight asks for less of it."""
 
     text: str = ""
     image: ImageSource | None = None
-    item: str = ""
+    item: str = ""  # id, used if there is no picture
     weight: float = 1.0
-    box: Box | None = None  # of the picture or item: only what is in it counts
-    name: str = "The picture"  # what messages call it
+    box: Box | None = None  # region of the picture or item to search for; None for all of it
+    name: str = "The picture"  # of the picture, for error messages
 
     @property
     def shown(self) -> str:
-        """The part in words."""
+        """Return the part in words."""
         return self.text or (self.item if self.image is None else self.name)
 
     def checked(self) -> "Part":
-        """The part with a clean text. Raises InputError where it cannot be looked for."""
+        """Return the part with its text stripped. Raise InputError if it cannot be searched for."""
         text = self.text.strip()
         if self.image is None and not self.item and not text:
             raise InputError("The query is empty. Type what to look for.")
@@ -53,11 +53,11 @@ class Part:
                 weight=self.weight,
                 max_weight=MAX_WEIGHT,
             )
-        return Part(text, self.image, self.item, self.weight, _checked(self.box), self.name)
+        return Part(text, self.image, self.item, self.weight, _check_box(self.box), self.name)
 
 
 def check_parts(parts: Sequence[Part]) -> list[Part]:
-    """The parts, checked. Raises InputError where one cannot be looked for, or where none is wanted."""
+    """Return the checked parts. Raise InputError if one cannot be searched for, or if no weight is positive."""
     if len(parts) > MAX_PARTS:
         raise InputError(
             "The query has {num_parts} parts, at most {max_parts} are possible. Take some away.",
@@ -71,23 +71,23 @@ def check_parts(parts: Sequence[Part]) -> list[Part]:
 
 
 def open_part(source: ImageSource, name: str, side: int, box: Box | None) -> Image.Image:
-    """The picture, or what the box holds of it, decoded for a model that sees `side` pixels. Raises PictureError."""
+    """Decode the picture, or its region `box`, for a model with inputs of `side` pixels. Raise PictureError."""
     if box is None:
         return open_rgb(source, name, side=side)
     left, top, right, bottom = box
     image = open_rgb(source, name, side=round(side / min(right - left, bottom - top)))
     width, height = image.size
-    across, down = _pixels(left, right, width), _pixels(top, bottom, height)
-    return image.crop((across[0], down[0], across[1], down[1]))
+    (left_px, right_px), (top_px, bottom_px) = _pixels(left, right, width), _pixels(top, bottom, height)
+    return image.crop((left_px, top_px, right_px, bottom_px))
 
 
 def _pixels(first: float, last: float, size: int) -> tuple[int, int]:
-    """Where a share of a side begins and ends: in the picture, and at least one pixel apart."""
+    """Convert two shares of a side to pixels, inside the picture and at least one pixel apart."""
     begin = min(round(first * size), size - 1)
     return begin, max(round(last * size), begin + 1)
 
 
-def _checked(box: Box | None) -> Box | None:
+def _check_box(box: Box | None) -> Box | None:
     if box is None:
         return None
     left, top, right, bottom = box

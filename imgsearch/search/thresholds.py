@@ -1,4 +1,7 @@
-"""Bounds that part the scores of queries that have an answer from those of queries that have none."""
+"""Score thresholds that separate queries with an answer from queries without one.
+
+In names, `goods` are answerable queries: what they ask for is in the collection. `absents` are unanswerable queries.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,21 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-LONGEST = 80  # characters of a text that count: scores were measured up to there
-GOOD_LOST = 0.045  # of the good queries, wrongly said to have no answer; so that it stays below 5 % on unseen ones
-ABSENT_LEFT = 0.02  # of the absent queries whose best hit may be called strong
-MIN_FITTED = 20  # queries of each kind, to fit a bias
-DIGITS = 6  # of bounds: what sums of the same scores in another order agree in
-CLEAR = 2.0  # standard errors by which a bias must part the scores better
+LONGEST = 80  # characters of a text that count: longer texts were not measured
+GOOD_LOST = 0.045  # share of goods wrongly said to have no answer: it stays below 5 % on unseen queries
+ABSENT_LEFT = 0.02  # share of absents whose best hit may be called strong
+MIN_FITTED = 20  # queries of each kind that are needed to fit a bias
+DIGITS = 6  # decimals of thresholds: up to here, sums of the same scores in another order agree
+CLEAR = 2.0  # standard errors by which a bias must separate the scores better than none
 
 
 @dataclass(frozen=True)
 class QueryScores:
-    """Queries by what their judgement rests on; float64 (n,) each."""
+    """The numbers by which queries are judged; float64 (n,) each."""
 
-    best: Floats  # the score of the best hit
-    location: Floats  # the mean score over the fixed sample of the items
-    length: Floats  # of a text, in characters; 0 of a picture
+    best: Floats  # score of the best hit
+    location: Floats  # mean score over the fixed sample of the items
+    length: Floats  # characters of a text; 0 for a picture
 
     def __getitem__(self, mask: npt.NDArray[np.bool_]) -> "QueryScores":
         return QueryScores(self.best[mask], self.location[mask], self.length[mask])
@@ -31,34 +34,34 @@ class QueryScores:
         return len(self.best)
 
     def moved(self, higher: float) -> "QueryScores":
-        """The same queries where all scores are that much higher."""
+        """Return the same queries with all scores raised by `higher`."""
         return QueryScores(self.best + higher, self.location + higher, self.length)
 
 
 @dataclass(frozen=True)
 class ScoreThresholds:
-    """The scores from which on a hit is fair, and strong; what is neither is weak. fair <= strong."""
+    """The lowest scores of a fair and of a strong hit; below, a hit is weak. fair <= strong."""
 
     fair: float
     strong: float
-    bias: float = 0.0  # what both rise by for each unit of the query's location
-    length_bias: float = 0.0  # what both rise by for each character of the query
+    bias: float = 0.0  # rise of both for each unit of the query's location
+    length_bias: float = 0.0  # rise of both for each character of the query
 
     def at(self, location: float, text: str = "") -> tuple[float, float]:
-        """Fair and strong for a query: `location` is its mean score over the fixed sample, `text` its words if any."""
+        """Return fair and strong for a query: `location` is its mean score over the fixed sample, `text` its words."""
         shift = self.bias * location + self.length_bias * min(len(text), LONGEST)
         return self.fair + shift, self.strong + shift
 
     def footing(self, scores: QueryScores) -> Floats:
-        """(n,): the best scores as `fair` and `strong` stand, less what is the queries' own."""
+        """Return (n,): the best scores minus the biases of each query, to be compared with `fair` and `strong`."""
         return scores.best - self.bias * scores.location - self.length_bias * np.minimum(scores.length, LONGEST)
 
     def weak(self, scores: QueryScores) -> float:
-        """The share of the queries that are said to have no answer; 0 of none."""
+        """Return the share of the queries that are said to have no answer; 0 if there are no queries."""
         return float(np.mean(self.footing(scores) < self.fair)) if len(scores) else 0.0
 
     def figures(self, goods: QueryScores, absents: QueryScores) -> Mapping[str, float]:
-        """How well the bounds part these queries, and how well the plain score does."""
+        """Measure how well the thresholds separate these queries, and how well the plain score does."""
         strong = float(np.mean(self.footing(goods) >= self.strong)) if len(goods) else 0.0
         return {
             "num_goods": float(len(goods)),
@@ -72,16 +75,16 @@ class ScoreThresholds:
 
 
 def fit_thresholds(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
-    """Bounds from queries that have an answer and queries that have none.
+    """Fit thresholds to answerable queries (goods) and unanswerable ones (absents).
 
-    fair loses GOOD_LOST of the goods, or fewer where the absents stay well below: then it lies midway. strong is
-    reached by ABSENT_LEFT of the absents, and by half of the goods at most and a quarter at least. Where one kind
-    is missing it is taken to be like the other: little is weak. Without any query all from 0 on is fair.
+    `fair` loses GOOD_LOST of the goods; fewer if nearly all absents are lower: then it is midway. `strong` is set so
+    that ABSENT_LEFT of the absents reach it, but at least a quarter and at most half of the goods. If one group is
+    empty, reuse the other; with no queries at all return thresholds (0, 1).
     """
     if not len(goods) and not len(absents):
         return ScoreThresholds(0.0, 1.0)
     goods, absents = goods if len(goods) else absents, absents if len(absents) else goods
-    bias = _chosen(goods, absents)
+    bias = _best_bias(goods, absents)
     good, absent = bias.footing(goods), bias.footing(absents)
     lowest = quantile(good, GOOD_LOST)
     fair = min(lowest, (lowest + quantile(absent, 1 - ABSENT_LEFT)) / 2)
@@ -90,16 +93,16 @@ def fit_thresholds(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
 
 
 def auc(goods: Floats, absents: Floats) -> float:
-    """The chance that a good query scores higher than an absent one (ties count half); 0.5 where there is none."""
+    """Return the chance that a good query beats an absent one (ties count half); 0.5 if a group is empty."""
     if not len(goods) or not len(absents):
         return 0.5
     return float(np.mean(_wins(goods, absents)))
 
 
 def best_threshold(copies: Floats, others: Floats) -> float:
-    """The score from which on to call a pair copies, with the least sum of both error rates; of several the highest.
+    """Return the lowest score of a pair of copies: the threshold with the smallest sum of both error rates.
 
-    1.0 where there are no copies to learn from.
+    Of several thresholds the highest is taken; 1.0 if there are no copies to learn from.
     """
     if not len(copies):
         return 1.0
@@ -110,16 +113,16 @@ def best_threshold(copies: Floats, others: Floats) -> float:
 
 
 def error_rates(copies: Floats, others: Floats, threshold: float) -> tuple[float, float]:
-    """The shares of copies below a threshold, and of others not below it; 0 of none."""
+    """Return the shares of copies below a threshold and of others at or above it; 0 for an empty group."""
     missed = float(np.mean(copies < threshold)) if len(copies) else 0.0
     return missed, float(np.mean(others >= threshold)) if len(others) else 0.0
 
 
 def fit_biases(goods: QueryScores, absents: QueryScores) -> dict[str, ScoreThresholds]:
-    """What may be taken off the best score of a query: nothing, by its length, by its location; bounds of 0 with it.
+    """Fit the possible biases of the best score: none, by the query's length, by its location. Thresholds stay 0.
 
-    Each is the slope of the best score over it within the two kinds of queries (least squares, pooled); of too few
-    queries none is fitted.
+    A bias is the slope of the best score over that quantity within the two groups (least squares, pooled). With fewer
+    than MIN_FITTED queries in a group only "plain" is returned.
     """
     plain = ScoreThresholds(0.0, 0.0)
     if min(len(goods), len(absents)) < MIN_FITTED:
@@ -134,36 +137,36 @@ def fit_biases(goods: QueryScores, absents: QueryScores) -> dict[str, ScoreThres
     }
 
 
-def _chosen(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
-    """The bias that parts best; none where no other is clearly better than the plain score."""
+def _best_bias(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
+    """Return the bias that separates best; none if no bias is clearly better than the plain score."""
     candidates = fit_biases(goods, absents)
     return max(candidates.values(), key=lambda bias: _gain(candidates["plain"], bias, goods, absents))
 
 
 def _slope(x: list[Floats], y: list[Floats]) -> float:
-    across = np.concatenate([values - values.mean() for values in x])
-    up = np.concatenate([values - values.mean() for values in y])
-    return float(across @ up / (across @ across)) if across @ across > 0 else 0.0
+    dx = np.concatenate([values - values.mean() for values in x])
+    dy = np.concatenate([values - values.mean() for values in y])
+    return float(dx @ dy / (dx @ dx)) if dx @ dx > 0 else 0.0
 
 
-def _gain(plain: ScoreThresholds, other: ScoreThresholds, goods: QueryScores, absents: QueryScores) -> float:
-    """How much larger the AUC becomes; 0 where that is within CLEAR standard errors.
+def _gain(plain: ScoreThresholds, bias: ScoreThresholds, goods: QueryScores, absents: QueryScores) -> float:
+    """Return how much larger the AUC becomes; 0 if that is within CLEAR standard errors.
 
     The error is that of a difference of two AUCs over the same queries (DeLong et al. 1988, Biometrics 44, 837).
     """
-    if other == plain:
+    if bias == plain:
         return 0.0
-    more = _wins(other.footing(goods), other.footing(absents)) - _wins(plain.footing(goods), plain.footing(absents))
-    by_good, by_absent = more.mean(axis=1), more.mean(axis=0)
+    gains = _wins(bias.footing(goods), bias.footing(absents)) - _wins(plain.footing(goods), plain.footing(absents))
+    by_good, by_absent = gains.mean(axis=1), gains.mean(axis=0)
     error = np.sqrt(by_good.var(ddof=1) / len(goods) + by_absent.var(ddof=1) / len(absents))
-    return float(more.mean()) if more.mean() > CLEAR * error else 0.0
+    return float(gains.mean()) if gains.mean() > CLEAR * error else 0.0
 
 
 def _wins(goods: Floats, absents: Floats) -> Floats:
-    """(goods, absents): 1 where a good query scores higher, 0.5 where both are equal."""
+    """Return (goods, absents): 1 where the good query scores higher, 0.5 where both are equal, else 0."""
     return np.asarray((goods[:, None] > absents) + 0.5 * (goods[:, None] == absents), np.float64)
 
 
 def quantile(values: Floats, share: float) -> float:
-    """The value that this share of unseen ones is expected to stay below (Weibull 1939): k / (n + 1) for the k-th."""
+    """Return the value below which this share of unseen ones is expected (Weibull 1939): k / (n + 1) for the k-th."""
     return float(np.quantile(values, share, method="weibull"))
