@@ -1,4 +1,4 @@
-"""`Figure`: what `bench` gives; the figures of builds and searches."""
+"""`Figure`, one result of a benchmark, and the benchmarks of builds and searches."""
 
 import json
 import statistics
@@ -13,12 +13,12 @@ from imgsearch.config import ROOT
 from tests.bench.baselines import NUM_PHOTOS
 
 PEERS, TRIALS, SEARCHES = "tests.bench.baselines", "tests.bench.builds", "tests.bench.searches"
-NUM_BUILDS = 3  # of each side, alternating; medians are compared
+NUM_BUILDS = 3  # of each variant, in turn; medians are compared
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure and the limit it is held to, if any: not to be passed, or to be reached where `is_floor`."""
+    """One measured figure and its limit, if any: an upper limit, or with `is_floor` a lower limit."""
 
     name: str
     value: float
@@ -38,14 +38,14 @@ class Figure:
 
 
 def run_trial(name: str, folder: str, module: str = PEERS) -> dict[str, Any]:
-    """What a trial of a module prints, in a process of its own."""
+    """Run a trial of a module in its own process and return the JSON object that it prints."""
     command = [sys.executable, "-m", module, name, folder]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def bench_build() -> Iterator[Figure]:
-    """Builds, over open_clip's loop, over the model alone and over plain decoding."""
+    """Compare builds with open_clip's loop, with the model alone and with plain decoding."""
     runs: dict[str, list[float]] = {"plain_rate": [], "model_rate": [], "bare_rate": [], "whole_rate": []}
     with tempfile.TemporaryDirectory() as folder:
         run_trial("make_clip", folder)
@@ -66,17 +66,17 @@ def bench_build() -> Iterator[Figure]:
 
 
 def bench_memory() -> Iterator[Figure]:
-    """The memory that a build takes, by the size of the collection."""
+    """Measure how the memory of a build grows with the size of the collection."""
     with tempfile.TemporaryDirectory() as folder:
         small, large = (run_trial(name, folder, TRIALS) for name in ("build_small", "build_large"))
-    for one in (small, large):
-        yield Figure(f"peak of anonymous memory, building {one['rows']:,} rows", one["peak"] / 2**20, "MiB")
+    for run in (small, large):
+        yield Figure(f"peak of anonymous memory, building {run['rows']:,} rows", run["peak"] / 2**20, "MiB")
     ratio = (large["peak"] - small["peak"]) / (2 * large["dim"] * (large["rows"] - small["rows"]))
     yield Figure("its growth between them, over the vectors' bytes", ratio, "x", 1.1)
 
 
 def bench_search() -> Iterator[Figure]:
-    """Searches, over FAISS's own and over the encoder alone."""
+    """Compare searches with FAISS's own index and with the encoder alone."""
     with tempfile.TemporaryDirectory() as folder:
         rows = run_trial("search_rows", folder, SEARCHES)
         run_trial("make_clip", folder)
@@ -88,7 +88,7 @@ def bench_search() -> Iterator[Figure]:
 
 
 def bench_order() -> Iterator[Figure]:
-    """Filters, over no filter; near-duplicates, pages and columns."""
+    """Compare searches with filters to those without; measure near-duplicates, pages, columns and the map."""
     with tempfile.TemporaryDirectory() as folder:
         filtered, other = run_trial("filter_rows", folder, SEARCHES), run_trial("other_rows", folder, SEARCHES)
         judged, table = run_trial("judge_rows", folder, SEARCHES), run_trial("read_table", folder, SEARCHES)
@@ -104,7 +104,7 @@ def bench_order() -> Iterator[Figure]:
 
 
 def bench_many() -> Iterator[Figure]:
-    """A bundle of a million rows."""
+    """Measure a bundle of a million rows."""
     with tempfile.TemporaryDirectory() as folder:
         run_trial("make_many", folder, SEARCHES)
         many = run_trial("open_many", folder, SEARCHES)
