@@ -90,15 +90,15 @@ def bench_search() -> Iterator[Figure]:
 def bench_order() -> Iterator[Figure]:
     """Compare searches with filters to those without; measure near-duplicates, pages, columns and the map."""
     with tempfile.TemporaryDirectory() as folder:
-        filtered, other = run_trial("filter_rows", folder, SEARCHES), run_trial("other_rows", folder, SEARCHES)
+        filtered, rows = run_trial("filter_rows", folder, SEARCHES), run_trial("other_rows", folder, SEARCHES)
         judged, table = run_trial("judge_rows", folder, SEARCHES), run_trial("read_table", folder, SEARCHES)
         drawn = run_trial("draw_map", folder, SEARCHES)
     for share, random, worst in zip(*filtered.values(), strict=True):
         yield Figure(f"a search in {100 * share:g} % of 100,000, over one in all", random, "x", 1.3)
         yield Figure("the same in those that fit the query least", worst, "x", 3.5)
     yield Figure("its hits are judged, over the search alone", 1000 * (judged["judged"] - judged["bare"]), "ms", 2)
-    yield Figure("the near-duplicates among 200 hits are folded", 1000 * other["fold"], "ms", 5)
-    yield Figure("the page of 50 hits after 50,000, over the first page", other["deep"] / other["page"], "x")
+    yield Figure("the near-duplicates among 200 hits are folded", 1000 * rows["fold"], "ms", 5)
+    yield Figure("the page of 50 hits after 50,000, over the first page", rows["deep"] / rows["page"], "x")
     yield Figure(f"{table['columns']} columns of 100,000 items are read", table["seconds"], "s", 1.0)
     yield Figure("the map of 10,000 items is drawn", drawn["seconds"], "s", 60)
 

@@ -39,7 +39,7 @@ from imgsearch.search.thresholds import (
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """How well unanswerable queries ("absents") are told from answerable ones ("goods"). Shares are 0..1."""
+    """Figures on how well unanswerable queries ("absents") are told from answerable ones ("goods"). Shares are 0..1."""
 
     text: Mapping[str, float]  # text queries: thresholds fitted on one half and measured on the other
     image: Mapping[str, float]  # the same for pictures as queries, by subject
