@@ -1,4 +1,4 @@
-"""How event handlers run: options for Gradio's events (queues), error messages for the visitor, a line in the log."""
+"""Options for Gradio's events (their queues), and a wrapper that reports the errors of handlers and logs each call."""
 
 import functools
 import html

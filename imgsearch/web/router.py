@@ -14,7 +14,7 @@ from imgsearch.web.page_state import KEYS, TABS, NavigationRequest, PageState, T
 
 
 class TabView(Protocol):
-    """What the router needs of a tab."""
+    """The interface of a tab for the router."""
 
     @property
     def link(self) -> gr.State:

@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[Callable[[], Iterator[Figure]], ...]] = {
 
 
 def main() -> None:
-    """Print the figures of a group, or of all: minutes for each group."""
+    """Measure and print the figures of one group or of all groups; each group takes minutes."""
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
     parser.add_argument("group", nargs="?", choices=GROUPS, help="of figures (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -1,4 +1,4 @@
-"""Start, first answers and memory of the app."""
+"""Measure how fast the app starts and gives its first results, and how much memory it takes."""
 
 import statistics
 import subprocess
@@ -14,7 +14,7 @@ from imgsearch.engine import Engine
 from tests.bench.figures import Figure
 from tests.helpers.app_process import resident_mib, serve, serve_app
 
-NUM_RUNS = 5  # of each side, alternating; medians are compared
+NUM_RUNS = 5  # of each variant, in turn; medians are compared
 NUM_SEARCHES = 50
 HELLO_WORLD = """
 import sys, gradio as gr
@@ -27,6 +27,7 @@ BARE_LOADER = "from imgsearch.models.starter import MiniLm, load_efficientnet; l
 
 
 def bench_app() -> Iterator[Figure]:
+    """Measure the start of the app over a Gradio hello world, and its first result over a process that only loads."""
     pages: dict[str, list[float]] = {"hello": [], "starter": [], "auto": []}
     answers: dict[str, list[float]] = {"load": [], "starter": [], "auto": []}
     with tempfile.TemporaryDirectory() as cache:
@@ -50,6 +51,7 @@ def bench_app() -> Iterator[Figure]:
 
 
 def bench_answers() -> Iterator[Figure]:
+    """Measure a text search with loaded models, and the memory after one result of each tab."""
     yield Figure("a text search, warm", _search_ms(), "ms", 40)
     yield Figure("resident memory after one answer of each tab", _resident_mib() / 1024, "GiB", 1.2)
 
@@ -57,12 +59,12 @@ def bench_answers() -> Iterator[Figure]:
 def _search_ms() -> float:
     engine = Engine(STARTER_BUNDLE, "starter", "starter")
     engine.search("a first query loads the models")
-    queries = [f"a photo of {number} dogs on a beach" for number in range(NUM_SEARCHES)]
+    queries = [f"a photo of {index} dogs on a beach" for index in range(NUM_SEARCHES)]
     return 1000 * statistics.median(engine.search(query).seconds for query in queries)
 
 
 def _resident_mib() -> float:
-    """VmRSS of the app after one answer of each tab."""
+    """Return VmRSS of the app after one result of each tab."""
     picture = handle_file(ROOT / "examples" / "skimage" / "coffee.jpg")
     with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache) as (url, process, _):
         client = Client(url, verbose=False)

@@ -1,6 +1,6 @@
-"""What the hub models are measured against: the libraries' own plain loops, over random weights of the real sizes.
+"""Compare our hub models with plain loops of their own libraries, on random weights of the real sizes.
 
-Each measure runs in a process of its own, `python -m tests.bench.baselines MEASURE FOLDER`, and prints one JSON object.
+Each measure runs in its own process, `python -m tests.bench.baselines MEASURE FOLDER`, and prints one JSON object.
 """
 
 import json
@@ -25,20 +25,20 @@ from imgsearch.models.captioner import HubCaptioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.weight_files import CLIP_WEIGHTS, CONFIG
 
-CLIP = "ViT-B-32"  # of the architectures that need no tokenizer from the hub
+CLIP = "ViT-B-32"  # an architecture that needs no tokenizer from the hub
 NUM_PICTURES = 32
-NUM_PHOTOS = 2000  # of 640 x 480
+NUM_PHOTOS = 2000  # of 640 x 480 pixels
 NUM_CAPTIONS = 4
 NUM_TOKENS = 20
 CAPTION = {"max_new_tokens": NUM_TOKENS, "min_new_tokens": NUM_TOKENS, "num_beams": 1, "do_sample": False}
 SEED = 0
-NUM_RUNS = 3  # of each side, alternating; medians are compared
-GRAIN = 6  # levels of noise, without which photos that are scaled up are smaller files than a camera's
-NUM_WORDS = 30_524  # in BLIP's vocabulary
+NUM_RUNS = 3  # of each variant, in turn; medians are compared
+GRAIN = 6  # levels of noise: without it, photos that are scaled up make smaller files than a camera
+NUM_WORDS = 30_524  # size of BLIP's vocabulary
 
 
 def make_clip(folder: Path) -> dict[str, Any]:
-    """Write a checkpoint of open_clip."""
+    """Write a checkpoint of open_clip with random weights."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -52,7 +52,7 @@ def make_clip(folder: Path) -> dict[str, Any]:
 
 
 def make_blip(folder: Path) -> dict[str, Any]:
-    """Write a checkpoint of BLIP-base, with a vocabulary of made-up words."""
+    """Write a checkpoint of BLIP-base with random weights and a vocabulary of made-up words."""
     import torch
     from transformers import (
         BertTokenizerFast,
@@ -63,8 +63,8 @@ def make_blip(folder: Path) -> dict[str, Any]:
     )
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [*special, *(f"word{number}" for number in range(NUM_WORDS - len(special)))]
-    tokenizer = BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
+    words = [*special, *(f"word{index}" for index in range(NUM_WORDS - len(special)))]
+    tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(words)})
     config = BlipConfig(text_config={"bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0})
     torch.manual_seed(SEED)
     BlipForConditionalGeneration(config).save_pretrained(folder)
@@ -73,7 +73,7 @@ def make_blip(folder: Path) -> dict[str, Any]:
 
 
 def encode_images(folder: Path) -> dict[str, Any]:
-    """Seconds for NUM_PICTURES: one by one in float32 as open_clip's documentation does, and by ours."""
+    """Measure the seconds for NUM_PICTURES: one by one in float32 as in open_clip's documentation, and by ours."""
     encode_plainly, pictures = load_plainly(folder), _pictures(NUM_PICTURES)
     encoder = ClipEncoder(ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}"), {})
     seconds = compare(plain=lambda: encode_plainly(pictures), ours=lambda: encoder.encode_images(pictures))
@@ -81,7 +81,7 @@ def encode_images(folder: Path) -> dict[str, Any]:
 
 
 def load_plainly(folder: Path) -> Callable[[Iterable[Any]], None]:
-    """The loop of open_clip's documentation over pictures, or over files that Pillow opens."""
+    """Return the loop of open_clip's documentation; it takes pictures, or paths, which Pillow opens."""
     import open_clip
     import torch
 
@@ -99,19 +99,19 @@ def load_plainly(folder: Path) -> Callable[[Iterable[Any]], None]:
 
 
 def overlap(folder: Path) -> dict[str, Any]:
-    """The mean share of equal pictures among the ten nearest of each example photo: ours against float32."""
+    """Measure the mean share of common pictures among the ten nearest of each example photo: ours and float32."""
     spec = ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}")
     pictures = [open_rgb(path) for path in sorted((ROOT / "examples").glob("*/*.jpg"))]
     ours, exact = (
         ClipEncoder(spec, {}, precision=precision).encode_images(pictures) for precision in ("auto", "float32")
     )
-    nearest = [np.argsort(-(rows @ rows.T), axis=1)[:, :10] for rows in (ours, exact)]
-    shares = [len({*one} & {*other}) / 10 for one, other in zip(*nearest, strict=True)]
+    nearest = [np.argsort(-(vectors @ vectors.T), axis=1)[:, :10] for vectors in (ours, exact)]
+    shares = [len({*of_ours} & {*of_exact}) / 10 for of_ours, of_exact in zip(*nearest, strict=True)]
     return {"overlap": float(np.mean(shares))}
 
 
 def caption_plainly(folder: Path) -> dict[str, Any]:
-    """NUM_CAPTIONS greedy captions of NUM_TOKENS by a plain float32 `generate`, and the seconds they take."""
+    """Write NUM_CAPTIONS greedy captions of NUM_TOKENS with a plain float32 `generate`; return them and the seconds."""
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -126,21 +126,21 @@ def caption_plainly(folder: Path) -> dict[str, Any]:
 
 
 def caption(folder: Path) -> dict[str, Any]:
-    """The same by our captioner: in a process of its own too, as torch is slower once two threads have used it."""
+    """Do the same with our captioner, also in its own process: torch gets slower once two threads have used it."""
     captioner = HubCaptioner("blip", folder)
     texts = _captions(lambda picture: list(captioner.write(partial(captioner.read, picture), CAPTION))[-1])
     return texts | {"precision": captioner.precision}
 
 
 def load_clip(folder: Path) -> dict[str, Any]:
-    """By how many times the weights file VmHWM grows while the encoder loads."""
+    """Measure by how many times the size of the weights file VmHWM grows while the encoder loads."""
     import open_clip  # noqa: F401
 
     return {"growth": _growth(lambda: ClipEncoder(ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}"), {}), folder)}
 
 
 def load_blip(folder: Path) -> dict[str, Any]:
-    """By how many times the weights file VmHWM grows while the captioner loads."""
+    """Measure by how many times the size of the weights file VmHWM grows while the captioner loads."""
     from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401
 
     return {"growth": _growth(lambda: HubCaptioner("blip", folder), folder)}
@@ -150,18 +150,18 @@ def _pictures(count: int) -> list[Any]:
     return [open_rgb(path) for path in islice(sorted((ROOT / "examples" / "stamps").glob("*.jpg")), count)]
 
 
-def make_pictures(folder: Path, number: int, size: tuple[int, int]) -> list[Path]:
-    """Write JPEGs of random parts of the larger example photos."""
+def make_pictures(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
+    """Write `count` JPEGs of this size (width, height) from random parts of the larger example photos."""
     folder.mkdir()
     rng = np.random.default_rng(SEED)
     photos = [open_rgb(path) for path in sorted((ROOT / "examples").glob("*/*.jpg")) if path.parent.name != "stamps"]
-    for name in range(number):
+    for index in range(count):
         photo = photos[rng.integers(len(photos))]
         part = np.multiply(photo.size, rng.uniform(0.5, 1))
         corner = rng.uniform(0, np.subtract(photo.size, part))
         pixels = np.asarray(photo.resize(size, box=(*corner, *(corner + part))), np.int16)
         grain: npt.NDArray[Any] = rng.integers(-GRAIN, GRAIN + 1, (*pixels.shape[:2], 1), np.int8)
-        Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(folder / f"{name:05}.jpg", quality=85)
+        Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(folder / f"{index:05}.jpg", quality=85)
     return sorted(folder.iterdir())
 
 
@@ -173,11 +173,11 @@ def _captions(write: Callable[[Any], str]) -> dict[str, Any]:
     return {"texts": texts, "seconds": time.perf_counter() - start}
 
 
-def compare(num_runs: int = NUM_RUNS, **sides: Callable[[], Any]) -> dict[str, float]:
-    """The median seconds of each side, run in turn after a first time that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+def compare(num_runs: int = NUM_RUNS, **variants: Callable[[], Any]) -> dict[str, float]:
+    """Return the median seconds of each variant. They run in turn; a first run of each does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(1 + num_runs):
-        for name, measure in sides.items():
+        for name, measure in variants.items():
             start = time.perf_counter()
             measure()
             seconds[name].append(time.perf_counter() - start)
@@ -185,7 +185,7 @@ def compare(num_runs: int = NUM_RUNS, **sides: Callable[[], Any]) -> dict[str, f
 
 
 def main(measures: Iterable[Callable[[Path], dict[str, Any]]]) -> None:
-    """Run the measure that the command line names and print what it gives."""
+    """Run the measure that the command line names and print its result."""
     print(json.dumps({measure.__name__: measure for measure in measures}[sys.argv[1]](Path(sys.argv[2]))))
 
 
@@ -198,7 +198,7 @@ def _growth(load: Callable[[], Any], folder: Path) -> float:
 
 
 def memory(field: str) -> int:
-    """A field of this process's status, such as VmHWM, in bytes."""
+    """Return a field of this process's status, such as VmHWM, in bytes."""
     status = Path(f"/proc/{os.getpid()}/status").read_text("ascii")
     return int(status.split(f"{field}:")[1].split()[0]) * 1024
 

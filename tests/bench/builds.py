@@ -1,7 +1,7 @@
-"""Builds that `bench` measures, over made-up pictures.
+"""Builds that `tests.bench` measures, with made-up pictures.
 
-Each runs in a process of its own, `python -m tests.bench.builds TRIAL FOLDER`, and prints one JSON object.
-Where it says so, FOLDER holds the checkpoint that `peers.make_clip` writes.
+Each runs in its own process, `python -m tests.bench.builds TRIAL FOLDER`, and prints one JSON object.
+If its docstring says so, FOLDER must hold the checkpoint that `baselines.make_clip` writes.
 """
 
 import copy
@@ -25,26 +25,26 @@ from imgsearch.models.registry import load_encoder
 from tests.bench.baselines import NUM_PHOTOS, compare, load_plainly, main, make_pictures, memory
 from tests.bench.fakes import DIM, FakeSource, Projection
 
-NUM_PLAIN, NUM_READY = 100, 320  # of the photos go through the plain loop, and through the model alone
-NUM_LARGE = 24  # of 4000 x 3000
+NUM_PLAIN, NUM_READY = 100, 320  # photos for the plain loop and for the model alone
+NUM_LARGE = 24  # pictures of 4000 x 3000 pixels
 NUM_ROWS = 100_000
-SAMPLE_S = 0.02
+SAMPLE_S = 0.02  # seconds between two readings of the memory
 
 
 def make_photos(folder: Path) -> dict[str, Any]:
-    """Write NUM_PHOTOS pictures of 640 x 480."""
+    """Write NUM_PHOTOS pictures of 640 x 480 pixels."""
     make_pictures(folder / "photos", NUM_PHOTOS, (640, 480))
     return {}
 
 
 def plain_rate(folder: Path) -> dict[str, Any]:
-    """Pictures per second of the plain loop."""
+    """Measure the pictures per second of the plain loop, with the checkpoint."""
     photos = sorted((folder / "photos").iterdir())[:NUM_PLAIN]
     return {"rate": NUM_PLAIN / compare(1, plain=partial(load_plainly(folder), photos))["plain"]}
 
 
 def model_rate(folder: Path) -> dict[str, Any]:
-    """Pictures per second of the checkpoint alone, over arrays that are ready for it."""
+    """Measure the pictures per second of the checkpoint alone, with arrays that are already prepared."""
     photos, encoder = sorted((folder / "photos").iterdir())[:NUM_READY], _encoder(folder)
     ready = [encoder.prepare(open_rgb(path, side=encoder.image_side)) for path in photos]
     batches = [ready[start : start + BATCH_SIZE] for start in range(0, len(ready), BATCH_SIZE)]
@@ -53,37 +53,37 @@ def model_rate(folder: Path) -> dict[str, Any]:
 
 
 def bare_rate(folder: Path) -> dict[str, Any]:
-    """Pictures per second of a build without thumbnails, as a user runs it."""
+    """Measure the pictures per second of a build without thumbnails, as a user runs it, with the checkpoint."""
     return _build_rate(folder, "--no-thumbnails")
 
 
 def whole_rate(folder: Path) -> dict[str, Any]:
-    """Pictures per second of a build with thumbnails."""
+    """Measure the pictures per second of a build with thumbnails, with the checkpoint."""
     return _build_rate(folder)
 
 
 def large_pictures(folder: Path) -> dict[str, Any]:
-    """Seconds to decode NUM_LARGE pictures for the model, plainly and as a build does; and to build them so."""
+    """Measure the seconds to decode NUM_LARGE pictures for the checkpoint, and to build them: plainly and as we do."""
     photos = make_pictures(folder / "large", NUM_LARGE, (4000, 3000))
     encoder = _encoder(folder)
     plain: Any = copy.copy(encoder)
-    plain.image_side = 0  # no draft
+    plain.image_side = 0  # turns off decoding at reduced size (JPEG draft mode)
     seconds: dict[str, Any] = {}
-    for name, other in (("plain", plain), ("ours", encoder)):
+    for name, variant in (("plain", plain), ("ours", encoder)):
         seconds |= {
-            name: lambda other=other: [other.prepare(open_rgb(path, side=other.image_side)) for path in photos],
-            f"{name}_build": lambda other=other: _build(Folder(folder / "large"), other),
+            name: lambda variant=variant: [variant.prepare(open_rgb(path, side=variant.image_side)) for path in photos],
+            f"{name}_build": lambda variant=variant: _build(Folder(folder / "large"), variant),
         }
     return dict(compare(**seconds))
 
 
 def build_small(folder: Path) -> dict[str, Any]:
-    """The peak of RssAnon in bytes while NUM_ROWS / 10 pictures are built by a model that takes no memory."""
+    """Measure the peak of RssAnon in bytes while building NUM_ROWS / 10 pictures with a model that takes no memory."""
     return _build_memory(NUM_ROWS // 10)
 
 
 def build_large(folder: Path) -> dict[str, Any]:
-    """The same of NUM_ROWS pictures."""
+    """Do the same with NUM_ROWS pictures."""
     return _build_memory(NUM_ROWS)
 
 
@@ -104,7 +104,7 @@ def _build(source: Source, encoder: Encoder, options: BuildOptions = BuildOption
 
 
 def _build_memory(num_rows: int) -> dict[str, Any]:
-    _build(FakeSource(BATCH_SIZE), Projection())  # imports what is imported late
+    _build(FakeSource(BATCH_SIZE), Projection())  # so that late imports are not measured
     peaks, is_over = [memory("RssAnon")], threading.Event()
 
     def sample() -> None:

@@ -1,4 +1,4 @@
-"""A source and an encoder that take no memory, for `bench` to see what a build takes."""
+"""A source and an encoder that take almost no memory, so that only the memory of a build is measured."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ SEED = 0
 
 
 class FakeSource:
-    """A `Source` of tiny JPEGs, each made when it is read."""
+    """A `Source` of tiny JPEGs, each created when it is read."""
 
     name, revision, split, licence = "hf://datasets/made/up", "1", "train", ""
     options: Mapping[str, str] = MappingProxyType({})
@@ -31,20 +31,20 @@ class FakeSource:
         self.num_entries = num_entries
 
     def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
-        for number in range(start, self.num_entries):
-            yield Picture(f"train/{number}", partial(self._jpeg, number), f"caption of the picture {number}")
+        for index in range(start, self.num_entries):
+            yield Picture(f"train/{index}", partial(self._jpeg, index), f"caption of the picture {index}")
 
     def state(self) -> str:
         return ""
 
-    def _jpeg(self, number: int) -> bytes:
+    def _jpeg(self, index: int) -> bytes:
         buffer = io.BytesIO()
-        Image.frombytes("L", (8, 8), hashlib.blake2b(str(number).encode()).digest()).save(buffer, "JPEG")
+        Image.frombytes("L", (8, 8), hashlib.blake2b(str(index).encode()).digest()).save(buffer, "JPEG")
         return buffer.getvalue()
 
 
 class Projection:
-    """An `Encoder` that takes no memory: 8 x 8 pixels times a random matrix."""
+    """An `Encoder` that takes almost no memory: it multiplies 8 x 8 RGB pixels by a random matrix."""
 
     model_id, revision, precision, preprocess = "projection", "1", "float32", "8 x 8"
     dim, text_scale, image_side = DIM, 1.0, 8

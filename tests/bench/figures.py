@@ -1,4 +1,4 @@
-"""`Figure`: what `bench` gives; the figures of builds and searches."""
+"""`Figure`, one result of a benchmark, and the benchmarks of builds and searches."""
 
 import json
 import statistics
@@ -13,12 +13,12 @@ from imgsearch.config import ROOT
 from tests.bench.baselines import NUM_PHOTOS
 
 PEERS, TRIALS, SEARCHES = "tests.bench.baselines", "tests.bench.builds", "tests.bench.searches"
-NUM_BUILDS = 3  # of each side, alternating; medians are compared
+NUM_BUILDS = 3  # of each variant, in turn; medians are compared
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure and the limit it is held to, if any: not to be passed, or to be reached where `is_floor`."""
+    """One measured figure and its limit, if any: an upper limit, or with `is_floor` a lower limit."""
 
     name: str
     value: float
@@ -38,14 +38,14 @@ class Figure:
 
 
 def run_trial(name: str, folder: str, module: str = PEERS) -> dict[str, Any]:
-    """What a trial of a module prints, in a process of its own."""
+    """Run a trial of a module in its own process and return the JSON object that it prints."""
     command = [sys.executable, "-m", module, name, folder]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def bench_build() -> Iterator[Figure]:
-    """Builds, over open_clip's loop, over the model alone and over plain decoding."""
+    """Compare builds with open_clip's loop, with the model alone and with plain decoding."""
     runs: dict[str, list[float]] = {"plain_rate": [], "model_rate": [], "bare_rate": [], "whole_rate": []}
     with tempfile.TemporaryDirectory() as folder:
         run_trial("make_clip", folder)
@@ -66,17 +66,17 @@ def bench_build() -> Iterator[Figure]:
 
 
 def bench_memory() -> Iterator[Figure]:
-    """The memory that a build takes, by the size of the collection."""
+    """Measure how the memory of a build grows with the size of the collection."""
     with tempfile.TemporaryDirectory() as folder:
         small, large = (run_trial(name, folder, TRIALS) for name in ("build_small", "build_large"))
-    for one in (small, large):
-        yield Figure(f"peak of anonymous memory, building {one['rows']:,} rows", one["peak"] / 2**20, "MiB")
+    for run in (small, large):
+        yield Figure(f"peak of anonymous memory, building {run['rows']:,} rows", run["peak"] / 2**20, "MiB")
     ratio = (large["peak"] - small["peak"]) / (2 * large["dim"] * (large["rows"] - small["rows"]))
     yield Figure("its growth between them, over the vectors' bytes", ratio, "x", 1.1)
 
 
 def bench_search() -> Iterator[Figure]:
-    """Searches, over FAISS's own and over the encoder alone."""
+    """Compare searches with FAISS's own index and with the encoder alone."""
     with tempfile.TemporaryDirectory() as folder:
         rows = run_trial("search_rows", folder, SEARCHES)
         run_trial("make_clip", folder)
@@ -88,23 +88,23 @@ def bench_search() -> Iterator[Figure]:
 
 
 def bench_order() -> Iterator[Figure]:
-    """Filters, over no filter; near-duplicates, pages and columns."""
+    """Compare searches with filters to those without; measure near-duplicates, pages, columns and the map."""
     with tempfile.TemporaryDirectory() as folder:
-        filtered, other = run_trial("filter_rows", folder, SEARCHES), run_trial("other_rows", folder, SEARCHES)
+        filtered, rows = run_trial("filter_rows", folder, SEARCHES), run_trial("other_rows", folder, SEARCHES)
         judged, table = run_trial("judge_rows", folder, SEARCHES), run_trial("read_table", folder, SEARCHES)
         drawn = run_trial("draw_map", folder, SEARCHES)
     for share, random, worst in zip(*filtered.values(), strict=True):
         yield Figure(f"a search in {100 * share:g} % of 100,000, over one in all", random, "x", 1.3)
         yield Figure("the same in those that fit the query least", worst, "x", 3.5)
     yield Figure("its hits are judged, over the search alone", 1000 * (judged["judged"] - judged["bare"]), "ms", 2)
-    yield Figure("the near-duplicates among 200 hits are folded", 1000 * other["fold"], "ms", 5)
-    yield Figure("the page of 50 hits after 50,000, over the first page", other["deep"] / other["page"], "x")
+    yield Figure("the near-duplicates among 200 hits are folded", 1000 * rows["fold"], "ms", 5)
+    yield Figure("the page of 50 hits after 50,000, over the first page", rows["deep"] / rows["page"], "x")
     yield Figure(f"{table['columns']} columns of 100,000 items are read", table["seconds"], "s", 1.0)
     yield Figure("the map of 10,000 items is drawn", drawn["seconds"], "s", 60)
 
 
 def bench_many() -> Iterator[Figure]:
-    """A bundle of a million rows."""
+    """Measure a bundle of a million rows."""
     with tempfile.TemporaryDirectory() as folder:
         run_trial("make_many", folder, SEARCHES)
         many = run_trial("open_many", folder, SEARCHES)

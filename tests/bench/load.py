@@ -1,4 +1,4 @@
-"""Many visitors at once, each with a client of its own: what they wait, what goes wrong, what is left behind."""
+"""Measure the app under many visitors at once, each with its own client: waiting times, errors, growth of memory."""
 
 import random
 import tempfile
@@ -18,39 +18,39 @@ from tests.bench.figures import Figure
 from tests.helpers.app_process import children_of, resident_mib, serve_app
 
 NUM_VISITORS = (20, 100)
-SECONDS = 180.0
+SECONDS = 180.0  # of load
 ENDPOINTS = ("/search", "/similar", "/describe")
 THINGS = ("dog", "owl", "lemon", "guitar", "mountain", "cup of coffee", "key", "bus", "flower", "boat")
-BUSY = "Busy: "  # says the app where too many wait
-REST_S = 1.0  # at most, between two questions of a visitor, half of it on average
-SETTLE_S = 5.0  # before what is left behind is measured
+BUSY = "Busy: "  # start of the app's message if too many requests wait
+REST_S = 1.0  # maximum seconds between two requests of a visitor; half of it on average
+SETTLE_S = 5.0  # seconds to wait before the memory is measured
 
 
 @dataclass
 class Load:
-    """What came of many visitors' questions. Seconds as a visitor waits: a picture's upload included."""
+    """The outcome of the requests of many visitors. `seconds` is what a visitor waits, uploads included."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in ENDPOINTS})
     num_busy: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    descriptions: dict[Path, str] = field(default_factory=dict)  # of each picture, as the first visitor got it
+    descriptions: dict[Path, str] = field(default_factory=dict)  # of each picture, as its first visitor got it
 
     @property
     def num_answers(self) -> int:
-        """How many questions were answered."""
+        """Return how many requests succeeded."""
         return sum(map(len, self.seconds.values()))
 
     def percentile(self, endpoint: str, percent: float) -> float:
-        """Seconds that this share of an endpoint's answers took at most; NaN where there is none."""
+        """Return the seconds of an endpoint at this percentile; NaN if no request succeeded."""
         seconds = self.seconds[endpoint]
         return float(np.percentile(seconds, percent)) if seconds else float("nan")
 
 
 def bench_load() -> Iterator[Figure]:
-    """The app under 20 and 100 visitors."""
+    """Measure the app with 20 and with 100 visitors."""
     for num_visitors in NUM_VISITORS:
         with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache) as (url, process, _):
-            put_load(url, num_visitors, 10.0)  # what the first questions bring is no leak
+            put_load(url, num_visitors, 10.0)  # warm-up: memory of the first requests is no leak
             before = memory_mib(process.pid)
             load = put_load(url, num_visitors, SECONDS)
             time.sleep(SETTLE_S)
@@ -66,32 +66,32 @@ def bench_load() -> Iterator[Figure]:
 
 
 def put_load(url: str, num_visitors: int, seconds: float) -> Load:
-    """Have that many visitors ask as long. An answer to another one's question counts as an error."""
+    """Let visitors make requests for some seconds. A result that belongs to another request counts as an error."""
     load, lock = Load(), threading.Lock()
     end = time.perf_counter() + seconds
     with ThreadPoolExecutor(num_visitors) as visitors:
-        for number in range(num_visitors):
-            visitors.submit(_visit, url, number, end, load, lock)
+        for seed in range(num_visitors):
+            visitors.submit(_visit, url, seed, end, load, lock)
     return load
 
 
 def memory_mib(pid: int) -> float:
-    """Resident memory of a process and those it has started."""
+    """Return the resident memory in MiB of a process and of those it has started."""
     return sum(map(resident_mib, (pid, *children_of(pid))))
 
 
-def _visit(url: str, number: int, end: float, load: Load, lock: threading.Lock) -> None:
-    """One visitor."""
-    chance = random.Random(number)
+def _visit(url: str, seed: int, end: float, load: Load, lock: threading.Lock) -> None:
+    """Be one visitor: make random requests until `end` (`time.perf_counter`)."""
+    rng = random.Random(seed)
     pictures = sorted((ROOT / "examples" / "stamps").glob("*.jpg"))
     client: Client | None = None
     while time.perf_counter() < end:
-        endpoint = chance.choice(ENDPOINTS)
+        endpoint = rng.choice(ENDPOINTS)
         start = time.perf_counter()
         try:
             client = client or Client(url, verbose=False)
             start = time.perf_counter()
-            _ask(client, endpoint, chance, pictures, load.descriptions)
+            _ask(client, endpoint, rng, pictures, load.descriptions)
             with lock:
                 load.seconds[endpoint].append(time.perf_counter() - start)
         except Exception as error:
@@ -99,19 +99,19 @@ def _visit(url: str, number: int, end: float, load: Load, lock: threading.Lock) 
                 is_busy = BUSY in str(error)
                 load.num_busy += is_busy
                 load.errors.update([] if is_busy else [f"{endpoint}: {error!r:.200}"])
-        time.sleep(chance.random() * REST_S)
+        time.sleep(rng.random() * REST_S)
 
 
 def _ask(
-    client: Client, endpoint: str, chance: random.Random, pictures: list[Path], descriptions: dict[Path, str]
+    client: Client, endpoint: str, rng: random.Random, pictures: list[Path], descriptions: dict[Path, str]
 ) -> None:
-    """Ask, and see that the answer is the one to this question."""
+    """Make a request and check that the result belongs to it."""
     if endpoint == "/search":
-        query = f"a {chance.choice(THINGS)} number {chance.randrange(10**9)}"
+        query = f"a {rng.choice(THINGS)} number {rng.randrange(10**9)}"
         answer = client.predict(query, api_name=endpoint)[0]
         assert answer["query"] == query, f"{answer['query']!r} was not asked"
         return
-    picture = chance.choice(pictures)
+    picture = rng.choice(pictures)
     answer = client.predict(handle_file(picture), api_name=endpoint)
     if endpoint == "/similar":
         assert answer[0]["hits"][0]["id"] == f"stamps/{picture.name}", "another picture was asked"

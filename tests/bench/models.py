@@ -1,4 +1,4 @@
-"""Speed and memory of the hub's models, with random weights, over plain loops of their own libraries."""
+"""Compare speed and memory of the hub's models, with random weights, to plain loops of their own libraries."""
 
 import statistics
 import tempfile
@@ -11,6 +11,7 @@ from tests.bench.figures import Figure, run_trial
 
 
 def bench_encoder() -> Iterator[Figure]:
+    """Measure the encoder: speed, agreement with float32, memory while loading."""
     with tempfile.TemporaryDirectory() as folder:
         run_trial("make_clip", folder)
         speed, memory = run_trial("encode_images", folder), run_trial("load_clip", folder)
@@ -23,6 +24,7 @@ def bench_encoder() -> Iterator[Figure]:
 
 
 def bench_captioner() -> Iterator[Figure]:
+    """Measure the captioner: speed, agreement with float32, memory while loading."""
     runs: dict[str, list[dict[str, Any]]] = {"caption_plainly": [], "caption": []}
     with tempfile.TemporaryDirectory() as folder:
         run_trial("make_blip", folder)
@@ -32,7 +34,7 @@ def bench_captioner() -> Iterator[Figure]:
         memory = run_trial("load_blip", folder)
     plain, ours = (statistics.median(run["seconds"] for run in measured) for measured in runs.values())
     texts = (" ".join(runs[name][0]["texts"]).split() for name in runs)
-    equal = statistics.fmean(one == other for one, other in zip(*texts, strict=True))
+    equal = statistics.fmean(plain_word == our_word for plain_word, our_word in zip(*texts, strict=True))
     name = f"BLIP-base captions in {runs['caption'][0]['precision']}, over plain float32 generate"
     yield Figure(name, plain / ours, "x", 2.5, is_floor=True)
     yield Figure("words equal to float32's; of random weights many nearly tie", equal, "share")

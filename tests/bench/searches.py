@@ -1,7 +1,7 @@
-"""Searches that `bench` measures, over made-up rows.
+"""Searches that `tests.bench` measures, with made-up vectors.
 
-Each runs in a process of its own, `python -m tests.bench.searches TRIAL FOLDER`, and prints one JSON object.
-FOLDER keeps what the next one needs; for `search_text` it holds the checkpoint that `peers.make_clip` writes.
+Each runs in its own process, `python -m tests.bench.searches TRIAL FOLDER`, and prints one JSON object.
+FOLDER keeps files for the next trial; for `search_text` it must hold the checkpoint of `baselines.make_clip`.
 """
 
 import hashlib
@@ -37,42 +37,42 @@ from tests.bench.fakes import DIM, Projection
 
 NUM_ROWS, NUM_MANY, BLOCK = 100_000, 1_000_000, 10_000
 NUM_CENTRES = 2_000
-SPREAD = 0.7  # of a cluster: the length of the noise that is added to its centre's 1
+SPREAD = 0.7  # of a cluster: length of the noise that is added to its centre, which has length 1
 NUM_QUERIES = 50
 NUM_TEXTS = 30
-NUM_ITEMS = 50  # that are fetched
-SHARES = (0.001, 0.1, 0.5, 0.9)  # of the items that a filter keeps
-PAGES = (12, 50)  # hits
-NUM_FOLDED = 200
-DEEP = 50_000
-EVERY = {"subject": 10, "place": 1_000, "year": 120, "url": NUM_ROWS}  # different values of each column
+NUM_ITEMS = 50  # items read from the large bundle
+SHARES = (0.001, 0.1, 0.5, 0.9)  # shares of the items that a filter keeps
+PAGES = (12, 50)  # hits per page
+NUM_FOLDED = 200  # hits
+DEEP = 50_000  # hits before the page
+EVERY = {"subject": 10, "place": 1_000, "year": 120, "url": NUM_ROWS}  # number of different values per column
 
 
 def search_rows(folder: Path) -> dict[str, Any]:
-    """Seconds for the 20 nearest among NUM_ROWS, in half precision out of a bundle and in float32; their overlap."""
+    """Measure the 20 nearest among NUM_ROWS: seconds from a float16 bundle and in float32 memory, and their overlap."""
     rows, queries = _rows(), _queries()
     exact = Index.from_rows(rows, _items(0, NUM_ROWS), Provenance(encoder="none", vectors="float32"))
     ours = _saved(rows, folder)
-    found: dict[str, list[Any]] = {"exact": [], "ours": []}
+    nearest: dict[str, list[Any]] = {"exact": [], "ours": []}
 
     def search(name: str, index: Index, order: Iterator[int]) -> None:
-        number = next(order) % NUM_QUERIES
-        found[name].append({hit.item.id for hit in index.search(queries[number : number + 1], 20)})
+        position = next(order) % NUM_QUERIES
+        nearest[name].append({hit.item.id for hit in index.search(queries[position : position + 1], 20)})
 
-    sides = {"exact": partial(search, "exact", exact, count()), "ours": partial(search, "ours", ours, count())}
-    seconds = compare(NUM_QUERIES, **sides)
-    shares = [len(one & other) / 20 for one, other in zip(found["exact"], found["ours"], strict=True)]
+    variants = {"exact": partial(search, "exact", exact, count()), "ours": partial(search, "ours", ours, count())}
+    seconds = compare(NUM_QUERIES, **variants)
+    shares = [len(of_exact & of_ours) / 20 for of_exact, of_ours in zip(nearest["exact"], nearest["ours"], strict=True)]
     return seconds | {"overlap": float(np.mean(shares))}
 
 
 def filter_rows(folder: Path) -> dict[str, Any]:
-    """How many times as long as an unfiltered search one takes that keeps each of SHARES; of PAGES the slower one.
+    """Measure searches with a filter over one without, for each of SHARES; return the larger ratio among PAGES.
 
-    "random": any items are kept; "worst": just those that fit the query least.
+    "random": the filter keeps random items; "worst": it keeps the items that match the query least.
     """
     rows, queries = _rows(), _queries()
     index, rng = _saved(rows, folder), np.random.default_rng(SEED)
-    ranks = np.argsort(np.argsort(queries @ rows.T, axis=1), axis=1)  # (NUM_QUERIES, NUM_ROWS), the worst first
+    ranks = np.argsort(np.argsort(queries @ rows.T, axis=1), axis=1)  # (NUM_QUERIES, NUM_ROWS), 0 is the worst
     ratios: dict[str, list[float]] = {"random": [], "worst": []}
     for share in SHARES:
         random = rng.random(NUM_ROWS) < share
@@ -88,12 +88,10 @@ def filter_rows(folder: Path) -> dict[str, Any]:
 
 
 def other_rows(folder: Path) -> dict[str, Any]:
-    """Seconds to fold the NUM_FOLDED nearest of a query, for a page of 50 hits, and for one after DEEP hits."""
+    """Measure the seconds to fold the NUM_FOLDED nearest of a query, for a page of 50 hits, and for one after DEEP."""
     index, queries = _saved(_rows(), folder), _queries()
     found = [[hit.row for hit in index.search(query[None], NUM_FOLDED)] for query in queries]
-    folds = _seconds(
-        lambda numbers: fold_near_duplicates(index.rows_of(numbers), 0.9), fold=[(numbers,) for numbers in found]
-    )
+    folds = _seconds(lambda rows: fold_near_duplicates(index.rows_of(rows), 0.9), fold=[(rows,) for rows in found])
     return folds | _seconds(
         lambda query, start: index.search(query, 50, start=start),
         page=[(query[None], 0) for query in queries],
@@ -102,8 +100,8 @@ def other_rows(folder: Path) -> dict[str, Any]:
 
 
 def read_table(folder: Path) -> dict[str, Any]:
-    """Seconds to read the columns of NUM_ROWS items out of a bundle."""
-    columns = [{name: f"{name} {row % every}" for name, every in EVERY.items()} for row in range(NUM_ROWS)]
+    """Measure the seconds to read the columns of NUM_ROWS items from a bundle."""
+    columns = [{name: f"{name} {row % num_values}" for name, num_values in EVERY.items()} for row in range(NUM_ROWS)]
     items = [replace(item, columns=fields) for item, fields in zip(_items(0, NUM_ROWS), columns, strict=True)]
     rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, 8), np.float32))
     Index.from_rows(rows, items, Provenance(encoder="none")).save(folder / "columns")
@@ -113,28 +111,28 @@ def read_table(folder: Path) -> dict[str, Any]:
 
 
 def judge_rows(folder: Path) -> dict[str, Any]:
-    """Seconds of a query whose hits are judged by bounds, and of the search alone."""
+    """Measure the seconds of a query whose hits get a strength from the thresholds, and of the search alone."""
     index, queries = _saved(_rows(), folder), _queries()
     bounds = ScoreThresholds(fair=0.5, strong=0.7, bias=0.1)
     calibration = Calibration(bounds, bounds, near_duplicate=1.0, template="{}", figures={})
-    finder = Searcher(index, _Given(queries), calibration, lambda: None, lambda: compute_projection(index))
-    texts = [(str(number),) for number in range(NUM_QUERIES)]
+    searcher = Searcher(index, _FixedQueries(queries), calibration, lambda: None, lambda: compute_projection(index))
+    texts = [(str(position),) for position in range(NUM_QUERIES)]
     bare = _seconds(lambda text: index.search(queries[int(text)][None], PAGES[0] + 1), bare=texts, again=texts)
-    judged = _seconds(lambda text: finder.search([Part(text)], PAGES[0], fold=False), judged=texts, again=texts)
+    judged = _seconds(lambda text: searcher.search([Part(text)], PAGES[0], fold=False), judged=texts, again=texts)
     return {"bare": bare["bare"], "judged": judged["judged"]}
 
 
 def draw_map(folder: Path) -> dict[str, Any]:
-    """Seconds to draw the map of NUM_POINTS items, its libraries' loading and compiling with it."""
+    """Measure the seconds to compute the map of NUM_POINTS items, with the loading and compiling of its libraries."""
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
-    index = Index.from_rows(_near(NUM_POINTS, SEED), _items(0, NUM_POINTS), Provenance(encoder="none"))
+    index = Index.from_rows(_clustered(NUM_POINTS, SEED), _items(0, NUM_POINTS), Provenance(encoder="none"))
     start = time.perf_counter()
     compute_projection(index)
     return {"seconds": time.perf_counter() - start}
 
 
 def search_text(folder: Path) -> dict[str, Any]:
-    """Seconds of a text search in NUM_ROWS by the checkpoint, and of what it cannot do without."""
+    """Measure the seconds of a text search in NUM_ROWS with the checkpoint, and of encoding and FAISS alone."""
     encoder = load_encoder(f"{LOCAL_DIR_PREFIX}{folder}")
     rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, encoder.dim), np.float32))
     Index.from_rows(rows, _items(0, NUM_ROWS), provenance_of(encoder)).save(folder / "bundle")
@@ -152,35 +150,35 @@ def search_text(folder: Path) -> dict[str, Any]:
 
 
 def make_many(folder: Path) -> dict[str, Any]:
-    """Write a bundle of NUM_MANY rows, block by block."""
-    rng, card = np.random.default_rng(SEED), Provenance(encoder="none", thumbnails=False)
+    """Write a bundle of NUM_MANY rows block by block."""
+    rng, provenance = np.random.default_rng(SEED), Provenance(encoder="none", thumbnails=False)
 
-    def pieces() -> Iterator[Block]:
+    def blocks() -> Iterator[Block]:
         for start in range(0, NUM_MANY, BLOCK):
             rows = normalize(rng.random((BLOCK, DIM), np.float32) - 0.5)
-            yield from Index.from_rows(rows, _items(start, BLOCK), card).blocks()
+            yield from Index.from_rows(rows, _items(start, BLOCK), provenance).blocks()
 
     with bundle_writer(folder / "many") as work:
-        write_bundle(folder / "many", work, pieces(), card)
+        write_bundle(folder / "many", work, blocks(), provenance)
     return {}
 
 
 def open_many(folder: Path) -> dict[str, Any]:
-    """Seconds to open that bundle and to fetch NUM_ITEMS of it; bytes of RssAnon for opening it and one search."""
+    """Measure the seconds to open that bundle and to read NUM_ITEMS; the bytes of RssAnon for opening and a search."""
     rng = np.random.default_rng(SEED)
-    query, numbers = normalize(rng.random((1, DIM)) - 0.5), rng.integers(NUM_MANY, size=NUM_ITEMS).tolist()
+    query, rows = normalize(rng.random((1, DIM)) - 0.5), rng.integers(NUM_MANY, size=NUM_ITEMS).tolist()
     before, start = memory("RssAnon"), time.perf_counter()
     index = Index.load(folder / "many")
     load_s = time.perf_counter() - start
     index.search(query, 20)
     growth, start = memory("RssAnon") - before, time.perf_counter()
-    for number in numbers:
-        index.item(number)
+    for row in rows:
+        index.item(row)
     return {"load": load_s, "growth": growth, "items": time.perf_counter() - start}
 
 
-class _Given(Projection):
-    """An encoder that knows its queries: the text "7" is queries[7]."""
+class _FixedQueries(Projection):
+    """An encoder that returns given vectors: the text "7" gives queries[7]."""
 
     def __init__(self, queries: Embeddings) -> None:
         super().__init__()
@@ -190,8 +188,8 @@ class _Given(Projection):
         return self._queries[[int(text) for text in texts]]
 
 
-def _near(num_rows: int, seed: int) -> Embeddings:
-    """Clusters: float32 (num_rows, DIM)."""
+def _clustered(num_rows: int, seed: int) -> Embeddings:
+    """Return clusters of vectors, float32 (num_rows, DIM)."""
     centres = normalize(np.random.default_rng(SEED).standard_normal((NUM_CENTRES, DIM), np.float32))
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((num_rows, DIM), np.float32) * np.float32(SPREAD / DIM**0.5)
@@ -199,37 +197,37 @@ def _near(num_rows: int, seed: int) -> Embeddings:
 
 
 def _rows() -> Embeddings:
-    return _near(NUM_ROWS, SEED + 1)
+    return _clustered(NUM_ROWS, SEED + 1)
 
 
 def _queries() -> Embeddings:
-    return _near(NUM_QUERIES, SEED + 2)
+    return _clustered(NUM_QUERIES, SEED + 2)
 
 
 def _saved(rows: Embeddings, folder: Path) -> Index:
-    """An index of these rows, out of the bundle that the first trial wrote."""
+    """Return an index of these vectors from the bundle that the first trial writes."""
     if not (folder / "rows").exists():
         Index.from_rows(rows, _items(0, len(rows)), Provenance(encoder="none")).save(folder / "rows")
     return Index.load(folder / "rows")
 
 
-def _search(index: Index, k: int, query: Embeddings, kept: Mask | None) -> None:
-    index.search(query, k, mask=kept)
+def _search(index: Index, k: int, query: Embeddings, mask: Mask | None) -> None:
+    index.search(query, k, mask=mask)
 
 
 def _seconds(measured: Callable[..., Any], **calls: Sequence[tuple[Any, ...]]) -> dict[str, float]:
-    """The median seconds of `measured` on each side, called with its arguments in turn."""
+    """Return the median seconds of `measured` for each list of arguments; each list is used in turn."""
 
-    def side(turns: Iterator[tuple[Any, ...]]) -> Callable[[], Any]:
-        return lambda: measured(*next(turns))
+    def variant(arguments: Iterator[tuple[Any, ...]]) -> Callable[[], Any]:
+        return lambda: measured(*next(arguments))
 
-    return compare(NUM_QUERIES, **{name: side(cycle(each)) for name, each in calls.items()})
+    return compare(NUM_QUERIES, **{name: variant(cycle(arguments)) for name, arguments in calls.items()})
 
 
-def _items(start: int, number: int) -> list[Item]:
-    """Items with ids and captions of usual length."""
+def _items(start: int, num_items: int) -> list[Item]:
+    """Return items with ids and captions of usual length."""
     caption = "A photo of something, in a sentence of the usual length, number"
-    digests = (hashlib.sha256(str(row).encode()).hexdigest() for row in range(start, start + number))
+    digests = (hashlib.sha256(str(row).encode()).hexdigest() for row in range(start, start + num_items))
     return [
         Item(f"photos/2024/IMG_{row:08}.jpg", f"{caption} {row}", {}, digest, b"", f"{row}:1700000000000000000")
         for row, digest in enumerate(digests, start)

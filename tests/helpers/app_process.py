@@ -1,4 +1,4 @@
-"""The app as a process of its own, on a free port of this machine."""
+"""Run the app in its own process on a free port of this machine."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from imgsearch.config import ROOT
 
 TIMEOUT_S = 120
 Served = tuple[str, "subprocess.Popen[bytes]", float]
-"""Its address, its process, and the seconds to its first HTTP 200."""
+"""URL, process, and seconds until the first HTTP 200."""
 
 
 @contextmanager
 def serve_app(models: str, cache: str) -> Iterator[Served]:
-    """The app over the starter collection, without a hub and with a cache of its own, which it may fill."""
+    """Run the app with the starter collection, without access to the hub and with its own folder `cache`."""
     command = ["app.py", "--encoder", models, "--captioner", models, "--port"]
     environ = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": cache, "XDG_CACHE_HOME": cache}
     with serve(command, environ) as served:
@@ -30,7 +30,7 @@ def serve_app(models: str, cache: str) -> Iterator[Served]:
 
 @contextmanager
 def serve(command: list[str], environ: Mapping[str, str] = MappingProxyType({})) -> Iterator[Served]:
-    """Run Python with `command` and a free port; its address, process and seconds to its first HTTP 200."""
+    """Run Python with `command` and a free port as last argument; yield URL, process and seconds until HTTP 200."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -58,16 +58,16 @@ def serve(command: list[str], environ: Mapping[str, str] = MappingProxyType({}))
 
 
 def resident_mib(pid: int) -> float:
-    """VmRSS of a process; 0 of one that has ended."""
+    """Return VmRSS of a process in MiB; 0 if it has ended."""
     with suppress(OSError, IndexError):
         return int(Path(f"/proc/{pid}/status").read_text("ascii").split("VmRSS:")[1].split()[0]) / 1024
     return 0.0
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that a process has started, and theirs."""
+    """Return the ids of all processes that a process has started, directly or through its children."""
     with suppress(OSError):
         threads = Path(f"/proc/{pid}/task").iterdir()
-        own = [int(child) for thread in threads for child in (thread / "children").read_text("ascii").split()]
-        return [process for child in own for process in (child, *children_of(child))]
+        direct = [int(child) for thread in threads for child in (thread / "children").read_text("ascii").split()]
+        return [process for child in direct for process in (child, *children_of(child))]
     return []

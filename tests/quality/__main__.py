@@ -12,7 +12,7 @@ from tests.quality.tags import describe_hit
 
 
 def main() -> None:
-    """Print one report."""
+    """Print the report that the command line names."""
     parser = argparse.ArgumentParser(prog="tests.quality", description=__doc__)
     parser.add_argument("report", choices=("calibration", "tags"))
     parser.add_argument("--index", type=Path, default=STARTER_BUNDLE, metavar="BUNDLE")

@@ -1,4 +1,4 @@
-"""How well scores are judged: queries without an answer against those with one, near-duplicates, phrasings."""
+"""Measure how well the score thresholds work: unanswerable against answerable queries, near-duplicates, templates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -39,25 +39,26 @@ from imgsearch.search.thresholds import (
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """How well queries without an answer are told from the others. Shares are 0..1."""
+    """Figures on how well unanswerable queries ("absents") are told from answerable ones ("goods"). Shares are 0..1."""
 
-    text: Mapping[str, float]  # bounds of one half of the queries, measured on the other
-    image: Mapping[str, float]  # the same of pictures, by subject
-    kinds: Mapping[str, Mapping[str, float]]  # of each kind of query the share said to have no answer, and recall@10
-    rules: Mapping[str, Mapping[str, float]]  # what a query may be judged by; the absents flagged with GOOD_LOST
-    near_duplicate: Mapping[str, float]  # threshold, both error rates, and for each way of copying the share missed
-    templates: Mapping[str, Mapping[str, float]]  # of short queries, against "{}"
+    text: Mapping[str, float]  # text queries: thresholds fitted on one half and measured on the other
+    image: Mapping[str, float]  # the same for pictures as queries, by subject
+    kinds: Mapping[str, Mapping[str, float]]  # per kind of query: share flagged as unanswerable, and recall@10
+    rules: Mapping[str, Mapping[str, float]]  # per possible score: AUC, and absents flagged if GOOD_LOST goods are lost
+    near_duplicate: Mapping[str, float]  # threshold, both error rates, and the share missed per kind of copy
+    templates: Mapping[str, Mapping[str, float]]  # of short queries, compared to "{}"
 
     def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON, numbers rounded to 4 decimals."""
         return {name: _rounded(value) for name, value in asdict(self).items()}
 
 
 def evaluate_calibration(index: Index, encoder: Encoder) -> CalibrationReport:
-    """Measure on the example photos what `calibrate` does.
+    """Measure what `calibrate` does, on the captions and pictures of an index.
 
-    `text` and `image` come from halves: bounds are set on every other query (captions in the order of their hashes)
-    and measured on the rest, then the other way round, and the shares averaged. All else takes the bounds of all
-    queries. Raises InputError where the index has no captions.
+    For `text` and `image`, thresholds are fitted on every other query (captions in the order of their hashes) and
+    measured on the rest, then the other way round, and averaged. Everything else uses thresholds fitted on all
+    queries. Raise InputError if the index has no captions.
     """
     templates = template_figures(index, encoder)
     template = best_template(templates)
@@ -77,20 +78,20 @@ def evaluate_calibration(index: Index, encoder: Encoder) -> CalibrationReport:
 
 
 def halves(goods: QueryScores, absents: QueryScores) -> dict[str, float]:
-    """Shares of unseen goods that are lost and of unseen absents that are flagged; of each reaching "strong"."""
+    """Return the shares of unseen goods that are lost, of unseen absents that are flagged, and of both in "strong"."""
     figures: dict[str, list[float]] = {}
-    for fitted in (0, 1):
-        of_goods, of_absents = (np.arange(len(scores)) % 2 == fitted for scores in (goods, absents))
+    for parity in (0, 1):
+        of_goods, of_absents = (np.arange(len(scores)) % 2 == parity for scores in (goods, absents))
         bounds = fit_thresholds(goods[of_goods], absents[of_absents])
         for name, figure in bounds.figures(goods[~of_goods], absents[~of_absents]).items():
             figures.setdefault(name, []).append(figure)
-    return {name: float(np.mean(each)) for name, each in figures.items()}
+    return {name: float(np.mean(values)) for name, values in figures.items()}
 
 
 def _kinds(
     index: Index, encoder: Encoder, template: str, captions: Sequence[str], bounds: ScoreThresholds
 ) -> dict[str, dict[str, float]]:
-    """Of each kind the share of all its queries that is flagged, of those that find their picture, and recall@10."""
+    """Return per kind the number of queries, the share flagged (of all, of those with their picture) and recall@10."""
     kinds = {kind: read_queries(kind) for kind in ("absent", "real-but-absent", "half-absurd", "typo", "french")}
     kinds["absent, written like a caption"] = [
         CalibrationQuery("", f"A {bare_caption(query.text)}.") for query in kinds["absent"]
@@ -105,7 +106,7 @@ def _kinds(
         if queries[0].picture:
             pairs = zip(queries, hits, strict=True)
             found = np.array(
-                [any(query.picture in (hit.item.id, hit.item.caption) for hit in each) for query, each in pairs]
+                [any(query.picture in (hit.item.id, hit.item.caption) for hit in top) for query, top in pairs]
             )
             figures[kind] |= {"recall@10": float(np.mean(found)), "found and flagged": bounds.weak(scores[found])}
     return figures
@@ -118,24 +119,24 @@ def _rules(
     good: tuple[Sequence[str], QueryScores],
     absent: tuple[Sequence[str], QueryScores],
 ) -> dict[str, dict[str, float]]:
-    """Of each rule its AUC, and the share of absents flagged where GOOD_LOST of the goods are lost."""
+    """Return per rule its AUC and the share of absents flagged if GOOD_LOST of the goods are lost."""
     values: dict[str, list[Floats]] = {}
-    fitted = fit_biases(good[1], absent[1])
+    biases = fit_biases(good[1], absent[1])
     for texts, scores in (good, absent):
-        rows = encoder.encode_texts([apply_template(text, template) for text in texts])
-        all_scores = rows @ index.rows.T * encoder.text_scale
+        vectors = encoder.encode_texts([apply_template(text, template) for text in texts])
+        all_scores = vectors @ index.rows.T * encoder.text_scale
         above = scores.best - scores.location
-        rules = {f"best score, {name}": bias.footing(scores) for name, bias in fitted.items()} | {
+        rules = {f"best score, {name}": bias.footing(scores) for name, bias in biases.items()} | {
             "best score less location": above,
             "z-score of the best": above / all_scores.std(axis=1),
             f"mean of the {NUM_FOUND} best": np.sort(all_scores)[:, -NUM_FOUND:].mean(axis=1),
             "gap to the 20th": scores.best - np.sort(all_scores)[:, -20:].min(axis=1),
         }
-        for name, value in rules.items():
-            values.setdefault(name, []).append(value)
+        for name, scores_by_rule in rules.items():
+            values.setdefault(name, []).append(scores_by_rule)
     return {
-        name: {"auc": auc(*both), "absent_flagged": float(np.mean(both[1] < quantile(both[0], GOOD_LOST)))}
-        for name, both in values.items()
+        name: {"auc": auc(*pair), "absent_flagged": float(np.mean(pair[1] < quantile(pair[0], GOOD_LOST)))}
+        for name, pair in values.items()
     }
 
 
@@ -144,12 +145,12 @@ def _near_duplicate(index: Index, encoder: Encoder) -> dict[str, float]:
     threshold = best_threshold(copies, neighbours)
     missed, mistaken = error_rates(copies, neighbours, threshold)
     figures = {"threshold": threshold, "missed": missed, "mistaken": mistaken}
-    for number, kind in enumerate(COPIES):
-        figures[f"{kind} missed"] = error_rates(copies[number :: len(COPIES)], neighbours, threshold)[0]
+    for first, kind in enumerate(COPIES):
+        figures[f"{kind} missed"] = error_rates(copies[first :: len(COPIES)], neighbours, threshold)[0]
     return figures
 
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
+        return {name: _rounded(member) for name, member in value.items()}
     return round(value, 4)

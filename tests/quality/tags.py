@@ -1,4 +1,4 @@
-"""How often the tags of a picture name the noun of its caption."""
+"""Measure how often the tags of a picture name the noun of its caption."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from tests.quality.wordnet import caption_noun, lemma, names
 
 
 def describe_hit(items: list[Item], rows: Embeddings, describer: Describer) -> float | None:
-    """Share of the captioned items with their caption's noun, or a close hypernym of it, among their best object tags.
+    """Return the share of captioned items whose best NUM_TAGS object tags name the caption's noun or a close hypernym.
 
-    A caption without a noun is a miss. None where no item has a caption.
+    `rows` holds the vectors of the items. A caption without a noun is a miss. Return None if no item has a caption.
     """
     captioned = [row for row, item in enumerate(items) if item.caption]
     if not captioned:

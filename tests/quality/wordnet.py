@@ -1,4 +1,4 @@
-"""Concrete English nouns and what they are kinds of, from WordNet 3.0 (`nouns.tsv.xz`)."""
+"""Concrete English nouns and their hypernyms, from WordNet 3.0 (`nouns.tsv.xz`)."""
 
 import lzma
 import re
@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 NOUNS = Path(__file__).with_name("nouns.tsv.xz")
-MAX_SENSES = 3
-PLURALS = (("s", ""), ("es", ""), ("ies", "y"))  # ending -> singular's ending
-# Nouns of a part or a collection: "a pair of pliers" is about pliers.
+MAX_SENSES = 3  # per noun
+PLURALS = (("s", ""), ("es", ""), ("ies", "y"))  # plural ending -> singular ending
+# Nouns for a part or a group: "a pair of pliers" is about pliers.
 PARTS = """
     bunch bit close-up collection couple face flock group half handful head kind lot pair part picture photo piece pile
     quarter row set side slice stack string top type variety view
 """
 COLOURS = "red yellow green blue brown black white grey gray purple violet golden silver"
-# Words no noun phrase goes on after: determiners, prepositions, conjunctions, pronouns, auxiliaries, common verbs.
+# Words that end a noun phrase: determiners, prepositions, conjunctions, pronouns, auxiliaries, common verbs.
 STOPS = """
     a an the this that these those another some any no every each all both my your his her its our their it it's he she
     we you they i who which what there here and or but nor so as if when while because than not of in on at to from by
@@ -28,11 +28,11 @@ _PARTS, _COLOURS, _STOPS = (frozenset(words.split()) for words in (PARTS, COLOUR
 
 
 class _Graph(NamedTuple):
-    kinds: list[str]  # of each synset: animal, artifact, person, ...
-    hypernyms: list[list[int]]  # of each synset
-    lemmas: list[list[str]]  # of each synset
-    senses: dict[str, list[int]]  # of each lemma, the most frequent first
-    irregular: dict[str, str]  # mice -> mouse
+    kinds: list[str]  # per synset: animal, artifact, person, ...
+    hypernyms: list[list[int]]  # per synset: synset numbers
+    lemmas: list[list[str]]  # per synset
+    senses: dict[str, list[int]]  # lemma -> synset numbers, the most frequent first
+    irregular: dict[str, str]  # irregular plural -> singular, such as mice -> mouse
 
 
 @cache
@@ -45,17 +45,17 @@ def _graph() -> _Graph:
         kinds=[kind for kind, _ in synsets],
         hypernyms=[[int(up) for up in ups.split()] for _, ups in synsets],
         lemmas=[[] for _ in synsets],
-        senses={lemma: [int(number) for number in numbers.split()] for lemma, numbers in senses},
+        senses={lemma: [int(synset) for synset in numbers.split()] for lemma, numbers in senses},
         irregular=dict(irregular),
     )
-    for lemma, numbers in graph.senses.items():
-        for number in numbers:
-            graph.lemmas[number].append(lemma)
+    for lemma, synset_numbers in graph.senses.items():
+        for synset in synset_numbers:
+            graph.lemmas[synset].append(lemma)
     return graph
 
 
 def lemma(words: str) -> str | None:
-    """The noun that `words` are, in lower case and the singular ("Top hats" -> "top hat"), or None."""
+    """Return the noun that `words` form, in lower case and singular ("Top hats" -> "top hat"), or None."""
     graph = _graph()
     start, space, last = words.lower().rpartition(" ")
     singulars = [last, graph.irregular.get(last, "")]
@@ -68,12 +68,11 @@ def lemma(words: str) -> str | None:
 
 
 def caption_noun(caption: str) -> str | None:
-    """The noun a caption is about, as WordNet spells it, or None where it names no concrete one ("Boom!!!").
+    """Return the noun that a caption is about, as WordNet spells it; None without a concrete noun ("Boom!!!").
 
-    The caption is cut into phrases at punctuation and at words no noun phrase goes on after (determiners,
-    prepositions, pronouns, auxiliaries). The noun is the longest lemma that ends the first phrase that has one;
-    words after it that are no nouns, and participles after a noun, are left out ("A chick hatched from"). A noun of
-    a part or a collection gives way to what follows its "of" ("A pair of pliers"). One word and "!" is an exclamation.
+    Split the caption into phrases at punctuation and at STOPS. The noun is the longest lemma at the end of the first
+    phrase that has one; skip words after it that are no nouns, and participles after a noun ("A chick hatched from").
+    For a noun in PARTS take the noun after "of" instead ("A pair of pliers"). Ignore a word with "!" (an exclamation).
     """
     text = re.sub(r"[“”\"]|(?<!\w)'|'(?![\w-])", " ", caption.replace("’", "'"))
     text = re.sub(r"(?:^|(?<=[.!?]))\s*\w+!+", " ", text)
@@ -91,7 +90,7 @@ def caption_noun(caption: str) -> str | None:
 
 
 def _phrases(text: str) -> list[tuple[list[str], str]]:
-    """Runs of words, each with the stop word or punctuation mark that ends it."""
+    """Return runs of words, each with the stop word or punctuation mark that ends it."""
     phrases: list[tuple[list[str], str]] = []
     words: list[str] = []
     for token in [*re.findall(r"[\w'-]+|[^\w\s]", text.lower()), "."]:
@@ -104,31 +103,31 @@ def _phrases(text: str) -> list[tuple[list[str], str]]:
 
 
 def _last_noun(words: list[str], goes_on: bool) -> str | None:
-    """The longest lemma that ends `words`, from the right where the last words are no nouns.
+    """Return the longest lemma at the end of `words`; drop last words that are no nouns.
 
-    Where the sentence goes on, a last -ing or -ed word after a noun is a participle.
+    If the sentence goes on, a last word in -ing or -ed after a noun is a participle and is dropped too.
     """
     for end in range(len(words), 0, -1):
-        found = next(filter(None, (lemma(" ".join(words[start:end])) for start in range(end))), None)
-        is_participle = goes_on and end > 1 and found == words[end - 1] and words[end - 1].endswith(("ing", "ed"))
-        if found and not (is_participle and lemma(words[end - 2])):
-            return found
+        noun = next(filter(None, (lemma(" ".join(words[start:end])) for start in range(end))), None)
+        is_participle = goes_on and end > 1 and noun == words[end - 1] and words[end - 1].endswith(("ing", "ed"))
+        if noun and not (is_participle and lemma(words[end - 2])):
+            return noun
     return None
 
 
 @cache
 def names(noun: str, steps: int = 4) -> frozenset[str]:
-    """All lemmas of the noun's synsets and of their hypernyms at most `steps` above; empty for an unknown noun.
+    """Return all lemmas of the noun's synsets and of their hypernyms up to `steps` above; empty for an unknown noun.
 
-    Only senses a photo can show count, and of these the three that are most frequent in WordNet's texts; a person
-    counts only where none of the three is an animal or a plant, so that a mouse or a tiger is not a person.
+    Use only senses that a photo can show, and of these the three most frequent ones in WordNet's texts. Ignore senses
+    of the kind person if one of the three is an animal or a plant, so that a mouse or a tiger is not a person.
     """
     graph = _graph()
     senses = graph.senses.get(noun, [])[:MAX_SENSES]
     is_wild = any(graph.kinds[sense] in ("animal", "plant") for sense in senses)
     level = {sense for sense in senses if not (is_wild and graph.kinds[sense] == "person")}
-    found = set(level)
+    synsets = set(level)
     for _ in range(steps):
         level = {up for synset in level for up in graph.hypernyms[synset]}
-        found |= level
-    return frozenset(name for synset in found for name in graph.lemmas[synset])
+        synsets |= level
+    return frozenset(name for synset in synsets for name in graph.lemmas[synset])

@@ -25,7 +25,7 @@ WORDS = {
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that each new result is a change of its gr.State
 class DisplayedResult:
-    """What a tab shows: the state that was asked for, and its result without the thumbnails."""
+    """Holds the state that a visitor asked for and its result, without the thumbnails, while a tab shows them."""
 
     state: PageState
     result: SearchResult

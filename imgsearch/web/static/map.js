@@ -2,7 +2,7 @@
 const root = element.querySelector('.atlas');
 const [canvas, card, select, legend, key, live] = ['canvas', '.atlas-card', 'select', '.atlas-legend', '.atlas-key',
   '.atlas-live'].map((name) => root.querySelector(name));
-const MARGIN = 26, MAX_ZOOM = 60, WAIT_MS = 90, MAX_CARDS = 400, STEP = 1.6, SLACK = 5; // lengths are in pixels
+const MARGIN = 26, MAX_ZOOM = 60, WAIT_MS = 90, MAX_CARDS = 400, STEP = 1.6, SLACK = 5; // MARGIN and SLACK in pixels
 
 let map = null; // points, colourings and the bounding box of the points
 let view = { x: 0, y: 0, zoom: 1 }; // (x, y) on the map at the middle of the canvas
