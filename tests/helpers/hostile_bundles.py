@@ -41,7 +41,8 @@ def save_sound(starter: Path, bundle: Path) -> Path:
     """A bundle of some example photos by the starter encoder, calibrated."""
     index = Index.load(starter)
     items = [index.item(row) for row in range(NUM_ITEMS)]
-    Index.from_rows(normalize(index.rows[:NUM_ITEMS]), items, Provenance(**index.provenance.card())).save(bundle)
+    provenance = Provenance(**index.provenance.provenance_fields())
+    Index.from_rows(normalize(index.rows[:NUM_ITEMS]), items, provenance).save(bundle)
     with_annex("calibration.json", next(starter.glob("calibration-*.json")).read_bytes)(bundle)
     return bundle
 
@@ -177,7 +178,7 @@ def smaller(bundle: Path) -> None:
     index = Index.load(bundle)
     items = [index.item(row) for row in range(len(index))]
     rows = normalize(np.random.default_rng(0).standard_normal((len(items), 8), np.float32))
-    Index.from_rows(rows, items, Provenance(**index.provenance.card())).save(bundle)
+    Index.from_rows(rows, items, Provenance(**index.provenance.provenance_fields())).save(bundle)
 
 
 def arrow(change: Callable[[pa.Table], pa.Table], stream: bool = False, **options: Any) -> Callable[[Path], None]:
@@ -498,6 +499,6 @@ def with_texts(bundle: Path, change: Callable[[int, Item], Item]) -> None:
     index = Index.load(bundle)
     kept = {name: next(bundle.glob(f"{name[:5]}*")).read_bytes() for name in ("calibration.json", "atlas.npz")}
     items = [change(row, index.item(row)) for row in range(len(index))]
-    Index.from_rows(normalize(index.rows), items, Provenance(**index.provenance.card())).save(bundle)
+    Index.from_rows(normalize(index.rows), items, Provenance(**index.provenance.provenance_fields())).save(bundle)
     for name, data in kept.items():
         with_annex(name, partial(bytes, data))(bundle)
