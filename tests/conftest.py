@@ -104,10 +104,10 @@ def copy_bundle(starter_bundle: Path, tmp_path: Path) -> Callable[[], Path]:
     return copy
 
 
-@pytest.fixture
-def folder(examples: Path, tmp_path: Path) -> Path:
-    """A folder of six photos with a metadata.csv."""
-    target = tmp_path / "pictures"
+@pytest.fixture(scope="session")
+def six_photos(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six photos with a metadata.csv, to be left as it is."""
+    target = tmp_path_factory.mktemp("six") / "pictures"
     target.mkdir()
     names = ["animals-birds-owl", "animals-mammals-badger", "food-fruit-lemon", "food-fruit-kiwi", "household-key"]
     for name in names:
@@ -116,6 +116,12 @@ def folder(examples: Path, tmp_path: Path) -> Path:
     lines = ["file_name,caption,subject", *(f"{name}.jpg,a {name.split('-')[-1]},{name[:4]}" for name in names)]
     (target / "metadata.csv").write_text("\n".join([*lines, "coffee.jpg,a cup of coffee,food"]) + "\n", "utf-8")
     return target
+
+
+@pytest.fixture
+def folder(six_photos: Path, tmp_path: Path) -> Path:
+    """The same of one's own."""
+    return Path(shutil.copytree(six_photos, tmp_path / "pictures"))
 
 
 @pytest.fixture(scope="session")

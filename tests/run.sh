@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
-# Set everything up on a bare machine and run all checks and tests. Extra arguments go to pytest.
+# Set everything up on a bare machine and run all checks and tests.
+# Usage: bash tests/run.sh [--all] [ARGUMENTS OF PYTEST]; --all runs the tests that are marked as long, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+if [ "${1:-}" = --all ]; then
+  shift
+  set -- -m "" "$@"
+fi
 
 venv=${TEST_VENV:-.venv}
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
@@ -33,7 +39,8 @@ install_chromium() {
   timeout 300 "$venv/bin/playwright" install --with-deps chromium
 }
 
-if ! browser=$(find_chromium); then
+browser=${TEST_BROWSER:-$(find_chromium || true)}
+if [ -z "$browser" ]; then
   echo "No Chromium here: installing one." >&2
   install_chromium >&2 || true
   browser=$(find_chromium) || browser=""

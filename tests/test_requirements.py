@@ -25,6 +25,7 @@ LINE = re.compile(r"[\w-]+(>=[\d.]+,<[\d.]+|==[\d.]+)")  # what tests/lowest.sh 
 APP = [*sorted((ROOT / "imgsearch").rglob("*.py")), ROOT / "app.py"]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TOOLS = sorted((ROOT / ".tools").glob("*.py"))
+assert len(APP) > 1 and TESTS and TOOLS
 OURS = {"imgsearch", "app", "tests"}
 ELSEWHERE = {"skimage": "make_examples.py says how to install the package that its photos come from"}
 NOT_IMPORTED = {

@@ -126,6 +126,11 @@ def test_a_package_is_its_docstring() -> None:
         assert isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant), path
 
 
+def test_no_module_reads_its_annotations() -> None:
+    """From Python 3.14 on a class body has no `__annotations__`."""
+    assert not [path for path in FILES if "__annotations__" in path.read_text("utf-8")]
+
+
 def test_one_decode_path() -> None:
     assert [path.name for path in FILES if "Image.open(" in path.read_text("utf-8")] == ["images.py"]
 

@@ -42,7 +42,10 @@ class BatchingEncoder:
     image_side: int
     prepare: Callable[[Image.Image], Prepared]
     truncated_tail: Callable[[str], str]
-    SHARED = (*__annotations__, "classes", "class_probabilities")
+    SHARED = (
+        *("model_id", "revision", "precision", "dim", "text_scale", "preprocess", "image_side"),
+        *("prepare", "truncated_tail", "classes", "class_probabilities"),
+    )
 
     def __init__(self, encoder: Encoder) -> None:
         for name in self.SHARED:
