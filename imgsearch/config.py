@@ -15,7 +15,7 @@ from imgsearch.errors import SettingsError
 ROOT = Path(__file__).resolve().parent.parent
 STARTER_BUNDLE = ROOT / "indexes" / "starter"
 PREFIX = "IMGSEARCH_"
-HUB_BUNDLE = "hf://datasets/"  # prefix of the name of a bundle on the hub
+HF_DATASETS_PREFIX = "hf://datasets/"  # of the name of a dataset, or of a bundle, on the hub
 RATE = 120  # requests a minute and client, if other machines can reach the app
 SPACE_HOST, SPACE_PORT = "0.0.0.0", 7860
 SWITCHES = ("share", "public", "trust_proxy")
@@ -131,7 +131,7 @@ def _is_loopback(host: str) -> bool:
 def _parse(variable: str, name: str, text: str) -> Any:
     if name == "index":  # a name on the hub contains a colon, which otherwise separates two bundles
         separator = re.escape(os.pathsep)
-        return [bundle_name(part) for part in re.findall(rf"{HUB_BUNDLE}[^{separator}]*|[^{separator}]+", text)]
+        return [bundle_name(part) for part in re.findall(rf"{HF_DATASETS_PREFIX}[^{separator}]*|[^{separator}]+", text)]
     if name in ("port", "rate"):
         try:
             return FLAGS[name]["type"](text)
@@ -168,7 +168,8 @@ FLAGS: dict[str, dict[str, Any]] = {
         "type": bundle_name,
         "action": "append",
         "metavar": "BUNDLE",
-        "help": f"a bundle, or {HUB_BUNDLE}ORG/NAME[@REVISION] (default: indexes/starter); the app takes several",
+        "help": "a bundle, or "
+        f"{HF_DATASETS_PREFIX}ORG/NAME[@REVISION] (default: indexes/starter); the app takes several",
     },
     "host": {"help": "address to listen on (default: 127.0.0.1)"},
     "port": {"type": port_number, "help": "port to listen on (default: 7860, or the next free one)"},

@@ -27,7 +27,7 @@ from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoSibling
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from tqdm import tqdm
 
-from imgsearch.config import HUB_BUNDLE
+from imgsearch.config import HF_DATASETS_PREFIX
 from imgsearch.environment import hub_folder, on_space
 from imgsearch.errors import BundleError, ImgsearchError, InputError, Message, ModelError, SettingsError
 from imgsearch.files import write_atomic
@@ -68,7 +68,7 @@ class Repo:
         return "model" if self.kind == "model" else "dataset"
 
     def __str__(self) -> str:
-        name = f"{HUB_BUNDLE}{self.id}" if self.kind == "bundle" else self.id
+        name = f"{HF_DATASETS_PREFIX}{self.id}" if self.kind == "bundle" else self.id
         return name if self.revision == "main" else f"{name}@{self.revision}"
 
 

@@ -21,10 +21,9 @@ from imgsearch.models.batching import BatchingEncoder
 from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
 from imgsearch.models.device import check_precision
-from imgsearch.models.encoder import Encoder
+from imgsearch.models.encoder import STARTER_ID, Encoder
 from imgsearch.models.registry import (
     STARTER,
-    STARTER_ID,
     ModelKind,
     ModelRef,
     check_hub,

@@ -14,7 +14,8 @@ from imgsearch.errors import BundleError, InputError, ModelError, SettingsError
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.model_manager import FAILED
-from imgsearch.models.registry import STARTER_ID, load_encoder
+from imgsearch.models.encoder import STARTER_ID
+from imgsearch.models.registry import load_encoder
 from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Slow, Status
 
 SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgsearch.config import HUB_BUNDLE, Bundle, Settings
+from imgsearch.config import HF_DATASETS_PREFIX, Bundle, Settings
 from imgsearch.environment import hub_folder
 from imgsearch.errors import BundleError, SettingsError
 from imgsearch.files import read_at_most
@@ -35,14 +35,14 @@ def _local_folder(bundle: Bundle) -> Path:
         return bundle
     from imgsearch.hub import Repo
 
-    id, at, revision = bundle.removeprefix(HUB_BUNDLE).partition("@")
+    id, at, revision = bundle.removeprefix(HF_DATASETS_PREFIX).partition("@")
     names = id.split("/")
-    is_name = bundle.startswith(HUB_BUNDLE) and len(names) == 2 and all(map(NAME.fullmatch, names))
+    is_name = bundle.startswith(HF_DATASETS_PREFIX) and len(names) == 2 and all(map(NAME.fullmatch, names))
     if not is_name or (at and not revision):
         raise SettingsError(
             "{bundle} is not the name of a bundle on the hub. Give {prefix}ORG/NAME, if need be with @REVISION.",
             bundle=bundle,
-            prefix=HUB_BUNDLE,
+            prefix=HF_DATASETS_PREFIX,
         )
     return _fetch(Repo(id, revision or "main", "bundle"))
 

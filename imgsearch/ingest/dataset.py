@@ -18,6 +18,7 @@ from datasets.packaged_modules.arrow.arrow import Arrow
 from datasets.packaged_modules.parquet.parquet import Parquet
 from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
+from imgsearch.config import HF_DATASETS_PREFIX
 from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.hub import Repo, explain_hub_error, fetch_whole_repo, probe
 from imgsearch.ingest.columns import DatasetOptions, find_columns
@@ -28,7 +29,6 @@ BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".tar": WebDataset}
 TABLES = ("parquet", "arrow", "webdataset", "cache")
 KINDS = "a .parquet, .arrow or .tar file"
 OPTIONS = [field.name for field in fields(DatasetOptions)]
-DATASET_PREFIX = "hf://datasets/"
 HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
 BATCH_SIZE = 16  # records of a table in memory at once
 READ_RETRIES = 4  # give up a lost connection after about two minutes; the default takes nine
@@ -199,7 +199,7 @@ def _load_files(files: list[Path], builder: Any, digest: str) -> dict[str, Any]:
 
 
 def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
-    name, commit, licence = f"{DATASET_PREFIX}{spec}", options.revision, ""
+    name, commit, licence = f"{HF_DATASETS_PREFIX}{spec}", options.revision, ""
     if not datasets.config.HF_HUB_OFFLINE:
         info: Any = probe(Repo(spec, options.revision or "main", "dataset"))
         licence = str((info.card_data or {}).get("license") or "")

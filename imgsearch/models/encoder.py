@@ -8,6 +8,7 @@ from PIL import Image
 
 from imgsearch.embeddings import Embeddings
 
+STARTER_ID = "starter/efficientnet-lite0+minilm-l6-v2"  # the model_id of the starter model
 BATCH_SIZE = 32  # pictures or texts in one forward pass
 Prepared: TypeAlias = npt.NDArray[Any]
 """An encoder's input for one image. Only the encoder knows its shape."""

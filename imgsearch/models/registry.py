@@ -12,7 +12,7 @@ from imgsearch.files import digest_file
 from imgsearch.models.captioner import Captioner, HubCaptioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.device import check_precision
-from imgsearch.models.encoder import Encoder
+from imgsearch.models.encoder import STARTER_ID, Encoder
 from imgsearch.models.weight_files import CLIP_WEIGHTS, captioner_files
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ ModelKind: TypeAlias = Literal["encoder", "captioner"]
 OnProgress: TypeAlias = Callable[[int, int], None]
 log = logging.getLogger(__name__)
 STARTER = "starter"
-STARTER_ID = "starter/efficientnet-lite0+minilm-l6-v2"
 
 
 @dataclass(frozen=True)

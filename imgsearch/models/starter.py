@@ -21,6 +21,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.models.encoder import STARTER_ID
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
 
@@ -52,7 +53,7 @@ class StarterEncoder:
     unit text embedding. So one inner product answers both kinds of query.
     """
 
-    model_id = "starter/efficientnet-lite0+minilm-l6-v2"
+    model_id = STARTER_ID
     revision = ""
     precision = "float32"
     dim = NUM_FEATURES + NUM_SEMANTIC

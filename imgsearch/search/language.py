@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-from imgsearch.models.registry import PRESETS, STARTER_ID
+from imgsearch.models.encoder import STARTER_ID
+from imgsearch.models.registry import PRESETS
 
 LANGUAGE_CODES = ("en", "fr", "de", "es", "it", "nl", "pt")  # the languages that are told apart
 UNKNOWN = 3e-8  # frequency of an unlisted word: well below that of the rarest listed words, 1e-6

@@ -14,16 +14,8 @@ from PIL import Image
 
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.models.clip import ClipSpec
-from imgsearch.models.registry import (
-    PRESETS,
-    STARTER_ID,
-    ModelKind,
-    ModelRef,
-    _clip_spec,
-    load_captioner,
-    load_encoder,
-    resolve,
-)
+from imgsearch.models.encoder import STARTER_ID
+from imgsearch.models.registry import PRESETS, ModelKind, ModelRef, _clip_spec, load_captioner, load_encoder, resolve
 from imgsearch.models.weight_files import captioner_files
 from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status
 from tests.test_hub import sentence

@@ -12,7 +12,7 @@ from imgsearch.config import ROOT
 from imgsearch.errors import InputError, Message, ModelError, PictureError, not_loaded
 from imgsearch.hub import explain_hub_error
 from imgsearch.images import damaged_picture
-from imgsearch.models.registry import STARTER_ID
+from imgsearch.models.encoder import STARTER_ID
 from imgsearch.search.language import foreign_language, language_of_query, understood_languages
 from imgsearch.web.handlers import with_error_messages
 from imgsearch.web.i18n import (

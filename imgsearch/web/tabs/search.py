@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.models.registry import STARTER_ID
+from imgsearch.models.encoder import STARTER_ID
 from imgsearch.search.language import understood_languages
 from imgsearch.search.query import Part
 from imgsearch.web.components.collection_picker import CollectionPicker
