@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ CACHE = Path(tempfile.mkdtemp(prefix="imgsearch-tests-"))
 
 def pytest_configure() -> None:
     """Nothing of the user's own cache takes part in a test, and the hub is ours: its client reads this at import."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else processes started from a background job ignore it
     HUB.__enter__()
     os.environ |= {"HF_ENDPOINT": HUB.url, "HF_HOME": str(CACHE / "huggingface"), "XDG_CACHE_HOME": str(CACHE)}
 
@@ -155,7 +157,10 @@ def visit(new_context: Callable[..., BrowserContext], app_url: str) -> Open:
     assert not [url for url in outside if not url.startswith((app_url, "data:", "blob:"))]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser, and keep each file's tests together: pytest puts all that need one first."""
+    items.sort(key=lambda item: item.path)
     for item in items:
         if "page" in getattr(item, "fixturenames", ()) or "new_context" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT
-from tests.helpers.launched import launched
+from tests.helpers.app import PROGRAM, STARTER, running_app
 from tests.helpers.loopback_hub import LoopbackHub
 
 LOCAL = {"127.0.0.1", "localhost", "::1"}
@@ -33,18 +34,25 @@ sys.addaudithook(hook)
 UNSET = ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_ENDPOINT")
 
 
-def seen_by(tmp_path: Path, *flags: str, **variables: str) -> dict[str, set[str]]:
-    """What a process does that starts, answers on each tab and ends: names, addresses, URLs and programs."""
+def seen_by(tmp_path: Path, *flags: str, until: str = "", **variables: str) -> dict[str, set[str]]:
+    """What a process does that starts, answers and ends: names, addresses, URLs and programs.
+
+    It answers on each tab, or searches and goes on `until` this was seen.
+    """
     log = tmp_path / "seen"
     places = {"SEEN": str(log), "XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "huggingface")}
     environ: Mapping[str, str] = {name: text for name, text in os.environ.items() if name not in UNSET}
-    with launched(tmp_path, *flags, before=SPY, environ={**environ, **places, **variables}) as app:
+    with running_app(*flags, program=SPY + PROGRAM, environ={**environ, **places, **variables}) as app:
         client = Client(app.url, verbose=False, analytics_enabled=False)
         coffee: Any = handle_file(ROOT / "examples" / "skimage" / "coffee.jpg")
         assert client.predict("a dog", 3, api_name="/search")[0]["hits"]
-        assert client.predict(coffee, 3, api_name="/similar")[0]["hits"]
-        assert client.predict(coffee, api_name="/describe")[0]
-        assert app.end(signal.SIGTERM) == 0
+        if not until:
+            assert client.predict(coffee, 3, api_name="/similar")[0]["hits"]
+            assert client.predict(coffee, api_name="/describe")[0]
+        deadline = time.monotonic() + 60
+        while until not in log.read_text("utf-8") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert app.end(signal.SIGTERM, 20) == 0
     seen: dict[str, set[str]] = {"name": set(), "address": set(), "url": set(), "program": set()}
     for line in log.read_text("utf-8").splitlines():
         kind, value = json.loads(line)
@@ -54,7 +62,7 @@ def seen_by(tmp_path: Path, *flags: str, **variables: str) -> dict[str, set[str]
 
 
 def test_the_starter_asks_nothing_of_the_network(tmp_path: Path) -> None:
-    seen = seen_by(tmp_path, "--encoder", "starter", "--captioner", "starter")
+    seen = seen_by(tmp_path, *STARTER)
     assert seen["name"] <= LOCAL and seen["address"] <= LOCAL and not seen["url"]
     assert not {program for program in seen["program"] if not is_harmless(program)}
 
@@ -67,14 +75,12 @@ def test_by_default_only_the_hub_is_asked(tmp_path: Path) -> None:
 
 
 def test_the_hub_is_the_only_name_that_is_looked_up(tmp_path: Path) -> None:
-    seen = seen_by(tmp_path, UNKNOWN="1")
+    seen = seen_by(tmp_path, until="huggingface.co", UNKNOWN="1")
     assert seen["name"] - LOCAL == {"huggingface.co"} and seen["address"] <= LOCAL and not seen["url"]
 
 
 def test_who_asks_for_telemetry_has_it(tmp_path: Path) -> None:
-    seen = seen_by(
-        tmp_path, "--encoder", "starter", "--captioner", "starter", GRADIO_ANALYTICS_ENABLED="True", UNKNOWN="1"
-    )
+    seen = seen_by(tmp_path, *STARTER, until="api.gradio.app", GRADIO_ANALYTICS_ENABLED="True", UNKNOWN="1")
     assert "api.gradio.app" in seen["name"]
 
 

@@ -6,13 +6,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT, STARTER_BUNDLE
 from imgsearch.engine import Engine
 from tests.bench.figures import Figure
-from tests.helpers.app_process import resident_mib, serve, serve_app
+from tests.helpers.app import App, resident_mib, running_app
 
 NUM_RUNS = 5  # of each variant, in turn; medians are compared
 NUM_SEARCHES = 50
@@ -21,7 +22,7 @@ import sys, gradio as gr
 with gr.Blocks(analytics_enabled=False) as page:
     name, hello = gr.Textbox(), gr.Textbox()
     name.submit(lambda name: f"Hello {name}", name, hello)
-page.launch(server_port=int(sys.argv[1]), quiet=True)
+page.launch(server_port=int(sys.argv[2]), quiet=True)
 """
 BARE_LOADER = "from imgsearch.models.starter import MiniLm, load_efficientnet; load_efficientnet(); MiniLm()"
 
@@ -32,14 +33,14 @@ def bench_app() -> Iterator[Figure]:
     answers: dict[str, list[float]] = {"load": [], "starter": [], "auto": []}
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(NUM_RUNS):
-            with serve(["-c", HELLO_WORLD]) as (_, _, seconds):
-                pages["hello"].append(seconds)
+            with running_app(program=HELLO_WORLD) as app:
+                pages["hello"].append(app.seconds)
             for models in ("starter", "auto"):
-                with serve_app(models, cache) as (url, _, seconds):
+                with serve_app(models, cache) as app:
                     start = time.perf_counter()
-                    Client(url, verbose=False).predict("a dog", 12, api_name="/search")
+                    Client(app.url, verbose=False).predict("a dog", 12, api_name="/search")
                     answers[models].append(time.perf_counter() - start)
-                    pages[models].append(seconds)
+                    pages[models].append(app.seconds)
             answers["load"].append(_seconds_to_load())
     page = {name: statistics.median(seconds) for name, seconds in pages.items()}
     answer = {name: statistics.median(seconds) for name, seconds in answers.items()}
@@ -56,6 +57,14 @@ def bench_answers() -> Iterator[Figure]:
     yield Figure("resident memory after one answer of each tab", _resident_mib() / 1024, "GiB", 1.2)
 
 
+@contextmanager
+def serve_app(models: str, cache: str) -> Iterator[App]:
+    """The app over the starter collection, without a hub and with a cache of its own, which it may fill."""
+    flags = ("--encoder", models, "--captioner", models)
+    with running_app(*flags, HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=cache, XDG_CACHE_HOME=cache) as app:
+        yield app
+
+
 def _search_ms() -> float:
     engine = Engine(STARTER_BUNDLE, "starter", "starter")
     engine.search("a first query loads the models")
@@ -66,12 +75,12 @@ def _search_ms() -> float:
 def _resident_mib() -> float:
     """Return VmRSS of the app after one result of each tab."""
     picture = handle_file(ROOT / "examples" / "skimage" / "coffee.jpg")
-    with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache) as (url, process, _):
-        client = Client(url, verbose=False)
+    with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache) as app:
+        client = Client(app.url, verbose=False)
         client.predict(picture, api_name="/describe")
         client.predict(picture, 12, api_name="/similar")
         client.predict("a dog", 12, api_name="/search")
-        return resident_mib(process.pid)
+        return resident_mib(app.process.pid)
 
 
 def _seconds_to_load() -> float:

@@ -14,8 +14,9 @@ import numpy as np
 from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT
+from tests.bench.app import serve_app
 from tests.bench.figures import Figure
-from tests.helpers.app_process import children_of, resident_mib, serve_app
+from tests.helpers.app import children_of, resident_mib
 
 NUM_VISITORS = (20, 100)
 SECONDS = 180.0  # of load
@@ -49,12 +50,12 @@ class Load:
 def bench_load() -> Iterator[Figure]:
     """Measure the app with 20 and with 100 visitors."""
     for num_visitors in NUM_VISITORS:
-        with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache) as (url, process, _):
-            put_load(url, num_visitors, 10.0)  # warm-up: memory of the first requests is no leak
-            before = memory_mib(process.pid)
-            load = put_load(url, num_visitors, SECONDS)
+        with tempfile.TemporaryDirectory() as cache, serve_app("starter", cache) as app:
+            put_load(app.url, num_visitors, 10.0)  # warm-up: memory of the first requests is no leak
+            before = memory_mib(app.process.pid)
+            load = put_load(app.url, num_visitors, SECONDS)
             time.sleep(SETTLE_S)
-            after = memory_mib(process.pid)
+            after = memory_mib(app.process.pid)
         many = f"{num_visitors} visitors"
         for endpoint in ENDPOINTS:
             for percent in (50, 95):

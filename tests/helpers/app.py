@@ -6,44 +6,105 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from imgsearch.config import ROOT
 
-START_TIMEOUT_S = 60
+TIMEOUT_S = 120
+STARTER = ("--encoder", "starter", "--captioner", "starter")
+PROGRAM = "\nimport runpy, sys; sys.argv[0] = 'app.py'; runpy.run_path('app.py', run_name='__main__')\n"
+"""Python that runs `app.py`, to put something before."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@dataclass(frozen=True)
+class App:
+    """A running app; taken apart, it is its address and its process."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+    output: Path
+    seconds: float  # to its first answer
+
+    def __iter__(self) -> Iterator[object]:
+        return iter((self.url, self.process))
+
+    def said(self) -> str:
+        """All that it has printed so far, errors too."""
+        return self.output.read_text("utf-8", "replace")
+
+    def wait_for(self, words: str) -> str:
+        """Until it has printed these words; all that it has printed."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while words not in self.said():
+            assert time.monotonic() < deadline and self.process.poll() is None, self.said()
+            time.sleep(0.05)
+        return self.said()
+
+    def end(self, number: int, limit_s: float = 5) -> int:
+        """Send a signal; the exit code, which is to come within so many seconds."""
+        self.process.send_signal(number)
+        return self.process.wait(limit_s)
 
 
 @contextmanager
-def running_app(*flags: str, cwd: Path = ROOT, **environ: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """`python app.py` in `cwd` on a free port, up to its first answer; its address and process."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/"
-    command = [sys.executable, "app.py", "--port", str(port), *flags]
-    process = subprocess.Popen(command, cwd=cwd, env=os.environ | environ)
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-                break
-            except OSError:
+def running_app(
+    *flags: str,
+    program: str = "",
+    prefix: Sequence[str] = (),
+    cwd: Path = ROOT,
+    environ: Mapping[str, str] | None = None,
+    port: int | None = None,
+    preexec_fn: Callable[[], None] | None = None,
+    **variables: str,
+) -> Iterator[App]:
+    """`python app.py`, or a `program` in its place, up to its first answer; what it prints is kept.
+
+    `environ` is all of its environment but for the `variables`, where given; without a `port` it gets a free one by
+    flag. On failure what it printed is shown.
+    """
+    asked = [] if port else ["--port", str(free_port())]
+    url = f"http://127.0.0.1:{port or asked[1]}/"
+    command = [*prefix, sys.executable, *(["-c", program] if program else ["app.py"]), *asked, *flags]
+    env = dict(os.environ if environ is None else environ) | variables
+    with tempfile.NamedTemporaryFile() as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output, preexec_fn=preexec_fn)
+        try:
+            while not _answers(url):
                 assert process.poll() is None, "the app ended before it answered"
-                assert time.monotonic() < deadline, "the app did not answer"
-                time.sleep(0.1)
-        yield url, process
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+                assert time.perf_counter() < start + TIMEOUT_S, "the app did not answer"
+                time.sleep(0.01)
+            yield App(url, process, Path(output.name), time.perf_counter() - start)
+        except BaseException:
+            print(Path(output.name).read_text("utf-8", "replace"))
+            raise
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=TIMEOUT_S).close()
+    except urllib.error.HTTPError:  # it asks for a password
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def upload_raw(url: str, picture: Path) -> dict[str, object]:
@@ -54,3 +115,19 @@ def upload_raw(url: str, picture: Path) -> dict[str, object]:
     body = head + picture.read_bytes() + b"\r\n--XXX--\r\n"
     with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, form), timeout=30) as answer:
         return {"path": json.load(answer)[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def resident_mib(pid: int) -> float:
+    """VmRSS of a process; 0 of one that has ended."""
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/status").read_text("ascii").split("VmRSS:")[1].split()[0]) / 1024
+    return 0.0
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    with suppress(OSError):
+        threads = Path(f"/proc/{pid}/task").iterdir()
+        own = [int(child) for thread in threads for child in (thread / "children").read_text("ascii").split()]
+        return [process for child in own for process in (child, *children_of(child))]
+    return []

@@ -1,11 +1,15 @@
-"""Raw calls of strangers: what each sends, and whether it may be answered."""
+"""Raw calls of strangers: what each sends, whether it may be answered, and what comes back."""
 
 import hashlib
+import http.client
 import json
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gradio.utils import get_hash_seed
 
@@ -15,6 +19,7 @@ API = "/gradio_api"
 META = {"_type": "gradio.FileData"}
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 GIF = "R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+CHUNK = 65_536
 HOSTS = ("localhost:{}", "127.0.0.1:{}", "[::1]:{}", "2130706433:{}", "0x7f.1:{}", "u:p@127.0.0.1:{}", "127.1:{}")
 
 
@@ -49,6 +54,11 @@ class Server:
         """The events that take a component of this kind."""
         events = range(len(self.config["dependencies"]))
         return [number for number in events if kind in {part["type"] for part in self.inputs(number)}]
+
+    def scripted(self) -> list[int]:
+        """The events that scripts of the page send, with data of their own."""
+        html = {component["id"] for component in self.config["components"] if component["type"] == "html"}
+        return [event["id"] for event in self.config["dependencies"] if html & {id for id, _ in event["targets"]}]
 
     def number(self, api_name: str) -> int:
         """The event of that name."""
@@ -186,11 +196,10 @@ def events(server: Server) -> Iterator[Call]:
     yield post(
         "another's event", "/cancel", {"session_hash": server.session, "fn_index": 0, "event_id": "a"}, may_answer=True
     )
-    names = ("_pick", "_dragged", "_edit", "like", "selected", "_of_event", "_item_link", "_pick_2", "_chosen")
     forged = (None, {}, [], 7, "x", {"index": 10**30}, {"index": -1}, {"number": 1e308, "weight": "x"}, {"tab": []})
-    for name in names:
+    for number in server.scripted():
         for value in (*forged, {"box": "x" * 9000}, {"link": "?tab=similar&u=../../etc/passwd&id=../x", "_data": {}}):
-            yield event(server, f"{name} {value!r:.30}", server.number(name), {}, event_data=value)
+            yield event(server, f"scripted {number} {value!r:.30}", number, {}, event_data=value)
 
 
 def files(server: Server) -> Iterator[Call]:
@@ -276,3 +285,54 @@ def form_of(*parts: tuple[str, bytes]) -> bytes:
     """A form of files, with their names as they are."""
     head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\nContent-Type: image/gif\r\n\r\n'
     return b"".join(head % name.encode() + data + b"\r\n" for name, data in parts) + b"--XXX--\r\n"
+
+
+def ask(url: str, call: Call) -> str:
+    """What comes back: the status and body where it is refused, else what the call leads to."""
+    status, text = send(url, call)
+    if status != 200:
+        return f"{status} {text}"
+    if call.path.endswith("/queue/join"):
+        session = json.loads(call.body)["session_hash"]
+        return send(url, Call("", "GET", f"{API}/queue/data?session_hash={session}"))[1]
+    if "/call/" in call.path:
+        return send(url, Call("", "GET", f"{call.path}/{json.loads(text)['event_id']}"))[1]
+    return text
+
+
+def send(url: str, call: Call) -> tuple[int, str]:
+    """The status and body of the answer; 0 where the connection was closed."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    try:
+        connection.putrequest(call.method, call.path, skip_accept_encoding=True)
+        for name, value in call.headers.items():
+            connection.putheader(name, value)
+        if call.is_chunked:
+            connection.putheader("Transfer-Encoding", "chunked")
+        elif call.method == "POST":
+            connection.putheader("Content-Length", str(len(call.body)))
+        connection.endheaders()
+        with suppress(BrokenPipeError, ConnectionResetError):  # refused before the end
+            for i in range(0, len(call.body), CHUNK):
+                part = call.body[i : i + CHUNK]
+                connection.send(b"%x\r\n%b\r\n" % (len(part), part) if call.is_chunked else part)
+            if call.is_chunked:
+                connection.send(b"0\r\n\r\n")
+        response = connection.getresponse()
+        return response.status, response.read().decode("utf-8", "replace")
+    except ConnectionError:
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def is_refused(answer: str) -> bool:
+    """Whether it is an HTTP error, or the event ended as one."""
+    if re.match(r"\d{1,3} ", answer):
+        return not answer.startswith("200 ")
+    return '"success":false' in answer or "event: error" in answer or '"unexpected_error"' in answer
+
+
+def is_mute(answer: str) -> bool:
+    """Whether it says that something is wrong, and not what."""
+    return "Internal Server Error" in answer or '"error":null' in answer or '"error": null' in answer

@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from safetensors.torch import load_file, save_file
 
 from imgsearch.config import ROOT
-from tests.helpers.app import free_port, running_app
+from tests.helpers.app import App, free_port, running_app
 from tests.helpers.loopback_hub import HUB, LoopbackHub, Slow, Status
 
 SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
@@ -25,17 +25,14 @@ LONG_QUERY = "a dog that runs on a very long beach in the evening with many peop
 
 
 @pytest.fixture(scope="module")
-def chat_url(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def chat(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """The app with an encoder and a chat captioner of the hub, all in place."""
     HUB.add("tiny/clip", tiny / "clip")
     HUB.add("tiny/talkative", talkative(tiny / "internvl", tmp_path_factory.mktemp("model") / "talkative"))
     cache = str(tmp_path_factory.mktemp("cache"))
-    with running_app("--encoder", "hf-hub:tiny/clip", "--captioner", "tiny/talkative", XDG_CACHE_HOME=cache) as (
-        url,
-        _,
-    ):
-        wait_for_captions(Client(url, verbose=False))
-        yield url
+    with running_app("--encoder", "hf-hub:tiny/clip", "--captioner", "tiny/talkative", XDG_CACHE_HOME=cache) as app:
+        wait_for_captions(Client(app.url, verbose=False))
+        yield app
 
 
 def wait_for_captions(client: Client) -> None:
@@ -102,8 +99,8 @@ def test_auto_fetches_behind_the_page_and_swaps(
         assert client.predict(picture("skimage/coffee.jpg"), 1, api_name="/similar")[0]["hits"][0]["score"] > 0.99
 
 
-def test_each_tab_answers_with_models_of_the_hub(chat_url: str) -> None:
-    client = Client(chat_url, verbose=False)
+def test_each_tab_answers_with_models_of_the_hub(chat: App) -> None:
+    client = Client(chat.url, verbose=False)
     coffee = picture("skimage/coffee.jpg")
     caption, tags, note, colours = client.predict(coffee, api_name="/describe")
     assert caption and tags["confidences"] and note.endswith(" s") and colours["confidences"]
@@ -115,8 +112,8 @@ def test_each_tab_answers_with_models_of_the_hub(chat_url: str) -> None:
     assert client.predict(coffee, 1, api_name="/similar")[0]["hits"][0]["id"] == "skimage/coffee.jpg"
 
 
-def test_a_question_is_answered(visit: Callable[..., Page], chat_url: str) -> None:
-    page = visit(chat_url)
+def test_a_question_is_answered(visit: Callable[..., Page], chat: App) -> None:
+    page = visit(chat.url)
     expect(page.locator("#question")).to_be_visible(timeout=30_000)
     page.locator("#describe_picture input[type=file]").set_input_files(ROOT / "examples/skimage/coffee.jpg")
     sentence = page.locator("#sentence textarea")
@@ -127,10 +124,10 @@ def test_a_question_is_answered(visit: Callable[..., Page], chat_url: str) -> No
     expect(sentence).not_to_have_value(described, timeout=30_000)
 
 
-def test_a_long_caption_can_be_stopped(visit: Callable[..., Page], chat_url: str) -> None:
+def test_a_long_caption_can_be_stopped(visit: Callable[..., Page], chat: App) -> None:
     coffee = picture("skimage/coffee.jpg")
-    whole = Client(chat_url, verbose=False).predict(coffee, "detailed", "", "en", api_name="/describe")[0]
-    page = visit(chat_url)
+    whole = Client(chat.url, verbose=False).predict(coffee, "detailed", "", "en", api_name="/describe")[0]
+    page = visit(chat.url)
     expect(page.locator("#detail")).to_be_visible(timeout=30_000)
     page.locator("#describe_picture input[type=file]").set_input_files(ROOT / "examples/skimage/coffee.jpg")
     sentence, stop = page.locator("#sentence textarea"), page.locator("#stop")
@@ -151,8 +148,8 @@ def test_a_long_caption_can_be_stopped(visit: Callable[..., Page], chat_url: str
     assert len(stopped) < len(whole)
 
 
-def test_a_french_visitor_is_answered_in_french(visit: Callable[..., Page], chat_url: str) -> None:
-    page = visit(chat_url, "fr-FR")
+def test_a_french_visitor_is_answered_in_french(visit: Callable[..., Page], chat: App) -> None:
+    page = visit(chat.url, "fr-FR")
     expect(page.locator("#language")).to_contain_text("Répondre en", timeout=30_000)
     expect(page.get_by_role("radio", name="Français")).to_be_checked()
 
@@ -165,17 +162,6 @@ def test_the_app_ends_while_it_fetches(hub: LoopbackHub, tiny: Path, tmp_path: P
         while not list(tmp_path.rglob("*.part")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        process.terminate()
-        assert process.wait(timeout=15) == 0
-
-
-def test_the_app_ends_while_it_writes(tiny: Path, tmp_path: Path) -> None:
-    model = talkative(tiny / "internvl", tmp_path / "talkative")
-    with running_app("--encoder", "starter", "--captioner", str(model)) as (url, process):
-        client = Client(url, verbose=False)
-        wait_for_captions(client)
-        client.submit(picture("skimage/coffee.jpg"), "detailed", "", "en", api_name="/describe")
-        time.sleep(0.5)
         process.terminate()
         assert process.wait(timeout=15) == 0
 
@@ -198,3 +184,11 @@ def test_an_asked_model_that_cannot_be_had_ends_the_start_with_one_line(hub: Loo
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=os.environ)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("imgsearch: ") and "429" in done.stderr.splitlines()[-1]
+
+
+def test_the_app_ends_while_it_writes(chat: App) -> None:
+    """The last of the tests that ask this app."""
+    Client(chat.url, verbose=False).submit(picture("skimage/coffee.jpg"), "detailed", "", "en", api_name="/describe")
+    time.sleep(0.5)
+    chat.process.terminate()
+    assert chat.process.wait(timeout=15) == 0

@@ -3,20 +3,10 @@
 import re
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
 from imgsearch.images import open_rgb
-from tests.helpers.pages import NARROW, Open, hits_of, not_blank, upload
-
-
-def search_for_a_planet(visit: Open) -> tuple[Page, Locator]:
-    """A page with the twelve hits of an example query."""
-    page = visit()
-    page.get_by_role("tab", name="Search by text").click()
-    page.get_by_role("button", name="a planet").click()
-    hits = hits_of(page, "search")
-    expect(hits).to_have_count(12, timeout=30_000)
-    return page, hits
+from tests.helpers.pages import NARROW, Open, hits_of, not_blank, search, upload
 
 
 def test_describe_on_upload(visit: Open, examples: Path, tmp_path: Path) -> None:
@@ -62,10 +52,15 @@ def test_search_by_enter_and_by_example(visit: Open, tmp_path: Path) -> None:
 
 
 def test_k_runs_the_query_again(visit: Open) -> None:
-    page, hits = search_for_a_planet(visit)
-    slider = page.locator("#search_k input[type=number]")
-    slider.fill("3")
-    slider.press("Tab")
+    page = visit()
+    hits = search(page, "a planet")
+    expect(hits).to_have_count(12, timeout=30_000)
+    for _ in range(3):
+        page.locator("#search_k input[type=range]").press("ArrowRight")
+    expect(hits).to_have_count(15, timeout=30_000)
+    number = page.locator("#search_k input[type=number]")
+    number.fill("3")
+    number.press("Tab")
     expect(hits).to_have_count(3, timeout=30_000)
 
 
@@ -91,14 +86,6 @@ def test_the_last_of_two_quick_queries_is_answered(visit: Open) -> None:
     for number in (0, 1, 2):
         examples.nth(number).click()
     expect(page.locator("#sentence textarea")).to_have_value(re.compile("espresso"), timeout=30_000)
-
-
-def test_k_by_the_keyboard(visit: Open) -> None:
-    page, hits = search_for_a_planet(visit)
-    slider = page.locator("#search_k input[type=range]")
-    for _ in range(3):
-        slider.press("ArrowRight")
-    expect(hits).to_have_count(15, timeout=30_000)
 
 
 def test_bad_input_is_a_message_and_the_page_goes_on(visit: Open, tmp_path: Path, examples: Path) -> None:

@@ -3,14 +3,13 @@
 import json
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
@@ -20,10 +19,9 @@ from starlette.requests import Request
 from imgsearch import __version__
 from imgsearch.config import ROOT
 from imgsearch.web.security.rate_limit import MAX_CLIENTS, RateLimit, client_of
-from tests.helpers.app import running_app, upload_raw
+from tests.helpers.app import STARTER, running_app, upload_raw
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
-STARTER = ("--encoder", "starter", "--captioner", "starter")
 RATE = 20  # a minute of one client: 10 at once
 
 
@@ -132,9 +130,10 @@ def test_health(url: str) -> None:
 LOG = re.compile(r'\{"time": "[^"]+", "endpoint": "(\w+)", "ms": \d+, "outcome": "(\w+)"(?:, "reason": "(\w+)")?\}')
 
 
-def test_the_busy_are_told_at_once_and_the_log_tells_no_secrets(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_busy_are_told_at_once_and_the_log_tells_no_secrets() -> None:
     """One app for both: more descriptions than it can give, some searches, and what is written of them."""
-    with running_app(*STARTER) as (url, _):
+    with running_app(*STARTER) as app:
+        url = app.url
         client = Client(url, verbose=False)
         client.predict(handle_file(COFFEE), api_name="/describe")
         client.predict("a secret dog", 3, api_name="/search")
@@ -155,7 +154,7 @@ def test_the_busy_are_told_at_once_and_the_log_tells_no_secrets(capfd: pytest.Ca
             assert json.loads(ask(url, "healthz")[1])["queue"]["waiting"] > 32
         assert search(url, "1.1.1.1", Origin="https://secret.example")[0] == 403
         ask(url, "gradio_api/call/secret", {})
-    written = capfd.readouterr().err
+        written = app.said().replace(f"imgsearch is on {url}", "")
     lines = {match.groups() for match in map(LOG.fullmatch, written.splitlines()) if match}
     assert {("describe", "ok", None), ("search", "ok", None), ("search", "refused", "InputError")} <= lines
     assert {("call", "busy", "busy"), ("join", "busy", "busy"), ("call", "refused", "other_site")} <= lines
@@ -182,12 +181,10 @@ def asking_on(url: str) -> Iterator[list[tuple[int, str, dict[str, str]]]]:
         thread.join()
 
 
-def test_names_of_uploads_differ_between_processes() -> None:
-    code = "from imgsearch.web.components.upload import randomise_upload_paths as randomise; randomise(); "
-    code += "from gradio import processing_utils as p; "
-    code += f"print(p.hash_file({str(COFFEE)!r}))"
-    names = {subprocess.check_output([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)}
-    assert len(names) == 2
+def test_names_of_uploads_differ_between_processes(url: str, app_url: str) -> None:
+    paths = [Path(str(upload_raw(address, COFFEE)["path"])) for address in (url, app_url)]
+    assert paths[0].name == paths[1].name == COFFEE.name
+    assert paths[0].parent.name != paths[1].parent.name
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,8 @@ from gradio_client import Client
 
 from imgsearch.config import ROOT, STARTER_BUNDLE, Settings
 from imgsearch.errors import SettingsError
-from tests.helpers.launched import Launched, environment, launched
+from tests.helpers.app import PROGRAM, STARTER, App, running_app
 
-STARTER = ("--encoder", "starter", "--captioner", "starter")
 PASSWORD = "correct horse: battery"
 OFFLINE = """
 import socket
@@ -87,7 +86,7 @@ def test_a_password_is_not_in_what_is_printed_of_the_settings() -> None:
         ["--share"],
     ):
         command = [sys.executable, "app.py", *flags]
-        env = environment(IMGSEARCH_AUTH="" if "--share" in flags else f"ada:{PASSWORD}")
+        env = os.environ | {"IMGSEARCH_AUTH": "" if "--share" in flags else f"ada:{PASSWORD}"}
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=env)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and done.stdout == ""
         assert not any(word in done.stderr for word in PASSWORD.split())
@@ -156,60 +155,59 @@ def status(url: str) -> int:
         return error.code
 
 
-@pytest.mark.parametrize("way", ["flag", "variable", "file"])
-def test_only_who_has_the_password_comes_in(way: str, tmp_path: Path) -> None:
-    pair = f"ada:{PASSWORD}"
-    (tmp_path / "users").write_text(pair)
-    flags = {"flag": ["--auth", pair], "variable": [], "file": ["--auth-file", str(tmp_path / "users")]}[way]
-    environ = environment(IMGSEARCH_AUTH=pair if way == "variable" else "")
-    with launched(tmp_path, *STARTER, *flags, environ=environ) as app:
+def test_only_who_has_the_password_comes_in(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("grace:hopper")
+    with running_app(*STARTER, "--auth-file", f"{tmp_path}/users", IMGSEARCH_AUTH=f"ada:{PASSWORD}") as app:
         for path in ("config", "gradio_api/info", "gradio_api/file=README.md"):
             assert status(app.url + path) == 401
         with pytest.raises(Exception, match="Could not login"):
             Client(app.url, verbose=False, auth=("ada", "wrong"))
-        client = Client(app.url, verbose=False, auth=("ada", PASSWORD))
-        assert client.predict("a dog", 1, api_name="/search")[0]["hits"]
-        assert PASSWORD not in json.dumps(client.config)
+        for pair in (("grace", "hopper"), ("ada", PASSWORD)):
+            client = Client(app.url, verbose=False, auth=pair)
+            assert client.predict("a dog", 1, api_name="/search")[0]["hits"]
+            assert PASSWORD not in json.dumps(client.config)
         assert app.end(signal.SIGTERM) == 0
         assert PASSWORD not in app.said() and "horse" not in app.said()
 
 
-def share(app: Launched, words: str) -> str:
-    """What is said of the link, once these words are."""
-    said = app.wait_for(words)
-    assert "--share opens this page to" in said.split(words)[0] and "starter" in said.split(words)[0]
-    assert Client(app.url, verbose=False, auth=("ada", PASSWORD)).predict("a dog", 1, api_name="/search")[0]["hits"]
-    return said
-
-
-def test_without_internet_the_local_app_goes_on_and_says_so_in_one_line(tmp_path: Path) -> None:
-    with launched(
-        tmp_path, *STARTER, "--share", "--auth", f"ada:{PASSWORD}", before=NO_NETWORK, environ=own_home(tmp_path)
-    ) as app:
-        *_, last = share(app, "is there internet?").splitlines()
-        assert last == "A public link could not be opened: is there internet? The local app goes on."
-        assert app.end(signal.SIGTERM) == 0
-
-
-def test_a_network_that_keeps_silent_holds_up_neither_the_start_nor_the_end(tmp_path: Path) -> None:
-    hurry = f"{SILENT_NETWORK}\nimport imgsearch.web.share; imgsearch.web.share.LIMIT_S = 1.0\n"
-    with launched(tmp_path, *STARTER, "--share", "--public", before=hurry, environ=own_home(tmp_path)) as app:
-        assert "to everyone who has the link" in app.wait_for("is there internet?")
-        assert status(app.url) == 200  # and the name server has not answered yet
-        assert app.end(signal.SIGTERM) == 0
-
-
-def own_home(tmp_path: Path, **variables: str) -> dict[str, str]:
-    return environment(HF_HOME=str(tmp_path / "huggingface"), **variables)
-
-
-def put_program(tmp_path: Path, marker: Path) -> Path:
+def put_program(home: Path, marker: Path) -> Path:
     """A tunnel program that says that the link is open, in the place of Gradio's."""
-    program = tmp_path / "huggingface" / "gradio" / "frpc" / tunneling.BINARY_FILENAME
+    program = home / "gradio" / "frpc" / tunneling.BINARY_FILENAME
     program.parent.mkdir(parents=True)
     program.write_text(FRPC.format(python=sys.executable, marker=str(marker)))
     program.chmod(stat.S_IRWXU)
     return program
+
+
+def test_without_internet_the_local_app_goes_on_and_says_so_in_one_line(tmp_path: Path) -> None:
+    """And a tunnel program that is not Gradio's is never run."""
+    marker = tmp_path / "pid"
+    program = put_program(tmp_path, marker)
+    flags = (*STARTER, "--share", "--auth", f"ada:{PASSWORD}")
+    environ = {"HF_HOME": str(tmp_path), "GRADIO_SHARE_SERVER_ADDRESS": "127.0.0.1:9"}
+    with running_app(*flags, program=NO_NETWORK + PROGRAM, **environ) as app:
+        *_, last = announced(app, "is there internet?").splitlines()
+        assert last == "A public link could not be opened: is there internet? The local app goes on."
+        assert Client(app.url, verbose=False, auth=("ada", PASSWORD)).predict("a dog", 1, api_name="/search")[0]["hits"]
+        assert app.end(signal.SIGTERM) == 0
+    assert not marker.exists() and not program.exists()
+
+
+def announced(app: App, words: str) -> str:
+    """What is said up to the end of these words: what the link opens, and to whom, but no password."""
+    said = app.wait_for(words)
+    assert "--share opens this page to those who have the link and a password" in said.split(words)[0]
+    assert "starter" in said.split(words)[0] and PASSWORD not in said
+    return said
+
+
+def test_a_network_that_keeps_silent_holds_up_neither_the_start_nor_the_end(tmp_path: Path) -> None:
+    hurry = f"{SILENT_NETWORK}\nimport imgsearch.web.share; imgsearch.web.share.LIMIT_S = 1.0\n"
+    flags = (*STARTER, "--share", "--public")
+    with running_app(*flags, program=hurry + PROGRAM, HF_HOME=str(tmp_path)) as app:
+        assert "to everyone who has the link" in app.wait_for("is there internet?")
+        assert status(app.url) == 200  # and the name server has not answered yet
+        assert app.end(signal.SIGTERM) == 0
 
 
 def test_the_link_is_printed_and_closed_with_the_app(tmp_path: Path) -> None:
@@ -219,22 +217,13 @@ def test_the_link_is_printed_and_closed_with_the_app(tmp_path: Path) -> None:
 import hashlib, gradio.tunneling as tunneling
 tunneling.CHECKSUMS[tunneling.BINARY_URL] = hashlib.sha256(open({str(program)!r}, "rb").read()).hexdigest()
 """
-    environ = own_home(tmp_path, GRADIO_SHARE_SERVER_ADDRESS="127.0.0.1:9")
     flags = (*STARTER, "--share", "--auth", f"ada:{PASSWORD}")
-    with launched(tmp_path, *flags, before=known, environ=environ) as app:
-        said = share(app, "https://hash.share.example")
-        assert PASSWORD not in said and "those who have the link and a password" in said
+    environ = {"HF_HOME": str(tmp_path), "GRADIO_SHARE_SERVER_ADDRESS": "127.0.0.1:9"}
+    with running_app(*flags, program=known + PROGRAM, **environ) as app:
+        announced(app, "https://hash.share.example")
+        assert status(app.url + "config") == 401
         pid = int(marker.read_text())
         os.kill(pid, 0)
         assert app.end(signal.SIGTERM) == 0
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-
-
-def test_a_tunnel_program_that_is_not_gradios_is_never_run(tmp_path: Path) -> None:
-    marker = tmp_path / "pid"
-    program = put_program(tmp_path, marker)
-    environ = own_home(tmp_path, GRADIO_SHARE_SERVER_ADDRESS="127.0.0.1:9")
-    with launched(tmp_path, *STARTER, "--share", "--public", before=NO_NETWORK, environ=environ) as app:
-        app.wait_for("is there internet?")
-    assert not marker.exists() and not program.exists()

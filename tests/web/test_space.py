@@ -25,8 +25,7 @@ from imgsearch.hub import Repo, cached_snapshot
 from imgsearch.models.clip import ClipSpec
 from imgsearch.models.registry import PRESETS
 from imgsearch.models.weight_files import captioner_files
-from tests.helpers.app import free_port
-from tests.helpers.launched import Launched, launched
+from tests.helpers.app import App, free_port, running_app
 from tests.helpers.loopback_hub import LoopbackHub
 
 MEMORY_BYTES = 16 * 2**30
@@ -80,7 +79,7 @@ def port() -> int:
 
 
 @contextmanager
-def space(place: Path, hub: LoopbackHub, **variables: str) -> Iterator[Launched]:
+def space(place: Path, hub: LoopbackHub, **variables: str) -> Iterator[App]:
     """A copy of the repository as a running Space, with a temporary folder of its own."""
     temporary = place / "tmp"
     temporary.mkdir(mode=0o1777)
@@ -91,7 +90,7 @@ def space(place: Path, hub: LoopbackHub, **variables: str) -> Iterator[Launched]
     if number != 7860:
         environ["GRADIO_SERVER_PORT"] = str(number)
     options: dict[str, Any] = {"prefix": WITHOUT_RIGHTS, "cwd": copy, "environ": environ, "port": number}
-    with launched(place, **options, preexec_fn=limit) as app:
+    with running_app(**options, preexec_fn=limit) as app:
         yield app
     assert facts_of(copy) == before
 
@@ -126,21 +125,18 @@ def test_it_starts_with_no_argument_and_answers(place: Path, hub: LoopbackHub, p
     assert list((place / "tmp").glob("imgsearch-*")) == [caches.parent]  # the visitors' pictures are gone
 
 
-def test_variables_of_the_space_are_its_settings(place: Path, hub: LoopbackHub) -> None:
+def test_variables_of_the_space_are_its_settings(place: Path, hub: LoopbackHub, starter_bundle: Path) -> None:
+    """A collection of the hub too."""
+    hub.add("org/pictures", starter_bundle, "dataset")
     variables = {"IMGSEARCH_AUTH": "ada:secret", "IMGSEARCH_SHARE": "1", "IMGSEARCH_ENCODER": "starter"}
+    variables["IMGSEARCH_INDEX"] = "hf://datasets/org/pictures"
     with space(place, hub, **variables, IMGSEARCH_CAPTIONER="starter") as app:
         client = Client(app.url, verbose=False, auth=("ada", "secret"))
         assert client.predict("a dog", 1, api_name="/search")[0]["hits"]
         assert "so --share is left out" in app.said() and "secret" not in app.said()
         assert app.end(signal.SIGTERM) == 0
+    assert any(request.path.startswith("/api/datasets/org/pictures") for request in hub.requests)
     assert not [request for request in hub.requests if request.path.startswith("/api/models/")]
-
-
-def test_a_collection_of_the_hub_is_the_spaces(place: Path, hub: LoopbackHub, starter_bundle: Path) -> None:
-    hub.add("org/pictures", starter_bundle, "dataset")
-    variables = {"IMGSEARCH_INDEX": "hf://datasets/org/pictures", "IMGSEARCH_ENCODER": "starter"}
-    with space(place, hub, **variables, IMGSEARCH_CAPTIONER="starter") as app:
-        assert Client(app.url, verbose=False).predict("a dog", 1, api_name="/search")[0]["hits"]
 
 
 def test_the_folder_of_another_user_is_not_taken(place: Path, hub: LoopbackHub) -> None:

@@ -1,6 +1,5 @@
 """Two visitors of one app: neither ever sees a picture, a caption or a state of the other."""
 
-import re
 from pathlib import Path
 
 from PIL import Image
@@ -40,16 +39,3 @@ def test_what_one_visitor_does_does_not_reach_the_other(visit: Open, examples: P
     expect(first.locator("#search_terms li")).to_have_count(1, timeout=WAIT_MS)
     expect(second.locator("#search_terms li")).to_have_count(0)
     expect(second.locator("#query textarea")).to_have_value("a fruit")
-
-
-def test_a_link_with_an_upload_shows_it_to_its_visitor_only(visit: Open, examples: Path) -> None:
-    page = visit()
-    page.get_by_role("tab").nth(1).click()
-    upload(page, "similar", examples / "stamps" / "animals-birds-owl.jpg")
-    answered(page, "similar")
-    expect(page).to_have_url(re.compile("tab=similar&u="), timeout=WAIT_MS)
-    other = visit()
-    other.goto(page.url)
-    expect(other.get_by_test_id("toast-text")).to_contain_text("not here any more", timeout=WAIT_MS)
-    expect(hits_of(other, "similar")).to_have_count(0)
-    expect(other.locator("#similar_picture img")).to_have_count(0)
