@@ -35,14 +35,14 @@ def _local_folder(bundle: Bundle) -> Path:
         return bundle
     from imgsearch.hub import Repo
 
-    id, at, revision = bundle.removeprefix(HUB_BUNDLE).partition("@")
-    names = id.split("/")
+    repo_id, at, revision = bundle.removeprefix(HUB_BUNDLE).partition("@")
+    names = repo_id.split("/")
     is_name = bundle.startswith(HUB_BUNDLE) and len(names) == 2 and all(map(NAME.fullmatch, names))
     if not is_name or (at and not revision):
         raise SettingsError(
             f"{bundle} is not the name of a bundle on the hub. Give {HUB_BUNDLE}ORG/NAME, if need be with @REVISION."
         )
-    return _fetch(Repo(id, revision or "main", "bundle"))
+    return _fetch(Repo(repo_id, revision or "main", "bundle"))
 
 
 def _fetch(repo: "Repo") -> Path:
