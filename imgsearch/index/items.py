@@ -160,11 +160,11 @@ def _is_compressed(metadata: bytes) -> bool:
         raise ValueError("the items are damaged") from error
 
 
-def _field(data: bytes, table: int, number: int) -> int:
+def _field(data: bytes, table: int, index: int) -> int:
     """Return the offset of a field of a FlatBuffers table; 0 if the table does not have the field."""
     fields = table - struct.unpack_from("<i", data, table)[0]
     size = struct.unpack_from("<H", data, fields)[0]
-    entry = 4 + 2 * number
+    entry = 4 + 2 * index
     offset = struct.unpack_from("<H", data, fields + entry)[0] if entry < size else 0
     return table + offset if offset else 0
 

@@ -35,8 +35,8 @@ def _local_folder(bundle: Bundle) -> Path:
         return bundle
     from imgsearch.hub import Repo
 
-    id, at, revision = bundle.removeprefix(HF_DATASETS_PREFIX).partition("@")
-    names = id.split("/")
+    repo_id, at, revision = bundle.removeprefix(HF_DATASETS_PREFIX).partition("@")
+    names = repo_id.split("/")
     is_name = bundle.startswith(HF_DATASETS_PREFIX) and len(names) == 2 and all(map(NAME.fullmatch, names))
     if not is_name or (at and not revision):
         raise SettingsError(
@@ -44,7 +44,7 @@ def _local_folder(bundle: Bundle) -> Path:
             bundle=bundle,
             prefix=HF_DATASETS_PREFIX,
         )
-    return _fetch(Repo(id, revision or "main", "bundle"))
+    return _fetch(Repo(repo_id, revision or "main", "bundle"))
 
 
 def _fetch(repo: "Repo") -> Path:

@@ -80,5 +80,5 @@ def count_changes(old: Index, ids: Hashes, contents: Hashes) -> dict[str, int]:
     }
 
 
-def _key(id: str, stamp: str) -> str:
-    return f"{stamp} {id}"
+def _key(item_id: str, stamp: str) -> str:
+    return f"{stamp} {item_id}"

@@ -1,4 +1,4 @@
-"""What a build reads: the protocol of a source, and its entries cut into shards.
+"""The input of a build: the protocol of a source, and its entries cut into shards.
 
 A shard is a run of consecutive entries (--shard-size). Each finished shard is saved, so that a build that was stopped
 goes on after the last one. A `ShardEnd` follows the last entry of a shard in the stream: it says what the shard was
@@ -69,7 +69,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What to build and how."""
+    """The options of a build."""
 
     limit: int | None = None  # maximum number of entries to read
     part: tuple[int, int] = (1, 1)  # (i, n): build the i-th of every n shards

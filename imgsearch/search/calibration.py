@@ -40,7 +40,7 @@ ARTICLE = re.compile(r"^(an?|the)\s+", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured for one encoder and one collection. It is stored in the bundle."""
+    """The measurements for one encoder and one collection. They are stored in the bundle."""
 
     text: ScoreThresholds
     image: ScoreThresholds
