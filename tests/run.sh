@@ -6,7 +6,9 @@ cd "$(dirname "$0")/.."
 
 if [ "${1:-}" = --all ]; then
   shift
-  set -- -m "" "$@"
+  set -- -m "" "$@"  # one after the other: some of the long ones measure load
+else
+  set -- -n 2 --dist loadfile "$@"  # two processes; a file's tests share what they start
 fi
 
 venv=${TEST_VENV:-.venv}

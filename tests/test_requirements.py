@@ -30,6 +30,7 @@ OURS = {"imgsearch", "app", "tests"}
 ELSEWHERE = {"skimage": "make_examples.py says how to install the package that its photos come from"}
 NOT_IMPORTED = {
     "pytest-playwright": "pytest finds it by itself; it hands out the browser's page",
+    "pytest-xdist": "run.sh runs the default tests by it",
     "ruff": "run.sh runs it",
     "mypy": "run.sh runs it",
 }

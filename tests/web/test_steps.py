@@ -36,6 +36,8 @@ def test_a_hit_goes_on_to_similar_and_describe_and_back_undoes_each_step(visit: 
     page.go_back()
     expect(page).to_have_url(re.compile("tab=describe&id="))
     expect(page.get_by_role("tab", name="Describe")).to_have_attribute("aria-selected", "true", timeout=WAIT_MS)
+    expect(page.locator("#sentence textarea")).to_have_value(sentence, timeout=WAIT_MS)
+    expect(page.locator("#describe_note")).to_contain_text(" s", timeout=WAIT_MS)
     page.go_back()
     expect(page.get_by_role("tab", name="Find similar")).to_have_attribute("aria-selected", "true", timeout=WAIT_MS)
     expect_first(page, "similar", first)
