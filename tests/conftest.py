@@ -5,6 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from imgsearch.engine import Engine
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import load_encoder
 from tests.helpers.app import running_app
+from tests.helpers.commands import Run, run_here
 from tests.helpers.loopback_hub import HUB, LoopbackHub
 from tests.helpers.pages import WIDE, Open
 
@@ -94,6 +96,12 @@ def tiny_encoder(tiny: Path) -> Encoder:
 @pytest.fixture(scope="session")
 def engine(starter_bundle: Path) -> Engine:
     return Engine(starter_bundle)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command of the command line in this process."""
+    return partial(run_here, capsys)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from imgsearch.errors import InputError
 from imgsearch.evaluate import caption_ranks, similar_precision
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
-from tests.quality.calibration import evaluate_calibration
 from tests.quality.tags import describe_hit
 
 
@@ -78,9 +77,3 @@ def test_similar_floor(stamps: tuple[list[Item], Embeddings]) -> None:
 def test_describe_floor(stamps: tuple[list[Item], Embeddings], engine: Engine) -> None:
     hit = describe_hit(*stamps, engine.describer)
     assert hit is not None and hit >= 0.556
-
-
-def test_calibration_floors(engine: Engine) -> None:
-    figures = evaluate_calibration(engine.index, engine.encoder).to_json()
-    assert figures["text"]["good_lost"] <= 0.05 and figures["text"]["absent_flagged"] >= 0.85
-    assert {"text", "image", "near_duplicate", "rules", "kinds"} <= set(figures)

@@ -2,16 +2,15 @@
 
 import csv
 import io
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from imgsearch.cli.main import main
 from imgsearch.engine import Engine
 from imgsearch.index.index import Index
 from imgsearch.ingest.builder import build_index
@@ -19,6 +18,8 @@ from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.augmentations import COPIES
 from imgsearch.search.cache import stored_calibration
+from tests.helpers.commands import Run
+from tests.helpers.hostile_bundles import with_texts
 
 COFFEE = "skimage/coffee.jpg"
 GUITAR = "stamps/hobbies-music-string-guitar_electric.jpg"
@@ -33,25 +34,19 @@ def loaded(engine: Engine) -> Encoder:
 
 
 @pytest.fixture
-def ask(loaded: Encoder, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(loaded: Encoder, run: Run) -> Ask:
     """Runs a command and reads the JSON that it prints."""
-
-    def ask(*arguments: str | Path) -> dict[str, Any]:
-        code = main([*map(str, arguments), "--encoder", "starter", "--json"])
-        printed = capsys.readouterr()
-        assert code == 0, printed.err
-        return json.loads(printed.out, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
-
-    return ask
+    return lambda *arguments: run(*arguments, "--encoder", "starter", "--json").answer()
 
 
 @pytest.fixture
-def printed(loaded: Encoder, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+def printed(loaded: Encoder, run: Run) -> Callable[..., tuple[str, str]]:
     """Runs a command and gives what it printed, on stdout and on stderr."""
 
     def printed(*arguments: str | Path) -> tuple[str, str]:
-        assert main([*map(str, arguments), "--encoder", "starter"]) == 0
-        return capsys.readouterr()
+        code, *both = run(*arguments, "--encoder", "starter")
+        assert code == 0, both
+        return both
 
     return printed
 
@@ -178,37 +173,22 @@ def test_part_of_a_picture(ask: Ask, examples: Path, tmp_path: Path) -> None:
         (["duplicates", "--index", "nowhere"], "no bundle at nowhere"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(
-    arguments: Sequence[str], message: str, loaded: Encoder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    try:
-        code: object = main([*arguments, "--encoder", "starter"])
-    except SystemExit as exit:  # of the parser
-        code = exit.code
-    printed = capsys.readouterr()
-    assert code == 2 and printed.out == ""
-    assert len(printed.err.strip().splitlines()) == 1 and message in printed.err, printed.err
+def test_bad_input_is_one_line_and_code_2(arguments: Sequence[str], message: str, loaded: Encoder, run: Run) -> None:
+    assert message in run(*arguments, "--encoder", "starter").refusal()
 
 
-def test_csv_without_formulas(
-    folder: Path, tmp_path: Path, encoder: Encoder, printed: Callable[..., tuple[str, str]]
-) -> None:
+def test_csv_without_formulas(copy_bundle: Callable[[], Path], printed: Callable[..., tuple[str, str]]) -> None:
     captions = ["=HYPERLINK(1)", "+A1", "-A1", "@SUM(A1)", ' a "quoted", text', "a cup of coffee"]
-    names = [*(f"{name}.jpg" for name in NAMES), "coffee.jpg"]
-    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file_name", "caption", "=column", "east"])
-        writer.writerows(zip(names, captions, ["=1"] * 6, ["-33.9"] * 6, strict=True))
-    build_index(Folder(folder), tmp_path / "bundle", encoder)
-    out, _ = printed("search", "a cup of coffee", "--csv", "--index", tmp_path / "bundle")
+    bundle = copy_bundle()
+    names = list(Index.load(bundle).column("id"))
+    columns = {"=column": "=1", "east": "-33.9"}
+    with_texts(bundle, lambda row, item: replace(item, caption=captions[row % 6], columns=columns))
+    out, _ = printed("search", "a cup of coffee", "--csv", "--index", bundle, "-k", "228", "--unfolded")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert list(rows[0]) == ["rank", "id", "score", "strength", "caption", "near_duplicates", "'=column", "east"]
-    assert [int(row["rank"]) for row in rows] == [1, 2, 3, 4, 5, 6] and rows[0]["id"] == "coffee.jpg"
-    found = {row["id"]: row["caption"] for row in rows}
-    assert [found[name] for name in names] == [
-        *(f"'{text}" for text in captions[:4]),
-        *captions[4:],
-    ]
+    assert [int(row["rank"]) for row in rows] == [*range(1, 229)] and rows[0]["id"] == COFFEE
+    shown = [*(f"'{text}" for text in captions[:4]), *captions[4:]]
+    assert all(row["caption"] == shown[names.index(row["id"]) % 6] for row in rows)
     assert {(row["'=column"], row["east"]) for row in rows} == {("'=1", "-33.9")}  # a number is no formula
     assert all(-1 <= float(row["score"]) <= 1 and row["strength"] in ("strong", "fair", "weak") for row in rows)
 

@@ -5,8 +5,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,13 +14,12 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import BrowserContext, Page, expect
 
-from imgsearch.cli.main import main
-from imgsearch.config import ROOT
 from imgsearch.index.index import Index
 from imgsearch.records import Hit, Item, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.page_state import PageState
 from tests.helpers.app import running_app
+from tests.helpers.commands import Run
 from tests.helpers.hostile_bundles import with_texts
 from tests.helpers.pages import WAIT_MS, WIDE, act, hits_of, search
 
@@ -139,9 +136,8 @@ def test_cards_show_letters(open_page: Callable[[str], Page], locale: str) -> No
     assert set(shown) <= known and len(set(shown)) > 3
 
 
-@pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
-def test_the_row_of_a_picked_hit_shows_letters(open_page: Callable[[str], Page], url: str, locale: str) -> None:
-    page = open_page(locale)
+def test_the_row_of_a_picked_hit_shows_letters(open_page: Callable[[str], Page], url: str) -> None:
+    page = open_page("en-US")
     for text in MARKUP[:4]:
         ask(page, url, f"group={text}")
         expect(hits_of(page, "search").first).to_be_attached(timeout=WAIT_MS)
@@ -180,9 +176,8 @@ def test_a_chip_shows_letters(open_page: Callable[[str], Page], url: str) -> Non
     expect(page.locator("#search_terms .shown")).to_have_text(" ".join(caption.split()), timeout=WAIT_MS)
 
 
-@pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
-def test_the_menu_of_filters_shows_letters_and_filters(open_page: Callable[[str], Page], locale: str) -> None:
-    page = open_page(locale)
+def test_the_menu_of_filters_shows_letters_and_filters(open_page: Callable[[str], Page]) -> None:
+    page = open_page("en-US")
     cards = search(page, "an animal")
     expect(cards.first).to_be_visible(timeout=WAIT_MS)
     page.locator("#search_refine > button").click()
@@ -282,29 +277,21 @@ def check_terminal(text: str) -> None:
     )
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command prints."""
-    code = main([*arguments])
-    printed = capsys.readouterr()
-    assert code == 0, printed.err
-    return printed.out
-
-
-def test_a_terminal_shows_letters(strange: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_shows_letters(strange: Path, run: Run) -> None:
     command = ("search", "an animal", "--index", str(strange), "-k", "50", "--unfolded")
-    lines = run(capsys, *command)
+    lines = run(*command).out
     check_terminal(lines)
     assert len(lines.splitlines()) == 50
-    check_terminal(run(capsys, *command, "--csv").replace("\r", "").replace("\t", ""))
-    answer = run(capsys, *command, "--json")
-    check_terminal(answer)
+    check_terminal(run(*command, "--csv").out.replace("\r", "").replace("\t", ""))
+    answer = run(*command, "--json")
+    check_terminal(answer.out)
     captions = {item.caption for item in map(Index.load(strange).item, range(228))}
-    assert {hit["caption"] for hit in json.loads(answer)["hits"]} <= captions
+    assert {hit["caption"] for hit in answer.answer()["hits"]} <= captions
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["lines", "json"])
 def test_other_commands_show_letters(
-    strange: Path, examples: Path, tmp_path: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    strange: Path, examples: Path, tmp_path: Path, more: tuple[str, ...], run: Run
 ) -> None:
     picture = tmp_path / "\x1b[2J\u202e.jpg"
     shutil.copy(examples / "skimage" / "coffee.jpg", picture)
@@ -314,33 +301,31 @@ def test_other_commands_show_letters(
         ("similar", str(picture), "--index", str(strange)),
         ("describe", str(picture)),
     ):
-        check_terminal(run(capsys, *arguments, *more))
+        done = run(*arguments, *more)
+        assert done.code == 0, done.err
+        check_terminal(done.out)
 
 
-def test_error_lines_show_letters(strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_lines_show_letters(strange: Path, tmp_path: Path, run: Run) -> None:
     for arguments in (
         ("describe", str(tmp_path / "\x1b[2J\u202enone.jpg")),
         ("search", "an animal", "--index", str(tmp_path / "\x1b[2Jnone")),
         ("search", "an animal", "--index", str(strange), "--where", "\x1b[2J\u202e=1"),
     ):
-        assert main([*arguments]) == 2
-        said = capsys.readouterr().err
-        check_terminal(said)
-        assert len(said.splitlines()) == 1
+        check_terminal(run(*arguments).refusal())
 
 
-def test_a_build_of_strange_names_shows_letters(examples: Path, tmp_path: Path) -> None:
+def test_a_build_of_strange_names_shows_letters(examples: Path, tmp_path: Path, tiny: Path, run: Run) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number, text in enumerate(TEXTS):
         name = f"{number} {text}.jpg".replace("/", "").replace("\0", "")
         shutil.copy(examples / "stamps" / "food-fruit-kiwi.jpg", folder / name)
         (folder / f"not a picture {name}").write_text("none")
-    command = ["build", str(folder), "--out", str(tmp_path / "\x1b[2Jbundle"), "--encoder", "starter"]
-    ended = subprocess.run([sys.executable, "-m", "imgsearch", *command], cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    check_terminal(ended.stdout)
-    assert f"{len(TEXTS)} pictures indexed" in ended.stdout and ended.stdout.count("Not indexed") == len(TEXTS)
+    done = run("build", folder, "--out", tmp_path / "\x1b[2Jbundle", "--encoder", f"local-dir:{tiny}/clip")
+    assert done.code == 0, done.err
+    check_terminal(done.out)
+    assert f"{len(TEXTS)} pictures indexed" in done.out and done.out.count("Not indexed") == len(TEXTS)
     report = (tmp_path / "\x1b[2Jbundle" / "report.json").read_text("utf-8")
     check_terminal(report)
     assert len(json.loads(report)["skipped"]) == len(TEXTS)

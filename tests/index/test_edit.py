@@ -1,8 +1,6 @@
 """Bundles out of bundles: merged parts equal one build, what is removed is gone, what is exported is the same."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +9,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from imgsearch.config import ROOT
 from imgsearch.errors import BundleError, InputError
 from imgsearch.index.bundle import read_report
 from imgsearch.index.edit import export_parquet, merge, remove
@@ -20,16 +17,12 @@ from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
 from imgsearch.models.encoder import Encoder
+from tests.helpers.commands import Run
 from tests.helpers.tiny_bundles import check_same, contents_of, items_of, save_picture, save_pictures
 
 NUM_PICTURES = 100
 SHARD_SIZE = 8
 BROKEN = ["0003.jpg", "0040.jpg", "sub/0096.jpg"]
-
-
-def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "imgsearch", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -197,19 +190,17 @@ def test_an_export_that_cannot_be_written_leaves_nothing(whole: Path, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_on_the_command_line(parts: Sequence[Path], whole: Path, tmp_path: Path) -> None:
+def test_on_the_command_line(parts: Sequence[Path], whole: Path, tmp_path: Path, run: Run) -> None:
     merged = tmp_path / "merged"
     done = run("merge", parts[1], parts[0], parts[2], "--out", merged)
-    assert done.returncode == 0 and f"{len(Index.load(whole))} pictures" in done.stdout, done.stderr
+    assert done.code == 0 and f"{len(Index.load(whole))} pictures" in done.out, done.err
     check_same(merged, whole)
-    done = run("merge", *parts[:2], "--out", tmp_path / "no")
-    assert done.returncode == 2 and "1/3, 2/3" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "1/3, 2/3" in run("merge", *parts[:2], "--out", tmp_path / "no").refusal()
     done = run("remove", "--index", merged, "--id", "0001.jpg", "0002.jpg")
-    assert done.returncode == 0 and len(Index.load(merged)) == len(Index.load(whole)) - 2, done.stderr
-    done = run("remove", "--index", merged, "--id", "0001.jpg")
-    assert done.returncode == 2 and "0001.jpg" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.code == 0 and len(Index.load(merged)) == len(Index.load(whole)) - 2, done.err
+    assert "0001.jpg" in run("remove", "--index", merged, "--id", "0001.jpg").refusal()
     done = run("export", "--index", merged, "--parquet", tmp_path / "all.parquet")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert pq.read_table(tmp_path / "all.parquet").num_rows == len(Index.load(merged))
 
 

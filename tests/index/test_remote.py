@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from imgsearch.config import STARTER_BUNDLE, Settings
+from imgsearch.engine import Engine
 from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError, ImgsearchError, SettingsError
 from imgsearch.files import FileDigest
@@ -15,7 +16,7 @@ from imgsearch.index.manifest import FILE_NAME, read_manifest
 from imgsearch.index.remote import fetch_hub_bundles
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.collection import open_collection
-from tests.cli.test_main import run, run_json
+from tests.helpers.commands import Run
 from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status
 
 NAME = "hf://datasets/org/my.bundle"
@@ -73,8 +74,12 @@ def test_a_branch_is_followed_and_a_commit_is_pinned(hub: LoopbackHub, pushed: P
 
 
 @pytest.mark.parametrize("fault", [Hang(), Status(500)], ids=repr)
-def test_what_was_fetched_last_is_taken_without_the_hub(hub: LoopbackHub, pushed: Path, fault: Hang) -> None:
+def test_what_was_fetched_last_is_taken_without_the_hub(
+    hub: LoopbackHub, pushed: Path, fault: Hang, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = folder_of()
+    if fault == Hang():
+        monkeypatch.setattr("imgsearch.hub.PROBE_S", 1.0)
     hub.fault = fault
     assert folder_of() == folder
     hub.fault = None
@@ -103,14 +108,19 @@ def test_a_name_that_leads_elsewhere(name: str) -> None:
     [
         (Status(404), "the hub knows no such bundle or revision (404)"),
         (Status(401), "the hub knows no such bundle, or does not show it to you"),
-        (Hang(), "did not answer within 3 s"),
+        (Hang(), "did not answer within 1 s"),
         (Corrupt(FILE_NAME, 2), "manifest.json arrived damaged"),
     ],
     ids=repr,
 )
-def test_what_cannot_be_had_is_told_and_got_over(hub: LoopbackHub, pushed: Path, fault: Hang, words: str) -> None:
+def test_what_cannot_be_had_is_told_and_got_over(
+    hub: LoopbackHub, pushed: Path, fault: Hang, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.fault = fault
-    assert words in failure()
+    with monkeypatch.context() as patch:
+        if fault == Hang():
+            patch.setattr("imgsearch.hub.PROBE_S", 1.0)
+        assert words in failure()
     hub.fault = None
     assert names_in(folder_of()) == {FILE_NAME, *read_manifest(pushed).files}
 
@@ -182,17 +192,17 @@ def test_a_source_that_is_a_path_is_never_read_here(
     assert fetched.item_by_id(item.id) == item and fetched.original(item) is None
 
 
-def test_the_command_line_asks_it_and_changes_it_not(hub: LoopbackHub, pushed: Path) -> None:
-    answer = run_json("search", "a red fruit", "--index", NAME, "-k", "2")
-    assert len(answer["hits"]) == 2
-    assert run_json("info", "--index", NAME)["num_items"] == 228
-    done = run("info", IMGSEARCH_INDEX=f"{NAME}@{hub.commit(f'datasets/{REPO}')}")
-    assert done.returncode == 0 and "my.bundle" in done.stdout
-    done = run("remove", "--id", "skimage/coffee.jpg", "--index", NAME)
-    assert done.returncode == 2 and "cannot be changed here" in done.stderr and len(done.stderr.splitlines()) == 1
+def test_the_command_line_asks_it_and_changes_it_not(
+    hub: LoopbackHub, pushed: Path, run: Run, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(run("search", "a red fruit", "--index", NAME, "-k", "2", "--json").answer()["hits"]) == 2
+    assert run("info", "--index", NAME, "--json").answer()["num_items"] == 228
+    assert "cannot be changed here" in run("remove", "--id", "skimage/coffee.jpg", "--index", NAME).refusal()
+    monkeypatch.setenv("IMGSEARCH_INDEX", f"{NAME}@{hub.commit(f'datasets/{REPO}')}")
+    assert "my.bundle" in run("info").out
     shutil.rmtree(pushed)
     hub.repos.clear()
-    assert run("info", "--index", "hf://datasets/org/nothing").returncode == 2
+    assert run("info", "--index", "hf://datasets/org/nothing").refusal()
 
 
 def test_an_error_is_a_bundle_error(hub: LoopbackHub, empty_cache: Path) -> None:

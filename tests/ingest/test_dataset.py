@@ -193,7 +193,7 @@ def test_a_revision_is_pinned(hub: LoopbackHub, source: Callable[[str], str], tm
         (Status(401), "no such dataset, or does not show it to you"),
         (Status(403, "/resolve/", (("X-Error-Code", "GatedRepo"),)), "Ask for access"),
         (Status(429), "too many requests"),
-        (Hang(), "did not answer within 3 s"),
+        (Hang(), "did not answer within 1 s"),
         (None, "Check the network"),
     ],
     ids=repr,
@@ -203,6 +203,8 @@ def test_a_hub_that_does_not_give_it(
 ) -> None:
     source("hub parquet")
     hub.fault = fault
+    if fault == Hang():
+        monkeypatch.setattr("imgsearch.hub.PROBE_S", 1.0)
     if not fault:
         monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert words in refusal(NAME, streaming=True)

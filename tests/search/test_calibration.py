@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imgsearch.config import STARTER_BUNDLE
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
@@ -20,6 +21,7 @@ from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
 from imgsearch.search.calibration import Calibration, best_template, calibrate, sample_rows, text_scores
 from imgsearch.search.calibration_queries import read_queries
+from imgsearch.search.collection import open_collection
 from imgsearch.search.thresholds import (
     Floats,
     QueryScores,
@@ -176,19 +178,18 @@ def words(index: Index, encoder: Encoder, calibration: Calibration, text: str) -
     return [(caption, "strong" if s >= strong else "fair" if s >= fair else "weak") for caption, s in hits]
 
 
-def test_the_same_words_after_a_rebuild(engine: Engine, encoder: Encoder, tmp_path: Path) -> None:
-    chosen = np.arange(0, len(engine.index), 2)
+def test_the_same_bounds_after_a_rebuild(tiny_encoder: Encoder, tmp_path: Path) -> None:
+    whole = open_collection(STARTER_BUNDLE, tiny_encoder, lambda done, total: None)
+    chosen = np.arange(0, len(whole), 2)
     found = []
     for number, order in enumerate((chosen, np.random.default_rng(0).permutation(chosen))):
-        items = [engine.index.item(int(row)) for row in order]
-        Index.from_rows(engine.index.rows_of(order.tolist()), items, engine.index.provenance).save(
-            tmp_path / f"{number}"
-        )
+        items = [whole.item(int(row)) for row in order]
+        Index.from_rows(whole.rows_of(order.tolist()), items, whole.provenance).save(tmp_path / f"{number}")
         index = Index.load(tmp_path / f"{number}")
-        calibration = calibrate(index, encoder, engine.index)
+        calibration = calibrate(index, tiny_encoder, whole)
         sample = sorted(index.item(int(row)).id for row in sample_rows(index))
         queries = [query.text for kind in ("absent", "real-but-absent", "typo") for query in read_queries(kind)[:20]]
-        found.append((calibration, sample, [words(index, encoder, calibration, query) for query in queries]))
+        found.append((calibration, sample, [words(index, tiny_encoder, calibration, query) for query in queries]))
     assert found[0] == found[1]
 
 
