@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from imgsearch.config import FlagParser, Settings
+from imgsearch.config import FLAGS, FlagParser, Settings
 from imgsearch.engine import Engine
 from imgsearch.environment import cache_folder, configure_environment, exit_within, on_space, temporary_folder
 from imgsearch.errors import ImgsearchError
@@ -16,10 +16,6 @@ from imgsearch.models.registry import STARTER
 from imgsearch.text import sanitise_line
 
 SPACE_IS_PUBLIC = "A Space has an address of its own, so --share is left out."
-FLAGS = (
-    *("index", "host", "port", "share", "auth", "auth_file", "public", "rate", "trust_proxy"),
-    *("encoder", "captioner", "precision"),
-)
 END_S = 4.0  # seconds after which the process ends, whatever still runs
 
 
