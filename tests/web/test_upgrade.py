@@ -147,7 +147,7 @@ def test_links_open_what_they_opened(visit: Open, app_url: str) -> None:
     expect(hits_of(page, "search")).to_have_count(10, timeout=WAIT_MS)  # all that there are
     open_refinement(page)
     expect(page.locator("#search_terms li")).to_have_count(1)
-    expect(page.locator("#search_terms input")).to_have_value("-1.5")
+    expect(page.locator("#search_terms input")).to_have_value("1.5")
     expect(page.locator("#search_where")).to_contain_text("subject=space")
     expect(page.locator("#search_fold input")).not_to_be_checked()
     page.goto(f"{app_url}?tab=search&q=a+planet&from=12")
