@@ -27,6 +27,11 @@ def sanitise_text(text: str) -> str:
     return _replace_invisible(text, BREAKS)
 
 
+def without_surrogates(text: str) -> str:
+    """Return the text with "?" for each lone surrogate: JSON and file names can hold them, but UTF-8 cannot."""
+    return text.encode(errors="replace").decode()
+
+
 def json_text(value: Any) -> str:
     """Return readable JSON with each invisible character escaped: a program reads the same value from it."""
     text = json.dumps(value, indent=2, ensure_ascii=False)

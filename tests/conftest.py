@@ -14,8 +14,10 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from imgsearch.config import ROOT
 from imgsearch.engine import Engine
+from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import load_encoder
+from imgsearch.search.projection import Projection, compute_projection
 from tests.helpers.app import running_app
 from tests.helpers.commands import Run, run_here
 from tests.helpers.loopback_hub import HUB, LoopbackHub
@@ -96,6 +98,17 @@ def tiny_encoder(tiny: Path) -> Encoder:
 @pytest.fixture(scope="session")
 def engine(starter_bundle: Path) -> Engine:
     return Engine(starter_bundle)
+
+
+@pytest.fixture(scope="session")
+def index(starter_bundle: Path) -> Index:
+    return Index.load(starter_bundle)
+
+
+@pytest.fixture(scope="session")
+def drawn(index: Index) -> Projection:
+    """The map of the starter bundle: it takes seconds."""
+    return compute_projection(index)
 
 
 @pytest.fixture

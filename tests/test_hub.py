@@ -19,10 +19,10 @@ from huggingface_hub.utils import _detect_agent
 from transformers.utils import logging
 
 from imgsearch.config import ROOT
-from imgsearch.errors import ImgsearchError, ModelError, SettingsError
+from imgsearch.errors import ModelError, SettingsError
 from imgsearch.hub import Repo, cached_snapshot, fetch_snapshot
 from imgsearch.models.weight_files import captioner_files
-from tests.helpers.loopback_hub import Corrupt, Cut, Hang, LoopbackHub, Slow, Status
+from tests.helpers.loopback_hub import Corrupt, Cut, Hang, LoopbackHub, Slow, Status, sentence
 
 REPO = Repo("tiny/model")
 CHOOSE = partial(captioner_files, REPO.id)
@@ -61,13 +61,6 @@ def failure(repo: Repo = REPO) -> str:
     with pytest.raises(ModelError) as caught:
         get(repo)
     return sentence(caught.value, str(repo))
-
-
-def sentence(error: ImgsearchError, name: str) -> str:
-    """The message: one line that names the model, in words."""
-    message = str(error)
-    assert name in message and not any(word in message for word in ("\n", "http", "Traceback", "Error:"))
-    return message
 
 
 def assert_whole(folder: Path, model: Path) -> None:

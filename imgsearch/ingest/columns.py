@@ -11,6 +11,7 @@ from datasets import ClassLabel, Features, Image, LargeList, List, Value
 from imgsearch.errors import InputError
 from imgsearch.ingest.folder import MAX_PICTURE_BYTES
 from imgsearch.records import Picture, Skip
+from imgsearch.text import without_surrogates
 
 TEXTS = {"string": "binary", "large_string": "large_binary"}  # text types, and the types that they are read as
 
@@ -52,7 +53,7 @@ class ColumnMapping:
         """Turn a record, read as `stored` says, into a picture. `key` is used if there is no column of ids."""
         if self.id:
             given = _to_text(record[self.id], self.features[self.id])
-            if not given or given != _clean(given):
+            if not given or given != without_surrogates(given):
                 return Skip(key, f"its {self.id} is {'not UTF-8' if given else 'empty'}")
             key = given
         value = record[self.image]
@@ -62,11 +63,11 @@ class ColumnMapping:
             return Skip(key, "it holds no bytes, only a path, which is not opened" if has_path else "it holds no bytes")
         if len(data) > MAX_PICTURE_BYTES:
             return Skip(key, f"larger than {MAX_PICTURE_BYTES // 2**20} MB")
-        columns = {name: _clean(_to_text(record[name], self.features[name])) for name in self.kept}
+        columns = {name: without_surrogates(_to_text(record[name], self.features[name])) for name in self.kept}
         caption = record[self.caption] if self.caption else None
         if isinstance(caption, list):  # several captions for one picture: take the first
             caption = caption[0] if caption else None
-        text = _clean(_to_text(caption, self.features[self.caption])) if self.caption else ""
+        text = without_surrogates(_to_text(caption, self.features[self.caption])) if self.caption else ""
         return Picture(key, partial(bytes, data), text, columns)
 
 
@@ -163,8 +164,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
-
-
-def _clean(text: str) -> str:
-    """Replace lone surrogates: the JSON in a tar can spell them, but they cannot be stored."""
-    return text.encode(errors="replace").decode()

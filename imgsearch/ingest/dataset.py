@@ -24,6 +24,7 @@ from imgsearch.hub import Repo, explain_hub_error, fetch_whole_repo, probe
 from imgsearch.ingest.columns import DatasetOptions, find_columns
 from imgsearch.ingest.folder import Folder
 from imgsearch.records import Picture, Skip
+from imgsearch.text import without_surrogates
 
 BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".tar": WebDataset}
 TABLES = ("parquet", "arrow", "webdataset", "cache")
@@ -121,7 +122,7 @@ def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
     Raise InputError if there is no such source, if it cannot be read, or if the user must choose a split or column.
     """
     path = Path(spec)
-    if spec.encode(errors="replace").decode() != spec:
+    if without_surrogates(spec) != spec:
         raise InputError("The path {spec!r} is not UTF-8. Rename it.", spec=spec)
     with _translating_errors(spec):
         return _open(path, spec, options)

@@ -16,12 +16,13 @@ from imgsearch.records import Item
 from imgsearch.search.language import understood_languages
 from imgsearch.text import sanitise_text, truncate
 
+DEFAULT = "en"
+FILES = (Path(__file__).parent / "locales").glob("*.json")
 LOCALES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text("utf-8"))
-    for path in sorted((Path(__file__).parent / "locales").glob("*.json"), key=lambda path: (path.stem != "en", path))
+    for path in sorted(FILES, key=lambda path: (path.stem != DEFAULT, path))
 }
 LANGUAGES: dict[str, str] = {code: locale["language"] for code, locale in LOCALES.items()}
-DEFAULT = "en"
 MAX_CAPTION, MAX_CHOICE = 300, 100  # characters that are shown
 MARKER = "__i18n__"  # begins what Gradio translates in the browser
 

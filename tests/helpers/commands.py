@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,12 +37,15 @@ Run = Callable[..., Ended]
 
 
 def run_here(capsys: "pytest.CaptureFixture[str]", *arguments: str | Path) -> Ended:
-    """Run a command in this process."""
+    """Run a command in this process, and leave its signals as they were: a build answers SIGTERM in its own way."""
     capsys.readouterr()
+    before = signal.getsignal(signal.SIGTERM)
     try:
         code: object = main([*map(str, arguments)])
     except SystemExit as exit:  # of the parser
         code = exit.code
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return Ended(code, *capsys.readouterr())
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
+from imgsearch.errors import ImgsearchError
+
 LFS_BYTES = 100_000
 POLL_S = 0.02
 API = re.compile(
@@ -240,6 +242,13 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(length)}.items():
             self.send_header(name, value)
         self.end_headers()
+
+
+def sentence(error: ImgsearchError, name: str) -> str:
+    """The message: one line that names the model, in words."""
+    message = str(error)
+    assert name in message and not any(word in message for word in ("\n", "http", "Traceback", "Error:"))
+    return message
 
 
 HUB = LoopbackHub()  # the one that the clients of a test session ask: they read its address at import

@@ -17,8 +17,7 @@ from imgsearch.models.clip import ClipSpec
 from imgsearch.models.encoder import STARTER_ID
 from imgsearch.models.registry import PRESETS, ModelKind, ModelRef, _clip_spec, load_captioner, load_encoder, resolve
 from imgsearch.models.weight_files import captioner_files
-from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status
-from tests.test_hub import sentence
+from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status, sentence
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The map of a collection: near pictures near each other, the same each time, sound on any input."""
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,16 +34,6 @@ def share_kept(rows: npt.NDArray[Any], points: npt.NDArray[Any]) -> float:
     """The share of the NUM_NEAR nearest in the space that are among the 2 * NUM_NEAR nearest on the map."""
     pairs = zip(near(rows, NUM_NEAR), near(points, 2 * NUM_NEAR), strict=True)
     return float(np.mean([len(set(there) & set(here)) / NUM_NEAR for there, here in pairs]))
-
-
-@pytest.fixture(scope="module")
-def index(starter_bundle: Path) -> Index:
-    return Index.load(starter_bundle)
-
-
-@pytest.fixture(scope="module")
-def drawn(index: Index) -> Projection:
-    return compute_projection(index)
 
 
 def test_near_stays_near_more_than_by_principal_components(index: Index, drawn: Projection) -> None:

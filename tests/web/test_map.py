@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from imgsearch.index.index import Index
-from imgsearch.search.projection import NUM_POINTS, Projection, compute_projection
+from imgsearch.search.projection import NUM_POINTS, Projection
 from imgsearch.web.components.map import MAX_VALUES, MapView
 from imgsearch.web.i18n import browser_translations, language_of
 from imgsearch.web.server import STYLE
@@ -24,16 +24,6 @@ EVIL = "<img src=x onerror=\"document.title='owned'\">${document.title='owned'}{
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 360, "height": 860}
 HITS = list(range(20, 40))
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def index(starter_bundle: Path) -> Index:
-    return Index.load(starter_bundle)
-
-
-@pytest.fixture(scope="module")
-def drawn(index: Index) -> Projection:
-    return compute_projection(index)
 
 
 @pytest.fixture(scope="module")
