@@ -48,6 +48,7 @@ def test_two_minutes(locale: str, viewport: dict[str, int], visit: Open, example
         photo.resize((1200, 800)).crop((200, 0, 1200, 800)).save(own)
     page.get_by_role("tab").nth(1).click()
     page.locator("#similar_picture button").first.click()  # takes the picture before away
+    expect(page).to_have_url(re.compile(r"\?tab=similar$"), timeout=WAIT_MS)  # a step of its own, which Back undoes
     upload(page, "similar", own)
     expect(page).to_have_url(re.compile("tab=similar&u="), timeout=WAIT_MS)
     expect(hits_of(page, "similar").first.locator(".caption")).to_contain_text(re.compile("cat|chat"), timeout=WAIT_MS)
