@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
 from imgsearch.config import ROOT
+from imgsearch.describe.describer import Describer
 from imgsearch.engine import Engine
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
@@ -52,6 +53,16 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder for one test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "imgsearch"
+
+
+@pytest.fixture
+def fresh_cache(own_cache: Path, encoder: Encoder, tmp_path: Path) -> str:
+    """The cache of an app that never ran; the vocabulary's embeddings, which take seconds, are there."""
+    Describer(encoder, own_cache).preload()
+    for file in own_cache.glob("vocabulary-*"):
+        (tmp_path / "cache" / "imgsearch").mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, tmp_path / "cache" / "imgsearch")
+    return str(tmp_path / "cache")
 
 
 @pytest.fixture

@@ -33,10 +33,10 @@ sys.addaudithook(hook)
 UNSET = ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_ENDPOINT")
 
 
-def seen_by(tmp_path: Path, *flags: str, **variables: str) -> dict[str, set[str]]:
+def seen_by(tmp_path: Path, cache: str, *flags: str, **variables: str) -> dict[str, set[str]]:
     """What a process does that starts, answers on each tab and ends: names, addresses, URLs and programs."""
     log = tmp_path / "seen"
-    places = {"SEEN": str(log), "XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "huggingface")}
+    places = {"SEEN": str(log), "XDG_CACHE_HOME": cache, "HF_HOME": str(tmp_path / "huggingface")}
     environ: Mapping[str, str] = {name: text for name, text in os.environ.items() if name not in UNSET}
     with running_app(*flags, program=SPY + PROGRAM, environ={**environ, **places, **variables}) as app:
         client = Client(app.url, verbose=False, analytics_enabled=False)
@@ -53,16 +53,16 @@ def seen_by(tmp_path: Path, *flags: str, **variables: str) -> dict[str, set[str]
     return seen
 
 
-def test_the_starter_asks_nothing_of_the_network(tmp_path: Path) -> None:
-    seen = seen_by(tmp_path, *STARTER)
+def test_the_starter_asks_nothing_of_the_network(tmp_path: Path, fresh_cache: str) -> None:
+    seen = seen_by(tmp_path, fresh_cache, *STARTER)
     assert seen["name"] <= LOCAL and seen["address"] <= LOCAL and not seen["url"]
     assert not {program for program in seen["program"] if not is_harmless(program)}
 
 
-def test_by_default_only_the_hub_is_asked(tmp_path: Path) -> None:
+def test_by_default_only_the_hub_is_asked(tmp_path: Path, fresh_cache: str) -> None:
     """And it is asked by its address alone: huggingface.co, looked up by anyone in spite of it, would be seen."""
     with LoopbackHub() as hub:  # nobody else asks this one
-        seen = seen_by(tmp_path, HF_ENDPOINT=hub.url)
+        seen = seen_by(tmp_path, fresh_cache, HF_ENDPOINT=hub.url)
     assert seen["name"] <= LOCAL and seen["address"] <= LOCAL and not seen["url"]
     assert hub.requests and all(request.path.startswith("/api/models/") for request in hub.requests)
 
