@@ -189,15 +189,18 @@ def visit(new_context: Callable[..., BrowserContext], app_url: str) -> Open:
     assert not [url for url in outside if not url.startswith((app_url, "data:", "blob:"))]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what needs a browser."""
+    if {"page", "new_context"} & set(getattr(item, "fixturenames", ())):
+        item.add_marker("browser")
+        if not BROWSER:
+            item.add_marker(pytest.mark.skip(reason="NO BROWSER ON THIS MACHINE: install chromium"))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a browser, and keep each file's tests together: pytest puts all that need one first."""
+    """Keep each file's tests together: pytest puts all that need a browser first."""
     items.sort(key=lambda item: item.path)
-    for item in items:
-        if "page" in getattr(item, "fixturenames", ()) or "new_context" in getattr(item, "fixturenames", ()):
-            item.add_marker("browser")
-            if not BROWSER:
-                item.add_marker(pytest.mark.skip(reason="NO BROWSER ON THIS MACHINE: install chromium"))
 
 
 @pytest.fixture(scope="session")
