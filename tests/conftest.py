@@ -20,7 +20,7 @@ from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import load_encoder
 from imgsearch.search.projection import Projection, compute_projection
 from tests.helpers.app import running_app
-from tests.helpers.commands import Run, run_here
+from tests.helpers.commands import Run, run_module
 from tests.helpers.loopback_hub import HUB, LoopbackHub
 from tests.helpers.pages import WIDE, Open
 
@@ -59,8 +59,8 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fresh_cache(own_cache: Path, encoder: Encoder, tmp_path: Path) -> str:
     """The cache of an app that never ran; the vocabulary's embeddings, which take seconds, are there."""
     Describer(encoder, own_cache).preload()
+    (tmp_path / "cache" / "imgsearch").mkdir(parents=True)
     for file in own_cache.glob("vocabulary-*"):
-        (tmp_path / "cache" / "imgsearch").mkdir(parents=True, exist_ok=True)
         shutil.copy(file, tmp_path / "cache" / "imgsearch")
     return str(tmp_path / "cache")
 
@@ -125,7 +125,7 @@ def drawn(index: Index) -> Projection:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command of the command line in this process."""
-    return partial(run_here, capsys)
+    return partial(run_module, capsys, "imgsearch")
 
 
 @pytest.fixture

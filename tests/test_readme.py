@@ -2,11 +2,8 @@
 
 import csv
 import re
-import runpy
 import shlex
 import shutil
-import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 from imgsearch.config import ROOT, Settings
 from imgsearch.models.registry import PRESETS
 from tests.helpers.app import running_app
+from tests.helpers.commands import run_module
 
 README = (ROOT / "README.md").read_text("utf-8")
 READMES = [path for pattern in ("", "imgsearch/**/", "tests/**/") for path in sorted(ROOT.glob(f"{pattern}README.md"))]
@@ -76,15 +74,8 @@ def test_the_commands_run_in_their_order(
             continue
         option, module, *arguments = arguments
         assert option == "-m"
-        monkeypatch.setattr(sys, "argv", [module, *(["--help"] if module == "tests.bench" else arguments)])  # minutes
-        before = signal.getsignal(signal.SIGTERM)  # a build answers it in its own way
-        try:
-            runpy.run_module(module, run_name="__main__")  # in this process, which has its libraries loaded
-        except SystemExit as exit:
-            assert not exit.code, f"{part}\n{capsys.readouterr().err}"
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        assert capsys.readouterr().out, part
+        done = run_module(capsys, module, *arguments, *(["--help"] if module == "tests.bench" else []))  # else minutes
+        assert done.code == 0 and done.out, f"{part}: {done.err}"
 
 
 def test_the_tree_names_every_package() -> None:
