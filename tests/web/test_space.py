@@ -125,6 +125,7 @@ def test_it_starts_with_no_argument_and_answers(place: Path, hub: LoopbackHub, p
     assert list((place / "tmp").glob("imgsearch-*")) == [caches.parent]  # the visitors' pictures are gone
 
 
+@pytest.mark.long
 def test_variables_of_the_space_are_its_settings(place: Path, hub: LoopbackHub, starter_bundle: Path) -> None:
     """A collection of the hub too."""
     hub.add("org/pictures", starter_bundle, "dataset")
