@@ -121,7 +121,8 @@ def write_credits(rows: list[dict[str, str]]) -> None:
         f"`stamps/`: {STAMPS_CREDIT}; GPL-2.0-or-later (`GPL-2.txt`); from Debian's tuxpaint-stamps-default.",
         "",
         "Each licence is the one that the package states for the photo, or for all its files where it names none apart."
-        " For the photos of gcompris-qt-data it is the one that GCompris states file by file in its `REUSE.toml`.",
+        " For the photos of gcompris-qt-data it is the one that GCompris states file by file in the `REUSE.toml` of"
+        ' its sources (https://invent.kde.org/education/gcompris), where "Unlicense" stands for the public domain.',
         "",
         *(f"- {licence}: {text}" for licence, text in LICENCE_OF.items()),
         "",
