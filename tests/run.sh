@@ -8,7 +8,8 @@ if [ "${1:-}" = --all ]; then
   shift
   set -- -m "" "$@"  # one after the other: some of the long ones measure load
 else
-  set -- -n 2 --dist loadfile "$@"  # two processes; a file's tests share what they start
+  set -- -n 2 --dist worksteal "$@"  # two processes, neighbouring tests together: they share what they start
+  export OMP_NUM_THREADS=1  # else the threads of both wait for each other, busily
 fi
 
 venv=${TEST_VENV:-.venv}

@@ -155,21 +155,6 @@ def status(url: str) -> int:
         return error.code
 
 
-def test_only_who_has_the_password_comes_in(tmp_path: Path) -> None:
-    (tmp_path / "users").write_text("grace:hopper")
-    with running_app(*STARTER, "--auth-file", f"{tmp_path}/users", IMGSEARCH_AUTH=f"ada:{PASSWORD}") as app:
-        for path in ("config", "gradio_api/info", "gradio_api/file=README.md"):
-            assert status(app.url + path) == 401
-        with pytest.raises(Exception, match="Could not login"):
-            Client(app.url, verbose=False, auth=("ada", "wrong"))
-        for pair in (("grace", "hopper"), ("ada", PASSWORD)):
-            client = Client(app.url, verbose=False, auth=pair)
-            assert client.predict("a dog", 1, api_name="/search")[0]["hits"]
-            assert PASSWORD not in json.dumps(client.config)
-        assert app.end(signal.SIGTERM) == 0
-        assert PASSWORD not in app.said() and "horse" not in app.said()
-
-
 def put_program(home: Path, marker: Path) -> Path:
     """A tunnel program that says that the link is open, in the place of Gradio's."""
     program = home / "gradio" / "frpc" / tunneling.BINARY_FILENAME
@@ -210,20 +195,30 @@ def test_a_network_that_keeps_silent_holds_up_neither_the_start_nor_the_end(tmp_
         assert app.end(signal.SIGTERM) == 0
 
 
-def test_the_link_is_printed_and_closed_with_the_app(tmp_path: Path) -> None:
+def test_the_link_is_printed_lets_in_who_has_a_password_and_is_closed_with_the_app(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("grace:hopper")
     marker = tmp_path / "pid"
     program = put_program(tmp_path, marker)
     known = f"""
 import hashlib, gradio.tunneling as tunneling
 tunneling.CHECKSUMS[tunneling.BINARY_URL] = hashlib.sha256(open({str(program)!r}, "rb").read()).hexdigest()
 """
-    flags = (*STARTER, "--share", "--auth", f"ada:{PASSWORD}")
+    flags = (*STARTER, "--share", "--auth-file", f"{tmp_path}/users")
     environ = {"HF_HOME": str(tmp_path), "GRADIO_SHARE_SERVER_ADDRESS": "127.0.0.1:9"}
+    environ["IMGSEARCH_AUTH"] = f"ada:{PASSWORD}"
     with running_app(*flags, program=known + PROGRAM, **environ) as app:
         announced(app, "https://hash.share.example")
-        assert status(app.url + "config") == 401
+        for path in ("config", "gradio_api/info", "gradio_api/file=README.md"):
+            assert status(app.url + path) == 401
+        with pytest.raises(Exception, match="Could not login"):
+            Client(app.url, verbose=False, auth=("ada", "wrong"))
+        for pair in (("grace", "hopper"), ("ada", PASSWORD)):
+            client = Client(app.url, verbose=False, auth=pair)
+            assert client.predict("a dog", 1, api_name="/search")[0]["hits"]
+            assert PASSWORD not in json.dumps(client.config)
         pid = int(marker.read_text())
         os.kill(pid, 0)
         assert app.end(signal.SIGTERM) == 0
+        assert PASSWORD not in app.said() and "horse" not in app.said()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
