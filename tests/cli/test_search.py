@@ -19,6 +19,7 @@ from imgsearch.models.encoder import Encoder
 from imgsearch.search.augmentations import COPIES
 from imgsearch.search.cache import stored_calibration
 from tests.helpers.commands import Run
+from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.hostile_bundles import with_texts
 
 COFFEE = "skimage/coffee.jpg"
@@ -127,7 +128,7 @@ def test_what_is_said_on_the_terminal(printed: Callable[..., tuple[str, str]]) -
     assert [line.split()[2] for line in out.splitlines()] == ["weak"] * 3
     out, err = printed("search", "a cup of coffee", "--start", "200", "-k", "2")
     assert len(out.splitlines()) == 2 and "matches" not in err  # of a later page that says nothing
-    out, err = printed("search", "a cup of coffee", "--start", "228")
+    out, err = printed("search", "a cup of coffee", "--start", str(NUM_EXAMPLES))
     assert out == "" and "There are no more pictures" in err
     assert "another language (fr)" in printed("search", "un chien dans la neige")[1]
 
@@ -183,7 +184,7 @@ def test_csv_without_formulas(copy_bundle: Callable[[], Path], printed: Callable
     names = list(Index.load(bundle).column("id"))
     columns = {"=column": "=1", "east": "-33.9"}
     with_texts(bundle, lambda row, item: replace(item, caption=captions[row % 6], columns=columns))
-    out, _ = printed("search", "a cup of coffee", "--csv", "--index", bundle, "-k", "228", "--unfolded")
+    out, _ = printed("search", "a cup of coffee", "--csv", "--index", bundle, "-k", str(NUM_EXAMPLES), "--unfolded")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert list(rows[0]) == ["rank", "id", "score", "strength", "caption", "near_duplicates", "'=column", "east"]
     assert [int(row["rank"]) for row in rows] == [*range(1, 229)] and rows[0]["id"] == COFFEE

@@ -186,19 +186,22 @@ def test_an_update_with_other_options_is_refused(
 
 
 @pytest.mark.parametrize("name", ["format1", "format2"])
-def test_bundles_of_older_formats_open_and_answer(name: str, examples: Path, encoder: Encoder) -> None:
+def test_bundles_of_older_formats_open_and_answer(name: str, encoder: Encoder) -> None:
     bundle = ROOT / "tests" / "bundles" / name
     captions = {"animals-birds-owl": "an owl", "animals-mammals-badger": "a badger"}
     captions |= {"food-fruit-kiwi": "a kiwi", "food-fruit-lemon": "a lemon"}
     index = Index.load(bundle)
     assert {item.id: item.caption for item in items_of(bundle)} == {f"{id}.jpg": captions[id] for id in captions}
     for id in captions:
-        picture = open_rgb(examples / "stamps" / f"{id}.jpg")
+        picture = open_rgb(ROOT / "tests" / "bundles" / "pictures" / f"{id}.jpg")
         hit = index.search(encoder.encode_images([picture]), 1)[0]
         assert hit.item.id == f"{id}.jpg" and hit.score > 0.999
         item = index.item_by_id(f"{id}.jpg")
         assert item.columns == {"subject": id.split("-")[0]} and item.stamp == ""
-        assert item.sha256 == hashlib.sha256((examples / "stamps" / f"{id}.jpg").read_bytes()).hexdigest()
+        assert (
+            item.sha256
+            == hashlib.sha256((ROOT / "tests" / "bundles" / "pictures" / f"{id}.jpg").read_bytes()).hexdigest()
+        )
         assert max(open_rgb(item.thumbnail).size) <= 320
     for text, id in (("an owl", "animals-birds-owl"), ("a yellow lemon", "food-fruit-lemon")):
         assert index.search(encoder.encode_texts([text]), 1)[0].item.id == f"{id}.jpg"

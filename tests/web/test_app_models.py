@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from imgsearch.config import ROOT
 from tests.helpers.app import App, free_port, running_app
+from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.loopback_hub import HUB, LoopbackHub, Slow, Status
 
 SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
@@ -86,7 +87,7 @@ def test_auto_fetches_behind_the_page_and_swaps(
         hub.fault = None
         expect(banner).to_contain_text(SIGLIP_ID, timeout=120_000)
         expect(banner).to_contain_text(BLIP, timeout=60_000)
-        expect(banner).to_contain_text("228 pictures")
+        expect(banner).to_contain_text(f"{NUM_EXAMPLES} pictures")
         expect(page.locator("#detail")).to_be_visible()  # nobody had to reload the page
         page.locator("#describe_picture input[type=file]").set_input_files(ROOT / "examples/skimage/coffee.jpg")
         sentence = page.locator("#sentence textarea")

@@ -19,6 +19,7 @@ from imgsearch.ingest.source import BuildOptions
 from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
 from tests.helpers.app import running_app
+from tests.helpers.examples import NUM_EXAMPLES
 
 STARTER = ROOT / "indexes" / "starter"
 
@@ -58,7 +59,7 @@ def test_each_collection_answers_for_itself(url: str, examples: Path) -> None:
 def test_the_choice_searches_again(url: str, new_context: Callable[..., BrowserContext]) -> None:
     page = new_context(viewport={"width": 400, "height": 860}, locale="fr-FR").new_page()
     page.goto(url)
-    expect(page.locator("#banner")).to_contain_text("228 images", timeout=60_000)
+    expect(page.locator("#banner")).to_contain_text(f"{NUM_EXAMPLES} images", timeout=60_000)
     page.get_by_role("tab", name="Par texte").click()
     page.locator("#query textarea").fill("a yellow fruit")
     page.keyboard.press("Enter")

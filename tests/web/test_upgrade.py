@@ -27,6 +27,7 @@ from tests.helpers.pages import WAIT_MS, Open, hits_of
 from tests.helpers.tiny_bundles import items_of
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
+PICTURES = ROOT / "tests" / "bundles" / "pictures"
 CAPTIONS = {
     "animals-birds-owl.jpg": "an owl",
     "animals-mammals-badger.jpg": "a badger",
@@ -41,12 +42,12 @@ def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return Path(shutil.copytree(ROOT / "tests" / "bundles" / request.param, tmp_path / "bundle"))
 
 
-def test_a_bundle_opens_and_is_searched(bundle: Path, examples: Path) -> None:
+def test_a_bundle_opens_and_is_searched(bundle: Path) -> None:
     items = items_of(bundle)
     assert {item.id: item.caption for item in items} == CAPTIONS
     engine = Engine(bundle, "starter", "starter")
     for item in items:
-        photo = examples / "stamps" / item.id
+        photo = PICTURES / item.id
         assert item.columns == {"subject": item.id.split("-")[0]}
         assert item.sha256 == hashlib.sha256(photo.read_bytes()).hexdigest() and item.thumbnail
         hit = engine.similar(photo, 1).hits[0]
@@ -55,13 +56,11 @@ def test_a_bundle_opens_and_is_searched(bundle: Path, examples: Path) -> None:
         assert engine.search(text, 1).hits[0].item.id == id
 
 
-def test_a_bundle_is_updated_without_encoding_and_merged(
-    bundle: Path, examples: Path, encoder: Encoder, tmp_path: Path
-) -> None:
+def test_a_bundle_is_updated_without_encoding_and_merged(bundle: Path, encoder: Encoder, tmp_path: Path) -> None:
     old = Index.load(bundle).rows
     (tmp_path / "four").mkdir()
     for id in CAPTIONS:
-        shutil.copy(examples / "stamps" / id, tmp_path / "four" / id)
+        shutil.copy(PICTURES / id, tmp_path / "four" / id)
     lines = ["file_name,caption", *(f"{id},{caption} again" for id, caption in CAPTIONS.items())]
     (tmp_path / "four" / "metadata.csv").write_text("\n".join(lines) + "\n", "utf-8")
     report = build_index(Folder(tmp_path / "four"), bundle, encoder, BuildOptions(update=True))
