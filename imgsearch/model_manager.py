@@ -21,7 +21,7 @@ from imgsearch.models.batching import BatchingEncoder
 from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
 from imgsearch.models.device import check_precision
-from imgsearch.models.encoder import STARTER_ID, Encoder
+from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, Encoder
 from imgsearch.models.registry import (
     STARTER,
     ModelKind,
@@ -172,6 +172,8 @@ class ModelManager:
                     bundle=self._bundle,
                     own=own,
                 )
+            return own
+        if {asked.model_id, own.model_id} <= set(STARTER_IDS):
             return own
         if asked.model_id != own.model_id or (asked.revision and asked.revision != own.revision):
             raise BundleError(

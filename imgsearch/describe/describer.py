@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imgsearch.describe.colours import Colours, read_colours
 from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, VocabularyTerm, match_classes, read_vocabulary
 from imgsearch.embeddings import Embeddings, cache_path, check_unit, load_rows, save_rows
+from imgsearch.models.colours import Colours, read_colours
 from imgsearch.models.encoder import Classifier, Encoder
 from imgsearch.records import Description, Tag
 

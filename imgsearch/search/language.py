@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-from imgsearch.models.encoder import STARTER_ID
+from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.models.registry import PRESETS
 
 LANGUAGE_CODES = ("en", "fr", "de", "es", "it", "nl", "pt")  # the languages that are told apart
@@ -18,7 +18,7 @@ HEAD_START = {"en": 5.0, "fr": 1.0}
 def understood_languages(model_id: str) -> frozenset[str] | None:
     """Return the codes in LANGUAGE_CODES of the languages that an encoder understands; None if that is not known."""
     languages = {preset.model_id: preset.languages for preset in PRESETS if preset.kind == "encoder"}
-    languages[STARTER_ID] = "English"
+    languages |= dict.fromkeys(STARTER_IDS, "English")
     if model_id not in languages:
         return None
     return frozenset({"en"} if languages[model_id] == "English" else LANGUAGE_CODES)
