@@ -13,13 +13,14 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
 from imgsearch.config import ROOT
+from imgsearch.describe.describer import Describer
 from imgsearch.engine import Engine
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import load_encoder
 from imgsearch.search.projection import Projection, compute_projection
 from tests.helpers.app import running_app
-from tests.helpers.commands import Run, run_here
+from tests.helpers.commands import Run, run_module
 from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.loopback_hub import HUB, LoopbackHub
 from tests.helpers.pages import WIDE, Open
@@ -53,6 +54,16 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder for one test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "imgsearch"
+
+
+@pytest.fixture
+def fresh_cache(own_cache: Path, encoder: Encoder, tmp_path: Path) -> str:
+    """The cache of an app that never ran; the vocabulary's embeddings, which take seconds, are there."""
+    Describer(encoder, own_cache).preload()
+    (tmp_path / "cache" / "imgsearch").mkdir(parents=True)
+    for file in own_cache.glob("vocabulary-*"):
+        shutil.copy(file, tmp_path / "cache" / "imgsearch")
+    return str(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -115,7 +126,7 @@ def drawn(index: Index) -> Projection:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command of the command line in this process."""
-    return partial(run_here, capsys)
+    return partial(run_module, capsys, "imgsearch")
 
 
 @pytest.fixture
@@ -178,15 +189,18 @@ def visit(new_context: Callable[..., BrowserContext], app_url: str) -> Open:
     assert not [url for url in outside if not url.startswith((app_url, "data:", "blob:"))]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what needs a browser."""
+    if {"page", "new_context"} & set(getattr(item, "fixturenames", ())):
+        item.add_marker("browser")
+        if not BROWSER:
+            item.add_marker(pytest.mark.skip(reason="NO BROWSER ON THIS MACHINE: install chromium"))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a browser, and keep each file's tests together: pytest puts all that need one first."""
+    """Keep each file's tests together: pytest puts all that need a browser first."""
     items.sort(key=lambda item: item.path)
-    for item in items:
-        if "page" in getattr(item, "fixturenames", ()) or "new_context" in getattr(item, "fixturenames", ()):
-            item.add_marker("browser")
-            if not BROWSER:
-                item.add_marker(pytest.mark.skip(reason="NO BROWSER ON THIS MACHINE: install chromium"))
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,8 @@
 
 import csv
 import re
-import runpy
 import shlex
 import shutil
-import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,16 +11,15 @@ import pytest
 from imgsearch.config import ROOT, Settings
 from imgsearch.models.registry import PRESETS
 from tests.helpers.app import running_app
+from tests.helpers.commands import run_module
 
 README = (ROOT / "README.md").read_text("utf-8")
 READMES = [path for pattern in ("", "imgsearch/**/", "tests/**/") for path in sorted(ROOT.glob(f"{pattern}README.md"))]
 TEXTS = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in READMES}
-COMMANDS = [
-    line
-    for text in TEXTS.values()
-    for block in re.findall(r"```bash\n(.*?)```", text, re.S)
-    for line in block.splitlines()
-]
+COMMANDS = {
+    name: [line for block in re.findall(r"```bash\n(.*?)```", text, re.S) for line in block.splitlines()]
+    for name, text in TEXTS.items()
+}
 MAX_LINES, MAX_WIDTH = 180, 120
 # What runs these tests has run them just before.
 SET_UP = ("python3 -m venv .venv", ".venv/bin/pip install -r requirements.txt", "bash tests/run.sh")
@@ -46,8 +42,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_readmes_are_found_and_the_first_begins_with_the_start() -> None:
     assert len(TEXTS) >= 6 and next(iter(TEXTS)) == "README.md"
-    assert COMMANDS[0].startswith(SET_UP[0]) and COMMANDS[0].endswith(".venv/bin/python app.py")
-    assert "bash tests/run.sh" in COMMANDS and len(COMMANDS) == len(set(COMMANDS))
+    commands = [command for name in TEXTS for command in COMMANDS[name]]
+    assert commands[0].startswith(SET_UP[0]) and commands[0].endswith(".venv/bin/python app.py")
+    assert "bash tests/run.sh" in commands and len(commands) == len(set(commands)) > 20
 
 
 def test_the_readme_is_short() -> None:
@@ -61,33 +58,24 @@ def test_lines_are_not_too_wide(name: str) -> None:
         assert len(line) <= MAX_WIDTH or line.startswith("|"), line
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_runs(
-    command: str, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", [name for name in TEXTS if COMMANDS[name]])
+def test_the_commands_run_in_their_order(
+    name: str, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A module in this process, which has its libraries loaded."""
     monkeypatch.chdir(checkout)
-    for part in command.split(" && "):
+    for part in " && ".join(COMMANDS[name]).split(" && "):
         if part in SET_UP:
             continue
         program, *arguments = shlex.split(part)
         assert program == ".venv/bin/python"
-        if "tests.bench" in arguments:
-            arguments.append("--help")  # itself takes minutes
-        if "app.py" in arguments:
+        if arguments[0] == "app.py":
             with running_app(*arguments[1:], cwd=checkout) as (_, process):
                 assert process.poll() is None
             continue
-        assert arguments[0] == "-m"
-        monkeypatch.setattr(sys, "argv", arguments[1:])
-        before = signal.getsignal(signal.SIGTERM)  # a build answers it in its own way
-        try:
-            runpy.run_module(arguments[1], run_name="__main__")
-        except SystemExit as exit:
-            assert not exit.code, capsys.readouterr().err
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        assert capsys.readouterr().out
+        option, module, *arguments = arguments
+        assert option == "-m"
+        done = run_module(capsys, module, *arguments, *(["--help"] if module == "tests.bench" else []))  # else minutes
+        assert done.code == 0 and done.out, f"{part}: {done.err}"
 
 
 def test_the_tree_names_every_package() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from imgsearch.cli.main import main
 from imgsearch.config import ROOT
 
 
@@ -36,13 +36,19 @@ class Ended(NamedTuple):
 Run = Callable[..., Ended]
 
 
-def run_here(capsys: "pytest.CaptureFixture[str]", *arguments: str | Path) -> Ended:
-    """Run a command in this process, and leave its signals as they were: a build answers SIGTERM in its own way."""
+def run_module(capsys: "pytest.CaptureFixture[str]", module: str, *arguments: str | Path) -> Ended:
+    """Run `python -m MODULE ARGUMENTS` in this process, which has its libraries loaded.
+
+    Leave its signals as they were: a build answers SIGTERM in its own way.
+    """
     capsys.readouterr()
+    code: object = 0
     before = signal.getsignal(signal.SIGTERM)
     try:
-        code: object = main([*map(str, arguments)])
-    except SystemExit as exit:  # of the parser
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [module, *map(str, arguments)])
+            runpy.run_module(module, run_name="__main__")
+    except SystemExit as exit:
         code = exit.code
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -117,6 +117,7 @@ def test_a_call_is_refused_and_gives_nothing_away(app: App, calls: dict[str, lis
     assert len(answer["hits"]) == 3
 
 
+@pytest.mark.long
 def test_memory_returns(app: App, calls: dict[str, list[Call]]) -> None:
     before = resident_mib(app.pid)
     for group in GROUPS:
@@ -150,9 +151,9 @@ def answers(app: App, file: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.long)])
 def test_a_hostile_file_gets_an_answer_or_a_sentence(app: App, step: int, tmp_path: Path) -> None:
-    """Each fifth of them; all where the long tests run."""
+    """Each tenth of them; all where the long tests run."""
     before = resident_mib(app.pid)
     wrong = []
     for hostile in make_hostile(tmp_path)[::step]:

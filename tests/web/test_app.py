@@ -175,7 +175,8 @@ def test_a_signal_while_the_models_load_ends_it_cleanly(wait_s: float, tmp_path:
         assert app.end(signal.SIGTERM) == 0
 
 
-def test_ctrl_c_ends_the_app_amid_streams_and_queries(examples: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+def test_a_signal_ends_the_app_amid_streams_and_queries(number: int, examples: Path, tmp_path: Path) -> None:
     """Nothing that is open or under way holds it up; no visitor's picture stays, and no file that is not whole."""
     (tmp_path / "tmp").mkdir()
     with running_app(TMPDIR=str(tmp_path / "tmp"), XDG_CACHE_HOME=str(tmp_path / "cache")) as app:
@@ -187,7 +188,7 @@ def test_ctrl_c_ends_the_app_amid_streams_and_queries(examples: Path, tmp_path: 
             client.submit(handle_file(examples / "skimage" / f"{name}.jpg"), 3, api_name="/similar")
             client.submit(handle_file(examples / "skimage" / f"{name}.jpg"), api_name="/describe")
             client.submit(f"a {name}", 3, api_name="/search")
-        assert app.end(signal.SIGINT) == 0
+        assert app.end(number) == 0
         for stream in streams:
             stream.close()
     assert not list((tmp_path / "tmp").glob("imgsearch-*"))

@@ -73,12 +73,12 @@ def visit(new_context: Callable[..., BrowserContext]) -> Iterator[Callable[..., 
 
 
 def test_auto_fetches_behind_the_page_and_swaps(
-    visit: Callable[..., Page], hub: LoopbackHub, tiny: Path, tmp_path: Path
+    visit: Callable[..., Page], hub: LoopbackHub, tiny: Path, fresh_cache: str
 ) -> None:
     hub.add(SIGLIP, tiny / "siglip")
     hub.add(BLIP, tiny / "blip")
     hub.fault = Slow(2)
-    with running_app(XDG_CACHE_HOME=str(tmp_path)) as (url, _):
+    with running_app(XDG_CACHE_HOME=fresh_cache) as (url, _):
         page = visit(url)
         banner = page.locator("#banner")
         expect(banner).to_contain_text(re.compile(r"is being fetched: \d+ of 0 MB"), timeout=60_000)
@@ -155,21 +155,21 @@ def test_a_french_visitor_is_answered_in_french(visit: Callable[..., Page], chat
     expect(page.get_by_role("radio", name="Français")).to_be_checked()
 
 
-def test_the_app_ends_while_it_fetches(hub: LoopbackHub, tiny: Path, tmp_path: Path) -> None:
+def test_the_app_ends_while_it_fetches(hub: LoopbackHub, tiny: Path, fresh_cache: str) -> None:
     hub.add(SIGLIP, tiny / "siglip")
     hub.fault = Slow(60)
-    with running_app(XDG_CACHE_HOME=str(tmp_path)) as (_, process):
+    with running_app(XDG_CACHE_HOME=fresh_cache) as (_, process):
         deadline = time.monotonic() + 60
-        while not list(tmp_path.rglob("*.part")):
+        while not list(Path(fresh_cache).rglob("*.part")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.terminate()
         assert process.wait(timeout=15) == 0
 
 
-def test_without_a_network_the_starter_answers_and_says_why(visit: Callable[..., Page], tmp_path: Path) -> None:
+def test_without_a_network_the_starter_answers_and_says_why(visit: Callable[..., Page], fresh_cache: str) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    with running_app(XDG_CACHE_HOME=str(tmp_path), HF_ENDPOINT=nowhere) as (url, _):
+    with running_app(XDG_CACHE_HOME=fresh_cache, HF_ENDPOINT=nowhere) as (url, _):
         page = visit(url, "fr-FR")
         problem = page.locator("#banner .problem")
         expect(problem.locator("summary")).to_have_text("2 modèles manquent", timeout=60_000)

@@ -16,6 +16,8 @@ from imgsearch.config import ROOT
 from tests.bench.load import ENDPOINTS, Load, memory_mib, put_load
 from tests.helpers.app import STARTER, App, children_of, running_app, upload_raw
 
+pytestmark = pytest.mark.long
+
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 GROWTH = 1.05  # of resident memory, at most
 NUM_ASKED = 40  # descriptions, by one who leaves
@@ -90,7 +92,6 @@ def queue_of(url: str) -> object:
         return json.load(answer)["queue"]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("num_visitors", [20, 100])
 def test_three_minutes(num_visitors: int) -> None:
     with running_app(*STARTER) as (url, process):

@@ -19,6 +19,7 @@ from imgsearch.search.projection import NUM_POINTS, Projection
 from imgsearch.web.components.map import MAX_VALUES, MapView
 from imgsearch.web.i18n import browser_translations, language_of
 from imgsearch.web.server import STYLE
+from tests.helpers.app import free_port
 from tests.helpers.examples import NUM_EXAMPLES
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">${document.title='owned'}{{value}}"
@@ -55,7 +56,7 @@ def url(index: Index, drawn: Projection) -> Iterator[str]:
         hide.click(lambda: None, None, view.component)
         view.component.select(opened, None, note)
     launched = {"prevent_thread_lock": True, "quiet": True, "server_name": "127.0.0.1", "ssr_mode": False}
-    yield page.launch(css_paths=STYLE, i18n=browser_translations(), **launched)[1]
+    yield page.launch(server_port=free_port(), css_paths=STYLE, i18n=browser_translations(), **launched)[1]
     page.close()
 
 
