@@ -1,6 +1,5 @@
 """Measure what a score means: which cosines are fair, strong or a copy depends on the encoder and the collection."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,10 +31,7 @@ NUM_CAPTIONS = 300  # of a collection to search with: their 5 % quantile rests o
 MIN_CAPTIONS = 50  # below, that quantile would rest on one or two captions
 NUM_FOUND = 10  # a caption is a good query if its own picture is among the first ten hits
 NUM_COPIES = 50  # made to measure `near_duplicate`
-MAX_NUMBER, MAX_TEMPLATE = 1000, 100  # limits for a calibration file: real cosines and templates are far below
-MAX_SHORT = 3  # words: longer queries are not put into a template
-TEMPLATES = ("a photo of {}", "a picture of {}", "this is {}", "{}, a photo", "{}.")
-ARTICLE = re.compile(r"^(an?|the)\s+", re.IGNORECASE)
+MAX_NUMBER = 1000  # in a calibration file: real cosines are far below
 
 
 @dataclass(frozen=True)
@@ -45,12 +41,7 @@ class Calibration:
     text: ScoreThresholds
     image: ScoreThresholds
     near_duplicate: float  # lowest cosine of two items that count as one
-    template: str  # for short queries; "{}" stands for the query
     figures: Mapping[str, float]  # how well all this works on the queries it was measured with
-
-    def apply_template(self, text: str) -> str:
-        """Return the text for the encoder: the query in the template if it is short."""
-        return apply_template(text, self.template)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,7 +51,8 @@ class Calibration:
         """Parse the result of `to_json`. Raise ValueError if a field is missing, unknown or not valid."""
         try:
             text, image = ScoreThresholds(**fields["text"]), ScoreThresholds(**fields["image"])
-            calibration = cls(**{**fields, "text": text, "image": image, "figures": dict(fields["figures"])})
+            given = {name: value for name, value in fields.items() if name != "template"}  # older versions wrote one
+            calibration = cls(**{**given, "text": text, "image": image, "figures": dict(fields["figures"])})
         except (TypeError, KeyError) as error:
             raise ValueError(f"this is no calibration: {error!r}") from error
         numbers = [*asdict(text).values(), *asdict(image).values(), calibration.near_duplicate]
@@ -68,9 +60,6 @@ class Calibration:
             raise ValueError("a number of the calibration is missing or too large")
         if text.fair > text.strong or image.fair > image.strong:
             raise ValueError("a fair hit of the calibration is stronger than a strong one")
-        template = calibration.template
-        if not isinstance(template, str) or len(template) > MAX_TEMPLATE or re.findall(r"[{}]+", template) != ["{}"]:
-            raise ValueError("the template of the calibration is none")
         return calibration
 
 
@@ -88,9 +77,7 @@ def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
     """
     if not len(index) or not len(reference):
         raise ValueError("an empty index cannot be calibrated")
-    gains = template_figures(reference, encoder)
-    template = best_template(gains)
-    goods, absents = text_scores(index, encoder, reference, template)
+    goods, absents = text_scores(index, encoder, reference)
     text = fit_thresholds(goods, absents)
     like, unlike = image_scores(index, reference)
     image = fit_thresholds(like, unlike)
@@ -102,21 +89,13 @@ def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
         **{f"image_{name}": figure for name, figure in image.figures(like, unlike).items()},
         "near_duplicate_missed": missed,
         "near_duplicate_mistaken": mistaken,
-        **{f"{name} {pattern}": value for pattern, values in gains.items() for name, value in values.items()},
     }
-    return Calibration(text, image, near_duplicate, template, figures)
+    return Calibration(text, image, near_duplicate, figures)
 
 
-def apply_template(text: str, template: str) -> str:
-    """Return the text in a template if it has at most MAX_SHORT words, otherwise unchanged."""
-    return template.format(text) if len(text.split()) <= MAX_SHORT else text
-
-
-def search_texts(
-    index: Index, encoder: Encoder, texts: Sequence[str], template: str
-) -> tuple[QueryScores, list[list[Hit]]]:
+def search_texts(index: Index, encoder: Encoder, texts: Sequence[str]) -> tuple[QueryScores, list[list[Hit]]]:
     """Return the scores of texts in an index, and the first NUM_FOUND hits of each (scored by inner product)."""
-    vectors = encoder.encode_texts([apply_template(text, template) for text in texts])
+    vectors = encoder.encode_texts(texts)
     hits = [index.search(vector[None], NUM_FOUND) for vector in vectors]
     scale = encoder.text_scale
     best = np.array([page[0].score for page in hits], np.float64) * scale
@@ -124,19 +103,19 @@ def search_texts(
     return QueryScores(best, _locations(index, vectors) * scale, lengths), hits
 
 
-def search_captions(index: Index, encoder: Encoder, template: str) -> tuple[list[str], QueryScores]:
+def search_captions(index: Index, encoder: Encoder) -> tuple[list[str], QueryScores]:
     """Return the good queries of an index and their scores: captions that find their own picture.
 
     NUM_CAPTIONS of the fixed sample are tried in the order of their hashes, so a rebuilt collection tries the same.
     """
     texts = sorted({index.item(int(row)).caption for row in sample_rows(index)} - {""})
     texts = [texts[position] for position in stable_sample(texts, NUM_CAPTIONS)]
-    scores, hits = search_texts(index, encoder, texts, template)
+    scores, hits = search_texts(index, encoder, texts)
     is_good = np.array([_finds(page, text) for text, page in zip(texts, hits, strict=True)], np.bool_)
     return [text for text, good in zip(texts, is_good, strict=True) if good], scores[is_good]
 
 
-def text_scores(index: Index, encoder: Encoder, reference: Index, template: str) -> tuple[QueryScores, QueryScores]:
+def text_scores(index: Index, encoder: Encoder, reference: Index) -> tuple[QueryScores, QueryScores]:
     """Return the scores of good and of absent queries in an index.
 
     An index with too few captions gets the reference's scores of good queries, shifted by how much higher the mean
@@ -144,12 +123,12 @@ def text_scores(index: Index, encoder: Encoder, reference: Index, template: str)
     a large collection has some of what they ask for.
     """
     absent_texts = [query.text for query in read_queries("absent")]
-    absents, _ = search_texts(index, encoder, absent_texts, template)
-    texts, goods = search_captions(index, encoder, template)
+    absents, _ = search_texts(index, encoder, absent_texts)
+    texts, goods = search_captions(index, encoder)
     if len(texts) >= MIN_CAPTIONS or index is reference:
         return goods, absents
-    _, goods = search_captions(reference, encoder, template)
-    in_reference, _ = search_texts(reference, encoder, absent_texts, template)
+    _, goods = search_captions(reference, encoder)
+    in_reference, _ = search_texts(reference, encoder, absent_texts)
     higher = float(np.mean(absents.location - in_reference.location))
     return goods.moved(higher), absents
 
@@ -196,44 +175,6 @@ def copy_scores(reference: Index, encoder: Encoder, count: int) -> tuple[Floats,
     scores = np.where(captions[:, None] == captions, -np.inf, vectors @ vectors.T)
     neighbours = scores.max(axis=1)
     return copies.astype(np.float64), neighbours[np.isfinite(neighbours)].astype(np.float64)
-
-
-def template_figures(reference: Index, encoder: Encoder) -> dict[str, dict[str, float]]:
-    """Measure each template, "{}" first, on the short captions without their article; empty if they are too few.
-
-    Figures: recall@10, mean reciprocal rank (MRR), its gain over "{}", and the paired standard error of the gain.
-    """
-    captions = np.array([reference.item(row).caption for row in range(len(reference))])
-    short = [(caption, bare_caption(caption)) for caption in sorted(set(captions.tolist()))]
-    short = [(caption, text) for caption, text in short if 0 < len(text.split()) <= MAX_SHORT]
-    if len(short) < MIN_CAPTIONS:
-        return {}
-    vectors, figures, plain = reference.rows, {}, np.zeros(0)
-    for template in ("{}", *TEMPLATES):
-        scores = encoder.encode_texts([template.format(text) for _, text in short]) @ vectors.T
-        own = np.array([row[captions == caption].max() for row, (caption, _) in zip(scores, short, strict=True)])
-        ranks = 1 + np.sum(scores > own[:, None], axis=1)
-        plain = plain if len(plain) else 1 / ranks
-        gains = 1 / ranks - plain
-        figures[template] = {
-            "recall@10": float(np.mean(ranks <= NUM_FOUND)),
-            "mrr": float(np.mean(1 / ranks)),
-            "gain": float(np.mean(gains)),
-            "error": float(np.std(gains) / np.sqrt(len(gains))),
-        }
-    return figures
-
-
-def best_template(figures: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the template of the largest gain that exceeds two standard errors; "{}" if none does."""
-    clear = {template: values["gain"] for template, values in figures.items() if values["gain"] > 2 * values["error"]}
-    return max(clear, key=lambda template: clear[template], default="{}")
-
-
-def bare_caption(caption: str) -> str:
-    """Return a caption as people type it: "owl" for "An owl."."""
-    text = ARTICLE.sub("", caption.strip().rstrip(".!"))
-    return text[:1].lower() + text[1:]
 
 
 def _finds(hits: Sequence[Hit], caption: str) -> bool:

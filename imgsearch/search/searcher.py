@@ -141,8 +141,7 @@ class Searcher:
                 seconds=MAX_S,
             )
         if part.text:
-            text = self.calibration.apply_template(part.text) if self.calibration else part.text
-            return self.encoder.encode_texts([text]).ravel()
+            return self.encoder.encode_texts([part.text]).ravel()
         source, side = part.image, self.encoder.image_side
         if source is None:
             row = self.index.row_of(part.item)

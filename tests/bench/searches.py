@@ -114,7 +114,7 @@ def judge_rows(folder: Path) -> dict[str, Any]:
     """Measure the seconds of a query whose hits get a strength from the thresholds, and of the search alone."""
     index, queries = _saved(_rows(), folder), _queries()
     bounds = ScoreThresholds(fair=0.5, strong=0.7, bias=0.1)
-    calibration = Calibration(bounds, bounds, near_duplicate=1.0, template="{}", figures={})
+    calibration = Calibration(bounds, bounds, near_duplicate=1.0, figures={})
     searcher = Searcher(index, _FixedQueries(queries), calibration, lambda: None, lambda: compute_projection(index))
     texts = [(str(position),) for position in range(NUM_QUERIES)]
     bare = _seconds(lambda text: index.search(queries[int(text)][None], PAGES[0] + 1), bare=texts, again=texts)

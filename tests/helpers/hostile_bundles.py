@@ -321,7 +321,7 @@ def with_report(content: bytes) -> Callable[[Path], object]:
 def calibration(**changes: Any) -> Callable[[], bytes]:
     """A calibration with these fields; the bounds of a text among them are given as `fair` and `strong`."""
     bounds = {"fair": 0.1, "strong": 0.2, "bias": 0.0, "length_bias": 0.0}
-    fields = {"text": bounds, "image": bounds, "near_duplicate": 0.99, "template": "{}", "figures": {}}
+    fields = {"text": bounds, "image": bounds, "near_duplicate": 0.99, "figures": {}}
     return lambda: json.dumps(fields | changes).encode()
 
 
@@ -481,8 +481,8 @@ CALIBRATIONS = [
             calibration(near_duplicate=10**400),
             calibration(text={"fair": 2, "strong": 1}),
             calibration(text=[0.1, 0.2]),
-            calibration(template="{0.__class__}"),
-            calibration(template="x" * 1000 + "{}"),
+            calibration(figures={"x" * 1000: float("nan")}),
+            calibration(figures=None),
             calibration(figures={"a": "b"}),
             calibration(more="fields"),
             lambda: DEEP.encode(),

@@ -271,7 +271,7 @@ def kill_often(run: Callable[[], Process], bundle: Path, num_shards: int, wanted
 
 
 def test_interrupted_a_build_ends_at_once_and_goes_on_later(tmp_path: Path, tiny: Path, tiny_encoder: Encoder) -> None:
-    folder, bundle = save_pictures(tmp_path / "pictures", 1200), tmp_path / "bundle"
+    folder, bundle = save_pictures(tmp_path / "pictures", 768), tmp_path / "bundle"
     old = start_old(bundle, tiny_encoder)
     count = 0
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -284,7 +284,7 @@ def test_interrupted_a_build_ends_at_once_and_goes_on_later(tmp_path: Path, tiny
         assert process.said() == ["imgsearch: interrupted. The same command goes on after the last finished shard."]
         assert process.printed() == ""
         assert contents_of(bundle) == old
-        assert count + 2 <= num_finished(bundle) < 1200 // SHARD_SIZE
+        assert count + 2 <= num_finished(bundle) < 768 // SHARD_SIZE
         count = num_finished(bundle)
     assert first_done(folder, bundle, tiny_encoder) == count * SHARD_SIZE
     build_index(Folder(folder), tmp_path / "clean", tiny_encoder, OPTIONS)

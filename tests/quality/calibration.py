@@ -1,5 +1,6 @@
-"""Measure how well the score thresholds work: unanswerable against answerable queries, near-duplicates, templates."""
+"""Measure how well the score thresholds work: unanswerable against answerable queries, near-duplicates."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,14 +14,10 @@ from imgsearch.search.augmentations import COPIES
 from imgsearch.search.calibration import (
     NUM_COPIES,
     NUM_FOUND,
-    apply_template,
-    bare_caption,
-    best_template,
     copy_scores,
     image_scores,
     search_captions,
     search_texts,
-    template_figures,
 )
 from imgsearch.search.calibration_queries import CalibrationQuery, read_queries
 from imgsearch.search.thresholds import (
@@ -36,6 +33,8 @@ from imgsearch.search.thresholds import (
     quantile,
 )
 
+ARTICLE = re.compile(r"^(an?|the)\s+", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class CalibrationReport:
@@ -46,7 +45,6 @@ class CalibrationReport:
     kinds: Mapping[str, Mapping[str, float]]  # per kind of query: share flagged as unanswerable, and recall@10
     rules: Mapping[str, Mapping[str, float]]  # per possible score: AUC, and absents flagged if GOOD_LOST goods are lost
     near_duplicate: Mapping[str, float]  # threshold, both error rates, and the share missed per kind of copy
-    templates: Mapping[str, Mapping[str, float]]  # of short queries, compared to "{}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON, numbers rounded to 4 decimals."""
@@ -60,20 +58,17 @@ def evaluate_calibration(index: Index, encoder: Encoder) -> CalibrationReport:
     measured on the rest, then the other way round, and averaged. Everything else uses thresholds fitted on all
     queries. Raise InputError if the index has no captions.
     """
-    templates = template_figures(index, encoder)
-    template = best_template(templates)
-    captions, goods = search_captions(index, encoder, template)
+    captions, goods = search_captions(index, encoder)
     if not captions:
         raise InputError("The collection has no captions to measure by. Add a caption column to its metadata.csv.")
     absent = [query.text for query in read_queries("absent")]
-    absents, _ = search_texts(index, encoder, absent, template)
+    absents, _ = search_texts(index, encoder, absent)
     return CalibrationReport(
         text=halves(goods, absents),
         image=halves(*image_scores(index, index)),
-        kinds=_kinds(index, encoder, template, captions, fit_thresholds(goods, absents)),
-        rules=_rules(index, encoder, template, (captions, goods), (absent, absents)),
+        kinds=_kinds(index, encoder, captions, fit_thresholds(goods, absents)),
+        rules=_rules(index, encoder, (captions, goods), (absent, absents)),
         near_duplicate=_near_duplicate(index, encoder),
-        templates=templates,
     )
 
 
@@ -89,19 +84,19 @@ def halves(goods: QueryScores, absents: QueryScores) -> dict[str, float]:
 
 
 def _kinds(
-    index: Index, encoder: Encoder, template: str, captions: Sequence[str], bounds: ScoreThresholds
+    index: Index, encoder: Encoder, captions: Sequence[str], bounds: ScoreThresholds
 ) -> dict[str, dict[str, float]]:
     """Return per kind the number of queries, the share flagged (of all, of those with their picture) and recall@10."""
     kinds = {kind: read_queries(kind) for kind in ("absent", "real-but-absent", "half-absurd", "typo", "french")}
     kinds["absent, written like a caption"] = [
-        CalibrationQuery("", f"A {bare_caption(query.text)}.") for query in kinds["absent"]
+        CalibrationQuery("", f"A {_bare_caption(query.text)}.") for query in kinds["absent"]
     ]
     kinds["caption without its article"] = [
-        CalibrationQuery("", bare_caption(caption), caption) for caption in captions
+        CalibrationQuery("", _bare_caption(caption), caption) for caption in captions
     ]
     figures: dict[str, dict[str, float]] = {}
     for kind, queries in kinds.items():
-        scores, hits = search_texts(index, encoder, [query.text for query in queries], template)
+        scores, hits = search_texts(index, encoder, [query.text for query in queries])
         figures[kind] = {"queries": float(len(queries)), "flagged": bounds.weak(scores)}
         if queries[0].picture:
             pairs = zip(queries, hits, strict=True)
@@ -115,7 +110,6 @@ def _kinds(
 def _rules(
     index: Index,
     encoder: Encoder,
-    template: str,
     good: tuple[Sequence[str], QueryScores],
     absent: tuple[Sequence[str], QueryScores],
 ) -> dict[str, dict[str, float]]:
@@ -123,7 +117,7 @@ def _rules(
     values: dict[str, list[Floats]] = {}
     biases = fit_biases(good[1], absent[1])
     for texts, scores in (good, absent):
-        vectors = encoder.encode_texts([apply_template(text, template) for text in texts])
+        vectors = encoder.encode_texts(texts)
         all_scores = vectors @ index.rows.T * encoder.text_scale
         above = scores.best - scores.location
         rules = {f"best score, {name}": bias.footing(scores) for name, bias in biases.items()} | {
@@ -138,6 +132,12 @@ def _rules(
         name: {"auc": auc(*pair), "absent_flagged": float(np.mean(pair[1] < quantile(pair[0], GOOD_LOST)))}
         for name, pair in values.items()
     }
+
+
+def _bare_caption(caption: str) -> str:
+    """Return a caption as people type it: "owl" for "An owl."."""
+    text = ARTICLE.sub("", caption.strip().rstrip(".!"))
+    return text[:1].lower() + text[1:]
 
 
 def _near_duplicate(index: Index, encoder: Encoder) -> dict[str, float]:

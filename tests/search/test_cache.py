@@ -31,7 +31,7 @@ from imgsearch.search.thresholds import ScoreThresholds
 from tests.helpers.tiny_bundles import contents_of
 
 KINDS = ("atlas-", "calibration-", "items-", "vectors-")
-MADE_UP = Calibration(ScoreThresholds(0.1, 0.2), ScoreThresholds(0.3, 0.4), 0.9, "{}", {"text_auc": 1.0})
+MADE_UP = Calibration(ScoreThresholds(0.1, 0.2), ScoreThresholds(0.3, 0.4), 0.9, {"text_auc": 1.0})
 Reference = Callable[[], Index]
 
 

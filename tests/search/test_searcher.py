@@ -57,9 +57,9 @@ class Toy:
         return ""
 
 
-def calibration(near_duplicate: float = 2.0, template: str = "{}") -> Calibration:
+def calibration(near_duplicate: float = 2.0) -> Calibration:
     """Texts are fair from 0.32 and strong from 0.4 on, pictures from 0.25 and 0.5 on."""
-    return Calibration(ScoreThresholds(0.32, 0.4), ScoreThresholds(0.25, 0.5), near_duplicate, template, {})
+    return Calibration(ScoreThresholds(0.32, 0.4), ScoreThresholds(0.25, 0.5), near_duplicate, {})
 
 
 def finder(
@@ -108,16 +108,10 @@ def test_a_single_part_scores_the_cosine() -> None:
 
 def test_bounds_follow_the_querys_own_location_and_length() -> None:
     bounds = ScoreThresholds(0.2, 0.3, bias=0.5, length_bias=0.01)
-    judged = Calibration(bounds, ScoreThresholds(0.1, 0.2, bias=1.0), 2.0, "{}", {})
+    judged = Calibration(bounds, ScoreThresholds(0.1, 0.2, bias=1.0), 2.0, {})
     # The text's location is 0.3, its length 5; the picture's location is 0.
     assert finder(ROWS, judged).search([TEXT], 4).bounds == pytest.approx((0.4, 0.5))
     assert finder(ROWS, judged).search([LIME], 4).bounds == pytest.approx((0.1, 0.2))
-
-
-def test_a_short_text_is_put_into_the_template() -> None:
-    answer = finder(ROWS, calibration(template="0 {} 0")).search([Part("1")], 4)
-    assert [hit.score for hit in answer.hits] == pytest.approx([1, 1, -1, -1], abs=1e-6)  # of "0 1 0", scaled
-    assert answer.query == "1"
 
 
 def test_two_parts_stand_on_the_same_footing() -> None:
