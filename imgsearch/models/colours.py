@@ -112,7 +112,8 @@ def text_colours(text: str) -> Embeddings:
     for word in re.findall(r"\w+", text.lower()):
         if word in COLOUR_OF:
             vector[INDEX_OF[COLOUR_OF[word]]] = 1
-    return vector / np.float32(max(1.0, float(np.linalg.norm(vector))))
+    unit: Embeddings = vector / np.float32(max(1.0, float(np.linalg.norm(vector))))
+    return unit
 
 
 def _find_subject(pixels: Pixels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int16] | None]:

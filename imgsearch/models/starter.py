@@ -5,6 +5,7 @@ embeds texts. A picture is placed in the text space by a convex combination of t
 Norouzi et al. 2014, arXiv:1312.5650). As that knows kinds of things and not their colours, rows get a part for colours.
 """
 
+import re
 from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
@@ -23,6 +24,8 @@ from transformers.utils import logging
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.models.colours import COLOURS, picture_colours, text_colours
 from imgsearch.models.encoder import STARTER_ID
+from imgsearch.models.french import to_english
+from imgsearch.models.language import is_french
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
 
@@ -42,6 +45,8 @@ SEMANTIC_SHARE = 0.4  # of an image row's squared length
 COLOUR_SHARE = 0.05  # the same for the colours
 COLOUR_WEIGHT = 0.1  # of the colours in the score of a text that names some, where the semantic cosine has 1
 COLOUR_STEP = 3  # every third pixel of the input is enough to name its colours
+MAX_BARE = 2  # words that get an article: "owl" alone scores lower than "an owl", and is said to have no match
+DETERMINERS = frozenset(["a", "an", "the", "some", "my", "his", "her", "two", "three", "four", "five", "many", "no"])
 PLAIN_SHARE = 0.5  # of the border pixels: from here on a picture is an object on a plain background
 PLAIN_TOLERANCE = 24  # of 255: a border pixel is plain within this distance of the border's median
 OBJECT_SHARE = 0.9  # of the square's side that an object on a plain background fills
@@ -112,7 +117,8 @@ class StarterEncoder:
         return self.encode_prepared([self.prepare(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed texts: float32 (n, dim), unit rows; the dimensions of the features are zero."""
+        """Embed English or French texts: float32 (n, dim), unit rows; the dimensions of the features are zero."""
+        texts = [_worded(text) for text in texts]
         rows = np.zeros((len(texts), self.dim), np.float32)
         if not texts:
             return rows
@@ -194,6 +200,16 @@ def _phrasings(name: str, hypernyms: list[str]) -> tuple[str, str, str]:
     article = "an" if name[0].lower() in "aeiou" else "a"
     kinds = f"{name}, a kind of {', '.join(hypernyms[:3])}" if hypernyms else name
     return f"a photo of a {name}", kinds, f"This is {article} {name}, a type of {(hypernyms or [name])[0]}."
+
+
+def _worded(text: str) -> str:
+    """Return a text as the label texts are worded: in English, and one or two words with an article ("an owl")."""
+    if is_french(text):
+        text = re.sub("^a(?= [aeiou])", "an", to_english(text)[0])  # of "un hibou"
+    words = text.lower().split()
+    if not 0 < len(words) <= MAX_BARE or words[0] in DETERMINERS:
+        return text
+    return f"{'an' if words[0][0] in 'aeiou' else 'a'} {text}"
 
 
 def _plain_background(image: Image.Image) -> tuple[int, int, int] | None:

@@ -13,10 +13,10 @@ from imgsearch.errors import BusyError, InputError
 from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
+from imgsearch.models.language import foreign_language
 from imgsearch.records import Hit, SearchResult, Strength
 from imgsearch.search.calibration import Calibration, sample_rows
 from imgsearch.search.duplicates import fold_near_duplicates
-from imgsearch.search.language import foreign_language
 from imgsearch.search.projection import Projection
 from imgsearch.search.query import Part, check_parts, open_part
 

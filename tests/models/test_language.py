@@ -6,7 +6,7 @@ import pytest
 
 from imgsearch.config import ROOT
 from imgsearch.models.encoder import STARTER_ID
-from imgsearch.search.language import foreign_language, language_of_query, understood_languages
+from imgsearch.models.language import foreign_language, language_of_query, understood_languages
 
 SIGLIP2, CLIP = "ViT-B-32-SigLIP2-256/webli", "ViT-B-32-256/datacomp_s34b_b86k"
 with (ROOT / "examples" / "metadata.csv").open(encoding="utf-8") as file:
