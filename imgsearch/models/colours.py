@@ -103,7 +103,8 @@ def picture_colours(pixels: Pixels) -> Embeddings:
     rows, columns = (np.linspace(-1, 1, side) for side in pixels.shape[:2])
     weights = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * SPREAD**2))
     shares = np.bincount(_names(pixels[is_subject]), weights[is_subject], len(COLOURS))
-    return np.sqrt(shares / shares.sum()).astype(np.float32)
+    vector: Embeddings = np.sqrt(shares / shares.sum()).astype(np.float32)
+    return vector
 
 
 def text_colours(text: str) -> Embeddings:
@@ -112,8 +113,7 @@ def text_colours(text: str) -> Embeddings:
     for word in re.findall(r"\w+", text.lower()):
         if word in COLOUR_OF:
             vector[INDEX_OF[COLOUR_OF[word]]] = 1
-    unit: Embeddings = vector / np.float32(max(1.0, float(np.linalg.norm(vector))))
-    return unit
+    return vector / np.float32(max(1.0, float(np.linalg.norm(vector))))
 
 
 def _find_subject(pixels: Pixels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int16] | None]:

@@ -135,7 +135,9 @@ def fit_bias(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
     scaler = StandardScaler().fit(columns)
     model = LogisticRegression(class_weight="balanced").fit(scaler.transform(columns), is_good)
     best, location, length = (model.coef_[0] / scaler.scale_).tolist()
-    return ScoreThresholds(0.0, 0.0, -location / best, -length / best) if best > 0 else ScoreThresholds(0.0, 0.0)
+    if best <= 0:
+        return ScoreThresholds(0.0, 0.0)
+    return ScoreThresholds(0.0, 0.0, bias=-location / best, length_bias=0.0 - length / best)
 
 
 def quantile(values: Floats, share: float) -> float:
