@@ -62,7 +62,9 @@ class ModelManager:
     With `background`, `load_initial` fetches nothing: call `load_requested` and `captioner` in a thread to fetch.
     """
 
-    def __init__(self, bundle: Path, encoder: str, captioner: str, precision: str, *, background: bool) -> None:
+    def __init__(
+        self, bundle: Path, encoder: str, captioner: str, precision: str, *, words: bool, background: bool
+    ) -> None:
         """Load nothing yet. Raise SettingsError for an unknown encoder, captioner or precision."""
         check_precision(precision)
         resolve("encoder", encoder)
@@ -70,6 +72,7 @@ class ModelManager:
         self._bundle = bundle
         self._specs: dict[ModelKind, str] = {"encoder": encoder, "captioner": captioner}
         self._precision = precision
+        self._words = words
         self._background = background
         self.progress: Progress | None = None  # of the step under way
         self.problems: list[Message] = []  # why a requested model is not available
@@ -205,7 +208,7 @@ class ModelManager:
             self.progress = None
 
     def _open(self, encoder: Encoder) -> Searcher | ImgsearchError:
-        from imgsearch.search.cache import calibration_of, projection_of, stored_calibration
+        from imgsearch.search.cache import calibration_of, projection_of, stored_calibration, words_of
         from imgsearch.search.collection import open_collection
         from imgsearch.search.searcher import Searcher
 
@@ -227,7 +230,14 @@ class ModelManager:
                 self.progress = None
 
         calibration = stored_calibration(self._bundle, index)
-        return Searcher(index, encoder, calibration, calibrate, lambda: projection_of(self._bundle, index))
+        return Searcher(
+            index,
+            encoder,
+            calibration,
+            calibrate,
+            lambda: projection_of(self._bundle, index),
+            lambda: words_of(self._bundle, index) if self._words else None,
+        )
 
     def _reporter(self, step: str, ref: ModelRef) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:

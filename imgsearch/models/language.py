@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
+from itertools import islice
 
 from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.models.french import is_known_french, to_english
@@ -19,6 +20,7 @@ SCRIPTS = {  # the first word of the Unicode names of letters -> the language, o
 }
 LANGUAGE_CODES = (*FIRST_CODES, *MORE_CODES, *dict.fromkeys(SCRIPTS.values()))
 UNKNOWN = 3e-8  # frequency of an unlisted word: well below that of the rarest listed words, 1e-6
+NUM_FUNCTION_WORDS = 70  # of a language; a few more would begin to name things
 # Prior log-odds of a language, in nats. English gets so much that an English query is hardly ever called foreign.
 # French, a language of the page, gets more than the other Romance languages. README.md gives the figures.
 HEAD_START = {"en": 5.0, "fr": 1.0}
@@ -73,6 +75,13 @@ def language_of_query(text: str) -> str:
     }
     best = max(log_likelihoods, key=lambda language: log_likelihoods[language] + HEAD_START.get(language, 0.0))
     return "" if best == "en" and log_likelihoods["en"] < max(log_likelihoods.values()) else best
+
+
+@cache
+def function_words() -> frozenset[str]:
+    """Return the most frequent words of English and French, which name nothing ("the", "sur")."""
+    lists = _frequencies(FIRST_CODES)
+    return frozenset(word for code in ("en", "fr") for word in islice(lists[code], NUM_FUNCTION_WORDS))
 
 
 @cache

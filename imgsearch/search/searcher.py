@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import BusyError, InputError
 from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
+from imgsearch.index.items import Mask
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.language import foreign_language
 from imgsearch.records import Hit, SearchResult, Strength
@@ -19,10 +21,13 @@ from imgsearch.search.calibration import Calibration, sample_rows
 from imgsearch.search.duplicates import fold_near_duplicates
 from imgsearch.search.projection import Projection
 from imgsearch.search.query import Part, check_parts, open_part
+from imgsearch.search.words import Shares, WordIndex
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
 MAX_CONDITIONS = 16
+WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
+MIN_WORDS = 0.5  # share of a query's words from which a hit rises; with fewer, what it shows tells more
 MAX_S = 30.0  # seconds after which no further part of a query is encoded
 MAX_LOOKED_AT = 1000  # hits to fetch at most to fill a page of k after near-duplicates are folded
 
@@ -47,12 +52,14 @@ class Searcher:
         calibration: Calibration | None,
         calibrate: Callable[[], Calibration | None],
         draw: Callable[[], Projection],
+        read_words: Callable[[], WordIndex | None] = lambda: None,
     ) -> None:
         self.index = index
         self.encoder = encoder
         self._calibrate = calibrate
         self._draw = draw
-        self._calibrating, self._drawing = threading.Lock(), threading.Lock()
+        self._read_words = read_words
+        self._calibrating, self._drawing, self._reading = threading.Lock(), threading.Lock(), threading.Lock()
         self.table = ColumnStore(index)
         self.calibration = calibration
         self._is_calibrated = calibration is not None
@@ -73,6 +80,16 @@ class Searcher:
     @cached_property
     def _atlas(self) -> Projection:
         return self._draw()
+
+    @property
+    def words(self) -> WordIndex | None:
+        """Return the words of captions and columns; None to search by vectors alone. The first call may take seconds."""
+        with self._reading:
+            return self._words
+
+    @cached_property
+    def _words(self) -> WordIndex | None:
+        return self._read_words()
 
     @cached_property
     def _sample(self) -> Embeddings:
@@ -109,9 +126,10 @@ class Searcher:
         query = self._combine(parts, vectors)
         mask = self.table.mask(conditions) if conditions else None
 
+        shares = self._word_shares(parts)
+
         def search_index(count: int) -> list[Hit]:
-            hits = self.index.search(query.vector, count, start=start, mask=mask)
-            return [_judge(hit, query) for hit in hits]
+            return [_judge(hit, query) for hit in self._ranked(query, shares, start, start + count, mask)]
 
         hits, following = (
             self._folded_page(search_index, k)
@@ -132,6 +150,41 @@ class Searcher:
             sample=query.sample.tolist(),
             language=next(filter(None, (foreign_language(self.encoder.model_id, text) for text in texts)), ""),
         )
+
+    def _word_shares(self, parts: Sequence[Part]) -> Shares | None:
+        """Return how much of the wanted texts each item holds, in tenths; None if that is less than half for all."""
+        text = " ".join(part.text for part in parts if part.text and part.weight > 0)
+        if not text or not self.words:
+            return None
+        shares = self.words.shares(text).round(1)
+        shares[shares < MIN_WORDS] = 0
+        return shares if shares.any() else None
+
+    def _ranked(self, query: QueryVector, shares: Shares | None, start: int, end: int, mask: Mask | None) -> list[Hit]:
+        """Return the hits of ranks start + 1 to end by score plus a bonus for the share of the words.
+
+        The best of each share are searched for apart, so the ranking is exact.
+        """
+        scores, rows = self.index.nearest(query.vector, end, mask)
+        bonuses = np.zeros(len(rows), np.float32)
+        if shares is not None:
+            masks = [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares)[1:]]
+            found = [(scores, rows), *(self.index.nearest(query.vector, end, is_share) for is_share in masks)]
+            scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            rows, first = np.unique(rows, return_index=True)
+            scores = scores[first]
+            bonuses = WORD_BONUS * float(query.sample.std()) / query.scale * shares[rows]
+        order = np.lexsort((rows, -(scores + bonuses)))[start:end]
+        return [
+            Hit(
+                rank,
+                self.index.item(int(rows[i])),
+                float(scores[i]),
+                row=int(rows[i]),
+                words=0.0 if shares is None else float(shares[rows[i]]),
+            )
+            for rank, i in enumerate(order.tolist(), start=start + 1)
+        ]
 
     def _encode(self, part: Part, begin: float) -> Embeddings:
         """Return the vector of a part, (dim,). Raise BusyError if the parts before it took too long."""
@@ -234,6 +287,7 @@ def _judge(hit: Hit, query: QueryVector) -> Hit:
     strength: Strength | None = None
     if query.bounds:
         fair, strong = query.bounds
+        fair = -inf if hit.words == 1 else fair
         strength = "strong" if score >= strong else "fair" if score >= fair else "weak"
     return replace(hit, score=score, strength=strength)
 

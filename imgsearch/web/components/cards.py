@@ -80,7 +80,7 @@ def _card(hit: Hit, result: SearchResult, thumbnail: bytes, request: gr.Request)
         "id": hit.item.id,
         "src": data_url(thumbnail),
         "caption": caption_of(hit.item, request),
-        "word": tr(hit.strength, request) if hit.strength else "",
+        "word": " · ".join(tr(key, request) for key in (hit.strength, "in_caption" if hit.words else "") if key),
         "strength": hit.strength or "",
         "share": _share(hit.score, result.bounds),
         "score": format_number(hit.score, request, 2),
