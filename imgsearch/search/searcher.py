@@ -15,7 +15,8 @@ from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
 from imgsearch.index.items import Mask
 from imgsearch.models.encoder import Encoder
-from imgsearch.models.language import foreign_language
+from imgsearch.models.french import to_english
+from imgsearch.models.language import foreign_language, is_french
 from imgsearch.records import Hit, SearchResult, Strength
 from imgsearch.search.calibration import Calibration, sample_rows
 from imgsearch.search.duplicates import fold_near_duplicates
@@ -83,7 +84,7 @@ class Searcher:
 
     @property
     def words(self) -> WordIndex | None:
-        """Return the words of captions and columns; None to search by vectors alone. The first call may take seconds."""
+        """Return the words of captions and columns; None to search by vectors alone. May take seconds once."""
         with self._reading:
             return self._words
 
@@ -156,7 +157,10 @@ class Searcher:
         text = " ".join(part.text for part in parts if part.text and part.weight > 0)
         if not text or not self.words:
             return None
-        shares = self.words.shares(text).round(1)
+        shares = self.words.shares(text)
+        if is_french(text):  # the captions may be in English
+            shares = np.maximum(shares, self.words.shares(to_english(text)[0]))
+        shares = shares.round(1)
         shares[shares < MIN_WORDS] = 0
         return shares if shares.any() else None
 
@@ -287,7 +291,7 @@ def _judge(hit: Hit, query: QueryVector) -> Hit:
     strength: Strength | None = None
     if query.bounds:
         fair, strong = query.bounds
-        fair = -inf if hit.words == 1 else fair
+        strong, fair = (fair, -inf) if hit.words == 1 else (strong, fair)  # all words: one better
         strength = "strong" if score >= strong else "fair" if score >= fair else "weak"
     return replace(hit, score=score, strength=strength)
 
