@@ -142,8 +142,8 @@ def test_links_open_what_they_opened(visit: Open, app_url: str) -> None:
     page.goto(f"{app_url}?tab=search&q=a+dog&k=5")
     expect(hits_of(page, "search")).to_have_count(5, timeout=WAIT_MS)
     expect(hits_of(page, "search").first).to_contain_text("dog")
-    page.goto(f"{app_url}?tab=search&q=a+planet&part=-1.5%3Atext%3Asnow&where=subject%3Dspace&fold=0")
-    expect(hits_of(page, "search")).to_have_count(10, timeout=WAIT_MS)  # all that there are
+    page.goto(f"{app_url}?tab=search&q=a+planet&part=-1.5%3Atext%3Asnow&where=subject%3Dspace&k=50&fold=0")
+    expect(hits_of(page, "search")).to_have_count(15, timeout=WAIT_MS)  # all that there are
     open_refinement(page)
     expect(page.locator("#search_terms li")).to_have_count(1)
     expect(page.locator("#search_terms input")).to_have_value("1.5")
