@@ -268,7 +268,7 @@ def test_black_and_white_is_said_of_photos() -> None:
     ("file", "tag"),
     [
         ("stamps/animals-birds-duck.jpg", "duck"),
-        ("stamps/food-fruit-orange_seville.jpg", "orange"),
+        ("puzzles/citrus_slices.jpg", "orange"),
         ("things/baseball.jpg", "baseball"),
     ],
 )
