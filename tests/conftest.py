@@ -16,7 +16,7 @@ from imgsearch.config import ROOT
 from imgsearch.describe.describer import Describer
 from imgsearch.engine import Engine
 from imgsearch.index.index import Index
-from imgsearch.models.encoder import Encoder
+from imgsearch.models.encoder import PLAIN_STARTER_ID, Encoder
 from imgsearch.models.registry import load_encoder
 from imgsearch.search.projection import Projection, compute_projection
 from tests.helpers.app import running_app
@@ -99,6 +99,12 @@ def starter_bundle() -> Path:
 @pytest.fixture(scope="session")
 def encoder() -> Encoder:
     return load_encoder("starter")
+
+
+@pytest.fixture(scope="session")
+def plain_encoder() -> Encoder:
+    """The starter encoder without colours, by which the bundles of older formats were made."""
+    return load_encoder(PLAIN_STARTER_ID)
 
 
 @pytest.fixture(scope="session")

@@ -418,7 +418,7 @@ ITEMS = [
     Hostile("items-other-columns", arrow(lambda table: table.drop_columns(["sha256"]))),
     Hostile("items-thousands-of-batches", put(".arrow", many_batches)),
     Hostile("items-lying-offsets", put(".arrow", lying_offsets)),
-    Hostile("items-no-utf-8", put(".arrow", changed(b"stamps/animals", b"stamps/\xff\xfe\xfd\xfc\xfb\xfa\xf9"))),
+    Hostile("items-no-utf-8", put(".arrow", changed(b"animals/alpaca", b"animals/\xff\xfe\xfd\xfc\xfb\xfa"))),
     Hostile("ids-numbers", column("id", lambda old: range(len(old)), pa.int64())),
     Hostile("ids-missing", column("id", each(None))),
     Hostile("captions-from-a-dictionary", arrow(from_dictionary)),

@@ -39,7 +39,7 @@ def chat(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 def wait_for_captions(client: Client) -> None:
     """Until the captioner answers and no longer the describer."""
     deadline = time.monotonic() + 120
-    while "background" in client.predict(picture("stamps/food-fruit-lemon.jpg"), api_name="/describe")[0]:
+    while "background" in client.predict(picture("stamps/food-fruit-orange_seville.jpg"), api_name="/describe")[0]:
         assert time.monotonic() < deadline
         time.sleep(0.5)
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.helpers.pages import NARROW, WAIT_MS, WIDE, Open, act, hits_of, is_too_wide, search, upload
 
 # A word of the first tab, a query, and a word of the caption that is to stand among the first hits.
-VISITORS = {"en-US": ("Describe", "a tennis ball", "ball"), "fr-FR": ("Décrire", "un chien", "chien")}
+VISITORS = {"en-US": ("Describe", "a baseball", "ball"), "fr-FR": ("Décrire", "un chien", "chien")}
 
 
 def check_page(page: Page) -> None:

@@ -298,7 +298,7 @@ def test_the_server_answers_for_points_of_the_map_only(url: str, asked: object) 
 )
 def test_only_a_point_of_the_map_is_picked(data: dict[str, object] | None) -> None:
     request = gr.Request(headers={"accept-language": "fr-FR"})
-    sound = gr.EventData(None, {"point": 227, "collection": "starter"})
+    sound = gr.EventData(None, {"point": NUM_EXAMPLES - 1, "collection": "starter"})
     assert MapView.picked(sound, "starter", NUM_EXAMPLES, request) == NUM_EXAMPLES - 1
     for collection, event in (("starter", data and data | {"collection": "starter"}), ("other", sound._data)):
         with pytest.raises(gr.Error, match="Cette image"):

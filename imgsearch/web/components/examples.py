@@ -17,7 +17,7 @@ from imgsearch.web.i18n import DEFAULT, language_of, tr
 
 EXAMPLES = (
     "stamps/animals-birds-owl.jpg",
-    "stamps/food-fruit-strawberry.jpg",
+    "stamps/food-fruit-strawberry2.jpg",
     "skimage/coffee.jpg",
     "stamps/hobbies-music-string-guitar_electric.jpg",
     "wallpapers/mountain_path.jpg",
