@@ -1,4 +1,4 @@
-"""Detect the language of a query, so that the page can say if the encoder does not understand it."""
+"""Detect the language of a text by its letters and words."""
 
 import math
 import re
@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from itertools import islice
 
-from imgsearch.models.encoder import STARTER_IDS
-from imgsearch.models.french import is_known_french, to_english
-from imgsearch.models.registry import PRESETS
+from imgsearch.models.french import is_known_french
 
 FIRST_CODES = ("en", "fr", "de", "es", "it", "nl", "pt")  # the languages that are told apart by words
 MORE_CODES = ("ca", "cs", "da", "fi", "hu", "id", "nb", "pl", "ro", "sv", "tr", "vi")  # if a word is of none of these
@@ -24,28 +22,6 @@ NUM_FUNCTION_WORDS = 70  # of a language; a few more would begin to name things
 # Prior log-odds of a language, in nats. English gets so much that an English query is hardly ever called foreign.
 # French, a language of the page, gets more than the other Romance languages. README.md gives the figures.
 HEAD_START = {"en": 5.0, "fr": 1.0}
-
-
-def understood_languages(model_id: str) -> frozenset[str] | None:
-    """Return the codes in LANGUAGE_CODES of the languages that an encoder understands; None if that is not known."""
-    languages = {preset.model_id: preset.languages for preset in PRESETS if preset.kind == "encoder"}
-    if model_id in STARTER_IDS:
-        return frozenset({"en", "fr"})
-    if model_id not in languages:
-        return None
-    return frozenset({"en"} if languages[model_id] == "English" else LANGUAGE_CODES)
-
-
-def foreign_language(model_id: str, text: str) -> str:
-    """Return the code of a text's language if the encoder does not understand it; "" if it does, or if unsure.
-
-    The starter model's French is a dictionary: a text with a word that is not in it is foreign.
-    """
-    understood = understood_languages(model_id)
-    language = language_of_query(text) if understood else ""
-    if language == "fr" and model_id in STARTER_IDS and to_english(text)[1]:
-        return language
-    return "" if language in (understood or ()) else language
 
 
 def is_french(text: str) -> bool:

@@ -15,22 +15,18 @@ from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
 from imgsearch.index.items import Mask
 from imgsearch.models.encoder import Encoder
-from imgsearch.models.french import to_english
-from imgsearch.models.language import foreign_language, is_french
 from imgsearch.records import Hit, SearchResult, Strength
 from imgsearch.search.calibration import Calibration, sample_rows
-from imgsearch.search.duplicates import fold_near_duplicates
+from imgsearch.search.duplicates import MAX_LOOKED_AT, folded_page
 from imgsearch.search.projection import Projection
-from imgsearch.search.query import Part, check_parts, open_part
-from imgsearch.search.words import Shares, WordIndex
+from imgsearch.search.query import Part, check_parts, foreign_language, open_part
+from imgsearch.search.words import Shares, WordIndex, nearest_with_words, word_shares
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
 MAX_CONDITIONS = 16
 WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
-MIN_WORDS = 0.5  # share of a query's words from which a hit rises; with fewer, what it shows tells more
 MAX_S = 30.0  # seconds after which no further part of a query is encoded
-MAX_LOOKED_AT = 1000  # hits to fetch at most to fill a page of k after near-duplicates are folded
 
 
 @dataclass(frozen=True)
@@ -127,13 +123,14 @@ class Searcher:
         query = self._combine(parts, vectors)
         mask = self.table.mask(conditions) if conditions else None
 
-        shares = self._word_shares(parts)
+        wanted = " ".join(part.text for part in parts if part.text and part.weight > 0)
+        shares = word_shares(self.words, wanted) if wanted and self.words else None
 
         def search_index(count: int) -> list[Hit]:
-            return [_judge(hit, query) for hit in self._ranked(query, shares, start, start + count, mask)]
+            return self._ranked(query, shares, start, start + count, mask)
 
         hits, following = (
-            self._folded_page(search_index, k)
+            folded_page(search_index, self.index.rows_of, self.calibration.near_duplicate, k)
             if fold and self.calibration and k <= MAX_LOOKED_AT
             else self._plain_page(search_index, k)
         )
@@ -152,42 +149,15 @@ class Searcher:
             language=next(filter(None, (foreign_language(self.encoder.model_id, text) for text in texts)), ""),
         )
 
-    def _word_shares(self, parts: Sequence[Part]) -> Shares | None:
-        """Return how much of the wanted texts each item holds, in tenths; None if that is less than half for all."""
-        text = " ".join(part.text for part in parts if part.text and part.weight > 0)
-        if not text or not self.words:
-            return None
-        shares = self.words.shares(text)
-        if is_french(text):  # the captions may be in English
-            shares = np.maximum(shares, self.words.shares(to_english(text)[0]))
-        shares = shares.round(1)
-        shares[shares < MIN_WORDS] = 0
-        return shares if shares.any() else None
-
     def _ranked(self, query: QueryVector, shares: Shares | None, start: int, end: int, mask: Mask | None) -> list[Hit]:
-        """Return the hits of ranks start + 1 to end by score plus a bonus for the share of the words.
-
-        The best of each share are searched for apart, so the ranking is exact.
-        """
-        scores, rows = self.index.nearest(query.vector, end, mask)
-        bonuses = np.zeros(len(rows), np.float32)
-        if shares is not None:
-            masks = [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares)[1:]]
-            found = [(scores, rows), *(self.index.nearest(query.vector, end, is_share) for is_share in masks)]
-            scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
-            rows, first = np.unique(rows, return_index=True)
-            scores = scores[first]
-            bonuses = WORD_BONUS * float(query.sample.std()) / query.scale * shares[rows]
-        order = np.lexsort((rows, -(scores + bonuses)))[start:end]
+        """Return the hits of ranks start + 1 to end by score plus a bonus for the share of the words, judged."""
+        bonus = WORD_BONUS * float(query.sample.std()) / query.scale if shares is not None else 0.0
+        scores, rows = nearest_with_words(self.index, query.vector, end, mask, shares, bonus)
+        words = np.zeros(len(rows)) if shares is None else shares[rows]
+        found = zip(rows[start:].tolist(), scores[start:].tolist(), words[start:].tolist(), strict=True)
         return [
-            Hit(
-                rank,
-                self.index.item(int(rows[i])),
-                float(scores[i]),
-                row=int(rows[i]),
-                words=0.0 if shares is None else float(shares[rows[i]]),
-            )
-            for rank, i in enumerate(order.tolist(), start=start + 1)
+            _judge(Hit(rank, self.index.item(row), score, row=row, words=share), query)
+            for rank, (row, score, share) in enumerate(found, start=start + 1)
         ]
 
     def _encode(self, part: Part, begin: float) -> Embeddings:
@@ -253,29 +223,6 @@ class Searcher:
     def _plain_page(self, search: Callable[[int], list[Hit]], k: int) -> tuple[list[Hit], int]:
         hits = search(k + 1)
         return hits[:k], k if len(hits) > k else 0
-
-    def _folded_page(self, search: Callable[[int], list[Hit]], k: int) -> tuple[list[Hit], int]:
-        """Return k hits with near-duplicates folded, and the number of hits they stand for; 0 if there are no more.
-
-        Near-duplicates on later pages are not folded into this one, so that no page depends on the pages before it.
-        """
-        assert self.calibration
-        count = k + max(4, k // 4)
-        while True:
-            hits = search(count)
-            vectors = self.index.rows_of([hit.row for hit in hits])
-            leader_of = fold_near_duplicates(vectors, self.calibration.near_duplicate)
-            leaders = [i for i, leader in enumerate(leader_of) if i == leader]
-            if len(leaders) > k or len(hits) < count or count >= MAX_LOOKED_AT:
-                break
-            count = min(2 * count, MAX_LOOKED_AT)
-        members: dict[int, list[str]] = {i: [] for i in leaders[:k]}
-        end = leaders[k] if len(leaders) > k else len(hits)
-        for i, leader in enumerate(leader_of[:end]):
-            if i != leader:
-                members[leader].append(hits[i].item.id)
-        folded = [replace(hits[i], near_duplicates=tuple(ids)) for i, ids in members.items()]
-        return folded, 0 if end == len(hits) < count else end
 
 
 def _mean_and_spread(scores: Embeddings) -> tuple[float, float]:

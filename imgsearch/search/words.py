@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.index.index import Index
-from imgsearch.index.items import columns_of
-from imgsearch.models.language import function_words
+from imgsearch.embeddings import Embeddings
+from imgsearch.index.index import Index, Rows
+from imgsearch.index.items import Mask, columns_of
+from imgsearch.models.french import to_english
+from imgsearch.models.language import function_words, is_french
 
 MAX_TEXT = 1000  # characters of an item that are indexed
 MAX_WORDS = 12  # of a query that are looked up
+MIN_SHARE = 0.5  # of a query's words from which an item rises; with fewer, what it shows tells more
 PAGE_BYTES = 2**20  # of an empty index and some more; each item adds less than four bytes a character
 TABLE = (
     "CREATE VIRTUAL TABLE items USING fts5(words, content='', columnsize=0, detail=none, "
@@ -102,6 +105,38 @@ class WordIndex:
         return rows[(rows >= 0) & (rows < self._num_items)]
 
 
+def word_shares(words: WordIndex, text: str) -> Shares | None:
+    """Return how much of a query each item holds, in tenths; None if that is less than MIN_SHARE for all items.
+
+    A French query is looked for in English, too: the captions may be in either.
+    """
+    shares = words.shares(text)
+    if is_french(text):
+        shares = np.maximum(shares, words.shares(to_english(text)[0]))
+    shares = shares.round(1)
+    shares[shares < MIN_SHARE] = 0
+    return shares if shares.any() else None
+
+
+def nearest_with_words(
+    index: Index, query: Embeddings, count: int, mask: Mask | None, shares: Shares | None, bonus: float
+) -> tuple[Embeddings, Rows]:
+    """Return scores and rows of the `count` best items by score + bonus * share; see `Index.nearest`.
+
+    The best of each share are searched for apart, so the ranking is exact.
+    """
+    scores, rows = index.nearest(query, count, mask)
+    if shares is None:
+        return scores, rows
+    masks = [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares)[1:]]
+    found = [(scores, rows), *(index.nearest(query, count, of_share) for of_share in masks)]
+    scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    rows, first = np.unique(rows, return_index=True)
+    scores = scores[first]
+    order = np.lexsort((rows, -(scores + bonus * shares[rows])))[:count]
+    return scores[order], rows[order]
+
+
 def _texts(index: Index) -> Iterator[str]:
     """Yield the text to index of each item."""
     for caption, columns in zip(index.column("caption"), index.column("columns"), strict=True):
@@ -110,7 +145,7 @@ def _texts(index: Index) -> Iterator[str]:
 
 def _folded(text: str) -> str:
     """Return a text in lower case, with the singulars of plurals that FTS5 does not know, and with all words apart."""
-    text = re.sub(r"\Beaux\b", "eau", text.lower())  # oiseaux
+    text = re.sub(r"\Beaux\b", "eau", text.lower().replace("œ", "oe"))  # oiseaux
     text = IRREGULAR_WORD.sub(lambda match: IRREGULAR[match[0]], re.sub(r"\Baux\b", "al", text))  # chevaux
     return text if text.isascii() else UNSPACED.sub(r" \1 ", text)
 

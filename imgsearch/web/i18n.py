@@ -12,8 +12,8 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.errors import Message
-from imgsearch.models.language import understood_languages
 from imgsearch.records import Item
+from imgsearch.search.query import understood_languages
 from imgsearch.text import sanitise_text, truncate
 
 DEFAULT = "en"

@@ -27,9 +27,10 @@ from imgsearch.records import Item, SearchResult, Strength
 from imgsearch.search.cache import add_derived_data
 from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import open_collection
+from imgsearch.search.duplicates import MAX_LOOKED_AT
 from imgsearch.search.projection import compute_projection
 from imgsearch.search.query import Part
-from imgsearch.search.searcher import MAX_LOOKED_AT, Searcher
+from imgsearch.search.searcher import Searcher
 from imgsearch.search.thresholds import ScoreThresholds
 from tests.helpers.examples import CATS
 

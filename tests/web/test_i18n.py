@@ -10,7 +10,7 @@ from imgsearch.errors import InputError, Message, ModelError, PictureError, not_
 from imgsearch.hub import explain_hub_error
 from imgsearch.images import damaged_picture
 from imgsearch.models.encoder import STARTER_ID
-from imgsearch.models.language import foreign_language
+from imgsearch.search.query import foreign_language
 from imgsearch.web.handlers import with_error_messages
 from imgsearch.web.i18n import (
     example_queries,

@@ -6,8 +6,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.models.encoder import STARTER_IDS
-from imgsearch.models.language import understood_languages
-from imgsearch.search.query import Part
+from imgsearch.search.query import Part, understood_languages
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.refine import Refinement, Terms
 from imgsearch.web.components.results import Results
