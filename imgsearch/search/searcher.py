@@ -123,8 +123,8 @@ class Searcher:
         query = self._combine(parts, vectors)
         mask = self.table.mask(conditions) if conditions else None
 
-        wanted = " ".join(part.text for part in parts if part.text and part.weight > 0)
-        shares = word_shares(self.words, wanted) if wanted and self.words else None
+        wanted = [part.text for part in parts if part.weight > 0]
+        shares = word_shares(self.words, " ".join(wanted)) if all(wanted) and self.words else None  # no picture
 
         def search_index(count: int) -> list[Hit]:
             return self._ranked(query, shares, start, start + count, mask)

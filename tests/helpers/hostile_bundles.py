@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import sqlite3
 import struct
 import zipfile
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from imgsearch.index.index import Index
 from imgsearch.index.items import SCHEMA, Items
 from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.records import Item
+from imgsearch.search.words import TABLE
 
 NUM_ITEMS = 24  # a map of more takes a minute, the first time in a process
 Fate = Literal["refused", "unsearchable", "searched"]
@@ -267,6 +269,19 @@ def with_annex(name: str, data: Callable[[], bytes]) -> Callable[[Path], None]:
     return make
 
 
+def database(*statements: str) -> Callable[[], bytes]:
+    """A SQLite file made by these statements."""
+
+    def make() -> bytes:
+        connection = sqlite3.connect(":memory:")
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        return connection.serialize()
+
+    return make
+
+
 def npz(**arrays: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
@@ -490,6 +505,22 @@ CALIBRATIONS = [
             lambda: b"{" + b" " * 2**21 + b"}",
         ]
     )
+]
+ENDLESS = "WITH RECURSIVE a(rowid) AS (SELECT 1 UNION ALL SELECT rowid + 1 FROM a) SELECT rowid, 'owl' AS words FROM a"
+WORDS = [
+    Hostile(f"words-{name}", with_annex("words.db", data))
+    for name, data in {
+        "empty": bytes,
+        "no-database": lambda: b"SQLite format 3\0" + b"\xff" * 5000,
+        "too-large": lambda: bytes(2**21),
+        "another-table": database("CREATE TABLE items (words)"),
+        "a-view": database("CREATE TABLE a (b)", "CREATE VIEW items AS SELECT 1 AS rowid, b AS words FROM a"),
+        "an-endless-view": database(f"CREATE VIEW items AS {ENDLESS}"),
+        "a-trigger": database(TABLE, "CREATE TABLE a (b)", "CREATE TRIGGER c AFTER INSERT ON a BEGIN SELECT 1; END"),
+        "one-table-more": database(TABLE, "CREATE TABLE more (words)"),
+        "another-tokenizer": database(TABLE.replace("porter ", "")),
+        "cut-short": lambda: database(TABLE)()[:5000],
+    }.items()
 ]
 HOSTILE = [*MANIFESTS, *PATHS, *VECTORS, *ITEMS]
 
