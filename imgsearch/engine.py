@@ -179,7 +179,7 @@ class Engine:
         if captioner is None and detail == "question":
             raise InputError("Only a chat captioner answers questions. Start with --captioner internvl to ask some.")
         start = time.perf_counter()
-        description = describer.describe(rgb)
+        description = describer.describe(rgb, language)
         if captioner is None:
             yield replace(description, seconds=time.perf_counter() - start)
             return

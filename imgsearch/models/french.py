@@ -100,6 +100,12 @@ def english_terms() -> list[str]:
 
 
 @cache
+def french_terms() -> dict[str, str]:
+    """Return the French of each term of `english_terms`, as it stands in a sentence: "owl" -> "un hibou"."""
+    return dict(_vocabulary())
+
+
+@cache
 def _english_words() -> frozenset[str]:
     return frozenset(word for term in english_terms() for word in term.lower().split())
 
