@@ -89,8 +89,8 @@ class SearchResult:
 
     @property
     def has_match(self) -> bool:
-        """True if the best hit is fair, strong or not judged. Always true on a later page."""
-        return self.start > 0 or (bool(self.hits) and self.hits[0].strength != "weak")
+        """True if a hit is fair, strong or not judged. Always true on a later page."""
+        return self.start > 0 or any(hit.strength != "weak" for hit in self.hits)
 
     def to_json(self) -> dict[str, Any]:
         return {

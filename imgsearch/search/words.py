@@ -121,9 +121,10 @@ def word_shares(words: WordIndex, text: str) -> Shares | None:
 def nearest_with_words(
     index: Index, query: Embeddings, count: int, mask: Mask | None, shares: Shares | None, bonus: float
 ) -> tuple[Embeddings, Rows]:
-    """Return scores and rows of the `count` best items by score + bonus * share; see `Index.nearest`.
+    """Return scores and rows of the `count` best items by score + bonus * share ** 3; see `Index.nearest`.
 
-    The best of each share are searched for apart, so the ranking is exact.
+    The power keeps an item with some of the words below one that shows the whole. The best of each share are searched
+    for apart, so the ranking is exact.
     """
     scores, rows = index.nearest(query, count, mask)
     if shares is None:
@@ -133,7 +134,7 @@ def nearest_with_words(
     scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
     rows, first = np.unique(rows, return_index=True)
     scores = scores[first]
-    order = np.lexsort((rows, -(scores + bonus * shares[rows])))[:count]
+    order = np.lexsort((rows, -(scores + bonus * shares[rows] ** 3)))[:count]
     return scores[order], rows[order]
 
 

@@ -24,7 +24,7 @@ def test_similar_on_upload_then_click_a_hit(visit: Open, examples: Path, tmp_pat
     upload(page, "similar", examples / "skimage" / "coffee.jpg")
     hits = hits_of(page, "similar")
     expect(hits).to_have_count(12, timeout=30_000)
-    expect(hits.first).to_contain_text("strong match")
+    expect(hits.first).to_contain_text("best match")
     hits.first.locator(".pick").click()
     hit = page.locator("#similar_hit")
     expect(hit).to_contain_text("skimage/coffee.jpg")

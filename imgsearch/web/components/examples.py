@@ -17,9 +17,9 @@ from imgsearch.web.i18n import DEFAULT, language_of, tr
 
 EXAMPLES = (
     "stamps/animals-birds-owl.jpg",
-    "stamps/food-fruit-strawberry2.jpg",
-    "skimage/coffee.jpg",
-    "stamps/hobbies-music-string-guitar_electric.jpg",
+    "skimage/chelsea.jpg",
+    "wallpapers/yellow_flower.jpg",
+    "places/colosseum.jpg",
     "wallpapers/mountain_path.jpg",
 )
 TEMPLATE = '<p class="label"></p><ul class="examples"></ul>'
