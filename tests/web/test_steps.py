@@ -173,8 +173,8 @@ def test_nothing_matches_is_said_and_the_nearest_are_folded_away(visit: Open) ->
     expect(hits_of(page, "search").first).to_be_hidden()
     page.locator("#search_hits summary").click()
     expect(hits_of(page, "search").first).to_be_visible()
-    search(page, "une voiture rouge")
-    expect(page.locator("#search_note")).to_contain_text("seems to be French", timeout=WAIT_MS)
+    search(page, "ein rotes Auto")
+    expect(page.locator("#search_note")).to_contain_text("seems to be German", timeout=WAIT_MS)
 
 
 def test_with_the_keyboard_alone(visit: Open) -> None:
