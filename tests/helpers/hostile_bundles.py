@@ -407,7 +407,7 @@ PATHS = [
 VECTORS = [
     Hostile("vectors-by-distance", index_of(faiss.IndexFlatL2)),
     Hostile("vectors-in-lists", index_of(inverted)),
-    Hostile("vectors-quantised", index_of(lambda dim: faiss.IndexPQ(dim, 2, 4, faiss.METRIC_INNER_PRODUCT))),
+    Hostile("vectors-quantised", index_of(lambda dim: faiss.IndexPQ(dim, 1, 4, faiss.METRIC_INNER_PRODUCT))),
     Hostile("vectors-behind-a-map", index_of(lambda dim: faiss.IndexIDMap2(faiss.IndexFlatIP(dim)))),
     Hostile("vectors-many-claimed", put(".faiss", at(8, struct.pack("<q", 2**40)))),
     Hostile("vectors-negative", put(".faiss", at(8, struct.pack("<q", -1)))),

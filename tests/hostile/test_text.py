@@ -298,7 +298,7 @@ def test_other_commands_show_letters(
     shutil.copy(examples / "skimage" / "coffee.jpg", picture)
     for arguments in (
         ("info", "--index", str(strange)),
-        ("duplicates", "--index", str(strange), "--threshold", "0.5"),
+        ("duplicates", "--index", str(strange), "--threshold", "0.8"),
         ("similar", str(picture), "--index", str(strange)),
         ("describe", str(picture)),
     ):

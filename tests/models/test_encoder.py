@@ -25,8 +25,8 @@ from imgsearch.models.starter import LABELS, NUM_FEATURES, NUM_SEMANTIC, MiniLm,
 from imgsearch.search.collection import open_collection
 from tests.helpers.examples import NUM_EXAMPLES
 
-MEANING = slice(NUM_FEATURES, NUM_FEATURES + NUM_SEMANTIC)  # of a row, without the colours
 CLIPS = ("clip", "siglip")
+SEMANTIC = slice(NUM_FEATURES, NUM_FEATURES + NUM_SEMANTIC)  # of the starter's rows
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 TEXTS = ["a dog", "A man, and his dog!", "un chien près de l'étang", "🦊", "", "a long text " * 30, "x" * 5000]
 LONG_TEXTS = (
@@ -126,7 +126,7 @@ def test_several_threads_may_ask_at_once(each: Encoder) -> None:
 
 def test_text_scale_turns_inner_products_into_cosines(encoder: Encoder, pictures: list[Image.Image]) -> None:
     images, texts = encoder.encode_images(pictures), encoder.encode_texts(["a frog", "mountains"])
-    expected = normalize(texts[:, MEANING]) @ normalize(images[:, MEANING]).T
+    expected = normalize(texts[:, SEMANTIC]) @ normalize(images[:, SEMANTIC]).T
     assert encoder.text_scale * (texts @ images.T) == pytest.approx(expected, abs=1e-5)
 
 
@@ -136,7 +136,7 @@ def test_the_packaged_classifier_names_what_it_sees(encoder: Encoder, examples: 
     names = [line.split("\t")[0] for line in LABELS.with_name("imagenet.tsv").read_text("utf-8").splitlines()]
     names = [name for name in names if not name.startswith("#")]
     for file, name in (("skimage/coffee.jpg", "espresso"), ("wallpapers/two_dogs.jpg", "Cocker Spaniel")):
-        row = encoder.encode_images([Image.open(examples / file).convert("RGB")])[0, MEANING]
+        row = encoder.encode_images([Image.open(examples / file).convert("RGB")])[0, SEMANTIC]
         assert name in names[int(np.argmax(labels @ row))]
 
 

@@ -87,22 +87,22 @@ def test_an_upload_comes_back_with_back_and_is_no_one_elses(visit: Open, example
 
 def test_parts_move_the_answer_and_come_off_again(visit: Open) -> None:
     page = visit()
-    search(page, "a dog")
+    search(page, "a castle")
     expect(hits_of(page, "search")).to_have_count(12, timeout=WAIT_MS)
     plain = hits_of(page, "search").locator(".caption").all_inner_texts()
     page.locator("#search_refine button").first.click()
-    page.locator("#search_part textarea").fill("window")
+    page.locator("#search_part textarea").fill("mountains")
     page.locator("#search_more").click()
     chips = page.locator("#search_terms li")
     expect(chips).to_have_count(1, timeout=WAIT_MS)
-    expect(page).to_have_url(re.compile("part=1%3Atext%3Awindow"), timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile("part=1%3Atext%3Amountains"), timeout=WAIT_MS)
     assert hits_of(page, "search").locator(".caption").all_inner_texts() != plain
     act(hits_of(page, "search").first, 1)
     expect(chips).to_have_count(2, timeout=WAIT_MS)
     expect(chips.nth(1)).to_have_class("less")
     chips.nth(0).locator("input").fill("2")
     chips.nth(0).locator("input").press("Tab")
-    expect(page).to_have_url(re.compile("part=2%3Atext%3Awindow"), timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile("part=2%3Atext%3Amountains"), timeout=WAIT_MS)
     for _ in range(2):
         chips.first.locator("button").last.click()
         page.wait_for_timeout(300)
@@ -182,7 +182,7 @@ def test_with_the_keyboard_alone(visit: Open) -> None:
     page.locator("#search_tab-button").focus()
     page.keyboard.press("Enter")
     page.locator("#query textarea").focus()
-    page.keyboard.type("a planet")
+    page.keyboard.type("a castle")
     page.keyboard.press("Enter")
     expect(hits_of(page, "search")).to_have_count(12, timeout=WAIT_MS)
     hits_of(page, "search").first.locator(".pick").focus()
@@ -215,7 +215,7 @@ NAME = """element => element.ariaLabel || element.title || element.innerText?.tr
 
 def test_360_pixels_wide(visit: Open) -> None:
     page = visit({"width": 360, "height": 780}, "fr-FR", "dark")
-    hits = search(page, "a planet")
+    hits = search(page, "a castle")
     expect(hits).to_have_count(12, timeout=WAIT_MS)
     page.locator("#search_refine button").first.click()
     hits.first.locator(".pick").click()
