@@ -85,13 +85,13 @@ class WordIndex:
         A word counts by its inverse document frequency, log(1 + items / (1 + items that hold it)); words without a
         meaning of their own ("the", "sur") count only if there are no others.
         """
-        shares, total = np.zeros(self._num_items, np.float32), 0.0
+        shares, total = np.zeros(self._num_items), 0.0
         for word in _query_words(text)[:MAX_WORDS]:
             rows = self._rows(word)
             weight = math.log1p(self._num_items / (1 + len(rows)))
-            shares[rows] += np.float32(weight)
+            shares[rows] += weight
             total += weight
-        return shares / np.float32(total or 1.0)
+        return (shares / (total or 1.0)).astype(np.float32)
 
     def _rows(self, word: str) -> npt.NDArray[np.int64]:
         """Return the rows of the items that hold a word; none if the file is damaged."""

@@ -69,9 +69,9 @@ def test_what_holds_the_word_is_found_and_neither_drowns_the_other(engine: Engin
 
 
 def test_pages_follow_each_other(engine: Engine) -> None:
-    whole = engine.query([Part("a black bird")], 30, fold=False).hits
+    whole = engine.query([Part("a black dog")], 30, fold=False).hits
     pages = [
-        hit for start in (0, 10, 20) for hit in engine.query([Part("a black bird")], 10, start=start, fold=False).hits
+        hit for start in (0, 10, 20) for hit in engine.query([Part("a black dog")], 10, start=start, fold=False).hits
     ]
     assert pages == whole and [hit.rank for hit in whole] == list(range(1, 31))
     assert any(hit.words for hit in whole) and any(not hit.words for hit in whole)

@@ -85,7 +85,7 @@ def test_the_last_of_two_quick_queries_is_answered(visit: Open) -> None:
     examples = page.locator("#describe_picture_examples button")
     for number in (0, 1, 2):
         examples.nth(number).click()
-    expect(page.locator("#sentence textarea")).to_have_value(re.compile("espresso"), timeout=30_000)
+    expect(page.locator("#sentence textarea")).to_have_value(re.compile("daisy"), timeout=30_000)
 
 
 def test_bad_input_is_a_message_and_the_page_goes_on(visit: Open, tmp_path: Path, examples: Path) -> None:

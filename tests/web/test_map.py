@@ -170,7 +170,7 @@ def test_by_the_keyboard_alone(visit: Open, index: Index) -> None:
     captions = [index.item(row).caption for row in range(len(index))]
     canvas.focus()
     told = []
-    for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
+    for key in ("ArrowUp", "ArrowRight", "ArrowDown"):
         before = live.text_content() or ""
         page.keyboard.press(key)
         expect(live).not_to_have_text(before)

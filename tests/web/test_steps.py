@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from imgsearch.describe.sentence import to_query
 from tests.helpers.pages import NARROW, WAIT_MS, Open, act, hits_of, is_too_wide, search, upload
 
 
@@ -31,8 +32,8 @@ def test_a_hit_goes_on_to_similar_and_describe_and_back_undoes_each_step(visit: 
     expect(page.locator("#sentence textarea")).not_to_have_value("", timeout=WAIT_MS)
     sentence = page.locator("#sentence textarea").input_value()
     page.locator("#search_description").click()
-    expect(page.locator("#query textarea")).to_have_value(sentence, timeout=WAIT_MS)
-    expect(page).to_have_url(re.compile("tab=search&q=(This|Possibly|No)"), timeout=WAIT_MS)
+    expect(page.locator("#query textarea")).to_have_value(to_query(sentence), timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile(r"tab=search&q=\w"), timeout=WAIT_MS)
     page.go_back()
     expect(page).to_have_url(re.compile("tab=describe&id="))
     expect(page.get_by_role("tab", name="Describe")).to_have_attribute("aria-selected", "true", timeout=WAIT_MS)

@@ -36,7 +36,7 @@ class Examples:
 
     def connect(self, picture: gr.Image) -> Callable[..., Any]:
         """Put a clicked example into `picture`. Return the trigger (`then`) for what should run after that."""
-        then: Callable[..., Any] = self._view.select(_chosen, None, picture, **QUIET).then
+        then: Callable[..., Any] = self._view.select(_chosen, None, picture, trigger_mode="always_last", **QUIET).then
         return then
 
 
