@@ -30,7 +30,8 @@ def main() -> int:
             engines: list[Engine] = []
             for bundle in settings.index:
                 captioner = STARTER if engines else settings.captioner  # only the first engine needs one
-                engines.append(Engine(Path(bundle), settings.encoder, captioner, settings.precision, background=True))
+                models = (settings.encoder, captioner, settings.precision)
+                engines.append(Engine(Path(bundle), *models, words=not settings.no_words, background=True))
                 closing.callback(engines[-1].close)
                 engines[-1].check()
             from imgsearch.web.server import serve  # Gradio takes seconds to import: report wrong settings first

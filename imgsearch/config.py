@@ -18,7 +18,7 @@ PREFIX = "IMGSEARCH_"
 HF_DATASETS_PREFIX = "hf://datasets/"  # of the name of a dataset, or of a bundle, on the hub
 RATE = 120  # requests a minute and client, if other machines can reach the app
 SPACE_HOST, SPACE_PORT = "0.0.0.0", 7860
-SWITCHES = ("share", "public", "trust_proxy")
+SWITCHES = ("share", "public", "trust_proxy", "no_words")
 Bundle: TypeAlias = Path | str
 """A folder, or the name of a bundle on the hub."""
 
@@ -44,6 +44,7 @@ class Settings:
     encoder: str = "auto"
     captioner: str = "auto"
     precision: str = "auto"
+    no_words: bool = False  # search by vectors alone, not by the words of captions and columns
 
     @classmethod
     def read(cls, flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -186,6 +187,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "encoder": {"help": "auto, starter, a preset or a model of open_clip (default: auto)"},
     "captioner": {"help": "auto, starter, a preset or a model of the hub (default: auto)"},
     "precision": {"help": "auto, float32 or bfloat16, for models of the hub (default: auto)"},
+    "no_words": _SWITCH | {"help": "search by what the pictures show alone, not by the words of captions and columns"},
 }
 
 

@@ -53,12 +53,16 @@ class Engine:
         captioner: str = "auto",
         precision: str = "auto",
         *,
+        words: bool = True,
         background: bool = False,
     ) -> None:
-        """Load nothing yet. Raise SettingsError for an unknown encoder, captioner or precision."""
+        """Load nothing yet; without `words`, texts are searched by vectors alone.
+
+        Raise SettingsError for an unknown encoder, captioner or precision.
+        """
         self.bundle = bundle
         self._background = background
-        self._models = ModelManager(bundle, encoder, captioner, precision, background=background)
+        self._models = ModelManager(bundle, encoder, captioner, precision, words=words, background=background)
         self._lock = threading.RLock()
         self._loaded: LoadedModels | None = None
         self._captioner: Captioner | ImgsearchError | None = None
@@ -175,7 +179,7 @@ class Engine:
         if captioner is None and detail == "question":
             raise InputError("Only a chat captioner answers questions. Start with --captioner internvl to ask some.")
         start = time.perf_counter()
-        description = describer.describe(rgb)
+        description = describer.describe(rgb, language)
         if captioner is None:
             yield replace(description, seconds=time.perf_counter() - start)
             return

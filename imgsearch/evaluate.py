@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import InputError
-from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
+from imgsearch.search.query import MAX_TEXT, Part
+from imgsearch.search.searcher import Searcher
 
 CHUNK = 256  # queries ranked at a time
 NUM_SIMILAR = 5
+NUM_RANKED = 10  # hits of a query with words
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Evaluation:
     recall_at_1: float
     recall_at_5: float
     recall_at_10: float
+    recall_at_1_words: float
+    recall_at_5_words: float
+    recall_at_10_words: float
     median_rank: float
     similar_precision_at_5: float | None
 
@@ -32,19 +37,24 @@ class Evaluation:
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
-def evaluate(index: Index, encoder: Encoder) -> Evaluation:
-    """Measure text-to-image recall with the captions, and similar pictures with the subjects.
+def evaluate(searcher: Searcher) -> Evaluation:
+    """Measure text-to-image recall with the captions, by vectors alone and with words, and similar pictures by subject.
 
     Each captioned item is a query; every item with an equal caption is right. Raise InputError without captions.
     """
+    index, encoder = searcher.index, searcher.encoder
     items = [index.item(row) for row in range(len(index))]
     vectors = index.rows
     ranks = caption_ranks(items, vectors, encoder)
+    ranks_with_words = np.array([_rank_with_words(searcher, item.caption) for item in items if item.caption])
     return Evaluation(
         num_queries=len(ranks),
         recall_at_1=float(np.mean(ranks <= 1)),
         recall_at_5=float(np.mean(ranks <= 5)),
         recall_at_10=float(np.mean(ranks <= 10)),
+        recall_at_1_words=float(np.mean(ranks_with_words <= 1)),
+        recall_at_5_words=float(np.mean(ranks_with_words <= 5)),
+        recall_at_10_words=float(np.mean(ranks_with_words <= 10)),
         median_rank=float(np.median(ranks)),
         similar_precision_at_5=similar_precision(items, vectors),
     )
@@ -66,6 +76,12 @@ def caption_ranks(items: list[Item], vectors: Embeddings, encoder: Encoder) -> n
             best = scores[captions == caption].max()
             ranks.append(1 + int(np.sum(scores > best)))
     return np.array(ranks)
+
+
+def _rank_with_words(searcher: Searcher, caption: str) -> int:
+    """Return the rank (from 1) of the first hit with that caption, or NUM_RANKED + 1."""
+    hits = searcher.search([Part(text=caption[:MAX_TEXT])], NUM_RANKED, fold=False).hits
+    return next((hit.rank for hit in hits if hit.item.caption == caption), NUM_RANKED + 1)
 
 
 def similar_precision(items: list[Item], vectors: Embeddings) -> float | None:

@@ -21,7 +21,7 @@ from imgsearch.models.batching import BatchingEncoder
 from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
 from imgsearch.models.device import check_precision
-from imgsearch.models.encoder import STARTER_ID, Encoder
+from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, Encoder
 from imgsearch.models.registry import (
     STARTER,
     ModelKind,
@@ -62,7 +62,9 @@ class ModelManager:
     With `background`, `load_initial` fetches nothing: call `load_requested` and `captioner` in a thread to fetch.
     """
 
-    def __init__(self, bundle: Path, encoder: str, captioner: str, precision: str, *, background: bool) -> None:
+    def __init__(
+        self, bundle: Path, encoder: str, captioner: str, precision: str, *, words: bool, background: bool
+    ) -> None:
         """Load nothing yet. Raise SettingsError for an unknown encoder, captioner or precision."""
         check_precision(precision)
         resolve("encoder", encoder)
@@ -70,6 +72,7 @@ class ModelManager:
         self._bundle = bundle
         self._specs: dict[ModelKind, str] = {"encoder": encoder, "captioner": captioner}
         self._precision = precision
+        self._words = words
         self._background = background
         self.progress: Progress | None = None  # of the step under way
         self.problems: list[Message] = []  # why a requested model is not available
@@ -173,6 +176,8 @@ class ModelManager:
                     own=own,
                 )
             return own
+        if {asked.model_id, own.model_id} <= set(STARTER_IDS):
+            return own
         if asked.model_id != own.model_id or (asked.revision and asked.revision != own.revision):
             raise BundleError(
                 "The bundle {bundle} was made by the encoder {own}, but {wanted} is asked for. Leave out "
@@ -203,7 +208,7 @@ class ModelManager:
             self.progress = None
 
     def _open(self, encoder: Encoder) -> Searcher | ImgsearchError:
-        from imgsearch.search.cache import calibration_of, projection_of, stored_calibration
+        from imgsearch.search.cache import calibration_of, projection_of, stored_calibration, words_of
         from imgsearch.search.collection import open_collection
         from imgsearch.search.searcher import Searcher
 
@@ -225,7 +230,14 @@ class ModelManager:
                 self.progress = None
 
         calibration = stored_calibration(self._bundle, index)
-        return Searcher(index, encoder, calibration, calibrate, lambda: projection_of(self._bundle, index))
+        return Searcher(
+            index,
+            encoder,
+            calibration,
+            calibrate,
+            lambda: projection_of(self._bundle, index),
+            lambda: words_of(self._bundle, index) if self._words else None,
+        )
 
     def _reporter(self, step: str, ref: ModelRef) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:

@@ -57,6 +57,7 @@ class Hit:
     strength: Strength | None = None  # None if it is not judged
     row: int = -1  # of the item in the index
     near_duplicates: tuple[str, ...] = ()  # ids of the items folded into it
+    words: float = 0.0  # share of the query's words that its caption and columns hold, 0..1
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -64,6 +65,7 @@ class Hit:
             "id": self.item.id,
             "score": round(self.score, 4),
             "strength": self.strength,
+            "words": round(self.words, 1),
             "caption": self.item.caption,
             "columns": dict(self.item.columns),
             "near_duplicates": list(self.near_duplicates),
@@ -87,8 +89,8 @@ class SearchResult:
 
     @property
     def has_match(self) -> bool:
-        """True if the best hit is fair, strong or not judged. Always true on a later page."""
-        return self.start > 0 or (bool(self.hits) and self.hits[0].strength != "weak")
+        """True if a hit is fair, strong or not judged. Always true on a later page."""
+        return self.start > 0 or any(hit.strength != "weak" for hit in self.hits)
 
     def to_json(self) -> dict[str, Any]:
         return {

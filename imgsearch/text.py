@@ -32,6 +32,12 @@ def without_surrogates(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
+def fold_accents(text: str) -> str:
+    """Return the text in lower case and without accents: "Œufs à la coque" becomes "oeufs a la coque"."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("œ", "oe").replace("æ", "ae"))
+    return decomposed if decomposed.isascii() else "".join(filter(lambda c: not unicodedata.combining(c), decomposed))
+
+
 def json_text(value: Any) -> str:
     """Return readable JSON with each invisible character escaped: a program reads the same value from it."""
     text = json.dumps(value, indent=2, ensure_ascii=False)

@@ -16,11 +16,12 @@ from imgsearch.config import ROOT
 from imgsearch.describe.describer import Describer
 from imgsearch.engine import Engine
 from imgsearch.index.index import Index
-from imgsearch.models.encoder import Encoder
+from imgsearch.models.encoder import PLAIN_STARTER_ID, Encoder
 from imgsearch.models.registry import load_encoder
 from imgsearch.search.projection import Projection, compute_projection
 from tests.helpers.app import running_app
 from tests.helpers.commands import Run, run_module
+from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.loopback_hub import HUB, LoopbackHub
 from tests.helpers.pages import WIDE, Open
 
@@ -101,6 +102,12 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="session")
+def plain_encoder() -> Encoder:
+    """The starter encoder without colours, by which the bundles of older formats were made."""
+    return load_encoder(PLAIN_STARTER_ID)
+
+
+@pytest.fixture(scope="session")
 def tiny_encoder(tiny: Path) -> Encoder:
     """In float32, for CLI runs with `--precision float32` to go on where it was, and the other way round."""
     return load_encoder(f"local-dir:{tiny}/clip", "float32")
@@ -139,14 +146,13 @@ def copy_bundle(starter_bundle: Path, tmp_path: Path) -> Callable[[], Path]:
 
 
 @pytest.fixture(scope="session")
-def six_photos(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def six_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of six photos with a metadata.csv, to be left as it is."""
     target = tmp_path_factory.mktemp("six") / "pictures"
     target.mkdir()
     names = ["animals-birds-owl", "animals-mammals-badger", "food-fruit-lemon", "food-fruit-kiwi", "household-key"]
-    for name in names:
-        shutil.copy(examples / "stamps" / f"{name}.jpg", target / f"{name}.jpg")
-    shutil.copy(examples / "skimage" / "coffee.jpg", target / "coffee.jpg")
+    for name in (*names, "coffee"):
+        shutil.copy(ROOT / "tests" / "bundles" / "pictures" / f"{name}.jpg", target / f"{name}.jpg")
     lines = ["file_name,caption,subject", *(f"{name}.jpg,a {name.split('-')[-1]},{name[:4]}" for name in names)]
     (target / "metadata.csv").write_text("\n".join([*lines, "coffee.jpg,a cup of coffee,food"]) + "\n", "utf-8")
     return target
@@ -181,7 +187,7 @@ def visit(new_context: Callable[..., BrowserContext], app_url: str) -> Open:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: outside.append(request.url))
         page.goto(app_url)
-        expect(page.locator("#banner")).to_contain_text("228", timeout=60_000)
+        expect(page.locator("#banner")).to_contain_text(str(NUM_EXAMPLES), timeout=60_000)
         return page
 
     yield visit

@@ -17,6 +17,7 @@ from imgsearch.ingest.folder import Folder
 from imgsearch.model_manager import FAILED
 from imgsearch.models.encoder import STARTER_ID
 from imgsearch.models.registry import load_encoder
+from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Slow, Status
 
 SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
@@ -64,7 +65,7 @@ def test_auto_answers_at_once_and_swaps_behind(full_hub: LoopbackHub, starter_bu
     engine.finish_loading()
     status = engine.status
     assert (status.encoder, status.captioner, status.problems) == (SIGLIP_ID, BLIP, [])
-    assert status.is_complete and status.num_items == 228 and status.progress is None
+    assert status.is_complete and status.num_items == NUM_EXAMPLES and status.progress is None
     assert engine.index.provenance.revision == engine.encoder.revision == full_hub.commit(SIGLIP)
     assert engine.similar(photo).hits[0].item.id == "skimage/chelsea.jpg"
     assert engine.describe(photo).tags
@@ -112,7 +113,7 @@ def test_progress_is_told(full_hub: LoopbackHub, starter_bundle: Path) -> None:
         time.sleep(0.005)
     assert {"fetch", "encode"} <= set(steps)
     assert steps["fetch"].model_id == "hf-hub:tiny/clip" and steps["fetch"].total > 6_000_000
-    assert steps["encode"].total == 228
+    assert steps["encode"].total == NUM_EXAMPLES
 
 
 @pytest.mark.parametrize(

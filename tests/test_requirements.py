@@ -27,7 +27,6 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TOOLS = sorted((ROOT / ".tools").glob("*.py"))
 assert len(APP) > 1 and TESTS and TOOLS
 OURS = {"imgsearch", "app", "tests"}
-ELSEWHERE = {"skimage": "make_examples.py says how to install the package that its photos come from"}
 NOT_IMPORTED = {
     "pytest-playwright": "pytest finds it by itself; it hands out the browser's page",
     "pytest-xdist": "run.sh runs the default tests by it",
@@ -75,7 +74,7 @@ def taken_by(files: list[Path]) -> dict[str, set[str]]:
     taken: dict[str, set[str]] = {}
     for name in (name for path in files for name in names_in(path)):
         library = name.split(".")[0]
-        if library not in sys.stdlib_module_names | OURS | ELSEWHERE.keys():
+        if library not in sys.stdlib_module_names | OURS:
             taken.setdefault(library, set()).add(name)
     return taken
 

@@ -99,10 +99,11 @@ HOMES = {
     "open_clip": {"models.clip"},
     "huggingface_hub": {"hub"},
     "umap": {"search.projection"},
-    "sklearn": {"search.projection"},
+    "sklearn": {"search.projection", "search.thresholds"},
+    "sqlite3": {"search.words"},
     "filelock": {"hub", "index.bundle"},
     "tqdm": {"cli.build", "cli.search", "hub"},
-    "wordfreq": {"search.language"},
+    "wordfreq": {"models.language"},
     "argparse": {"config", "cli.build", "cli.search", "cli.main"},
 }
 

@@ -15,7 +15,7 @@ from imgsearch.errors import InputError
 from imgsearch.index.manifest import FILE_NAME, read_manifest
 from imgsearch.ingest.source import SHARD_SIZE, BuildOptions
 from imgsearch.models.encoder import Encoder
-from imgsearch.models.registry import ModelRef, load_encoder
+from imgsearch.models.registry import STARTER, ModelRef, load_encoder
 from imgsearch.records import BuildReport
 from imgsearch.text import sanitise_line
 
@@ -136,8 +136,8 @@ def _options(arguments: argparse.Namespace) -> BuildOptions:
 
 
 def _encoder(arguments: argparse.Namespace, settings: Settings) -> Encoder:
-    """Load the chosen encoder; for --update without a choice, the one that made the bundle."""
-    if settings.encoder != "auto" or not arguments.update or not (arguments.out / FILE_NAME).exists():
+    """Load the chosen encoder; for --update without a choice, or by a starter model, the one that made the bundle."""
+    if settings.encoder not in ("auto", STARTER) or not arguments.update or not (arguments.out / FILE_NAME).exists():
         return load_encoder(settings.encoder, settings.precision)
     manifest = read_manifest(arguments.out)
     precision = manifest.precision if settings.precision == "auto" else settings.precision

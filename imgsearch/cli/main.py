@@ -64,7 +64,7 @@ def _parser() -> FlagParser:
     command.add_argument("--id", nargs="+", required=True, metavar="ID", help="of the pictures")
     command = add(export, "export", "write a bundle's ids, columns and vectors for another program", "index")
     command.add_argument("--parquet", type=Path, required=True, metavar="FILE", help="the file to write")
-    add_search_flags(add(search, "search", "search by text", "index", *encoder))
+    add_search_flags(add(search, "search", "search by text", "index", *encoder, "no_words"))
     add_similar_flags(add(similar, "similar", "find similar pictures", "index", *encoder))
     command = add(duplicates, "duplicates", "list the groups of pictures that are nearly the same", "index", *encoder)
     threshold = "cosine from which two are (default: measured)"
@@ -119,7 +119,7 @@ def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.evaluate import evaluate
 
     engine = open_engine(settings)
-    fields = evaluate(engine.index, engine.encoder).to_json()
+    fields = evaluate(engine.searcher).to_json()
     if arguments.json:
         print_json(fields)
     else:

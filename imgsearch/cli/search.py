@@ -72,7 +72,9 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def open_engine(settings: Settings) -> Engine:
     """Return the engine for the settings, with their only bundle."""
-    return Engine(settings.bundle, settings.encoder, settings.captioner, settings.precision)
+    return Engine(
+        settings.bundle, settings.encoder, settings.captioner, settings.precision, words=not settings.no_words
+    )
 
 
 def print_problems(engine: Engine) -> None:

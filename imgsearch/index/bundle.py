@@ -23,7 +23,7 @@ from imgsearch.text import json_text
 
 REPORT = "report.json"
 MAX_REPORT_BYTES = 32 * 2**20
-DATA_FILE = re.compile(r"(vectors|items|calibration|atlas)-[0-9a-f]{16}\.(faiss|arrow|json|npz)")
+DATA_FILE = re.compile(r"(vectors|items|calibration|atlas|words)-[0-9a-f]{16}\.(faiss|arrow|json|npz|db)")
 
 
 def check_target(bundle: Path) -> None:

@@ -126,12 +126,13 @@ class Index:
             raise ValueError(f"k is {k}, it must be at least 1; start is {start}, it must be at least 0")
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != (len(self),)):
             raise ValueError(f"the mask is {mask.dtype} of shape {mask.shape}, expected bool ({len(self)},)")
-        scores, rows = self._search_masked(check_unit(query, self.dim), start + k, mask)
+        scores, rows = self.nearest(query, start + k, mask)
         pairs = zip(rows[start:].tolist(), scores[start:].tolist(), strict=True)
         return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(pairs, start=start + 1)]
 
-    def _search_masked(self, query: Embeddings, count: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
-        """Return scores and rows of the `count` best items of the mask, or of all of them if there are fewer."""
+    def nearest(self, query: Embeddings, count: int, mask: Mask | None = None) -> tuple[Embeddings, Rows]:
+        """Return scores and rows of the `count` best items, float32 and int64 (<= count,); arguments as of `search`."""
+        query = check_unit(query, self.dim)
         num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
         count = min(count, num_kept)
         if not count:  # a part of a divided build may be empty

@@ -8,7 +8,9 @@ from PIL import Image
 
 from imgsearch.embeddings import Embeddings
 
-STARTER_ID = "starter/efficientnet-lite0+minilm-l6-v2"  # the model_id of the starter model
+PLAIN_STARTER_ID = "starter/efficientnet-lite0+minilm-l6-v2"  # without colours; bundles of earlier versions name it
+STARTER_ID = f"{PLAIN_STARTER_ID}+colours"  # the model_id of the starter model
+STARTER_IDS = (STARTER_ID, PLAIN_STARTER_ID)
 BATCH_SIZE = 32  # pictures or texts in one forward pass
 Prepared: TypeAlias = npt.NDArray[Any]
 """An encoder's input for one image. Only the encoder knows its shape."""

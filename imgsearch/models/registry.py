@@ -12,7 +12,7 @@ from imgsearch.files import digest_file
 from imgsearch.models.captioner import Captioner, HubCaptioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.device import check_precision
-from imgsearch.models.encoder import STARTER_ID, Encoder
+from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, Encoder
 from imgsearch.models.weight_files import CLIP_WEIGHTS, captioner_files
 
 if TYPE_CHECKING:
@@ -130,8 +130,8 @@ def resolve(kind: ModelKind, spec: str) -> ModelRef:
     """Return the model that a spec stands for; "auto" is the first preset. Raise SettingsError if it names no model."""
     presets = {preset.name: preset.model_id for preset in PRESETS if preset.kind == kind}
     spec = next(iter(presets)) if spec == "auto" else spec
-    if spec in (STARTER, STARTER_ID):
-        return ModelRef(STARTER_ID)
+    if spec in (STARTER, *STARTER_IDS):
+        return ModelRef(STARTER_ID if spec == STARTER else spec)
     if spec.startswith(LOCAL_DIR_PREFIX) or (
         kind == "captioner" and spec and spec not in presets and Path(spec).is_dir()
     ):
@@ -177,7 +177,7 @@ def load_encoder(
     """
     check_precision(precision)
     name = spec if isinstance(spec, ModelRef) else resolve("encoder", spec)
-    if name.model_id != STARTER_ID:
+    if name.model_id not in STARTER_IDS:
         try:
             snapshots = _fetch("encoder", name, on_progress)
             folders = {repo: snapshot.folder for repo, snapshot in snapshots.items()}
@@ -190,7 +190,7 @@ def load_encoder(
             log.warning("%s The starter model is used.", error)
     from imgsearch.models.starter import StarterEncoder  # imports torch
 
-    return StarterEncoder()
+    return StarterEncoder(name.model_id if name.model_id in STARTER_IDS else STARTER_ID)
 
 
 def load_captioner(
@@ -202,7 +202,7 @@ def load_captioner(
     """
     check_precision(precision)
     name = spec if isinstance(spec, ModelRef) else resolve("captioner", spec)
-    if name.model_id == STARTER_ID:
+    if name.model_id in STARTER_IDS:
         return None
     try:
         snapshots = list(_fetch("captioner", name, on_progress).values())
@@ -226,7 +226,7 @@ def _required_repos(kind: ModelKind, name: ModelRef) -> "list[tuple[Repo, Choose
     """Return the repositories of a model, each with the function that chooses its files."""
     from imgsearch.hub import Repo
 
-    if name.model_id == STARTER_ID or name.model_id.startswith(LOCAL_DIR_PREFIX):
+    if name.model_id in STARTER_IDS or name.model_id.startswith(LOCAL_DIR_PREFIX):
         return []
     if kind == "captioner":
         return [(Repo.parse(str(name)), partial(captioner_files, name.model_id))]

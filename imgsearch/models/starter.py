@@ -2,9 +2,10 @@
 
 An EfficientNet-Lite0 (ImageNet) gives a picture's features and the probabilities of 1,000 classes; all-MiniLM-L6-v2
 embeds texts. A picture is placed in the text space by a convex combination of the classes' label embeddings (ConSE,
-Norouzi et al. 2014, arXiv:1312.5650).
+Norouzi et al. 2014, arXiv:1312.5650). As that knows kinds of things and not their colours, rows get a part for colours.
 """
 
+import re
 from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
@@ -21,7 +22,10 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.models.colours import COLOURS, picture_colours, text_colours
 from imgsearch.models.encoder import STARTER_ID
+from imgsearch.models.french import to_english
+from imgsearch.models.language import is_french
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
 
@@ -38,6 +42,11 @@ NUM_PICTURES = 8  # encoded at a time: on a CPU twice as fast as 32
 TEMPERATURE = 1.7  # softens the probabilities, so that related classes take part
 NUM_CLASSES = 100  # kept of the 1,000: the tail is noise
 SEMANTIC_SHARE = 0.4  # of an image row's squared length
+COLOUR_SHARE = 0.05  # the same for the colours
+COLOUR_WEIGHT = 0.15  # of the colours in the score of a text that names some, where the semantic cosine has 1
+COLOUR_STEP = 3  # every third pixel of the input is enough to name its colours
+MAX_BARE = 2  # words that get an article: "owl" alone scores lower than "an owl", and is said to have no match
+DETERMINERS = frozenset(["a", "an", "the", "some", "my", "his", "her", "two", "three", "four", "five", "many", "no"])
 PLAIN_SHARE = 0.5  # of the border pixels: from here on a picture is an object on a plain background
 PLAIN_TOLERANCE = 24  # of 255: a border pixel is plain within this distance of the border's median
 OBJECT_SHARE = 0.9  # of the square's side that an object on a plain background fills
@@ -49,19 +58,22 @@ FEATURE_NORM = 13.0
 class StarterEncoder:
     """An `Encoder` and `Classifier` with packaged weights.
 
-    An image row is unit features, then a unit semantic vector, weighted to unit length. A text row is zeros, then the
-    unit text embedding. So one inner product answers both kinds of query.
+    An image row is unit features, a unit semantic vector and unit colours, weighted to unit length. A text row is
+    zeros, the text embedding, and the colours that the text names. So one inner product answers both kinds of query,
+    and a text that names no colour is ranked by its embedding alone. PLAIN_STARTER_ID has no colours.
     """
 
-    model_id = STARTER_ID
     revision = ""
     precision = "float32"
-    dim = NUM_FEATURES + NUM_SEMANTIC
     preprocess = f"the whole picture, bicubic to {SIDE} x {SIDE}; an object on plain ground in shape, with a margin"
     image_side = SIDE
     text_scale = 1 / sqrt(SEMANTIC_SHARE)
 
-    def __init__(self) -> None:
+    def __init__(self, model_id: str = STARTER_ID) -> None:
+        self.model_id = model_id
+        self._colour_share = COLOUR_SHARE if model_id == STARTER_ID else 0.0
+        self._feature_share = 1 - SEMANTIC_SHARE - self._colour_share
+        self.dim = NUM_FEATURES + NUM_SEMANTIC + (len(COLOURS) if self._colour_share else 0)
         self._image_model = load_efficientnet()
         self._text_model = MiniLm()
         self._labels = np.load(LABELS, allow_pickle=False).astype(np.float32)  # (1000, 384)
@@ -93,7 +105,11 @@ class StarterEncoder:
             best = (self._image_model.get_classifier()(features) / TEMPERATURE).softmax(1).topk(NUM_CLASSES)
         weights, classes = best.values.numpy(), best.indices.numpy()  # (n, 100) each
         semantic = normalize(np.einsum("nc,ncd->nd", weights, self._labels[classes]))  # (n, 384)
-        parts = normalize(features.numpy()) * sqrt(1 - SEMANTIC_SHARE), semantic * sqrt(SEMANTIC_SHARE)
+        parts = [normalize(features.numpy()) * sqrt(self._feature_share), semantic * sqrt(SEMANTIC_SHARE)]
+        if self._colour_share:
+            small = pixels[:, :, ::COLOUR_STEP, ::COLOUR_STEP].transpose(0, 2, 3, 1)  # (n, 75, 75, 3)
+            colours = [picture_colours(picture) for picture in ((small + 1) * 127.5).round().astype(np.int16)]
+            parts.append(np.stack(colours) * sqrt(self._colour_share))
         return np.hstack(parts, dtype=np.float32)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
@@ -101,11 +117,16 @@ class StarterEncoder:
         return self.encode_prepared([self.prepare(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed texts: float32 (n, dim), unit rows; only the semantic dimensions are not zero."""
+        """Embed English or French texts: float32 (n, dim), unit rows; the dimensions of the features are zero."""
+        texts = [_worded(text) for text in texts]
         rows = np.zeros((len(texts), self.dim), np.float32)
-        if texts:
-            rows[:, NUM_FEATURES:] = self._text_model.embed(texts)
-        return rows
+        if not texts:
+            return rows
+        rows[:, NUM_FEATURES : NUM_FEATURES + NUM_SEMANTIC] = self._text_model.embed(texts)
+        if self._colour_share:
+            weight = COLOUR_WEIGHT * sqrt(SEMANTIC_SHARE / self._colour_share)
+            rows[:, NUM_FEATURES + NUM_SEMANTIC :] = weight * np.stack([text_colours(text) for text in texts])
+        return normalize(rows)
 
     def truncated_tail(self, text: str) -> str:
         """Return "": no query is longer than MAX_TOKENS."""
@@ -113,7 +134,7 @@ class StarterEncoder:
 
     def class_probabilities(self, rows: Embeddings) -> Embeddings:
         """Return class probabilities of (n, dim) image rows, by FEATURE_NORM: float32 (n, 1000), each row sums to 1."""
-        features = rows[:, :NUM_FEATURES] * np.float32(FEATURE_NORM / sqrt(1 - SEMANTIC_SHARE))
+        features = rows[:, :NUM_FEATURES] * np.float32(FEATURE_NORM / sqrt(self._feature_share))
         with torch.inference_mode():
             logits = self._image_model.get_classifier()(torch.from_numpy(features))  # (n, 1000)
         probabilities: Embeddings = logits.softmax(1).numpy()
@@ -179,6 +200,16 @@ def _phrasings(name: str, hypernyms: list[str]) -> tuple[str, str, str]:
     article = "an" if name[0].lower() in "aeiou" else "a"
     kinds = f"{name}, a kind of {', '.join(hypernyms[:3])}" if hypernyms else name
     return f"a photo of a {name}", kinds, f"This is {article} {name}, a type of {(hypernyms or [name])[0]}."
+
+
+def _worded(text: str) -> str:
+    """Return a text as the label texts are worded: in English, and one or two words with an article ("an owl")."""
+    if is_french(text):
+        text = re.sub("^a(?= [aeiou])", "an", to_english(text)[0])  # of "un hibou"
+    words = text.lower().split()
+    if not 0 < len(words) <= MAX_BARE or words[0] in DETERMINERS:
+        return text
+    return f"{'an' if words[0][0] in 'aeiou' else 'a'} {text}"
 
 
 def _plain_background(image: Image.Image) -> tuple[int, int, int] | None:

@@ -1,4 +1,4 @@
-"""Calibration and map take long to compute, so they are kept in the bundle or, if it has none, in the user's cache."""
+"""Calibration, map and words take time to make: they are kept in the bundle or, if it has none, in the user's cache."""
 
 import hashlib
 import json
@@ -17,24 +17,27 @@ from imgsearch.index.manifest import MADE_BY, Manifest, read_manifest
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.calibration import Calibration, calibrate
 from imgsearch.search.projection import Projection, compute_projection
+from imgsearch.search.words import WordIndex
 
-CALIBRATION, ATLAS = "calibration.json", "atlas.npz"
+CALIBRATION, ATLAS, WORDS = "calibration.json", "atlas.npz", "words.db"
 MAX_BYTES = 2**20  # of a file: a map of NUM_POINTS points takes 130 kB
 T = TypeVar("T")
 
 
 def add_derived_data(bundle: Path, encoder: Encoder, reference: Callable[[], Index]) -> None:
-    """Compute the calibration and the map and store both in the bundle, if one of them is missing there.
+    """Compute the calibration, the map and the words, and store in the bundle what is missing there.
 
     `reference` opens the example photos by the same encoder. Raise InputError if the bundle cannot be written.
     """
     index = Index.load(bundle)
-    if not len(index) or all(_bundle_file(name, bundle, index) for name in (CALIBRATION, ATLAS)):
-        return
-    texts = {
-        CALIBRATION: _calibration_bytes(calibrate(index, encoder, reference())),
-        ATLAS: compute_projection(index).to_bytes(),
+    makers: dict[str, Callable[[], bytes]] = {
+        CALIBRATION: lambda: _calibration_bytes(calibrate(index, encoder, reference())),
+        ATLAS: lambda: compute_projection(index).to_bytes(),
+        WORDS: lambda: WordIndex.of(index).to_bytes(),
     }
+    texts = {name: make() for name, make in makers.items() if len(index) and not _bundle_file(name, bundle, index)}
+    if not texts:
+        return
     with bundle_writer(bundle) as work:
         manifest = read_manifest(bundle)
         if not isinstance(index.provenance, Manifest) or manifest.files != index.provenance.files:
@@ -70,6 +73,17 @@ def projection_of(bundle: Path, index: Index) -> Projection:
     computed = compute_projection(index)
     _store_in_cache(ATLAS, bundle, index, computed.to_bytes())
     return computed
+
+
+def words_of(bundle: Path, index: Index) -> WordIndex:
+    """Return the words of a bundle that is opened as `index`. Read them from its items and cache them if none are."""
+    for path in (_bundle_file(WORDS, bundle, index), _cache_file(WORDS, bundle, index)):
+        with suppress(OSError, ValueError):
+            if path:
+                return WordIndex.open(path, len(index))
+    words = WordIndex.of(index)
+    _store_in_cache(WORDS, bundle, index, words.to_bytes())
+    return words
 
 
 def _parse_calibration(data: bytes) -> Calibration:

@@ -1,5 +1,6 @@
 """Measure what a score means: which cosines are fair, strong or a copy depends on the encoder and the collection."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from imgsearch.images import open_rgb
 from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
+from imgsearch.models.french import english_terms
 from imgsearch.records import Hit
 from imgsearch.search.augmentations import COPIES
 from imgsearch.search.calibration_queries import read_queries
@@ -27,9 +29,9 @@ from imgsearch.search.thresholds import (
 __all__ = ["ScoreThresholds", "Calibration", "calibrate", "sample_rows"]
 
 NUM_SAMPLE = 1000  # items: enough to know a query's location to a few thousandths
-NUM_CAPTIONS = 300  # of a collection to search with: their 5 % quantile rests on 15
-MIN_CAPTIONS = 50  # below, that quantile would rest on one or two captions
-NUM_FOUND = 10  # a caption is a good query if its own picture is among the first ten hits
+NUM_CAPTIONS = 300  # of a collection to search with, and as many words of them: their 5 % quantile rests on 30
+MIN_GOODS = 50  # below, that quantile would rest on one or two queries
+NUM_FOUND = 10  # a query is good if a picture whose caption holds it is among the first ten hits
 NUM_COPIES = 50  # made to measure `near_duplicate`
 MAX_NUMBER = 1000  # in a calibration file: real cosines are far below
 
@@ -103,13 +105,17 @@ def search_texts(index: Index, encoder: Encoder, texts: Sequence[str]) -> tuple[
     return QueryScores(best, _locations(index, vectors) * scale, lengths), hits
 
 
-def search_captions(index: Index, encoder: Encoder) -> tuple[list[str], QueryScores]:
-    """Return the good queries of an index and their scores: captions that find their own picture.
+def search_good_queries(index: Index, encoder: Encoder) -> tuple[list[str], QueryScores]:
+    """Return the good queries of an index and their scores: those that find a picture whose caption holds them.
 
-    NUM_CAPTIONS of the fixed sample are tried in the order of their hashes, so a rebuilt collection tries the same.
+    Tried are NUM_CAPTIONS captions of the fixed sample in the order of their hashes, so that a rebuilt collection tries
+    the same, and the words of the vocabulary in them, because people type a word more often than a sentence.
     """
     texts = sorted({index.item(int(row)).caption for row in sample_rows(index)} - {""})
-    texts = [texts[position] for position in stable_sample(texts, NUM_CAPTIONS)]
+    captions = [texts[position] for position in stable_sample(texts, NUM_CAPTIONS)]
+    words = "\n".join(map(_spaced, captions))
+    terms = sorted(term for term in english_terms() if _spaced(term) in words)
+    texts = [*captions, *(terms[position] for position in stable_sample(terms, NUM_CAPTIONS))]
     scores, hits = search_texts(index, encoder, texts)
     is_good = np.array([_finds(page, text) for text, page in zip(texts, hits, strict=True)], np.bool_)
     return [text for text, good in zip(texts, is_good, strict=True) if good], scores[is_good]
@@ -122,12 +128,12 @@ def text_scores(index: Index, encoder: Encoder, reference: Index) -> tuple[Query
     scores of the absent queries are in its sample than in the reference's. Their best scores would be a worse measure:
     a large collection has some of what they ask for.
     """
-    absent_texts = [query.text for query in read_queries("absent")]
+    absent_texts = [query.text for kind in ("absent", "absent-caption") for query in read_queries(kind)]
     absents, _ = search_texts(index, encoder, absent_texts)
-    texts, goods = search_captions(index, encoder)
-    if len(texts) >= MIN_CAPTIONS or index is reference:
+    texts, goods = search_good_queries(index, encoder)
+    if len(texts) >= MIN_GOODS or index is reference:
         return goods, absents
-    _, goods = search_captions(reference, encoder)
+    _, goods = search_good_queries(reference, encoder)
     in_reference, _ = search_texts(reference, encoder, absent_texts)
     higher = float(np.mean(absents.location - in_reference.location))
     return goods.moved(higher), absents
@@ -177,8 +183,13 @@ def copy_scores(reference: Index, encoder: Encoder, count: int) -> tuple[Floats,
     return copies.astype(np.float64), neighbours[np.isfinite(neighbours)].astype(np.float64)
 
 
-def _finds(hits: Sequence[Hit], caption: str) -> bool:
-    return any(hit.item.caption == caption for hit in hits)
+def _finds(hits: Sequence[Hit], text: str) -> bool:
+    return any(_spaced(text) in _spaced(hit.item.caption) for hit in hits)
+
+
+def _spaced(text: str) -> str:
+    """Return the words of a text between spaces: " an owl "."""
+    return " ".join(["", *re.findall(r"\w+", text.lower()), ""])
 
 
 def _locations(index: Index, vectors: Embeddings) -> Floats:

@@ -10,9 +10,9 @@ QUERIES = Path(__file__).parents[1] / "data" / "queries.tsv"
 class CalibrationQuery:
     """A query as people type it.
 
-    Kinds: "absent" (no example photo shows this or anything similar), "real-but-absent" (another animal, food, vehicle
-    ... than on the photos), "half-absurd" (something from a photo in an absurd scene), "typo" (about a photo, with a
-    typing mistake) and "french" (about a photo, in French).
+    Kinds: "absent" (no example photo shows this or anything similar), "absent-caption" (the same, worded like a
+    caption), "real-but-absent" (another animal, food, vehicle ... than on the photos), "half-absurd" (something from a
+    photo in an absurd scene), "typo" (about a photo, with a typing mistake) and "french" (about a photo, in French).
     """
 
     kind: str

@@ -1,6 +1,7 @@
 """Near-duplicates: pairs of items whose vectors have an inner product of at least a threshold."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -8,7 +9,9 @@ import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.index.index import Index, Rows
+from imgsearch.records import Hit
 
+MAX_LOOKED_AT = 1000  # hits to fetch at most to fill a page of k after near-duplicates are folded
 SIDE = 1024  # items per block; two blocks are compared at a time, in 100 MB if all items are equal
 
 
@@ -26,6 +29,31 @@ def fold_near_duplicates(rows: Embeddings, threshold: float) -> list[int]:
         leaders.append(int(near_leaders[0]) if len(near_leaders) else position)
         is_leader[position] = not len(near_leaders)
     return leaders
+
+
+def folded_page(
+    search: Callable[[int], list[Hit]], rows_of: Callable[[list[int]], Embeddings], threshold: float, k: int
+) -> tuple[list[Hit], int]:
+    """Return k hits with near-duplicates folded, and the number of hits they stand for; 0 if there are no more.
+
+    `search` returns the first so many hits, `rows_of` their vectors. Near-duplicates on later pages are not folded into
+    this one, so that no page depends on the pages before it.
+    """
+    count = k + max(4, k // 4)
+    while True:
+        hits = search(count)
+        leader_of = fold_near_duplicates(rows_of([hit.row for hit in hits]), threshold)
+        leaders = [i for i, leader in enumerate(leader_of) if i == leader]
+        if len(leaders) > k or len(hits) < count or count >= MAX_LOOKED_AT:
+            break
+        count = min(2 * count, MAX_LOOKED_AT)
+    members: dict[int, list[str]] = {i: [] for i in leaders[:k]}
+    end = leaders[k] if len(leaders) > k else len(hits)
+    for i, leader in enumerate(leader_of[:end]):
+        if i != leader:
+            members[leader].append(hits[i].item.id)
+    folded = [replace(hits[i], near_duplicates=tuple(ids)) for i, ids in members.items()]
+    return folded, 0 if end == len(hits) < count else end
 
 
 def near_duplicate_groups(index: Index, threshold: float, on_progress: Callable[[int, int], None]) -> list[list[str]]:

@@ -9,6 +9,10 @@ from PIL import Image
 
 from imgsearch.errors import InputError
 from imgsearch.images import ImageSource, open_rgb
+from imgsearch.models.encoder import STARTER_IDS
+from imgsearch.models.french import to_english
+from imgsearch.models.language import LANGUAGE_CODES, language_of_query
+from imgsearch.models.registry import PRESETS
 
 MAX_TEXT = 500  # characters, so that even the smallest text model reads all of it (512 tokens)
 MAX_PARTS = 16
@@ -68,6 +72,28 @@ def check_parts(parts: Sequence[Part]) -> list[Part]:
     if not any(part.weight > 0 for part in checked):
         raise InputError("The query says only what is not wanted. Add something that is.")
     return checked
+
+
+def understood_languages(model_id: str) -> frozenset[str] | None:
+    """Return the codes in LANGUAGE_CODES of the languages that an encoder understands; None if that is not known."""
+    languages = {preset.model_id: preset.languages for preset in PRESETS if preset.kind == "encoder"}
+    if model_id in STARTER_IDS:
+        return frozenset({"en", "fr"})
+    if model_id not in languages:
+        return None
+    return frozenset({"en"} if languages[model_id] == "English" else LANGUAGE_CODES)
+
+
+def foreign_language(model_id: str, text: str) -> str:
+    """Return the code of a text's language if the encoder does not understand it; "" if it does, or if unsure.
+
+    The starter model's French is a dictionary: a text with a word that is not in it is foreign.
+    """
+    understood = understood_languages(model_id)
+    language = language_of_query(text) if understood else ""
+    if language == "fr" and model_id in STARTER_IDS and to_english(text)[1]:
+        return language
+    return "" if language in (understood or ()) else language
 
 
 def open_part(source: ImageSource, name: str, side: int, box: Box | None) -> Image.Image:

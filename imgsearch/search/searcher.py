@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 
 import numpy as np
 
@@ -12,19 +13,20 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import BusyError, InputError
 from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
+from imgsearch.index.items import Mask
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Hit, SearchResult, Strength
 from imgsearch.search.calibration import Calibration, sample_rows
-from imgsearch.search.duplicates import fold_near_duplicates
-from imgsearch.search.language import foreign_language
+from imgsearch.search.duplicates import MAX_LOOKED_AT, folded_page
 from imgsearch.search.projection import Projection
-from imgsearch.search.query import Part, check_parts, open_part
+from imgsearch.search.query import Part, check_parts, foreign_language, open_part
+from imgsearch.search.words import Shares, WordIndex, nearest_with_words, word_shares
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
 MAX_CONDITIONS = 16
+WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
 MAX_S = 30.0  # seconds after which no further part of a query is encoded
-MAX_LOOKED_AT = 1000  # hits to fetch at most to fill a page of k after near-duplicates are folded
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Searcher:
         calibration: Calibration | None,
         calibrate: Callable[[], Calibration | None],
         draw: Callable[[], Projection],
+        read_words: Callable[[], WordIndex | None] = lambda: None,
     ) -> None:
         self.index = index
         self.encoder = encoder
         self._calibrate = calibrate
         self._draw = draw
-        self._calibrating, self._drawing = threading.Lock(), threading.Lock()
+        self._read_words = read_words
+        self._calibrating, self._drawing, self._reading = threading.Lock(), threading.Lock(), threading.Lock()
         self.table = ColumnStore(index)
         self.calibration = calibration
         self._is_calibrated = calibration is not None
@@ -73,6 +77,16 @@ class Searcher:
     @cached_property
     def _atlas(self) -> Projection:
         return self._draw()
+
+    @property
+    def words(self) -> WordIndex | None:
+        """Return the words of captions and columns; None to search by vectors alone. May take seconds once."""
+        with self._reading:
+            return self._words
+
+    @cached_property
+    def _words(self) -> WordIndex | None:
+        return self._read_words()
 
     @cached_property
     def _sample(self) -> Embeddings:
@@ -109,12 +123,14 @@ class Searcher:
         query = self._combine(parts, vectors)
         mask = self.table.mask(conditions) if conditions else None
 
+        wanted = [part.text for part in parts if part.weight > 0]
+        shares = word_shares(self.words, " ".join(wanted)) if all(wanted) and self.words else None  # no picture
+
         def search_index(count: int) -> list[Hit]:
-            hits = self.index.search(query.vector, count, start=start, mask=mask)
-            return [_judge(hit, query) for hit in hits]
+            return self._ranked(query, shares, start, start + count, mask)
 
         hits, following = (
-            self._folded_page(search_index, k)
+            folded_page(search_index, self.index.rows_of, self.calibration.near_duplicate, k)
             if fold and self.calibration and k <= MAX_LOOKED_AT
             else self._plain_page(search_index, k)
         )
@@ -132,6 +148,17 @@ class Searcher:
             sample=query.sample.tolist(),
             language=next(filter(None, (foreign_language(self.encoder.model_id, text) for text in texts)), ""),
         )
+
+    def _ranked(self, query: QueryVector, shares: Shares | None, start: int, end: int, mask: Mask | None) -> list[Hit]:
+        """Return the hits of ranks start + 1 to end by score plus a bonus for the share of the words, judged."""
+        bonus = WORD_BONUS * float(query.sample.std()) / query.scale if shares is not None else 0.0
+        scores, rows = nearest_with_words(self.index, query.vector, end, mask, shares, bonus)
+        words = np.zeros(len(rows)) if shares is None else shares[rows]
+        found = zip(rows[start:].tolist(), scores[start:].tolist(), words[start:].tolist(), strict=True)
+        return [
+            _judge(Hit(rank, self.index.item(row), score, row=row, words=share), query)
+            for rank, (row, score, share) in enumerate(found, start=start + 1)
+        ]
 
     def _encode(self, part: Part, begin: float) -> Embeddings:
         """Return the vector of a part, (dim,). Raise BusyError if the parts before it took too long."""
@@ -197,29 +224,6 @@ class Searcher:
         hits = search(k + 1)
         return hits[:k], k if len(hits) > k else 0
 
-    def _folded_page(self, search: Callable[[int], list[Hit]], k: int) -> tuple[list[Hit], int]:
-        """Return k hits with near-duplicates folded, and the number of hits they stand for; 0 if there are no more.
-
-        Near-duplicates on later pages are not folded into this one, so that no page depends on the pages before it.
-        """
-        assert self.calibration
-        count = k + max(4, k // 4)
-        while True:
-            hits = search(count)
-            vectors = self.index.rows_of([hit.row for hit in hits])
-            leader_of = fold_near_duplicates(vectors, self.calibration.near_duplicate)
-            leaders = [i for i, leader in enumerate(leader_of) if i == leader]
-            if len(leaders) > k or len(hits) < count or count >= MAX_LOOKED_AT:
-                break
-            count = min(2 * count, MAX_LOOKED_AT)
-        members: dict[int, list[str]] = {i: [] for i in leaders[:k]}
-        end = leaders[k] if len(leaders) > k else len(hits)
-        for i, leader in enumerate(leader_of[:end]):
-            if i != leader:
-                members[leader].append(hits[i].item.id)
-        folded = [replace(hits[i], near_duplicates=tuple(ids)) for i, ids in members.items()]
-        return folded, 0 if end == len(hits) < count else end
-
 
 def _mean_and_spread(scores: Embeddings) -> tuple[float, float]:
     """Return mean and standard deviation (1 if all are equal) of a query's scores over the fixed sample."""
@@ -234,6 +238,7 @@ def _judge(hit: Hit, query: QueryVector) -> Hit:
     strength: Strength | None = None
     if query.bounds:
         fair, strong = query.bounds
+        strong, fair = (fair, -inf) if hit.words == 1 else (strong, fair)  # all words: one better
         strength = "strong" if score >= strong else "fair" if score >= fair else "weak"
     return replace(hit, score=score, strength=strength)
 

@@ -16,7 +16,6 @@ GOOD_LOST = 0.045  # share of goods wrongly said to have no answer: it stays bel
 ABSENT_LEFT = 0.02  # share of absents whose best hit may be called strong
 MIN_FITTED = 20  # queries of each kind that are needed to fit a bias
 DIGITS = 6  # decimals of thresholds: up to here, sums of the same scores in another order agree
-CLEAR = 2.0  # standard errors by which a bias must separate the scores better than none
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def fit_thresholds(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
     if not len(goods) and not len(absents):
         return ScoreThresholds(0.0, 1.0)
     goods, absents = goods if len(goods) else absents, absents if len(absents) else goods
-    bias = _best_bias(goods, absents)
+    bias = fit_bias(goods, absents)
     good, absent = bias.footing(goods), bias.footing(absents)
     lowest = quantile(good, GOOD_LOST)
     fair = min(lowest, (lowest + quantile(absent, 1 - ABSENT_LEFT)) / 2)
@@ -96,7 +95,7 @@ def auc(goods: Floats, absents: Floats) -> float:
     """Return the chance that a good query beats an absent one (ties count half); 0.5 if a group is empty."""
     if not len(goods) or not len(absents):
         return 0.5
-    return float(np.mean(_wins(goods, absents)))
+    return float(np.mean((goods[:, None] > absents) + 0.5 * (goods[:, None] == absents)))
 
 
 def best_threshold(copies: Floats, others: Floats) -> float:
@@ -118,53 +117,27 @@ def error_rates(copies: Floats, others: Floats, threshold: float) -> tuple[float
     return missed, float(np.mean(others >= threshold)) if len(others) else 0.0
 
 
-def fit_biases(goods: QueryScores, absents: QueryScores) -> dict[str, ScoreThresholds]:
-    """Fit the possible biases of the best score: none, by the query's length, by its location. Thresholds stay 0.
+def fit_bias(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
+    """Fit how the bounds rise with a query's location and length, by logistic regression; thresholds stay 0.
 
-    A bias is the slope of the best score over that quantity within the two groups (least squares, pooled). With fewer
-    than MIN_FITTED queries in a group only "plain" is returned.
+    The regression separates goods from absents by (best score, location, length). Where it is undecided, the best score
+    is a constant plus `bias` times the location plus `length_bias` times the length. With fewer than MIN_FITTED queries
+    in a group, or if goods do not score higher, both are 0.
     """
-    plain = ScoreThresholds(0.0, 0.0)
     if min(len(goods), len(absents)) < MIN_FITTED:
-        return {"plain": plain}
-    best = [goods.best, absents.best]
-    by_length = _slope([np.minimum(scores.length, LONGEST) for scores in (goods, absents)], best)
-    by_location = _slope([goods.location, absents.location], best)
-    return {
-        "plain": plain,
-        "length": ScoreThresholds(0.0, 0.0, length_bias=by_length),
-        "location": ScoreThresholds(0.0, 0.0, bias=by_location),
-    }
+        return ScoreThresholds(0.0, 0.0)
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
 
-
-def _best_bias(goods: QueryScores, absents: QueryScores) -> ScoreThresholds:
-    """Return the bias that separates best; none if no bias is clearly better than the plain score."""
-    candidates = fit_biases(goods, absents)
-    return max(candidates.values(), key=lambda bias: _gain(candidates["plain"], bias, goods, absents))
-
-
-def _slope(x: list[Floats], y: list[Floats]) -> float:
-    dx = np.concatenate([values - values.mean() for values in x])
-    dy = np.concatenate([values - values.mean() for values in y])
-    return float(dx @ dy / (dx @ dx)) if dx @ dx > 0 else 0.0
-
-
-def _gain(plain: ScoreThresholds, bias: ScoreThresholds, goods: QueryScores, absents: QueryScores) -> float:
-    """Return how much larger the AUC becomes; 0 if that is within CLEAR standard errors.
-
-    The error is that of a difference of two AUCs over the same queries (DeLong et al. 1988, Biometrics 44, 837).
-    """
-    if bias == plain:
-        return 0.0
-    gains = _wins(bias.footing(goods), bias.footing(absents)) - _wins(plain.footing(goods), plain.footing(absents))
-    by_good, by_absent = gains.mean(axis=1), gains.mean(axis=0)
-    error = np.sqrt(by_good.var(ddof=1) / len(goods) + by_absent.var(ddof=1) / len(absents))
-    return float(gains.mean()) if gains.mean() > CLEAR * error else 0.0
-
-
-def _wins(goods: Floats, absents: Floats) -> Floats:
-    """Return (goods, absents): 1 where the good query scores higher, 0.5 where both are equal, else 0."""
-    return np.asarray((goods[:, None] > absents) + 0.5 * (goods[:, None] == absents), np.float64)
+    groups = [(scores.best, scores.location, np.minimum(scores.length, LONGEST)) for scores in (goods, absents)]
+    columns = np.concatenate([np.stack(group, axis=1) for group in groups])  # (n, 3)
+    is_good = np.arange(len(columns)) < len(goods)
+    scaler = StandardScaler().fit(columns)
+    model = LogisticRegression(class_weight="balanced").fit(scaler.transform(columns), is_good)
+    best, location, length = (model.coef_[0] / scaler.scale_).tolist()
+    if best <= 0:
+        return ScoreThresholds(0.0, 0.0)
+    return ScoreThresholds(0.0, 0.0, bias=-location / best, length_bias=0.0 - length / best)
 
 
 def quantile(values: Floats, share: float) -> float:

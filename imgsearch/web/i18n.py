@@ -13,7 +13,7 @@ import gradio as gr
 
 from imgsearch.errors import Message
 from imgsearch.records import Item
-from imgsearch.search.language import understood_languages
+from imgsearch.search.query import understood_languages
 from imgsearch.text import sanitise_text, truncate
 
 DEFAULT = "en"

@@ -21,7 +21,7 @@ from tests.helpers.app import children_of, resident_mib
 NUM_VISITORS = (20, 100)
 SECONDS = 180.0  # of load
 ENDPOINTS = ("/search", "/similar", "/describe")
-THINGS = ("dog", "owl", "lemon", "guitar", "mountain", "cup of coffee", "key", "bus", "flower", "boat")
+THINGS = ("dog", "owl", "orange", "guitar", "mountain", "cup of coffee", "chair", "bus", "flower", "boat")
 BUSY = "Busy: "  # start of the app's message if too many requests wait
 REST_S = 1.0  # maximum seconds between two requests of a visitor; half of it on average
 SETTLE_S = 5.0  # seconds to wait before the memory is measured

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from imgsearch.describe.colours import read_colours
-from imgsearch.describe.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer, sentence
+from imgsearch.describe.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer
 from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, VocabularyTerm, match_classes, read_vocabulary
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.images import open_rgb
+from imgsearch.models.colours import read_colours
 from imgsearch.models.encoder import Classifier, Encoder
 
 TERMS = read_vocabulary(VOCABULARY.read_text("utf-8"))
@@ -124,25 +124,25 @@ def test_what_a_picture_plainly_is_comes_first_with_its_kinds() -> None:
     tags = describer.object_tags(encoder.encode_images([scene()]), 4)[0]
     assert {tag.tag for tag in tags} == {"owl", "bird of prey", "bird", "animal"}
     assert all(0.99 < tag.score <= 1 and tag.group == "animals" for tag in tags)
-    assert describer.describe(scene()).caption == "This looks like an owl; mostly blue and green."
+    assert describer.describe(scene()).caption == "This looks like an owl; mostly green and blue."
 
 
 def test_two_equal_candidates_give_their_kind_and_a_doubt() -> None:
     encoder = FakeEncoder("a photo of a rose", "a photo of a tulip")
     caption = Describer(encoder, None).describe(cut_out("red")).caption
-    assert caption.startswith("This looks like a flower, possibly a ")
-    assert caption.endswith(", on a plain white background; mostly red.")
+    assert caption.startswith("This looks like a red flower, possibly a ")
+    assert caption.endswith(", on a plain white background.")
 
 
 def test_a_picture_near_no_term_is_said_to_show_nothing_in_particular() -> None:
     caption = Describer(FakeEncoder("nothing of the kind"), None).describe(cut_out("blue")).caption
-    assert caption == "No single object stands out on a plain white background; mostly blue."
+    assert caption == "No single object stands out, on a plain white background; mostly blue."
 
 
 def test_a_scene_is_named_but_not_behind_a_cut_out() -> None:
     describer = Describer(FakeEncoder("a photo, on a beach"), None)
     shown = describer.describe(scene())
-    assert shown.caption.endswith(", on a beach; mostly blue and green.")
+    assert shown.caption.endswith(", on a beach; mostly green and blue.")
     assert ("on a beach", "places") in [(tag.tag, tag.group) for tag in shown.tags]
     assert "beach" not in describer.describe(cut_out("red")).caption
 
@@ -268,8 +268,8 @@ def test_black_and_white_is_said_of_photos() -> None:
     ("file", "tag"),
     [
         ("stamps/animals-birds-duck.jpg", "duck"),
-        ("stamps/food-fruit-lemon.jpg", "lemon"),
-        ("stamps/sports-tennis_ball.jpg", "tennis ball"),
+        ("puzzles/citrus_slices.jpg", "orange"),
+        ("things/baseball.jpg", "baseball"),
     ],
 )
 def test_the_starter_model_knows(encoder: Encoder, own_cache: Path, examples: Path, file: str, tag: str) -> None:
@@ -282,14 +282,13 @@ def test_scores_are_shares(encoder: Encoder, own_cache: Path, examples: Path) ->
     description = Describer(encoder, own_cache).describe(open_rgb(examples / "skimage/chelsea.jpg"))
     assert all(0 <= tag.score <= 1 for tag in description.tags)
     things = [tag.score for tag in description.tags if tag.group in THINGS]
-    assert len(things) == 5 and things == sorted(things, reverse=True)
+    assert 1 <= len(things) <= 5 and things == sorted(things, reverse=True)
 
 
-def test_a_scene_does_not_say_the_subject_again() -> None:
-    colours = read_colours(scene())
-    said = sentence("a mountain", ["in the mountains", "at night"], colours)
-    assert said.startswith("This looks like a mountain, at night;")
-    assert sentence("ice", ["in an office"], colours).startswith("This looks like ice, in an office;")
-    said = sentence("a mountain, possibly a volcano", ["in the mountains"], colours)
-    assert said.startswith("This looks like a mountain, possibly a volcano;")
-    assert sentence("", ["in the mountains"], colours).startswith("No single object stands out, in the mountains;")
+@pytest.mark.parametrize("colour", ["grey", "beige", "white"])
+def test_nothing_is_named_where_nothing_stands_out(encoder: Encoder, own_cache: Path, colour: str) -> None:
+    ramp = Image.linear_gradient("L").resize((320, 240))
+    for image in (Image.new("RGB", (320, 240), colour), Image.merge("RGB", [ramp] * 3)):
+        description = Describer(encoder, own_cache).describe(image)
+        assert description.caption.startswith("No single object stands out")
+        assert not [tag for tag in description.tags if tag.group in THINGS]

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import sqlite3
 import struct
 import zipfile
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from imgsearch.index.index import Index
 from imgsearch.index.items import SCHEMA, Items
 from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.records import Item
+from imgsearch.search.words import TABLE
 
 NUM_ITEMS = 24  # a map of more takes a minute, the first time in a process
 Fate = Literal["refused", "unsearchable", "searched"]
@@ -267,6 +269,19 @@ def with_annex(name: str, data: Callable[[], bytes]) -> Callable[[Path], None]:
     return make
 
 
+def database(*statements: str) -> Callable[[], bytes]:
+    """A SQLite file made by these statements."""
+
+    def make() -> bytes:
+        connection = sqlite3.connect(":memory:")
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        return connection.serialize()
+
+    return make
+
+
 def npz(**arrays: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
@@ -392,7 +407,7 @@ PATHS = [
 VECTORS = [
     Hostile("vectors-by-distance", index_of(faiss.IndexFlatL2)),
     Hostile("vectors-in-lists", index_of(inverted)),
-    Hostile("vectors-quantised", index_of(lambda dim: faiss.IndexPQ(dim, 8, 4, faiss.METRIC_INNER_PRODUCT))),
+    Hostile("vectors-quantised", index_of(lambda dim: faiss.IndexPQ(dim, 1, 4, faiss.METRIC_INNER_PRODUCT))),
     Hostile("vectors-behind-a-map", index_of(lambda dim: faiss.IndexIDMap2(faiss.IndexFlatIP(dim)))),
     Hostile("vectors-many-claimed", put(".faiss", at(8, struct.pack("<q", 2**40)))),
     Hostile("vectors-negative", put(".faiss", at(8, struct.pack("<q", -1)))),
@@ -418,7 +433,7 @@ ITEMS = [
     Hostile("items-other-columns", arrow(lambda table: table.drop_columns(["sha256"]))),
     Hostile("items-thousands-of-batches", put(".arrow", many_batches)),
     Hostile("items-lying-offsets", put(".arrow", lying_offsets)),
-    Hostile("items-no-utf-8", put(".arrow", changed(b"stamps/animals", b"stamps/\xff\xfe\xfd\xfc\xfb\xfa\xf9"))),
+    Hostile("items-no-utf-8", put(".arrow", changed(b"animals/alpaca", b"animals/\xff\xfe\xfd\xfc\xfb\xfa"))),
     Hostile("ids-numbers", column("id", lambda old: range(len(old)), pa.int64())),
     Hostile("ids-missing", column("id", each(None))),
     Hostile("captions-from-a-dictionary", arrow(from_dictionary)),
@@ -490,6 +505,22 @@ CALIBRATIONS = [
             lambda: b"{" + b" " * 2**21 + b"}",
         ]
     )
+]
+ENDLESS = "WITH RECURSIVE a(rowid) AS (SELECT 1 UNION ALL SELECT rowid + 1 FROM a) SELECT rowid, 'owl' AS words FROM a"
+WORDS = [
+    Hostile(f"words-{name}", with_annex("words.db", data))
+    for name, data in {
+        "empty": bytes,
+        "no-database": lambda: b"SQLite format 3\0" + b"\xff" * 5000,
+        "too-large": lambda: bytes(2**21),
+        "another-table": database("CREATE TABLE items (words)"),
+        "a-view": database("CREATE TABLE a (b)", "CREATE VIEW items AS SELECT 1 AS rowid, b AS words FROM a"),
+        "an-endless-view": database(f"CREATE VIEW items AS {ENDLESS}"),
+        "a-trigger": database(TABLE, "CREATE TABLE a (b)", "CREATE TRIGGER c AFTER INSERT ON a BEGIN SELECT 1; END"),
+        "one-table-more": database(TABLE, "CREATE TABLE more (words)"),
+        "another-tokenizer": database(TABLE.replace("porter ", "")),
+        "cut-short": lambda: database(TABLE)()[:5000],
+    }.items()
 ]
 HOSTILE = [*MANIFESTS, *PATHS, *VECTORS, *ITEMS]
 

@@ -22,13 +22,15 @@ from imgsearch.index.filters import ColumnStore
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import read_manifest
 from imgsearch.records import BuildReport
-from imgsearch.search.cache import ATLAS, projection_of, stored_calibration
+from imgsearch.search.cache import ATLAS, projection_of, stored_calibration, words_of
+from imgsearch.search.words import WordIndex
 from tests.helpers.hostile_bundles import (
     CALIBRATIONS,
     HOSTILE,
     MAPS,
     NUM_ITEMS,
     TRAP,
+    WORDS,
     Hostile,
     save_sound,
     sealed,
@@ -204,6 +206,17 @@ def test_a_hostile_map_takes_no_memory(hostile: Hostile, make: Callable[[Hostile
 def test_a_hostile_calibration_is_none(hostile: Hostile, make: Callable[[Hostile], Path], empty_cache: Path) -> None:
     bundle = make(hostile)
     assert stored_calibration(bundle, Index.load(bundle)) is None
+
+
+@pytest.mark.parametrize("hostile", WORDS, ids=lambda hostile: hostile.name)
+def test_hostile_words_are_read_anew(hostile: Hostile, make: Callable[[Hostile], Path], empty_cache: Path) -> None:
+    bundle = make(hostile)
+    index = Index.load(bundle)
+    with pytest.raises((OSError, ValueError)):
+        WordIndex.open(bundle / "words.db", NUM_ITEMS)
+    shares = words_of(bundle, index).shares(index.item(3).caption)
+    assert shares.shape == (NUM_ITEMS,) and shares[3] == 1
+    assert [path.suffix for path in empty_cache.iterdir()] == [".db"]
 
 
 def test_a_snapshot_of_the_hub_is_opened_by_its_links(sound: Path, tmp_path: Path) -> None:

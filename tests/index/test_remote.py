@@ -17,6 +17,7 @@ from imgsearch.index.remote import fetch_hub_bundles
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.collection import open_collection
 from tests.helpers.commands import Run
+from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status
 
 NAME = "hf://datasets/org/my.bundle"
@@ -196,7 +197,7 @@ def test_the_command_line_asks_it_and_changes_it_not(
     hub: LoopbackHub, pushed: Path, run: Run, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(run("search", "a red fruit", "--index", NAME, "-k", "2", "--json").answer()["hits"]) == 2
-    assert run("info", "--index", NAME, "--json").answer()["num_items"] == 228
+    assert run("info", "--index", NAME, "--json").answer()["num_items"] == NUM_EXAMPLES
     assert "cannot be changed here" in run("remove", "--id", "skimage/coffee.jpg", "--index", NAME).refusal()
     monkeypatch.setenv("IMGSEARCH_INDEX", f"{NAME}@{hub.commit(f'datasets/{REPO}')}")
     assert "my.bundle" in run("info").out

@@ -35,12 +35,13 @@ from imgsearch.models.device import choose_device, choose_precision
 Library: TypeAlias = dict[str, tuple[Any, Any]]  # processor and model
 Feed: TypeAlias = Callable[[str], list[str]]
 KINDS = ("blip", "internvl")
-PICTURES = (
+PICTURES: tuple[str | Path, ...] = (
     "skimage/chelsea.jpg",
     "skimage/coffee.jpg",
     "stamps/animals-birds-owl.jpg",
     "wallpapers/two_dogs.jpg",
-    "stamps/food-fruit-lemon.jpg",  # the tiny BLIP goes on to the last token, and says "woman" three times
+    # Of this one the tiny BLIP writes up to the last token, and says "woman" three times.
+    ROOT / "tests" / "bundles" / "pictures" / "food-fruit-lemon.jpg",
 )
 
 DETAILS: tuple[Detail, ...] = get_args(Detail)

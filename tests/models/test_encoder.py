@@ -21,10 +21,12 @@ from imgsearch.ingest.folder import Folder
 from imgsearch.models.clip import ClipEncoder, ClipSpec
 from imgsearch.models.device import PRECISIONS, check_precision, choose_device, choose_precision
 from imgsearch.models.encoder import Classifier, Encoder
-from imgsearch.models.starter import LABELS, NUM_FEATURES, MiniLm, embed_labels, read_classes
+from imgsearch.models.starter import LABELS, NUM_FEATURES, NUM_SEMANTIC, MiniLm, embed_labels, read_classes
 from imgsearch.search.collection import open_collection
+from tests.helpers.examples import NUM_EXAMPLES
 
 CLIPS = ("clip", "siglip")
+SEMANTIC = slice(NUM_FEATURES, NUM_FEATURES + NUM_SEMANTIC)  # of the starter's rows
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 TEXTS = ["a dog", "A man, and his dog!", "un chien près de l'étang", "🦊", "", "a long text " * 30, "x" * 5000]
 LONG_TEXTS = (
@@ -64,7 +66,7 @@ def pictures(examples: Path) -> list[Image.Image]:
 
 @pytest.fixture(scope="session")
 def collection(starter_bundle: Path) -> list[Image.Image]:
-    """The 228 pictures of the starter collection, in its order."""
+    """The pictures of the starter collection, in its order."""
     index = Index.load(starter_bundle)
     return [open_rgb(index.original(index.item(row)) or b"") for row in range(len(index))]
 
@@ -109,7 +111,7 @@ def test_any_shape_of_picture_encodes(each: Encoder) -> None:
 
 
 def test_texts_and_pictures_are_not_all_the_same(each: Encoder, pictures: list[Image.Image]) -> None:
-    for rows in (each.encode_images(pictures), each.encode_texts(["a dog", "mountains at dusk", "un chien"])):
+    for rows in (each.encode_images(pictures), each.encode_texts(["a dog", "mountains at dusk", "un chat"])):
         assert np.triu(rows @ rows.T, 1).max() < 0.9999
 
 
@@ -124,7 +126,7 @@ def test_several_threads_may_ask_at_once(each: Encoder) -> None:
 
 def test_text_scale_turns_inner_products_into_cosines(encoder: Encoder, pictures: list[Image.Image]) -> None:
     images, texts = encoder.encode_images(pictures), encoder.encode_texts(["a frog", "mountains"])
-    expected = normalize(texts[:, NUM_FEATURES:]) @ normalize(images[:, NUM_FEATURES:]).T
+    expected = normalize(texts[:, SEMANTIC]) @ normalize(images[:, SEMANTIC]).T
     assert encoder.text_scale * (texts @ images.T) == pytest.approx(expected, abs=1e-5)
 
 
@@ -134,7 +136,7 @@ def test_the_packaged_classifier_names_what_it_sees(encoder: Encoder, examples: 
     names = [line.split("\t")[0] for line in LABELS.with_name("imagenet.tsv").read_text("utf-8").splitlines()]
     names = [name for name in names if not name.startswith("#")]
     for file, name in (("skimage/coffee.jpg", "espresso"), ("wallpapers/two_dogs.jpg", "Cocker Spaniel")):
-        row = encoder.encode_images([Image.open(examples / file).convert("RGB")])[0, NUM_FEATURES:]
+        row = encoder.encode_images([Image.open(examples / file).convert("RGB")])[0, SEMANTIC]
         assert name in names[int(np.argmax(labels @ row))]
 
 
@@ -378,28 +380,32 @@ def test_the_starter_collection_opens_for_any_encoder(
     encoder, steps = Counting(clips["clip"]), []
     index = open_collection(starter_bundle, encoder, lambda done, total: steps.append((done, total)))
     shipped = Index.load(starter_bundle)
-    assert (len(index), index.dim, encoder.count) == (228, 32, 228)
+    assert (len(index), index.dim, encoder.count) == (NUM_EXAMPLES, 32, NUM_EXAMPLES)
     assert np.abs(index.rows - collection_rows["clip"]).max() < 2e-3  # kept in half precision
-    assert [index.item(row) for row in range(228)] == [shipped.item(row) for row in range(228)]
+    assert [index.item(row) for row in range(NUM_EXAMPLES)] == [shipped.item(row) for row in range(NUM_EXAMPLES)]
     assert (index.provenance.encoder, index.provenance.revision, index.provenance.precision) == (
         encoder.model_id,
         "",
         "float32",
     )
     assert index.original(index.item(0)) == shipped.original(shipped.item(0)) is not None
-    assert steps == sorted(set(steps)) and steps[0] == (0, 228) and {total for _, total in steps} == {228}
+    assert (
+        steps == sorted(set(steps))
+        and steps[0] == (0, NUM_EXAMPLES)
+        and {total for _, total in steps} == {NUM_EXAMPLES}
+    )
 
     again = open_collection(starter_bundle, encoder, lambda done, total: steps.clear())
-    assert encoder.count == 228 and steps, "the rows were made anew"
+    assert encoder.count == NUM_EXAMPLES and steps, "the rows were made anew"
     assert np.array_equal(again.rows, index.rows)
 
     (file,) = empty_cache.iterdir()
     cut_short(file)
     anew = open_collection(starter_bundle, encoder, lambda done, total: None)
-    assert encoder.count == 2 * 228
+    assert encoder.count == 2 * NUM_EXAMPLES
     assert np.array_equal(anew.rows, index.rows)
     assert [path.name for path in empty_cache.iterdir()] == [file.name]
-    assert load_rows(file, (228, 32)) is not None
+    assert load_rows(file, (NUM_EXAMPLES, 32)) is not None
 
 
 def test_each_encoder_has_vectors_of_its_own(
@@ -448,7 +454,7 @@ def test_a_place_that_cannot_be_written_to_is_done_without(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert len(open_collection(starter_bundle, clips["siglip"], lambda done, total: None)) == 228
+    assert len(open_collection(starter_bundle, clips["siglip"], lambda done, total: None)) == NUM_EXAMPLES
 
 
 def test_damaged_rows_are_none(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from imgsearch.search.calibration import (
     NUM_FOUND,
     copy_scores,
     image_scores,
-    search_captions,
+    search_good_queries,
     search_texts,
 )
 from imgsearch.search.calibration_queries import CalibrationQuery, read_queries
@@ -28,11 +28,12 @@ from imgsearch.search.thresholds import (
     auc,
     best_threshold,
     error_rates,
-    fit_biases,
+    fit_bias,
     fit_thresholds,
     quantile,
 )
 
+KINDS = ("absent", "absent-caption", "real-but-absent", "half-absurd", "typo", "french")
 ARTICLE = re.compile(r"^(an?|the)\s+", re.IGNORECASE)
 
 
@@ -58,10 +59,10 @@ def evaluate_calibration(index: Index, encoder: Encoder) -> CalibrationReport:
     measured on the rest, then the other way round, and averaged. Everything else uses thresholds fitted on all
     queries. Raise InputError if the index has no captions.
     """
-    captions, goods = search_captions(index, encoder)
+    captions, goods = search_good_queries(index, encoder)
     if not captions:
         raise InputError("The collection has no captions to measure by. Add a caption column to its metadata.csv.")
-    absent = [query.text for query in read_queries("absent")]
+    absent = [query.text for kind in ("absent", "absent-caption") for query in read_queries(kind)]
     absents, _ = search_texts(index, encoder, absent)
     return CalibrationReport(
         text=halves(goods, absents),
@@ -87,10 +88,7 @@ def _kinds(
     index: Index, encoder: Encoder, captions: Sequence[str], bounds: ScoreThresholds
 ) -> dict[str, dict[str, float]]:
     """Return per kind the number of queries, the share flagged (of all, of those with their picture) and recall@10."""
-    kinds = {kind: read_queries(kind) for kind in ("absent", "real-but-absent", "half-absurd", "typo", "french")}
-    kinds["absent, written like a caption"] = [
-        CalibrationQuery("", f"A {_bare_caption(query.text)}.") for query in kinds["absent"]
-    ]
+    kinds = {kind: read_queries(kind) for kind in KINDS}
     kinds["caption without its article"] = [
         CalibrationQuery("", _bare_caption(caption), caption) for caption in captions
     ]
@@ -115,7 +113,7 @@ def _rules(
 ) -> dict[str, dict[str, float]]:
     """Return per rule its AUC and the share of absents flagged if GOOD_LOST of the goods are lost."""
     values: dict[str, list[Floats]] = {}
-    biases = fit_biases(good[1], absent[1])
+    biases = {"plain": ScoreThresholds(0.0, 0.0), "corrected": fit_bias(good[1], absent[1])}
     for texts, scores in (good, absent):
         vectors = encoder.encode_texts(texts)
         all_scores = vectors @ index.rows.T * encoder.text_scale

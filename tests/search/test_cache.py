@@ -23,15 +23,17 @@ from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder
-from imgsearch.search.cache import add_derived_data, calibration_of, projection_of, stored_calibration
+from imgsearch.search.cache import add_derived_data, calibration_of, projection_of, stored_calibration, words_of
 from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import open_collection
 from imgsearch.search.projection import Projection
 from imgsearch.search.thresholds import ScoreThresholds
+from imgsearch.search.words import WordIndex
 from tests.helpers.tiny_bundles import contents_of
 
-KINDS = ("atlas-", "calibration-", "items-", "vectors-")
+KINDS = ("atlas-", "calibration-", "items-", "vectors-", "words-")
 MADE_UP = Calibration(ScoreThresholds(0.1, 0.2), ScoreThresholds(0.3, 0.4), 0.9, {"text_auc": 1.0})
+SUFFIXES = {"atlas": "npz", "calibration": "json", "words": "db"}
 Reference = Callable[[], Index]
 
 
@@ -67,7 +69,7 @@ def put(bundle: Path, **texts: bytes) -> None:
     with bundle_writer(bundle) as work:
         files = []
         for name, data in texts.items():
-            files.append(work / f"{name}.{'npz' if name == 'atlas' else 'json'}")
+            files.append(work / f"{name}.{SUFFIXES[name]}")
             files[-1].write_bytes(data)
         install_files(files, bundle, read_manifest(bundle), None)
 
@@ -86,7 +88,7 @@ def test_a_bundle_is_completed_once(bundle: Path, tiny_encoder: Encoder, referen
     assert kinds_of(bundle) == ["items-", "vectors-"]
     add_derived_data(bundle, tiny_encoder, reference)
     after = contents_of(bundle)
-    assert kinds_of(bundle) == [*KINDS] and len(after) == len(before) + 2
+    assert kinds_of(bundle) == [*KINDS] and len(after) == len(before) + 3
     assert {name: after[name] for name in before if name != "manifest.json"} == {
         name: data for name, data in before.items() if name != "manifest.json"
     }
@@ -242,7 +244,8 @@ def test_what_is_kept_in_the_bundle_comes_first(bundle: Path, empty_cache: Path,
 
 
 def test_what_is_taken_out_or_put_together_leaves_nothing_stale(bundle: Path, tmp_path: Path) -> None:
-    put(bundle, calibration=as_json(MADE_UP), atlas=atlas_bytes(np.arange(6), POINTS, CLUSTERS))
+    words = WordIndex.of(Index.load(bundle)).to_bytes()
+    put(bundle, calibration=as_json(MADE_UP), atlas=atlas_bytes(np.arange(6), POINTS, CLUSTERS), words=words)
     assert kinds_of(bundle) == [*KINDS]
     other = Path(shutil.copytree(bundle, tmp_path / "other"))
     remove(bundle, ["coffee.jpg", "household-key.jpg"])
@@ -254,10 +257,11 @@ def test_what_is_taken_out_or_put_together_leaves_nothing_stale(bundle: Path, tm
         index = Index.load(path)
         assert len(index) == number and stored_calibration(path, index) is None
         assert len(projection_of(path, index)) == number
+        assert len(words_of(path, index).shares("coffee")) == number
 
 
 def check_complete(bundle: Path) -> None:
-    """All four files are there, whole, and for these items."""
+    """All files are there, whole, and for these items."""
     assert kinds_of(bundle) == [*KINDS]
     index = Index.load(bundle)
     assert stored_calibration(bundle, index)

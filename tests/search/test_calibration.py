@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgsearch.config import STARTER_BUNDLE
+from imgsearch.config import ROOT, STARTER_BUNDLE
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
@@ -64,17 +65,14 @@ def test_bias_by_hand() -> None:
     falls = 0.005 * lengths
     long = scores(0.6 - falls, lengths), scores(0.5 - falls, lengths)
     bounds = fit_thresholds(*long)
-    # Without what length takes, the goods are all 0.6 and the absents all 0.5.
-    assert bounds == ScoreThresholds(0.55, 0.6, length_bias=-0.005)
-    assert bounds.at(0.9, "ten letters"[:10]) == pytest.approx((0.5, 0.55))
+    # Without what length takes, the goods are all 0.6 and the absents all 0.5. The regression shrinks the slope a bit.
+    assert bounds.length_bias == pytest.approx(-0.005, rel=0.2) and bounds.bias == 0
+    assert bounds.weak(long[0]) == 0 and bounds.weak(long[1]) == 1
     assert bounds.at(0.9, "x" * 1000) == bounds.at(0.9, "x" * 80)  # beyond what was measured nothing is known
     located = [QueryScores(each.best, falls, np.zeros(40)) for each in long]
-    assert fit_thresholds(*located) == ScoreThresholds(0.55, 0.6, bias=-1.0)
-    assert fit_thresholds(*located).at(0.1) == pytest.approx((0.45, 0.5))
-    # Where lengths say nothing of the scores, the plain score is kept.
-    assert (
-        fit_thresholds(scores(steps(0.5, 40), lengths[::-1] % 7), scores(steps(0.2, 40), lengths % 7)).length_bias == 0
-    )
+    assert fit_thresholds(*located).bias == pytest.approx(-1, rel=0.2)
+    swapped = fit_thresholds(long[1], long[0])  # goods that score lower than absents teach nothing
+    assert swapped.bias == swapped.length_bias == 0
 
 
 def test_auc_by_hand() -> None:
@@ -113,7 +111,7 @@ def test_an_index_without_captions_takes_the_references() -> None:
     # Both captions find their own picture, and 0.6 at best; scores lie 0.7 - 0.5 higher in the index.
     assert goods.best == pytest.approx([0.8, 0.8]) and goods.location == pytest.approx([0.7, 0.7])
     assert absents.best == pytest.approx(np.full(len(absents), 0.9))
-    assert len(absents) == len(read_queries("absent"))
+    assert len(absents) == len(read_queries("absent")) + len(read_queries("absent-caption"))
 
 
 def test_queries(examples: Path) -> None:
@@ -137,21 +135,34 @@ def report(engine: Engine, encoder: Encoder) -> CalibrationReport:
 
 
 def test_text_floors(report: CalibrationReport) -> None:
-    assert report.text["absent_flagged"] >= 0.85
+    assert report.text["absent_flagged"] >= 0.58
     assert report.text["good_lost"] <= 0.05
-    assert report.text["good_strong"] >= 0.4
-    assert report.text["auc"] >= 0.97
+    assert report.text["good_strong"] >= 0.38
+    assert report.text["auc"] >= 0.88
     rules = {rule: figures["auc"] for rule, figures in report.rules.items()}
-    assert max(rules, key=lambda rule: rules[rule]) == "best score, length"
+    assert max(rules, key=lambda rule: rules[rule]) == "best score, corrected"
 
 
 def test_other_floors(report: CalibrationReport) -> None:
     assert report.image["good_lost"] <= 0.05
     assert report.near_duplicate["missed"] <= 0.05
     assert report.near_duplicate["mistaken"] <= 0.02
-    assert report.kinds["typo"]["recall@10"] >= 0.55
-    assert report.kinds["french"]["flagged"] >= 0.7  # the starter does not understand it
+    assert report.kinds["absent"]["flagged"] >= 0.68
+    for kind, recall in (("typo", 0.55), ("french", 0.7)):
+        assert report.kinds[kind]["recall@10"] >= recall and report.kinds[kind]["flagged"] <= 0.3
     json.dumps(report.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("wording", ["{}", "a {}"])
+def test_bare_nouns_are_seldom_told_that_nothing_matches(wording: str, engine: Engine) -> None:
+    """By vectors alone: 201 nouns of what the photos show."""
+    by_vectors = Engine(engine.bundle, "starter", words=False)
+    lines = (ROOT / "tests" / "quality" / "bare_nouns.tsv").read_text("utf-8").splitlines()
+    nouns = [line.split("\t")[0] for line in lines if not line.startswith("#")]
+    texts = [re.sub("^a (?=[aeiou])", "an ", wording.format(noun)) for noun in nouns]
+    lost = [text for text in texts if not by_vectors.search(text, 1).has_match]
+    assert len(texts) > 145 and len(lost) <= 12, lost
+    assert all(engine.search(text, 1).has_match for text in texts if engine.search(text, 1).hits[0].words == 1)
 
 
 def test_a_report_needs_captions(encoder: Encoder, engine: Engine) -> None:
@@ -185,14 +196,20 @@ def test_the_same_bounds_after_a_rebuild(tiny_encoder: Encoder, tmp_path: Path) 
 
 
 GOLDEN = {
-    "a musical instrument": ["An electric guitar. strong", "A floor tom drum. strong"],
-    "a cup of coffee": ["A cup of espresso on a saucer, on a wooden table. strong", "A mug. fair"],
-    "frog": ["A frog. strong", "A little rabbit. fair"],
-    "red motorcycle": ["A red motorcycle in a garage. fair"],
-    "two dogs": ["Two brown dogs looking out of a window. fair", "A dog. fair"],
-    "people dancing at a nightclub": ["An electric guitar. weak"],
-    "business meeting in an office": ["School ahead! Drive slowly! weak"],
-    "passport": ["A sombrero. weak"],
+    "a musical instrument": ["A red electric guitar leaning against a drum kit. strong"],
+    "a cup of coffee": ["A white cup of coffee with a leaf drawn in the milk foam. fair"],
+    "frog": [
+        "A brown frog with warty skin, seen from above. strong",
+        "A brown owl perched on a branch in misty light. fair",
+    ],
+    "red motorcycle": ["A pink children's bicycle with a basket at the front. fair"],
+    "two dogs": [
+        "A German shepherd with its tongue out, standing in dry grass. fair",
+        "Two curly brown dogs leaning out of a window to look down. fair",
+    ],
+    "people dancing at a nightclub": ["A columned façade carved into the pink cliffs of Petra. weak"],
+    "business meeting in an office": ["A white chair with worn paint. weak"],
+    "passport": ["A shut red metal toolbox. weak"],
 }
 
 

@@ -19,6 +19,7 @@ from imgsearch.ingest.source import BuildOptions
 from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
 from tests.helpers.app import running_app
+from tests.helpers.examples import NUM_EXAMPLES
 
 STARTER = ROOT / "indexes" / "starter"
 
@@ -28,7 +29,7 @@ def fruit(encoder: Encoder, examples: Path, tmp_path_factory: pytest.TempPathFac
     """A bundle of three pictures, without thumbnails."""
     folder = tmp_path_factory.mktemp("collections")
     (folder / "pictures").mkdir()
-    for name in ("kiwi", "lemon", "strawberry"):
+    for name in ("kiwi", "orange_seville", "strawberry2"):
         (folder / "pictures" / f"{name}.jpg").write_bytes((examples / "stamps" / f"food-fruit-{name}.jpg").read_bytes())
     build_index(Folder(folder / "pictures"), folder / "fruit", encoder, BuildOptions(thumbnails=False))
     return folder / "fruit"
@@ -58,9 +59,9 @@ def test_each_collection_answers_for_itself(url: str, examples: Path) -> None:
 def test_the_choice_searches_again(url: str, new_context: Callable[..., BrowserContext]) -> None:
     page = new_context(viewport={"width": 400, "height": 860}, locale="fr-FR").new_page()
     page.goto(url)
-    expect(page.locator("#banner")).to_contain_text("228 images", timeout=60_000)
+    expect(page.locator("#banner")).to_contain_text(f"{NUM_EXAMPLES} images", timeout=60_000)
     page.get_by_role("tab", name="Par texte").click()
-    page.locator("#query textarea").fill("a yellow fruit")
+    page.locator("#query textarea").fill("a red fruit")
     page.keyboard.press("Enter")
     hits = page.locator("#search_hits .card")
     expect(hits).to_have_count(12, timeout=30_000)
@@ -70,7 +71,7 @@ def test_the_choice_searches_again(url: str, new_context: Callable[..., BrowserC
     expect(page.locator("#banner")).to_contain_text("fruit, 3 images")
     page.wait_for_timeout(1000)  # an answer closes what was picked before, a moment after its cards are there
     hits.first.locator(".pick").click()
-    expect(page.locator("#search_hit")).to_contain_text("lemon.jpg", timeout=30_000)
+    expect(page.locator("#search_hit")).to_contain_text("strawberry2.jpg", timeout=30_000)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -93,7 +94,7 @@ def test_what_has_no_thumbnail_shows_its_picture_or_a_blank(fruit: Path) -> None
 def test_collections_of_one_encoder_share_it(fruit: Path) -> None:
     engines = [Engine(bundle, "starter", "starter") for bundle in (STARTER, fruit)]
     assert engines[0].encoder is engines[1].encoder
-    manager = ModelManager(fruit, "starter", "starter", "auto", background=False)
+    manager = ModelManager(fruit, "starter", "starter", "auto", words=True, background=False)
     assert manager.load_initial().encoder is engines[0].encoder
 
 
@@ -107,13 +108,13 @@ def test_only_the_app_takes_several() -> None:
 
 def test_an_item_is_one_of_its_own_collection(url: str, new_context: Callable[..., BrowserContext]) -> None:
     page = new_context(viewport={"width": 1400, "height": 900}, locale="en-US").new_page()
-    page.goto(f"{url}?tab=similar&id=stamps/food-fruit-strawberry.jpg")
+    page.goto(f"{url}?tab=similar&id=stamps/food-fruit-strawberry2.jpg")
     hits = page.locator("#similar_hits .card .caption")
     expect(hits.first).to_contain_text("strawberry", timeout=60_000)
     page.get_by_label("Collection").click()
     page.get_by_role("option", name="fruit").click()
     expect(hits).to_have_count(3, timeout=30_000)  # like the picture: its id names nothing there
-    expect(hits.first).to_have_text("strawberry.jpg")
+    expect(hits.first).to_have_text("strawberry2.jpg")
     expect(page.get_by_test_id("toast-text")).to_have_count(0)
     page.locator("#similar_hits .card .actions button").nth(3).click()
     expect(page.locator("#sentence textarea")).not_to_have_value("", timeout=30_000)

@@ -10,7 +10,7 @@ from imgsearch.errors import InputError, Message, ModelError, PictureError, not_
 from imgsearch.hub import explain_hub_error
 from imgsearch.images import damaged_picture
 from imgsearch.models.encoder import STARTER_ID
-from imgsearch.search.language import foreign_language
+from imgsearch.search.query import foreign_language
 from imgsearch.web.handlers import with_error_messages
 from imgsearch.web.i18n import (
     example_queries,
@@ -23,6 +23,7 @@ from imgsearch.web.i18n import (
 )
 
 SIGLIP2 = "ViT-B-32-SigLIP2-256/webli"
+CLIP = "ViT-B-32-256/datacomp_s34b_b86k"
 
 
 def visitor(accepted: str) -> gr.Request:
@@ -100,12 +101,12 @@ def test_a_handlers_error_is_shown_in_the_visitors_language(request_: gr.Request
 
 def test_the_notice_of_a_foreign_query_names_its_language() -> None:
     assert foreign_notice("fr", EN) == (
-        "This model understands English only; the query seems to be French. Try it in English."
+        "The query seems to be French, which this model hardly understands. Try it in English."
     )
-    assert "semble être en allemand. Essayez-la en anglais" in foreign_notice("de", FR)
+    assert "semble être en allemand, que ce modèle comprend mal" in foreign_notice("de", FR)
 
 
 def test_the_queries_to_try_are_ones_that_the_model_understands() -> None:
-    assert example_queries(SIGLIP2, FR)[0] == "un chien"
-    assert example_queries(SIGLIP2, EN) == example_queries(STARTER_ID, FR) == example_queries("", FR)
+    assert example_queries(SIGLIP2, FR)[0] == example_queries(STARTER_ID, FR)[0] == "une fleur"
+    assert example_queries(SIGLIP2, EN) == example_queries(CLIP, FR) == example_queries("", FR)
     assert all(not foreign_language(STARTER_ID, query) for query in example_queries(STARTER_ID, FR))

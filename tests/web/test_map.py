@@ -20,6 +20,7 @@ from imgsearch.web.components.map import MAX_VALUES, MapView
 from imgsearch.web.i18n import browser_translations, language_of
 from imgsearch.web.server import STYLE
 from tests.helpers.app import free_port
+from tests.helpers.examples import NUM_EXAMPLES
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">${document.title='owned'}{{value}}"
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 360, "height": 860}
@@ -165,11 +166,11 @@ def test_hovering_shows_the_picture_and_a_click_opens_it(visit: Open, drawn: Pro
 def test_by_the_keyboard_alone(visit: Open, index: Index) -> None:
     page = visit()
     canvas, live = canvas_of(page), page.locator(".atlas-live")
-    expect(canvas).to_have_attribute("aria-label", re.compile("228 pictures.*arrow keys"))
+    expect(canvas).to_have_attribute("aria-label", re.compile(f"{NUM_EXAMPLES} pictures.*arrow keys"))
     captions = [index.item(row).caption for row in range(len(index))]
     canvas.focus()
     told = []
-    for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
+    for key in ("ArrowUp", "ArrowRight", "ArrowDown"):
         before = live.text_content() or ""
         page.keyboard.press(key)
         expect(live).not_to_have_text(before)
@@ -265,7 +266,7 @@ def test_french_dark_and_narrow(visit: Open, drawn: Projection, index: Index, tm
     page = visit(NARROW, "fr-FR", color_scheme="dark", is_mobile=True, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     expect(page.locator(".atlas label")).to_contain_text("Colorer par")
-    expect(canvas_of(page)).to_have_attribute("aria-label", re.compile("Carte de 228 images"))
+    expect(canvas_of(page)).to_have_attribute("aria-label", re.compile(f"Carte de {NUM_EXAMPLES} images"))
     expect(page.get_by_role("button", name="Tout voir")).to_be_visible()
     light = pixels(visit(NARROW, "fr-FR"))
     assert len(pixels(page)) > 1000 and pixels(page) != light
@@ -276,7 +277,7 @@ def test_french_dark_and_narrow(visit: Open, drawn: Projection, index: Index, tm
 
 
 @pytest.mark.parametrize(
-    "asked", [["starter", -1], ["starter", 228], ["other", 1], ["starter", "1"], ["starter"], 7, None]
+    "asked", [["starter", -1], ["starter", NUM_EXAMPLES], ["other", 1], ["starter", "1"], ["starter"], 7, None]
 )
 def test_the_server_answers_for_points_of_the_map_only(url: str, asked: object) -> None:
     config = json.load(urllib.request.urlopen(f"{url}config"))
@@ -293,15 +294,15 @@ def test_the_server_answers_for_points_of_the_map_only(url: str, asked: object) 
 
 
 @pytest.mark.parametrize(
-    "data", [{"point": 228}, {"point": -1}, {"point": "1"}, {"point": True}, {"point": 1.0}, {}, None]
+    "data", [{"point": NUM_EXAMPLES}, {"point": -1}, {"point": "1"}, {"point": True}, {"point": 1.0}, {}, None]
 )
 def test_only_a_point_of_the_map_is_picked(data: dict[str, object] | None) -> None:
     request = gr.Request(headers={"accept-language": "fr-FR"})
-    sound = gr.EventData(None, {"point": 227, "collection": "starter"})
-    assert MapView.picked(sound, "starter", 228, request) == 227
+    sound = gr.EventData(None, {"point": NUM_EXAMPLES - 1, "collection": "starter"})
+    assert MapView.picked(sound, "starter", NUM_EXAMPLES, request) == NUM_EXAMPLES - 1
     for collection, event in (("starter", data and data | {"collection": "starter"}), ("other", sound._data)):
         with pytest.raises(gr.Error, match="Cette image"):
-            MapView.picked(gr.EventData(None, event), collection, 228, request)
+            MapView.picked(gr.EventData(None, event), collection, NUM_EXAMPLES, request)
 
 
 def test_ten_thousand_points_are_small_to_send() -> None:

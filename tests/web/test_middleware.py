@@ -20,6 +20,7 @@ from imgsearch import __version__
 from imgsearch.config import ROOT
 from imgsearch.web.security.rate_limit import MAX_CLIENTS, RateLimit, client_of
 from tests.helpers.app import STARTER, running_app, upload_raw
+from tests.helpers.examples import NUM_EXAMPLES
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 RATE = 20  # a minute of one client: 10 at once
@@ -122,7 +123,7 @@ def test_health(url: str) -> None:
     health = json.loads(text)
     assert status == 200 and health["status"] == "ok" and health["version"] == __version__
     assert health["collections"] == [{"name": "starter", "num_items": health["collections"][0]["num_items"]}]
-    assert health["collections"][0]["num_items"] in (None, 228)
+    assert health["collections"][0]["num_items"] in (None, NUM_EXAMPLES)
     assert set(health["models"]) == {"encoder", "captioner"}
     assert health["queue"].keys() == {"waiting", "running"} and str(ROOT) not in text
 

@@ -26,6 +26,7 @@ from imgsearch.models.clip import ClipSpec
 from imgsearch.models.registry import PRESETS
 from imgsearch.models.weight_files import captioner_files
 from tests.helpers.app import App, free_port, running_app
+from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.loopback_hub import LoopbackHub
 
 MEMORY_BYTES = 16 * 2**30
@@ -110,7 +111,7 @@ def place() -> Iterator[Path]:
 def test_it_starts_with_no_argument_and_answers(place: Path, hub: LoopbackHub, page: Page) -> None:
     with space(place, hub) as app:
         page.goto(app.url)
-        expect(page.locator("#banner")).to_contain_text("228 pictures", timeout=60_000)
+        expect(page.locator("#banner")).to_contain_text(f"{NUM_EXAMPLES} pictures", timeout=60_000)
         page.locator("#overview button").first.click()
         expect(page.locator("#overview canvas").first).to_be_visible(timeout=120_000)
         client = Client(app.url, verbose=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from imgsearch.describe.sentence import to_query
 from tests.helpers.pages import NARROW, WAIT_MS, Open, act, hits_of, is_too_wide, search, upload
 
 
@@ -31,8 +32,8 @@ def test_a_hit_goes_on_to_similar_and_describe_and_back_undoes_each_step(visit: 
     expect(page.locator("#sentence textarea")).not_to_have_value("", timeout=WAIT_MS)
     sentence = page.locator("#sentence textarea").input_value()
     page.locator("#search_description").click()
-    expect(page.locator("#query textarea")).to_have_value(sentence, timeout=WAIT_MS)
-    expect(page).to_have_url(re.compile("tab=search&q=(This|Possibly|No)"), timeout=WAIT_MS)
+    expect(page.locator("#query textarea")).to_have_value(to_query(sentence), timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile(r"tab=search&q=\w"), timeout=WAIT_MS)
     page.go_back()
     expect(page).to_have_url(re.compile("tab=describe&id="))
     expect(page.get_by_role("tab", name="Describe")).to_have_attribute("aria-selected", "true", timeout=WAIT_MS)
@@ -87,22 +88,22 @@ def test_an_upload_comes_back_with_back_and_is_no_one_elses(visit: Open, example
 
 def test_parts_move_the_answer_and_come_off_again(visit: Open) -> None:
     page = visit()
-    search(page, "a dog")
+    search(page, "a castle")
     expect(hits_of(page, "search")).to_have_count(12, timeout=WAIT_MS)
     plain = hits_of(page, "search").locator(".caption").all_inner_texts()
     page.locator("#search_refine button").first.click()
-    page.locator("#search_part textarea").fill("window")
+    page.locator("#search_part textarea").fill("mountains")
     page.locator("#search_more").click()
     chips = page.locator("#search_terms li")
     expect(chips).to_have_count(1, timeout=WAIT_MS)
-    expect(page).to_have_url(re.compile("part=1%3Atext%3Awindow"), timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile("part=1%3Atext%3Amountains"), timeout=WAIT_MS)
     assert hits_of(page, "search").locator(".caption").all_inner_texts() != plain
     act(hits_of(page, "search").first, 1)
     expect(chips).to_have_count(2, timeout=WAIT_MS)
     expect(chips.nth(1)).to_have_class("less")
     chips.nth(0).locator("input").fill("2")
     chips.nth(0).locator("input").press("Tab")
-    expect(page).to_have_url(re.compile("part=2%3Atext%3Awindow"), timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile("part=2%3Atext%3Amountains"), timeout=WAIT_MS)
     for _ in range(2):
         chips.first.locator("button").last.click()
         page.wait_for_timeout(300)
@@ -124,14 +125,14 @@ def test_filters_and_pages(visit: Open) -> None:
     page.go_back()
     expect_first(page, "search", first[0])
     page.locator("#search_refine button").first.click()
-    page.locator("#search_where input").fill("subject=space")
+    page.locator("#search_where input").fill("subject=sport")
     page.locator("#search_where input").press("Enter")
-    expect(page).to_have_url(re.compile("where=subject%3Dspace"), timeout=WAIT_MS)
-    expect(hits_of(page, "search")).to_have_count(10, timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile("where=subject%3Dsport"), timeout=WAIT_MS)
+    expect(hits_of(page, "search")).to_have_count(5, timeout=WAIT_MS)
     page.locator("#search_where input").fill("no such column")
     page.locator("#search_where input").press("Enter")
     expect(page.get_by_test_id("toast-text")).to_be_visible(timeout=WAIT_MS)
-    expect(hits_of(page, "search")).to_have_count(10)
+    expect(hits_of(page, "search")).to_have_count(5)
 
 
 def test_hits_are_saved_as_csv_and_json(visit: Open) -> None:
@@ -173,8 +174,8 @@ def test_nothing_matches_is_said_and_the_nearest_are_folded_away(visit: Open) ->
     expect(hits_of(page, "search").first).to_be_hidden()
     page.locator("#search_hits summary").click()
     expect(hits_of(page, "search").first).to_be_visible()
-    search(page, "une voiture rouge")
-    expect(page.locator("#search_note")).to_contain_text("seems to be French", timeout=WAIT_MS)
+    search(page, "ein rotes Auto")
+    expect(page.locator("#search_note")).to_contain_text("seems to be German", timeout=WAIT_MS)
 
 
 def test_with_the_keyboard_alone(visit: Open) -> None:
@@ -182,7 +183,7 @@ def test_with_the_keyboard_alone(visit: Open) -> None:
     page.locator("#search_tab-button").focus()
     page.keyboard.press("Enter")
     page.locator("#query textarea").focus()
-    page.keyboard.type("a planet")
+    page.keyboard.type("a castle")
     page.keyboard.press("Enter")
     expect(hits_of(page, "search")).to_have_count(12, timeout=WAIT_MS)
     hits_of(page, "search").first.locator(".pick").focus()
@@ -215,7 +216,7 @@ NAME = """element => element.ariaLabel || element.title || element.innerText?.tr
 
 def test_360_pixels_wide(visit: Open) -> None:
     page = visit({"width": 360, "height": 780}, "fr-FR", "dark")
-    hits = search(page, "a planet")
+    hits = search(page, "a castle")
     expect(hits).to_have_count(12, timeout=WAIT_MS)
     page.locator("#search_refine button").first.click()
     hits.first.locator(".pick").click()

@@ -27,6 +27,7 @@ from tests.helpers.pages import WAIT_MS, Open, hits_of
 from tests.helpers.tiny_bundles import items_of
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
+PICTURES = ROOT / "tests" / "bundles" / "pictures"
 CAPTIONS = {
     "animals-birds-owl.jpg": "an owl",
     "animals-mammals-badger.jpg": "a badger",
@@ -41,12 +42,12 @@ def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return Path(shutil.copytree(ROOT / "tests" / "bundles" / request.param, tmp_path / "bundle"))
 
 
-def test_a_bundle_opens_and_is_searched(bundle: Path, examples: Path) -> None:
+def test_a_bundle_opens_and_is_searched(bundle: Path) -> None:
     items = items_of(bundle)
     assert {item.id: item.caption for item in items} == CAPTIONS
     engine = Engine(bundle, "starter", "starter")
     for item in items:
-        photo = examples / "stamps" / item.id
+        photo = PICTURES / item.id
         assert item.columns == {"subject": item.id.split("-")[0]}
         assert item.sha256 == hashlib.sha256(photo.read_bytes()).hexdigest() and item.thumbnail
         hit = engine.similar(photo, 1).hits[0]
@@ -55,23 +56,21 @@ def test_a_bundle_opens_and_is_searched(bundle: Path, examples: Path) -> None:
         assert engine.search(text, 1).hits[0].item.id == id
 
 
-def test_a_bundle_is_updated_without_encoding_and_merged(
-    bundle: Path, examples: Path, encoder: Encoder, tmp_path: Path
-) -> None:
+def test_a_bundle_is_updated_without_encoding_and_merged(bundle: Path, plain_encoder: Encoder, tmp_path: Path) -> None:
     old = Index.load(bundle).rows
     (tmp_path / "four").mkdir()
     for id in CAPTIONS:
-        shutil.copy(examples / "stamps" / id, tmp_path / "four" / id)
+        shutil.copy(PICTURES / id, tmp_path / "four" / id)
     lines = ["file_name,caption", *(f"{id},{caption} again" for id, caption in CAPTIONS.items())]
     (tmp_path / "four" / "metadata.csv").write_text("\n".join(lines) + "\n", "utf-8")
-    report = build_index(Folder(tmp_path / "four"), bundle, encoder, BuildOptions(update=True))
+    report = build_index(Folder(tmp_path / "four"), bundle, plain_encoder, BuildOptions(update=True))
     assert report.num_encoded == 0 and not any(report.changes.values())
     assert np.array_equal(Index.load(bundle).rows, old)
     assert {item.id: item.caption for item in items_of(bundle)} == {id: f"{CAPTIONS[id]} again" for id in CAPTIONS}
     assert len({path.name.partition("-")[0] for path in bundle.iterdir()}) == len(list(bundle.iterdir()))  # none left
     (tmp_path / "one").mkdir()
     shutil.copy(COFFEE, tmp_path / "one")
-    build_index(Folder(tmp_path / "one"), tmp_path / "other", encoder)
+    build_index(Folder(tmp_path / "one"), tmp_path / "other", plain_encoder)
     merge([bundle, tmp_path / "other"], tmp_path / "merged")
     assert [item.id for item in items_of(tmp_path / "merged")] == [*CAPTIONS, "coffee.jpg"]
     assert np.array_equal(Index.load(tmp_path / "merged").rows[:4], old)
@@ -143,8 +142,8 @@ def test_links_open_what_they_opened(visit: Open, app_url: str) -> None:
     page.goto(f"{app_url}?tab=search&q=a+dog&k=5")
     expect(hits_of(page, "search")).to_have_count(5, timeout=WAIT_MS)
     expect(hits_of(page, "search").first).to_contain_text("dog")
-    page.goto(f"{app_url}?tab=search&q=a+planet&part=-1.5%3Atext%3Asnow&where=subject%3Dspace&fold=0")
-    expect(hits_of(page, "search")).to_have_count(10, timeout=WAIT_MS)  # all that there are
+    page.goto(f"{app_url}?tab=search&q=a+planet&part=-1.5%3Atext%3Asnow&where=subject%3Dspace&k=50&fold=0")
+    expect(hits_of(page, "search")).to_have_count(15, timeout=WAIT_MS)  # all that there are
     open_refinement(page)
     expect(page.locator("#search_terms li")).to_have_count(1)
     expect(page.locator("#search_terms input")).to_have_value("1.5")

@@ -18,7 +18,7 @@ WORDS = {
     "less": "less_like",
     "similar": "similar_to_this",
     "describe": "describe_this",
-    "weaker": "weaker_below",
+    "unlikely": "less_likely",
     "nearest": "nearest_anyway",
 }
 
@@ -39,7 +39,8 @@ def cards(result: SearchResult, thumbnails: Sequence[bytes], request: gr.Request
     """Return the value that `hits.js` draws: one card per hit, in order; `thumbnails` are WebP."""
     drawn = [_card(hit, result, thumbnail, request) for hit, thumbnail in zip(result.hits, thumbnails, strict=True)]
     words = {name: tr(key, request) for name, key in WORDS.items()}
-    return {"hits": drawn, "words": words, "folded": bool(drawn) and not result.has_match}
+    folded = bool(drawn) and not result.has_match
+    return {"hits": drawn, "words": words, "likely": 0 if folded else _num_likely(result.hits), "folded": folded}
 
 
 def result_summary(result: SearchResult, state: PageState, request: gr.Request) -> str:
@@ -74,18 +75,33 @@ def as_json(displayed: DisplayedResult | None) -> tuple[str, str]:
     return json_text(displayed.result.to_json() if displayed else {}), "imgsearch.json"
 
 
+def _num_likely(hits: Sequence[Hit]) -> int:
+    """Return how many hits stand above "less likely": to the last best match or, without one, the last fair."""
+    strengths = [hit.strength for hit in hits]
+    for strength in ("strong", "fair"):
+        if strength in strengths:
+            return len(hits) - strengths[::-1].index(strength)
+    return len(hits)
+
+
 def _card(hit: Hit, result: SearchResult, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
     copies = len(hit.near_duplicates)
     return {
         "id": hit.item.id,
         "src": data_url(thumbnail),
         "caption": caption_of(hit.item, request),
-        "word": tr(hit.strength, request) if hit.strength else "",
+        "word": _reason(hit, request),
         "strength": hit.strength or "",
         "share": _share(hit.score, result.bounds),
         "score": format_number(hit.score, request, 2),
         "copies": f"+ {format_num_duplicates(copies, request)}" if copies else "",
     }
+
+
+def _reason(hit: Hit, request: gr.Request) -> str:
+    """Return why a hit is shown where it is, "" if there is nothing to say: "best match · in the caption"."""
+    keys = ["strong"] * (hit.strength == "strong") + ["in_caption"] * bool(hit.words)
+    return " · ".join(tr(key, request) for key in keys)
 
 
 def _share(score: float, bounds: tuple[float, float] | None) -> int:

@@ -17,9 +17,9 @@ from imgsearch.web.i18n import DEFAULT, language_of, tr
 
 EXAMPLES = (
     "stamps/animals-birds-owl.jpg",
-    "stamps/food-fruit-strawberry.jpg",
-    "skimage/coffee.jpg",
-    "stamps/hobbies-music-string-guitar_electric.jpg",
+    "skimage/chelsea.jpg",
+    "wallpapers/yellow_flower.jpg",
+    "places/colosseum.jpg",
     "wallpapers/mountain_path.jpg",
 )
 TEMPLATE = '<p class="label"></p><ul class="examples"></ul>'
@@ -36,7 +36,7 @@ class Examples:
 
     def connect(self, picture: gr.Image) -> Callable[..., Any]:
         """Put a clicked example into `picture`. Return the trigger (`then`) for what should run after that."""
-        then: Callable[..., Any] = self._view.select(_chosen, None, picture, **QUIET).then
+        then: Callable[..., Any] = self._view.select(_chosen, None, picture, trigger_mode="always_last", **QUIET).then
         return then
 
 

@@ -20,20 +20,18 @@ const card = (hit, words) => {
     action('≈', words.similar, hit, hand('similar')), action('✎', words.describe, hit, hand('describe')));
   const caption = make('span', { class: 'caption', 'aria-hidden': 'true' }, hit.caption);
   const copies = hit.copies ? [make('span', { class: 'copies', 'aria-hidden': 'true' }, hit.copies)] : [];
-  return make('li', { class: `card ${hit.strength}` }, open, ...copies, caption, hit.word ? judged : '', actions);
+  return make('li', { class: `card ${hit.strength}` }, open, ...copies, caption, hit.strength ? judged : '', actions);
 };
 
 const list = (hits, words) => make('ul', { class: 'cards' }, ...hits.map((hit) => card(hit, words)));
 
 const render = () => {
   const root = element.querySelector('.hits');
-  const { hits = [], words = {}, folded = false } = props.value || {};
-  const found = hits.findIndex((hit) => hit.strength === 'weak');
-  const end = found < 0 ? hits.length : found;
-  const weak = list(hits.slice(end), words);
-  const lists = end ? [list(hits.slice(0, end), words)] : [];
-  if (folded) lists.push(make('details', {}, make('summary', {}, words.nearest), weak));
-  else if (end < hits.length) lists.push(make('p', { class: 'divider' }, words.weaker), weak);
+  const { hits = [], words = {}, likely = 0, folded = false } = props.value || {};
+  const rest = list(hits.slice(likely), words);
+  const lists = likely ? [list(hits.slice(0, likely), words)] : [];
+  if (folded) lists.push(make('details', {}, make('summary', {}, words.nearest), rest));
+  else if (likely < hits.length) lists.push(make('p', { class: 'divider' }, words.unlikely), rest);
   refill(root, ...lists);
 };
 

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import gradio as gr
 
+from imgsearch.describe.sentence import tag_name, to_query
 from imgsearch.engine import Engine
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.search.query import MAX_TEXT
@@ -68,7 +69,7 @@ class DescribeTab:
         return link, link if path else "", uploads
 
     def _search_link(self, sentence: str | None, collection: str) -> str | None:
-        text = (sentence or "")[:MAX_TEXT]
+        text = to_query(sentence or "")[:MAX_TEXT]
         return (
             PageState("search", text=text, collection=self._collections.named(collection)).to_link() if text else None
         )
@@ -194,7 +195,11 @@ class DescriptionView:
                 stop=stop,
             ):
                 bars, colour_bars = (
-                    {tag.tag: tag.score for tag in description.tags if (tag.group == "colours") == is_colour}
+                    {
+                        tag_name(tag, language): tag.score
+                        for tag in description.tags
+                        if (tag.group == "colours") == is_colour
+                    }
                     for is_colour in (False, True)
                 )
                 yield description.caption, bars, f"{description.seconds:.2f} s", colour_bars

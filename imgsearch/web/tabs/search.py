@@ -5,9 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.models.encoder import STARTER_ID
-from imgsearch.search.language import understood_languages
-from imgsearch.search.query import Part
+from imgsearch.models.encoder import STARTER_IDS
+from imgsearch.search.query import Part, understood_languages
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.refine import Refinement, Terms
 from imgsearch.web.components.results import Results
@@ -105,7 +104,7 @@ def _samples(encoder: str, request: gr.Request | None) -> list[list[str]]:
 
 def _info(encoder: str) -> str:
     """Return the key of the words that say which languages an encoder understands."""
-    if encoder in ("", STARTER_ID):
+    if encoder in ("", *STARTER_IDS):
         return "query_info"
     languages = understood_languages(encoder)
     if languages is None:

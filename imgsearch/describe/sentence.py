@@ -1,0 +1,134 @@
+"""Put a description into one plain sentence, in English or French."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imgsearch.describe.vocabulary import VocabularyTerm
+from imgsearch.models.colours import Colours
+from imgsearch.models.french import ARTICLE, french_terms
+from imgsearch.records import Tag
+
+OWN_COLOUR = 0.6  # share of the subject from which a colour is named with it: "a white owl"
+FRENCH_COLOURS = {  # masculine and feminine
+    **{"black": ("noir", "noire"), "white": ("blanc", "blanche"), "grey": ("gris", "grise"), "red": ("rouge", "rouge")},
+    **{"orange": ("orange", "orange"), "yellow": ("jaune", "jaune"), "olive": ("vert olive", "vert olive")},
+    **{"green": ("vert", "verte"), "turquoise": ("turquoise", "turquoise"), "blue": ("bleu", "bleue")},
+    **{"purple": ("violet", "violette"), "pink": ("rose", "rose"), "brown": ("marron", "marron")},
+    **{"beige": ("beige", "beige")},
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """The parts of a sentence in one language; {} stands for what is named."""
+
+    sure: str
+    possible: str
+    nothing: str
+    ground: str
+    colours: str
+    conjunction: str
+    grey: str
+
+
+WORDS = {
+    "en": Words(
+        "this looks like {}",
+        "possibly {}",
+        "no single object stands out",
+        "on a plain {} background",
+        "; mostly {}",
+        "and",
+        "; in black and white",
+    ),
+    "fr": Words(
+        "on dirait {}",
+        "peut-être {}",
+        "aucun objet ne se détache",
+        "sur fond {} uni",
+        " ; surtout {}",
+        "et",
+        " ; en noir et blanc",
+    ),
+}
+
+
+def sentence(
+    sure: VocabularyTerm | None,
+    possible: VocabularyTerm | None,
+    scenes: Sequence[VocabularyTerm],
+    colours: Colours,
+    language: str = "en",
+) -> str:
+    """Make a sentence of what is surely there, what may be there, the scenes and the colours; English if not French.
+
+    Example: "This looks like a white owl, possibly a snowy owl, in the snow."
+    """
+    language = language if language in WORDS else "en"
+    words = WORDS[language]
+    first, share = next(iter(colours.shares.items()), ("", 0.0))
+    own_colour = first if sure and colours.ground and share >= OWN_COLOUR else ""  # else it may be of the ground
+    parts = [words.sure.format(_coloured(sure, own_colour, language))] if sure else []
+    parts += [words.possible.format(_phrase(possible, language))] if possible else []
+    parts += [] if sure or possible else [words.nothing]
+    named = [word for term in (sure, possible) if term for word in term.text.split() if len(word) > 2]
+    new_scenes = [scene for scene in scenes if not any(re.search(rf"\b{word}s?\b", scene.text) for word in named)]
+    parts += [_phrase(scene, language) for scene in new_scenes]  # not "mountain, in the mountains"
+    if colours.ground:
+        parts.append(words.ground.format(_colour(colours.ground, language)))
+    text = ", ".join(parts)
+    names = [_colour(name, language) for name in colours.shares if name != own_colour]
+    if colours.is_grey:
+        text += words.grey
+    elif names:
+        *others, last = names
+        text += words.colours.format(f"{', '.join(others)} {words.conjunction} {last}" if others else last)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def to_query(caption: str) -> str:
+    """Return the things and scenes that a sentence of `sentence` names, or else its colours; other texts unchanged.
+
+    Example: to_query("This looks like a bird, possibly an owl, on a plain white background; mostly grey.") is
+    "a bird, an owl".
+    """
+    text = caption.strip().removesuffix(".")
+    for words in WORDS.values():
+        leads = [lead.partition("{}")[0] for lead in (words.sure, words.possible, words.nothing)]
+        if not text.lower().startswith(tuple(leads)):
+            continue
+        things, _, colours = text.replace(words.grey, "").partition(words.colours.format(""))
+        things = re.sub(words.ground.format(r"[\w ]+"), "", things)
+        parts = [re.sub("|".join(leads), "", part, flags=re.IGNORECASE).strip() for part in things.split(",")]
+        return ", ".join(filter(None, parts)) or colours.strip()
+    return caption
+
+
+def tag_name(tag: Tag, language: str) -> str:
+    """Return a tag in a language: "owl" or "hibou"."""
+    if language != "fr":
+        return tag.tag
+    return _colour(tag.tag, language) if tag.group == "colours" else ARTICLE.sub("", french_terms()[tag.tag])
+
+
+def _phrase(term: VocabularyTerm, language: str) -> str:
+    """Return a term as it stands in a sentence: "an owl", "un hibou", "on a beach"."""
+    return french_terms()[term.text] if language == "fr" else term.phrase
+
+
+def _colour(name: str, language: str) -> str:
+    return FRENCH_COLOURS[name][0] if language == "fr" else name
+
+
+def _coloured(term: VocabularyTerm, colour: str, language: str) -> str:
+    """Return a term with its colour: "a white owl", "un hibou blanc"."""
+    phrase = _phrase(term, language)
+    if not colour or colour in phrase:
+        return phrase
+    if language == "fr":
+        article = phrase.partition(" ")[0]
+        return f"{phrase} {FRENCH_COLOURS[colour][article == 'une']}" if article in ("un", "une") else phrase
+    if term.is_bare:
+        return f"{colour} {term.text}"
+    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {term.text}"

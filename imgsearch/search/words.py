@@ -1,0 +1,163 @@
+"""`WordIndex`: which items hold the words of a query in their caption or columns, by SQLite's full-text search (FTS5).
+
+Vectors know what a picture shows, words know names: a person, a place, a text in another language. FTS5 folds case,
+accents and English endings (Porter); what it does not know is folded here: French plurals, a few irregular English
+ones, and languages that are written without spaces.
+"""
+
+import math
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.embeddings import Embeddings
+from imgsearch.index.index import Index, Rows
+from imgsearch.index.items import Mask, columns_of
+from imgsearch.models.french import to_english
+from imgsearch.models.language import function_words, is_french
+
+MAX_TEXT = 1000  # characters of an item that are indexed
+MAX_WORDS = 12  # of a query that are looked up
+MIN_SHARE = 0.5  # of a query's words from which an item rises; with fewer, what it shows tells more
+PAGE_BYTES = 2**20  # of an empty index and some more; each item adds less than four bytes a character
+TABLE = (
+    "CREATE VIRTUAL TABLE items USING fts5(words, content='', columnsize=0, detail=none, "
+    "tokenize='porter unicode61 remove_diacritics 2')"
+)
+SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+UNSPACED = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])")  # kana, Han and Hangul: each letter is a word
+IRREGULAR = {
+    **{"men": "man", "women": "woman", "children": "child", "people": "person", "mice": "mouse", "geese": "goose"},
+    **{"feet": "foot", "teeth": "tooth", "leaves": "leaf", "wolves": "wolf", "yeux": "oeil"},
+}
+IRREGULAR_WORD = re.compile(rf"\b({'|'.join(IRREGULAR)})\b")
+Shares = npt.NDArray[np.float32]
+
+
+class WordIndex:
+    """The words of the items of an index. Safe to call from several threads."""
+
+    def __init__(self, connection: sqlite3.Connection, num_items: int) -> None:
+        self._connection, self._num_items = connection, num_items
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, index: Index) -> "WordIndex":
+        """Index the captions and columns of all items, in memory: 5 s and 20 MB for a million short captions."""
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.execute(TABLE)
+        connection.executemany("INSERT INTO items (rowid, words) VALUES (?, ?)", enumerate(_texts(index)))
+        connection.execute("INSERT INTO items (items) VALUES ('optimize')")
+        connection.commit()
+        return cls(connection, len(index))
+
+    @classmethod
+    def open(cls, path: Path, num_items: int) -> "WordIndex":
+        """Open a file of `to_bytes` for reading. Anyone may have made it: raise OSError or ValueError for another one.
+
+        A table of another definition, a view or a trigger could run code of the file's maker.
+        """
+        if path.stat().st_size > PAGE_BYTES + 4 * MAX_TEXT * num_items:
+            raise ValueError(f"{path.name} is larger than words can be")
+        try:
+            address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+            connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+            connection.execute("PRAGMA trusted_schema = OFF")
+            if connection.execute(SCHEMA).fetchall() != _own_schema():
+                raise ValueError(f"{path.name} has other tables")
+            connection.execute("SELECT rowid FROM items WHERE items MATCH 'a' LIMIT 1").fetchall()
+        except sqlite3.Error as error:
+            raise ValueError(f"{path.name} holds no words: {error}") from error
+        return cls(connection, num_items)
+
+    def to_bytes(self) -> bytes:
+        """Return the index as a SQLite file."""
+        return self._connection.serialize()
+
+    def shares(self, text: str) -> Shares:
+        """Return how much of a query each item holds, float32 (num_items,), 0..1.
+
+        A word counts by its inverse document frequency, log(1 + items / (1 + items that hold it)); words without a
+        meaning of their own ("the", "sur") count only if there are no others.
+        """
+        shares, total = np.zeros(self._num_items), 0.0
+        for word in _query_words(text)[:MAX_WORDS]:
+            rows = self._rows(word)
+            weight = math.log1p(self._num_items / (1 + len(rows)))
+            shares[rows] += weight
+            total += weight
+        return (shares / (total or 1.0)).astype(np.float32)
+
+    def _rows(self, word: str) -> npt.NDArray[np.int64]:
+        """Return the rows of the items that hold a word; none if the file is damaged."""
+        statement = "SELECT rowid FROM items WHERE items MATCH ? LIMIT ?"
+        try:
+            with self._lock:
+                found = self._connection.execute(statement, (f'"{word}"', self._num_items)).fetchall()
+        except sqlite3.Error:
+            found = []
+        rows = np.array(found, np.int64).ravel()
+        return rows[(rows >= 0) & (rows < self._num_items)]
+
+
+def word_shares(words: WordIndex, text: str) -> Shares | None:
+    """Return how much of a query each item holds, in tenths; None if that is less than MIN_SHARE for all items.
+
+    A French query is looked for in English, too: the captions may be in either.
+    """
+    shares = words.shares(text)
+    if is_french(text):
+        shares = np.maximum(shares, words.shares(to_english(text)[0]))
+    shares = shares.round(1)
+    shares[shares < MIN_SHARE] = 0
+    return shares if shares.any() else None
+
+
+def nearest_with_words(
+    index: Index, query: Embeddings, count: int, mask: Mask | None, shares: Shares | None, bonus: float
+) -> tuple[Embeddings, Rows]:
+    """Return scores and rows of the `count` best items by score + bonus * share ** 3; see `Index.nearest`.
+
+    The power keeps an item with some of the words below one that shows the whole. The best of each share are searched
+    for apart, so the ranking is exact.
+    """
+    scores, rows = index.nearest(query, count, mask)
+    if shares is None:
+        return scores, rows
+    masks = [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares)[1:]]
+    found = [(scores, rows), *(index.nearest(query, count, of_share) for of_share in masks)]
+    scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    rows, first = np.unique(rows, return_index=True)
+    scores = scores[first]
+    order = np.lexsort((rows, -(scores + bonus * shares[rows] ** 3)))[:count]
+    return scores[order], rows[order]
+
+
+def _texts(index: Index) -> Iterator[str]:
+    """Yield the text to index of each item."""
+    for caption, columns in zip(index.column("caption"), index.column("columns"), strict=True):
+        yield _folded(" ".join([caption, *columns_of(columns).values()])[:MAX_TEXT])
+
+
+def _folded(text: str) -> str:
+    """Return a text in lower case, with the singulars of plurals that FTS5 does not know, and with all words apart."""
+    text = re.sub(r"\Beaux\b", "eau", text.lower().replace("œ", "oe"))  # oiseaux
+    text = IRREGULAR_WORD.sub(lambda match: IRREGULAR[match[0]], re.sub(r"\Baux\b", "al", text))  # chevaux
+    return text if text.isascii() else UNSPACED.sub(r" \1 ", text)
+
+
+def _query_words(text: str) -> list[str]:
+    words = list(dict.fromkeys(re.findall(r"[^\W_]+", _folded(text))))
+    contents = [word for word in words if (len(word) > 1 or not word.isascii()) and word not in function_words()]
+    return contents or words
+
+
+def _own_schema() -> list[tuple[str, ...]]:
+    connection = sqlite3.connect(":memory:")
+    connection.execute(TABLE)
+    return connection.execute(SCHEMA).fetchall()
