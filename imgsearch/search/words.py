@@ -10,6 +10,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +65,18 @@ class WordIndex:
         """
         if path.stat().st_size > PAGE_BYTES + 4 * MAX_TEXT * num_items:
             raise ValueError(f"{path.name} is larger than words can be")
+        address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         try:
-            address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
             connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise OSError(f"{path.name} cannot be opened: {error}") from error
+        try:
             connection.execute("PRAGMA trusted_schema = OFF")
             if connection.execute(SCHEMA).fetchall() != _own_schema():
                 raise ValueError(f"{path.name} has other tables")
             connection.execute("SELECT rowid FROM items WHERE items MATCH 'a' LIMIT 1").fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
+            connection.close()
             raise ValueError(f"{path.name} holds no words: {error}") from error
         return cls(connection, num_items)
 
@@ -158,6 +163,6 @@ def _query_words(text: str) -> list[str]:
 
 
 def _own_schema() -> list[tuple[str, ...]]:
-    connection = sqlite3.connect(":memory:")
-    connection.execute(TABLE)
-    return connection.execute(SCHEMA).fetchall()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(TABLE)
+        return connection.execute(SCHEMA).fetchall()

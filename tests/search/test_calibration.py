@@ -153,6 +153,13 @@ def test_other_floors(report: CalibrationReport) -> None:
     json.dumps(report.to_json(), allow_nan=False)
 
 
+def test_a_long_query_makes_few_best_matches(engine: Engine) -> None:
+    query = "A brown dog with curly hair sits on a wooden floor beside a window, looking out at the garden where two "
+    query += "children play with a red ball, and behind it a grey cat sleeps on a blue chair."
+    hits = engine.search(query).hits
+    assert len(hits) == 12 and sum(hit.strength == "strong" for hit in hits) <= 3
+
+
 @pytest.mark.parametrize("wording", ["{}", "a {}"])
 def test_bare_nouns_are_seldom_told_that_nothing_matches(wording: str, engine: Engine) -> None:
     """By vectors alone: 201 nouns of what the photos show."""
