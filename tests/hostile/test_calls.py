@@ -126,6 +126,7 @@ def test_memory_returns(app: App, calls: dict[str, list[Call]]) -> None:
     assert resident_mib(app.pid) <= before + GROWTH_MB
 
 
+@pytest.mark.long
 def test_a_body_that_never_ends_is_given_up(app: App) -> None:
     app.slow.settimeout(2 * BODY_S)
     answer = app.slow.makefile("rb").read()

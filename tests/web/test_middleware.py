@@ -131,6 +131,7 @@ def test_health(url: str) -> None:
 LOG = re.compile(r'\{"time": "[^"]+", "endpoint": "(\w+)", "ms": \d+, "outcome": "(\w+)"(?:, "reason": "(\w+)")?\}')
 
 
+@pytest.mark.long
 def test_the_busy_are_told_at_once_and_the_log_tells_no_secrets() -> None:
     """One app for both: more descriptions than it can give, some searches, and what is written of them."""
     with running_app(*STARTER) as app:
