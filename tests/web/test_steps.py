@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from imgsearch.describe.sentence import to_query
@@ -176,6 +177,17 @@ def test_nothing_matches_is_said_and_the_nearest_are_folded_away(visit: Open) ->
     expect(hits_of(page, "search").first).to_be_visible()
     search(page, "ein rotes Auto")
     expect(page.locator("#search_note")).to_contain_text("seems to be German", timeout=WAIT_MS)
+
+
+def test_what_is_nearest_to_a_picture_is_always_shown(visit: Open, tmp_path: Path) -> None:
+    Image.new("RGB", (200, 200), (120, 120, 120)).save(tmp_path / "grey.png")
+    page = visit()
+    page.get_by_role("tab", name="Find similar").click()
+    upload(page, "similar", tmp_path / "grey.png")
+    expect(page.locator("#similar_note")).to_contain_text("much like this picture", timeout=WAIT_MS)
+    expect(hits_of(page, "similar").first).to_be_visible(timeout=WAIT_MS)
+    expect(hits_of(page, "similar")).to_have_count(12)
+    assert page.locator("#similar_hits summary").count() == 0
 
 
 def test_with_the_keyboard_alone(visit: Open) -> None:

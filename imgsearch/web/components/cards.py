@@ -35,11 +35,14 @@ class DisplayedResult:
         return next((hit for hit in self.result.hits if hit.item.id == event._data.get("id")), None)
 
 
-def cards(result: SearchResult, thumbnails: Sequence[bytes], request: gr.Request) -> dict[str, Any]:
-    """Return the value that `hits.js` draws: one card per hit, in order; `thumbnails` are WebP."""
+def cards(result: SearchResult, thumbnails: Sequence[bytes], state: PageState, request: gr.Request) -> dict[str, Any]:
+    """Return the value that `hits.js` draws: one card per hit, in order; `thumbnails` are WebP.
+
+    Hits that do not match a text are folded away; what is nearest to a picture is always shown.
+    """
     drawn = [_card(hit, result, thumbnail, request) for hit, thumbnail in zip(result.hits, thumbnails, strict=True)]
     words = {name: tr(key, request) for name, key in WORDS.items()}
-    folded = bool(drawn) and not result.has_match
+    folded = bool(drawn) and not result.has_match and state.tab == "search"
     return {"hits": drawn, "words": words, "likely": 0 if folded else _num_likely(result.hits), "folded": folded}
 
 
@@ -51,7 +54,7 @@ def result_summary(result: SearchResult, state: PageState, request: gr.Request) 
     if not result.hits:
         lines.append(tr("no_hits_filtered" if state.where else "no_more_hits", request))
     elif not result.has_match:
-        lines.append(tr("nothing_matches", request))
+        lines.append(tr("nothing_matches" if state.tab == "search" else "nothing_alike", request))
     stages = ", ".join(
         f"{tr(f'stage_{name}', request)} {format_number(seconds, request, 3)}"
         for name, seconds in result.stages.items()

@@ -159,7 +159,7 @@ class Results:
         stages = {**result.stages, "thumbnails": seconds}
         result = replace(result, stages=stages, seconds=result.seconds + seconds)
         link = state.to_link()
-        hits = cards(result, thumbnails, request)
+        hits = cards(result, thumbnails, state, request)
         small_hits = [replace(hit, item=replace(hit.item, thumbnail=b"")) for hit in result.hits]  # to save memory
         displayed = DisplayedResult(state, replace(result, hits=small_hits, sample=()))
         scores = histogram(result, request)
