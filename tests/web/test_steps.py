@@ -19,6 +19,9 @@ def expect_first(page: Page, tab: str, text: str) -> None:
     expect(hits_of(page, tab).first.locator(".caption")).to_contain_text(text, timeout=WAIT_MS)
 
 
+LOOK_MS = 1500  # a person looks before the next step; two steps back within an answer may be one too few
+
+
 def test_a_hit_goes_on_to_similar_and_describe_and_back_undoes_each_step(visit: Open) -> None:
     page = visit()
     search(page, "a red fruit")
@@ -40,9 +43,11 @@ def test_a_hit_goes_on_to_similar_and_describe_and_back_undoes_each_step(visit: 
     expect(page.get_by_role("tab", name="Describe")).to_have_attribute("aria-selected", "true", timeout=WAIT_MS)
     expect(page.locator("#sentence textarea")).to_have_value(sentence, timeout=WAIT_MS)
     expect(page.locator("#describe_note")).to_contain_text(" s", timeout=WAIT_MS)
+    page.wait_for_timeout(LOOK_MS)
     page.go_back()
     expect(page.get_by_role("tab", name="Find similar")).to_have_attribute("aria-selected", "true", timeout=WAIT_MS)
     expect_first(page, "similar", first)
+    page.wait_for_timeout(LOOK_MS)
     page.go_back()
     expect(page.get_by_role("tab", name="Search by text")).to_have_attribute("aria-selected", "true", timeout=WAIT_MS)
     expect(page.locator("#query textarea")).to_have_value("a red fruit", timeout=WAIT_MS)
