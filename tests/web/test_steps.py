@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 from imgsearch.describe.sentence import to_query
 from tests.helpers.pages import NARROW, WAIT_MS, Open, act, hits_of, is_too_wide, search, upload
 
+LOOK_MS = 1500  # a person looks before the next step; two steps back within an answer may be one too few
+
 
 def caption(page: Page, tab: str, number: int = 0) -> str:
     return hits_of(page, tab).nth(number).locator(".caption").inner_text()
@@ -17,9 +19,6 @@ def caption(page: Page, tab: str, number: int = 0) -> str:
 
 def expect_first(page: Page, tab: str, text: str) -> None:
     expect(hits_of(page, tab).first.locator(".caption")).to_contain_text(text, timeout=WAIT_MS)
-
-
-LOOK_MS = 1500  # a person looks before the next step; two steps back within an answer may be one too few
 
 
 def test_a_hit_goes_on_to_similar_and_describe_and_back_undoes_each_step(visit: Open) -> None:
