@@ -61,8 +61,9 @@ class Engine:
         Raise SettingsError for an unknown encoder, captioner or precision.
         """
         self.bundle = bundle
+        self._words = words
         self._background = background
-        self._models = ModelManager(bundle, encoder, captioner, precision, words=words, background=background)
+        self._models = ModelManager(bundle, encoder, captioner, precision, background=background)
         self._lock = threading.RLock()
         self._loaded: LoadedModels | None = None
         self._captioner: Captioner | ImgsearchError | None = None
@@ -212,7 +213,7 @@ class Engine:
         searcher = self.searcher
         if not self._background:
             searcher.calibrate()
-        return searcher.search(parts, k, start=start, conditions=conditions, fold=fold)
+        return searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words)
 
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> SearchResult:
         """Return the k items most similar to a picture; score = cosine of the embeddings. Raise as `query` does."""

@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
@@ -62,9 +62,7 @@ class ModelManager:
     With `background`, `load_initial` fetches nothing: call `load_requested` and `captioner` in a thread to fetch.
     """
 
-    def __init__(
-        self, bundle: Path, encoder: str, captioner: str, precision: str, *, words: bool, background: bool
-    ) -> None:
+    def __init__(self, bundle: Path, encoder: str, captioner: str, precision: str, *, background: bool) -> None:
         """Load nothing yet. Raise SettingsError for an unknown encoder, captioner or precision."""
         check_precision(precision)
         resolve("encoder", encoder)
@@ -72,7 +70,6 @@ class ModelManager:
         self._bundle = bundle
         self._specs: dict[ModelKind, str] = {"encoder": encoder, "captioner": captioner}
         self._precision = precision
-        self._words = words
         self._background = background
         self.progress: Progress | None = None  # of the step under way
         self.problems: list[Message] = []  # why a requested model is not available
@@ -176,9 +173,8 @@ class ModelManager:
                     own=own,
                 )
             return own
-        if {asked.model_id, own.model_id} <= set(STARTER_IDS):
-            return own
-        if asked.model_id != own.model_id or (asked.revision and asked.revision != own.revision):
+        is_same = asked.model_id == own.model_id or {asked.model_id, own.model_id} <= set(STARTER_IDS)
+        if not is_same or (asked.revision and asked.revision != own.revision):
             raise BundleError(
                 "The bundle {bundle} was made by the encoder {own}, but {wanted} is asked for. Leave out "
                 "--encoder, or build it again.",
@@ -229,15 +225,8 @@ class ModelManager:
             finally:
                 self.progress = None
 
-        calibration = stored_calibration(self._bundle, index)
-        return Searcher(
-            index,
-            encoder,
-            calibration,
-            calibrate,
-            lambda: projection_of(self._bundle, index),
-            lambda: words_of(self._bundle, index) if self._words else None,
-        )
+        draw, read_words = partial(projection_of, self._bundle, index), partial(words_of, self._bundle, index)
+        return Searcher(index, encoder, stored_calibration(self._bundle, index), calibrate, draw, read_words)
 
     def _reporter(self, step: str, ref: ModelRef) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:

@@ -74,15 +74,15 @@ class Describer:
         The sentence is in English or French ("fr"), the tags are in English. Things that do not stand out are left out.
         """
         vectors = self._encoder.encode_images([image, ImageOps.mirror(image)])  # two looks are wrong less often
-        scores = self._scores(vectors).mean(0, keepdims=True)
-        shares = self._shares(self._scores(vectors), self._votes(vectors)).mean(0)
+        scores = self._scores(vectors)
+        shares = self._shares(scores, self._votes(vectors)).mean(0)
         colours = read_colours(image)
         # An object on a plain background shows no place, weather or hour.
-        scenes = {} if colours.ground else self._clear_scenes(scores[0, len(self._things) :])
+        scenes = {} if colours.ground else self._clear_scenes(scores.mean(0)[len(self._things) :])
         sure, possible = self._subject(shares)
         caption = sentence(sure, possible, list(scenes), colours, language)
-        clear = np.where(self._excess(shares) >= CLEAR, shares, 0) if sure or possible else shares * 0
-        tags = [tag for tag in self._top_tags(clear, NUM_TAGS) if tag.score]
+        clear = np.where(self._excess(shares) >= CLEAR, shares, 0)
+        tags = [tag for tag in self._top_tags(clear, NUM_TAGS) if tag.score] if sure or possible else []
         tags += [Tag(term.text, share, term.group) for term, share in scenes.items()]
         tags += [Tag(name, share, "colours") for name, share in colours.shares.items()]
         return Description(caption, tags)

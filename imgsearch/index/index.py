@@ -124,8 +124,6 @@ class Index:
         """
         if k < 1 or start < 0:
             raise ValueError(f"k is {k}, it must be at least 1; start is {start}, it must be at least 0")
-        if mask is not None and (mask.dtype != np.bool_ or mask.shape != (len(self),)):
-            raise ValueError(f"the mask is {mask.dtype} of shape {mask.shape}, expected bool ({len(self)},)")
         scores, rows = self.nearest(query, start + k, mask)
         pairs = zip(rows[start:].tolist(), scores[start:].tolist(), strict=True)
         return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(pairs, start=start + 1)]
@@ -133,9 +131,10 @@ class Index:
     def nearest(self, query: Embeddings, count: int, mask: Mask | None = None) -> tuple[Embeddings, Rows]:
         """Return scores and rows of the `count` best items, float32 and int64 (<= count,); arguments as of `search`."""
         query = check_unit(query, self.dim)
+        if mask is not None and (mask.dtype != np.bool_ or mask.shape != (len(self),)):
+            raise ValueError(f"the mask is {mask.dtype} of shape {mask.shape}, expected bool ({len(self)},)")
         num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
-        count = min(count, num_kept)
-        if not count:  # a part of a divided build may be empty
+        if not (count := min(count, num_kept)):  # a part of a divided build may be empty
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
         is_narrow = mask is not None and is_faster_masked(mask)
         num_nearest = count + 1 if mask is None or is_narrow else count * len(self) // num_kept + NUM_SPARE

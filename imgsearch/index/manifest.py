@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where vectors come from: the encoder, the pictures, and how the vectors are stored."""
+    """The origin of vectors: the encoder, the pictures, and how the vectors are stored."""
 
     encoder: str  # model_id
     revision: str = ""  # commit of the encoder's weights

@@ -19,7 +19,7 @@ SHARD_SIZE = 1024  # entries
 
 
 class Source(Protocol):
-    """Where pictures come from: a folder or a dataset."""
+    """A source of pictures: a folder or a dataset."""
 
     @property
     def name(self) -> str:

@@ -52,7 +52,7 @@ def add_derived_data(bundle: Path, encoder: Encoder, reference: Callable[[], Ind
 
 def stored_calibration(bundle: Path, index: Index) -> Calibration | None:
     """Return the calibration of a bundle that is opened as `index`; None if none is stored."""
-    return _read(CALIBRATION, bundle, index, _parse_calibration)
+    return _read(CALIBRATION, bundle, index, _read_calibration)
 
 
 def calibration_of(bundle: Path, index: Index, encoder: Encoder, reference: Callable[[], Index]) -> Calibration:
@@ -67,7 +67,7 @@ def calibration_of(bundle: Path, index: Index, encoder: Encoder, reference: Call
 
 def projection_of(bundle: Path, index: Index) -> Projection:
     """Return the map of a bundle that is opened as `index`. Compute and cache it if none is stored."""
-    stored = _read(ATLAS, bundle, index, lambda data: Projection.from_bytes(data, len(index)))
+    stored = _read(ATLAS, bundle, index, lambda path: Projection.from_bytes(read_at_most(path, MAX_BYTES), len(index)))
     if stored:
         return stored
     computed = compute_projection(index)
@@ -77,30 +77,29 @@ def projection_of(bundle: Path, index: Index) -> Projection:
 
 def words_of(bundle: Path, index: Index) -> WordIndex:
     """Return the words of a bundle that is opened as `index`. Read them from its items and cache them if none are."""
-    for path in (_bundle_file(WORDS, bundle, index), _cache_file(WORDS, bundle, index)):
-        with suppress(OSError, ValueError):
-            if path:
-                return WordIndex.open(path, len(index))
+    stored = _read(WORDS, bundle, index, lambda path: WordIndex.open(path, len(index)))
+    if stored:
+        return stored
     words = WordIndex.of(index)
     _store_in_cache(WORDS, bundle, index, words.to_bytes())
     return words
 
 
-def _parse_calibration(data: bytes) -> Calibration:
-    return Calibration.from_json(json.loads(data))
+def _read_calibration(path: Path) -> Calibration:
+    return Calibration.from_json(json.loads(read_at_most(path, MAX_BYTES)))
 
 
 def _calibration_bytes(calibration: Calibration) -> bytes:
     return json.dumps(calibration.to_json(), indent=2).encode()
 
 
-def _read(name: str, bundle: Path, index: Index, read: Callable[[bytes], T]) -> T | None:
+def _read(name: str, bundle: Path, index: Index, read: Callable[[Path], T]) -> T | None:
     """Return `read` of the file in the bundle or else in the cache; None if neither can be used."""
     for path in (_bundle_file(name, bundle, index), _cache_file(name, bundle, index)):
         # The file may be of another version, damaged, hostile (too deep, numbers too large) or just replaced.
         with suppress(OSError, ValueError, RecursionError, OverflowError):
             if path:
-                return read(read_at_most(path, MAX_BYTES))
+                return read(path)
     return None
 
 

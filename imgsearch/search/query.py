@@ -76,9 +76,9 @@ def check_parts(parts: Sequence[Part]) -> list[Part]:
 
 def understood_languages(model_id: str) -> frozenset[str] | None:
     """Return the codes in LANGUAGE_CODES of the languages that an encoder understands; None if that is not known."""
-    languages = {preset.model_id: preset.languages for preset in PRESETS if preset.kind == "encoder"}
     if model_id in STARTER_IDS:
         return frozenset({"en", "fr"})
+    languages = {preset.model_id: preset.languages for preset in PRESETS if preset.kind == "encoder"}
     if model_id not in languages:
         return None
     return frozenset({"en"} if languages[model_id] == "English" else LANGUAGE_CODES)

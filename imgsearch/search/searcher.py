@@ -80,7 +80,7 @@ class Searcher:
 
     @property
     def words(self) -> WordIndex | None:
-        """Return the words of captions and columns; None to search by vectors alone. May take seconds once."""
+        """Return the words of captions and columns; None if there are none. May take seconds once."""
         with self._reading:
             return self._words
 
@@ -101,10 +101,12 @@ class Searcher:
         start: int = 0,
         conditions: Sequence[Condition] = (),
         fold: bool = True,
+        words: bool = True,
     ) -> SearchResult:
         """Return hits start + 1 to start + k that meet all conditions, near-duplicates folded into one if `fold`.
 
-        Raise PictureError if a picture cannot be decoded; InputError if the query is not valid; BusyError after MAX_S.
+        With `words`, items rise that hold the words of a query of texts. Raise PictureError if a picture cannot be
+        decoded; InputError if the query is not valid; BusyError after MAX_S.
         """
         if k < 1:
             raise InputError("The number of hits is {k}. Ask for at least 1.", k=k)
@@ -124,7 +126,7 @@ class Searcher:
         mask = self.table.mask(conditions) if conditions else None
 
         wanted = [part.text for part in parts if part.weight > 0]
-        shares = word_shares(self.words, " ".join(wanted)) if all(wanted) and self.words else None  # no picture
+        shares = word_shares(self.words, " ".join(wanted)) if words and all(wanted) else None  # no picture is wanted
 
         def search_index(count: int) -> list[Hit]:
             return self._ranked(query, shares, start, start + count, mask)

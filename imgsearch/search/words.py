@@ -110,11 +110,13 @@ class WordIndex:
         return rows[(rows >= 0) & (rows < self._num_items)]
 
 
-def word_shares(words: WordIndex, text: str) -> Shares | None:
-    """Return how much of a query each item holds, in tenths; None if that is less than MIN_SHARE for all items.
+def word_shares(words: WordIndex | None, text: str) -> Shares | None:
+    """Return how much of a query each item holds, in tenths; None if there is no index, or less than MIN_SHARE in all.
 
     A French query is looked for in English, too: the captions may be in either.
     """
+    if not words:
+        return None
     shares = words.shares(text)
     if is_french(text):
         shares = np.maximum(shares, words.shares(to_english(text)[0]))
@@ -134,7 +136,7 @@ def nearest_with_words(
     scores, rows = index.nearest(query, count, mask)
     if shares is None:
         return scores, rows
-    masks = [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares)[1:]]
+    masks = [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares[shares > 0])]
     found = [(scores, rows), *(index.nearest(query, count, of_share) for of_share in masks)]
     scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
     rows, first = np.unique(rows, return_index=True)

@@ -94,7 +94,7 @@ def test_what_has_no_thumbnail_shows_its_picture_or_a_blank(fruit: Path) -> None
 def test_collections_of_one_encoder_share_it(fruit: Path) -> None:
     engines = [Engine(bundle, "starter", "starter") for bundle in (STARTER, fruit)]
     assert engines[0].encoder is engines[1].encoder
-    manager = ModelManager(fruit, "starter", "starter", "auto", words=True, background=False)
+    manager = ModelManager(fruit, "starter", "starter", "auto", background=False)
     assert manager.load_initial().encoder is engines[0].encoder
 
 
