@@ -12,6 +12,7 @@ from imgsearch.engine import Engine
 from imgsearch.environment import cache_folder, configure_environment, exit_within, on_space, temporary_folder
 from imgsearch.errors import ImgsearchError
 from imgsearch.index.remote import fetch_hub_bundles
+from imgsearch.model_manager import ModelManager
 from imgsearch.models.registry import STARTER
 from imgsearch.text import sanitise_line
 
@@ -30,10 +31,10 @@ def main() -> int:
             engines: list[Engine] = []
             for bundle in settings.index:
                 captioner = STARTER if engines else settings.captioner  # only the first engine needs one
-                models = (settings.encoder, captioner, settings.precision)
-                engines.append(Engine(Path(bundle), *models, words=not settings.no_words, background=True))
-                closing.callback(engines[-1].close)
-                engines[-1].check()
+                models = ModelManager(Path(bundle), settings.encoder, captioner, settings.precision)
+                closing.callback(models.close)
+                models.check()
+                engines.append(Engine(models, words=not settings.no_words))
             from imgsearch.web.server import serve  # Gradio takes seconds to import: report wrong settings first
 
             serve(engines, settings, closing)

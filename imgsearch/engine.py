@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from imgsearch.describe.describer import Describer
-from imgsearch.errors import ImgsearchError, InputError, PictureError
+from imgsearch.errors import InputError, Message, ModelError, PictureError
 from imgsearch.images import THUMBNAIL_SIDE, ImageSource, open_rgb, to_webp
-from imgsearch.model_manager import LoadedModels, ModelManager
-from imgsearch.models.captioner import Captioner, Detail
-from imgsearch.models.encoder import Encoder
+from imgsearch.model_manager import ModelManager
+from imgsearch.models.captioner import Detail
 from imgsearch.records import Description, Item, SearchResult, Status
 from imgsearch.search.query import Part
 
@@ -29,131 +24,63 @@ if TYPE_CHECKING:
 
 LARGE_SIDE = 1600  # pixels: the longest side of a picture shown large
 BLANK = (320, 240)  # pixels of the blank picture shown for an item without one
-log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class Engine:
-    """A bundle opened with its models. Safe to call from several threads.
-
-    Models and bundle are loaded once, by the first call that needs them. With `background`, only `finish_loading`
-    fetches: run it in a thread; until it has loaded the requested models, the starter model answers.
+    """Answers from the models of a collection. Safe to call from several threads.
 
     Example:
-        engine = Engine(Path("indexes/starter"))
+        engine = Engine.open(Path("indexes/starter"))
         [(hit.item.id, hit.score) for hit in engine.search("a red fruit", k=5).hits]
         engine.similar(Path("photo.jpg"))  # a path, bytes or a PIL image; returns a SearchResult, as search does
         engine.describe(Path("photo.jpg")).caption
     """
 
-    def __init__(
-        self,
+    def __init__(self, models: ModelManager, *, words: bool = True) -> None:
+        """Answer from what `models` has loaded; without `words`, texts are searched by vectors alone."""
+        self.models = models
+        self._words = words
+
+    @classmethod
+    def open(
+        cls,
         bundle: Path,
         encoder: str = "auto",
         captioner: str = "auto",
         precision: str = "auto",
         *,
         words: bool = True,
-        background: bool = False,
-    ) -> None:
-        """Load nothing yet; without `words`, texts are searched by vectors alone.
+    ) -> Engine:
+        """Load the models and the bundle, which takes seconds, or minutes if a model is fetched; "starter" needs none.
 
-        Raise SettingsError for an unknown encoder, captioner or precision.
+        Raise SettingsError for an unknown model or precision, ModelError for one that is not available, BundleError.
         """
-        self.bundle = bundle
-        self._words = words
-        self._background = background
-        self._models = ModelManager(bundle, encoder, captioner, precision, background=background)
-        self._lock = threading.RLock()
-        self._loaded: LoadedModels | None = None
-        self._captioner: Captioner | ImgsearchError | None = None
-        self._has_captioner = False  # True once it is loaded, or known to be missing
-        self._is_complete = False
-        self._is_closing = threading.Event()
+        models = ModelManager(bundle, encoder, captioner, precision)
+        models.load()
+        return cls(models, words=words)
 
-    def check(self) -> None:
-        """Raise ImgsearchError, within seconds, if the bundle or a model that the user named is not available."""
-        self._models.check()
-
-    def finish_loading(self) -> None:
-        """Fetch and load all requested models, one after the other. `status` lists those that are not available."""
-        try:
-            if not self._is_closing.is_set():
-                self._current.describer.preload()
-        except Exception:
-            log.exception("the first model cannot be loaded")
-        try:
-            if not self._is_closing.is_set():
-                self._loaded = self._models.load_requested(self._current)
-        except Exception:
-            log.exception("the encoder cannot be loaded")
-            loaded = self._loaded
-            self._loaded = replace(loaded, searcher=self._models.failed("encoder", loaded.searcher)) if loaded else None
-        if self._loaded and not isinstance(self._loaded.searcher, ImgsearchError) and not self._is_closing.is_set():
-            self._loaded.searcher.calibrate()
-        try:
-            self._captioner = None if self._is_closing.is_set() else self._models.captioner()
-        except Exception:
-            log.exception("the captioner cannot be loaded")
-            self._captioner = self._models.failed("captioner", None)
-        self._has_captioner = self._is_complete = True
-
-    def close(self) -> None:
-        """Ask running work to end soon."""
-        self._is_closing.set()
+    @property
+    def bundle(self) -> Path:
+        """The folder of the collection."""
+        return self.models.bundle
 
     @property
     def status(self) -> Status:
         """The models that answer now, and the loading under way. Never waits."""
-        loaded, captioner = self._loaded, self._captioner
-        searcher = loaded.searcher if loaded else None
-        problems = [*([searcher] if isinstance(searcher, ImgsearchError) else []), *self._models.problems]
-        return Status(
-            encoder=loaded.encoder.model_id if loaded else "",
-            captioner="" if captioner is None or isinstance(captioner, ImgsearchError) else captioner.model_id,
-            takes_questions=False if captioner is None or isinstance(captioner, ImgsearchError) else captioner.is_chat,
-            num_items=None if searcher is None or isinstance(searcher, ImgsearchError) else len(searcher.index),
-            problems=list({str(problem): problem for problem in problems}.values()),
-            progress=self._models.progress,
-            is_complete=self._is_complete,
-        )
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder that answers now."""
-        return self._current.encoder
-
-    @property
-    def describer(self) -> Describer:
-        """The describer over that encoder."""
-        return self._current.describer
+        return self.models.status
 
     @property
     def index(self) -> Index:
-        """The opened bundle. Raise BundleError if it cannot be opened, ModelError if its encoder is missing."""
+        """The opened bundle. Raise ModelError if it cannot be searched."""
         return self.searcher.index
 
     @property
     def searcher(self) -> Searcher:
-        """The bundle's searcher. Raise BundleError if it cannot be opened, ModelError if its encoder is missing."""
-        return _unwrap(self._current.searcher)
-
-    @property
-    def captioner(self) -> Captioner | None:
-        """The captioner; None for the describer's sentences. Raise ModelError if the user's own is not available."""
-        if not self._has_captioner and not self._background:
-            with self._lock:
-                if not self._has_captioner:
-                    self._captioner = self._models.captioner()
-                    self._has_captioner = True
-        return _unwrap(self._captioner)
-
-    @property
-    def _current(self) -> LoadedModels:
-        with self._lock:
-            if self._loaded is None:
-                self._loaded = self._models.load_initial()
-            return self._loaded
+        """The bundle's searcher. Raise ModelError if it cannot be searched: damaged, or without its encoder."""
+        models = self.models.current
+        if models.searcher is None:
+            raise _missing(models.missing["encoder"])
+        return models.searcher
 
     def describe(self, image: ImageSource, name: str = "The picture") -> Description:
         """Describe a picture; `name` is its name in messages. Raise PictureError or ModelError."""
@@ -176,11 +103,14 @@ class Engine:
         InputError for a question that cannot be answered.
         """
         rgb = open_rgb(image, name)
-        captioner, describer = self.captioner, self.describer
+        models = self.models.current
+        if "captioner" in models.missing:
+            raise _missing(models.missing["captioner"])
+        captioner = models.captioner
         if captioner is None and detail == "question":
             raise InputError("Only a chat captioner answers questions. Start with --captioner internvl to ask some.")
         start = time.perf_counter()
-        description = describer.describe(rgb, language)
+        description = models.describer.describe(rgb, language)
         if captioner is None:
             yield replace(description, seconds=time.perf_counter() - start)
             return
@@ -189,7 +119,7 @@ class Engine:
             detail=detail,
             question=question,
             language=language,
-            stop=lambda: stop() or self._is_closing.is_set(),
+            stop=lambda: stop() or self.models.is_closing,
         )
         yield replace(description, caption="", seconds=time.perf_counter() - start)
         for text in texts:
@@ -208,12 +138,9 @@ class Engine:
 
         The first `start` hits are left out. A hit is strong, fair or weak by bounds measured for this encoder and
         collection; near-duplicates become one hit, unless `fold` is false. Raise InputError (k < 1, a text empty
-        or too long), PictureError, BundleError or ModelError.
+        or too long), PictureError or ModelError.
         """
-        searcher = self.searcher
-        if not self._background:
-            searcher.calibrate()
-        return searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words)
+        return self.searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words)
 
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> SearchResult:
         """Return the k items most similar to a picture; score = cosine of the embeddings. Raise as `query` does."""
@@ -230,7 +157,7 @@ class Engine:
     def large_picture(self, id: str) -> bytes:
         """Return an item's picture as WebP of at most LARGE_SIDE pixels; its thumbnail if the file is gone or changed.
 
-        Raise InputError for an unknown id, BundleError if the bundle cannot be opened.
+        Raise InputError for an unknown id, ModelError if the collection cannot be searched.
         """
         item = self.index.item_by_id(id)
         return self._picture(item, LARGE_SIDE) or self.thumbnail(item)
@@ -243,8 +170,6 @@ class Engine:
             return None
 
 
-def _unwrap(part: T | ImgsearchError) -> T:
-    """Return the part, or raise a copy of its error: one error raised many times would keep the frames of each time."""
-    if isinstance(part, ImgsearchError):
-        raise copy(part)
-    return part
+def _missing(why: Message) -> ModelError:
+    """Return an error that says why. A new one each time: an error raised again would keep the frames of each time."""
+    return ModelError(why.template, **why.values)

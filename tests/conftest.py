@@ -115,7 +115,7 @@ def tiny_encoder(tiny: Path) -> Encoder:
 
 @pytest.fixture(scope="session")
 def engine(starter_bundle: Path) -> Engine:
-    return Engine(starter_bundle)
+    return Engine.open(starter_bundle)
 
 
 @pytest.fixture(scope="session")

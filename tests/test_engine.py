@@ -15,6 +15,7 @@ from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
+from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
 
 
@@ -26,7 +27,7 @@ def test_search_finds_by_meaning(engine: Engine) -> None:
 
 
 def test_search_scores_are_cosines_in_order(engine: Engine) -> None:
-    scores = [hit.score for hit in Engine(engine.bundle, words=False).search("an owl", 20).hits]
+    scores = [hit.score for hit in Engine.open(engine.bundle, words=False).search("an owl", 20).hits]
     assert scores == sorted(scores, reverse=True)
     assert 0.4 < scores[0] < 1
 
@@ -73,7 +74,7 @@ def test_the_large_picture_is_the_original_or_the_thumbnail(
 ) -> None:
     original = open_rgb(examples / "skimage" / "coffee.jpg")
     assert open_rgb(engine.large_picture("skimage/coffee.jpg")).size == original.size
-    elsewhere = Engine(copy_bundle())  # its source, beside it, is not there
+    elsewhere = Engine.open(copy_bundle())  # its source, beside it, is not there
     assert max(open_rgb(elsewhere.large_picture("skimage/coffee.jpg")).size) == 320
     with pytest.raises(InputError, match="no picture"):
         engine.large_picture("../../etc/passwd")
@@ -82,7 +83,7 @@ def test_the_large_picture_is_the_original_or_the_thumbnail(
 def test_a_changed_file_is_not_shown_as_the_item(folder: Path, tmp_path: Path, encoder: Encoder) -> None:
     build_index(Folder(folder), tmp_path / "bundle", encoder)
     (folder / "coffee.jpg").write_bytes((folder / "household-key.jpg").read_bytes())
-    shown = Engine(tmp_path / "bundle").large_picture("coffee.jpg")
+    shown = Engine.open(tmp_path / "bundle").large_picture("coffee.jpg")
     assert shown == Index.load(tmp_path / "bundle").item_by_id("coffee.jpg").thumbnail
 
 
@@ -91,7 +92,7 @@ def test_a_bundle_without_its_encoder_says_why_and_describes(starter_bundle: Pat
     items = [index.item(row) for row in range(3)]
     card = Provenance(encoder="ViT-B-32/openai", source=str(tmp_path))
     Index.from_rows(index.rows[:3], items, card).save(tmp_path / "bundle")
-    engine = Engine(tmp_path / "bundle")
+    engine = Engine(ModelManager(tmp_path / "bundle"))
     with pytest.raises(ModelError, match=r"ViT-B-32/openai.*Use ViT-B-32-quickgelu/openai"):
         engine.search("a dog")
     assert engine.describe(Image.new("RGB", (32, 32), "red")).caption
@@ -100,17 +101,17 @@ def test_a_bundle_without_its_encoder_says_why_and_describes(starter_bundle: Pat
 def test_unknown_models_are_refused(starter_bundle: Path) -> None:
     for models in ({"encoder": "clipp"}, {"captioner": "blimp"}):
         with pytest.raises(SettingsError, match="auto, starter"):
-            Engine(starter_bundle, **models)
+            Engine.open(starter_bundle, **models)
 
 
 def test_models_load_once_from_many_threads(starter_bundle: Path) -> None:
-    engine = Engine(starter_bundle)
+    engine = Engine(ModelManager(starter_bundle))
     encoders: list[Encoder] = []
     answers: list[list[str]] = []
 
     def query() -> None:
         answers.append([hit.item.id for hit in engine.search("a red fruit", 5).hits])
-        encoders.append(engine.encoder)
+        encoders.append(engine.models.current.encoder)
 
     threads = [threading.Thread(target=query) for _ in range(6)]
     for thread in threads:

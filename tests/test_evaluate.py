@@ -75,5 +75,5 @@ def test_similar_floor(stamps: tuple[list[Item], Embeddings]) -> None:
 
 
 def test_describe_floor(stamps: tuple[list[Item], Embeddings], engine: Engine) -> None:
-    hit = describe_hit(*stamps, engine.describer)
+    hit = describe_hit(*stamps, engine.models.current.describer)
     assert hit is not None and hit >= 0.556

@@ -14,7 +14,7 @@ from imgsearch.engine import Engine
 from imgsearch.errors import BundleError, InputError, ModelError, SettingsError
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
-from imgsearch.model_manager import FAILED
+from imgsearch.model_manager import FAILED, ModelManager
 from imgsearch.models.encoder import STARTER_ID
 from imgsearch.models.registry import load_encoder
 from tests.helpers.examples import NUM_EXAMPLES
@@ -27,7 +27,7 @@ SIGLIP_ID = "ViT-B-32-SigLIP2-256/webli"
 @pytest.fixture(scope="module")
 def words(engine: Engine, own_cache: Path) -> list[Path]:
     """What the starter, which all tests share, has worked out of its words."""
-    Describer(engine.encoder, own_cache).preload()
+    Describer(engine.models.current.encoder, own_cache).preload()
     return sorted(own_cache.glob("vocabulary-*"))
 
 
@@ -50,6 +50,11 @@ def foreign(full_hub: LoopbackHub, folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "foreign"
 
 
+def served(bundle: Path, encoder: str = "auto", captioner: str = "auto") -> Engine:
+    """Return an engine as the app has it: it answers at once, and its models are loaded in the background."""
+    return Engine(ModelManager(bundle, encoder, captioner))
+
+
 def empty(cache: Path) -> None:
     """Forget what was fetched."""
     for path in sorted(cache.rglob("*"), reverse=True):
@@ -57,39 +62,41 @@ def empty(cache: Path) -> None:
 
 
 def test_auto_answers_at_once_and_swaps_behind(full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image) -> None:
-    engine = Engine(starter_bundle, background=True)
+    engine = served(starter_bundle)
     assert not engine.status.encoder
     assert engine.search("a dog").hits
     assert engine.status.encoder == STARTER_ID and not engine.status.is_complete
     assert full_hub.requests == []
-    engine.finish_loading()
+    engine.models.load_in_background()
     status = engine.status
     assert (status.encoder, status.captioner, status.problems) == (SIGLIP_ID, BLIP, [])
     assert status.is_complete and status.num_items == NUM_EXAMPLES and status.progress is None
-    assert engine.index.provenance.revision == engine.encoder.revision == full_hub.commit(SIGLIP)
+    assert engine.index.provenance.revision == engine.models.current.encoder.revision == full_hub.commit(SIGLIP)
     assert engine.similar(photo).hits[0].item.id == "skimage/chelsea.jpg"
     assert engine.describe(photo).tags
 
 
 def test_the_next_start_needs_no_hub(full_hub: LoopbackHub, starter_bundle: Path) -> None:
-    Engine(starter_bundle, background=True).finish_loading()
+    served(starter_bundle).models.load_in_background()
     full_hub.fault = Hang()
     full_hub.requests.clear()
-    engine = Engine(starter_bundle, background=True)
+    engine = served(starter_bundle)
     engine.search("a dog")
     assert engine.status.encoder == STARTER_ID
-    engine.finish_loading()
+    engine.models.load_in_background()
     assert (engine.status.encoder, engine.status.captioner, engine.status.problems) == (SIGLIP_ID, BLIP, [])
     assert full_hub.requests == []
-    assert Engine(starter_bundle).encoder.model_id == SIGLIP_ID  # on the command line there is nothing to wait for
+    loaded = Engine.open(starter_bundle)  # on the command line there is nothing to wait for
+    assert loaded.status.problems == []
+    assert loaded.searcher.encoder.model_id == SIGLIP_ID
 
 
 def test_queries_are_answered_while_encoder_and_vectors_are_swapped(
     full_hub: LoopbackHub, starter_bundle: Path
 ) -> None:
-    engine = Engine(starter_bundle, "hf-hub:tiny/clip", background=True)
+    engine = served(starter_bundle, "hf-hub:tiny/clip")
     seen = {engine.search("a dog", 1).hits[0].item.id}
-    thread = threading.Thread(target=engine.finish_loading)
+    thread = threading.Thread(target=engine.models.load_in_background)
     thread.start()
     encoders = set()
     while thread.is_alive():
@@ -101,10 +108,10 @@ def test_queries_are_answered_while_encoder_and_vectors_are_swapped(
 
 
 def test_progress_is_told(full_hub: LoopbackHub, starter_bundle: Path) -> None:
-    engine = Engine(starter_bundle, "hf-hub:tiny/clip", "starter", background=True)
+    engine = served(starter_bundle, "hf-hub:tiny/clip", "starter")
     engine.search("a dog")
     full_hub.fault = Slow(0.02)
-    thread = threading.Thread(target=engine.finish_loading)
+    thread = threading.Thread(target=engine.models.load_in_background)
     thread.start()
     steps = {}
     while thread.is_alive():
@@ -131,8 +138,8 @@ def test_with_auto_a_faulty_hub_leaves_the_starter_and_a_reason(
     full_hub.fault = fault
     if fault == Hang():
         monkeypatch.setattr("imgsearch.hub.PROBE_S", 1.0)
-    engine = Engine(starter_bundle, background=True)
-    engine.finish_loading()
+    engine = served(starter_bundle)
+    engine.models.load_in_background()
     status = engine.status
     assert (status.encoder, status.captioner) == (STARTER_ID, "")
     assert [SIGLIP in str(status.problems[0]), BLIP in str(status.problems[1])] == [True, True]
@@ -144,20 +151,20 @@ def test_asked_models_that_cannot_be_had_are_errors(full_hub: LoopbackHub, start
     full_hub.fault = Status(500)
     for models in ({"encoder": "siglip2"}, {"captioner": "blip"}):
         with pytest.raises(ModelError, match="the hub answers 500"):
-            Engine(starter_bundle, **models, background=True).check()
+            ModelManager(starter_bundle, **models).check()
     with pytest.raises(ModelError, match="the hub answers 500"):
-        Engine(starter_bundle, "siglip2").search("a dog")
+        Engine.open(starter_bundle, "siglip2").search("a dog")
     with pytest.raises(ModelError, match="the hub answers 500"):
-        Engine(starter_bundle, captioner="blip").describe(Image.new("RGB", (32, 32)))
+        Engine.open(starter_bundle, captioner="blip").describe(Image.new("RGB", (32, 32)))
 
 
 def test_an_asked_model_that_breaks_off_is_told_by_its_tab(
     full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image
 ) -> None:
-    engine = Engine(starter_bundle, "siglip2", "blip", background=True)
-    engine.check()
+    engine = served(starter_bundle, "siglip2", "blip")
+    engine.models.check()
     full_hub.fault = Corrupt()
-    engine.finish_loading()
+    engine.models.load_in_background()
     with pytest.raises(ModelError, match=rf"{SIGLIP}.*damaged"):
         engine.search("a dog")
     with pytest.raises(ModelError, match=rf"{BLIP}.*damaged"):
@@ -166,25 +173,25 @@ def test_an_asked_model_that_breaks_off_is_told_by_its_tab(
 
 
 def test_a_bundle_brings_its_own_encoder(foreign: Path, photo: Image.Image) -> None:
-    engine = Engine(foreign)
-    assert engine.similar(photo, 3).hits and engine.encoder.model_id == "hf-hub:tiny/clip"
+    engine = Engine.open(foreign)
+    assert engine.similar(photo, 3).hits and engine.models.current.encoder.model_id == "hf-hub:tiny/clip"
 
 
 def test_what_built_a_bundle_opens_it_without_a_hub(full_hub: LoopbackHub, foreign: Path) -> None:
     full_hub.fault = Hang()
     full_hub.requests.clear()
     for encoder in ("auto", "hf-hub:tiny/clip"):
-        engine = Engine(foreign, encoder, background=True)
-        engine.check()
+        engine = served(foreign, encoder)
+        engine.models.check()
         assert engine.search("a dog").hits
     assert full_hub.requests == []
 
 
 def test_a_refusal_keeps_nothing_of_the_query(full_hub: LoopbackHub, foreign: Path, photo: Image.Image) -> None:
-    engine = Engine(foreign, "starter")
+    engine = served(foreign, "starter")
     refusals = []
     for _ in range(2):
-        with pytest.raises(BundleError) as refusal:
+        with pytest.raises(ModelError) as refusal:
             engine.similar(photo)
         refusals.append(refusal.value)
     assert refusals[0] is not refusals[1]  # one error raised again and again holds the frames of each time
@@ -198,8 +205,8 @@ def test_an_unexpected_error_is_told_and_the_rest_goes_on(
     tensors = load_file(broken / "open_clip_model.safetensors")
     tensors["visual.proj"] *= float("nan")
     save_file(tensors, broken / "open_clip_model.safetensors")
-    engine = Engine(starter_bundle, f"local-dir:{broken}", background=True)
-    engine.finish_loading()
+    engine = served(starter_bundle, f"local-dir:{broken}")
+    engine.models.load_in_background()
     assert [*map(str, engine.status.problems)] == [FAILED]
     assert engine.status.captioner == BLIP and engine.status.progress is None
     with pytest.raises(ModelError, match="unexpected"):
@@ -209,11 +216,15 @@ def test_an_unexpected_error_is_told_and_the_rest_goes_on(
 
 def test_a_question_needs_a_captioner(starter_bundle: Path, photo: Image.Image) -> None:
     with pytest.raises(InputError, match="--captioner internvl"):
-        list(Engine(starter_bundle, "starter", "starter").describe_stream(photo, detail="question", question="What?"))
+        list(
+            Engine.open(starter_bundle, "starter", "starter").describe_stream(
+                photo, detail="question", question="What?"
+            )
+        )
 
 
 def test_precisions_have_names(starter_bundle: Path) -> None:
-    for load in (lambda: load_encoder("starter", "double"), lambda: Engine(starter_bundle, precision="double")):
+    for load in (lambda: load_encoder("starter", "double"), lambda: Engine.open(starter_bundle, precision="double")):
         with pytest.raises(SettingsError, match="auto, float32, bfloat16"):
             load()
 
@@ -224,7 +235,7 @@ def test_a_bundle_is_searched_with_the_commit_that_made_it(
     made_by = full_hub.commit("tiny/clip")
     full_hub.add("tiny/clip", tiny / "siglip")
     empty(empty_cache)
-    assert Engine(foreign).encoder.revision == made_by != full_hub.commit("tiny/clip")
+    assert Engine.open(foreign).searcher.encoder.revision == made_by != full_hub.commit("tiny/clip")
 
 
 def test_a_bundle_whose_encoder_cannot_be_had_still_describes(
@@ -232,10 +243,10 @@ def test_a_bundle_whose_encoder_cannot_be_had_still_describes(
 ) -> None:
     empty(empty_cache)
     full_hub.fault = Status(500)
-    engine = Engine(foreign, background=True)
+    engine = served(foreign)
     with pytest.raises(ModelError, match="tiny/clip.* is being fetched"):
         engine.search("a dog")
-    engine.finish_loading()
+    engine.models.load_in_background()
     for query in (lambda: engine.search("a dog"), lambda: engine.similar(photo)):
         with pytest.raises(ModelError, match="cannot be searched: tiny/clip.*the hub answers 500"):
             query()
@@ -244,25 +255,25 @@ def test_a_bundle_whose_encoder_cannot_be_had_still_describes(
 
 
 def test_another_encoder_for_a_bundle_is_an_error_that_names_both(foreign: Path) -> None:
-    engine = Engine(foreign, "starter", background=True)
+    engine = served(foreign, "starter")
     with pytest.raises(BundleError, match=r"hf-hub:tiny/clip@.*but starter/"):
-        engine.check()
-    with pytest.raises(BundleError, match=r"hf-hub:tiny/clip@.*but starter/"):
+        engine.models.check()
+    with pytest.raises(ModelError, match=r"hf-hub:tiny/clip@.*but starter/"):
         engine.search("a dog")
 
 
 def test_weights_that_changed_in_their_folder_are_noticed(folder: Path, tiny: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(tiny / "clip", tmp_path / "model"))
     build_index(Folder(folder), tmp_path / "bundle", load_encoder(f"local-dir:{model}"))
-    assert Engine(tmp_path / "bundle").search("a dog").hits
+    assert Engine.open(tmp_path / "bundle").search("a dog").hits
     weights = model / "open_clip_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(BundleError, match="was made by the encoder"):
-        Engine(tmp_path / "bundle").search("a dog")
+        Engine.open(tmp_path / "bundle").search("a dog")
 
 
 def test_a_caption_grows_beside_the_tags(full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image) -> None:
-    engine = Engine(starter_bundle, "starter", "blip")
+    engine = Engine.open(starter_bundle, "starter", "blip")
     descriptions = list(engine.describe_stream(photo))
     assert len(descriptions) > 2 and descriptions[0].caption == ""
     assert all(description.tags == descriptions[0].tags for description in descriptions)
@@ -272,6 +283,6 @@ def test_a_caption_grows_beside_the_tags(full_hub: LoopbackHub, starter_bundle: 
 
 def test_a_long_text_is_cut_and_told(full_hub: LoopbackHub, starter_bundle: Path) -> None:
     text = "a dog that runs on a long beach in the evening with people " * 3
-    assert Engine(starter_bundle, "starter").search(text, 1).cut == ""
-    cut = Engine(starter_bundle, "hf-hub:tiny/clip").search(text, 1).cut
+    assert Engine.open(starter_bundle, "starter").search(text, 1).cut == ""
+    cut = Engine.open(starter_bundle, "hf-hub:tiny/clip").search(text, 1).cut
     assert cut and text.strip().endswith(cut)

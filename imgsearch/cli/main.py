@@ -81,7 +81,7 @@ def _parser() -> FlagParser:
 
 
 def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
-    engine = open_engine(settings)
+    engine = open_engine(settings, settings.captioner)
     *_, description = engine.describe_stream(
         arguments.image,
         str(arguments.image),

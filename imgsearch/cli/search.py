@@ -13,6 +13,7 @@ from imgsearch.cli.output import print_json
 from imgsearch.config import FlagParser, Settings
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
+from imgsearch.models.registry import STARTER
 from imgsearch.records import SearchResult
 from imgsearch.search.query import Box, Part
 from imgsearch.text import sanitise_line
@@ -53,7 +54,6 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
         raise InputError("--threshold is {threshold:g}. Give a cosine, from -1 to 1.", threshold=threshold)
     searcher = open_engine(settings).searcher
     if threshold is None:
-        searcher.calibrate()
         if not searcher.calibration:
             raise InputError("The threshold of this collection could not be measured. Give --threshold, such as 0.95.")
         threshold = searcher.calibration.near_duplicate
@@ -70,11 +70,9 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
         print("  ".join(sanitise_line(item_id) for item_id in ids))
 
 
-def open_engine(settings: Settings) -> Engine:
-    """Return the engine for the settings, with their only bundle."""
-    return Engine(
-        settings.bundle, settings.encoder, settings.captioner, settings.precision, words=not settings.no_words
-    )
+def open_engine(settings: Settings, captioner: str = STARTER) -> Engine:
+    """Return the engine for the settings, with their only bundle; by default without a captioner."""
+    return Engine.open(settings.bundle, settings.encoder, captioner, settings.precision, words=not settings.no_words)
 
 
 def print_problems(engine: Engine) -> None:

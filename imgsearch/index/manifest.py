@@ -11,11 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError, Message
 from imgsearch.files import FileDigest, digest_file, read_at_most
-from imgsearch.models.encoder import Encoder
+from imgsearch.models.clip import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
+from imgsearch.models.encoder import STARTER_IDS, Encoder
+from imgsearch.models.registry import ModelRef, resolve
 
 FORMAT_VERSION = 3  # format 1 had no revision; 2 had no digests in file names and few facts about the source
+FOREIGN = (LOCAL_DIR_PREFIX, HF_HUB_PREFIX)  # a stranger's bundle may choose no local folder and no free repository
 FILE_NAME = "manifest.json"
 MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # must be equal for vectors to be comparable
 MAX_TEXT = 4096  # characters of a field: the longest path on Linux (PATH_MAX)
@@ -244,3 +248,29 @@ def provenance_of(encoder: Encoder, **fields: Any) -> Provenance:
         preprocess=encoder.preprocess,
         **fields,
     )
+
+
+def encoder_of(bundle: Path, spec: str) -> ModelRef:
+    """Return the encoder to search a bundle with. Raise BundleError if `spec` is another than the bundle's own."""
+    manifest = read_manifest(bundle)
+    own = ModelRef(manifest.encoder, manifest.revision)
+    if spec == "auto":
+        if is_from_hub(bundle) and own.model_id.startswith(FOREIGN):
+            raise BundleError(
+                "The bundle {bundle} wants the model {own}, which it may not choose by itself. Give --encoder "
+                "{own} if you trust it.",
+                bundle=bundle,
+                own=own,
+            )
+        return own
+    asked = resolve("encoder", spec)
+    is_same = asked.model_id == own.model_id or {asked.model_id, own.model_id} <= set(STARTER_IDS)
+    if not is_same or (asked.revision and asked.revision != own.revision):
+        raise BundleError(
+            "The bundle {bundle} was made by the encoder {own}, but {wanted} is asked for. Leave out "
+            "--encoder, or build it again.",
+            bundle=bundle,
+            own=own,
+            wanted=asked,
+        )
+    return own

@@ -1,14 +1,18 @@
 """Turn the user's text (a spec: a preset, a name, a folder) into a loaded model."""
 
 import logging
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
+from weakref import WeakValueDictionary
 
 from imgsearch.errors import Message, ModelError, SettingsError
 from imgsearch.files import digest_file
+from imgsearch.models.batching import BatchingEncoder
 from imgsearch.models.captioner import Captioner, HubCaptioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.device import check_precision
@@ -22,6 +26,8 @@ ModelKind: TypeAlias = Literal["encoder", "captioner"]
 OnProgress: TypeAlias = Callable[[int, int], None]
 log = logging.getLogger(__name__)
 STARTER = "starter"
+_loading: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+_loaded: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()  # encoders in use
 
 
 @dataclass(frozen=True)
@@ -247,3 +253,16 @@ def _clip_spec(model_id: str) -> ClipSpec:
         if preset.model_id == model_id:
             return ClipSpec(model_id, preset.repo, tokenizer=preset.repo if preset.has_tokenizer else "")
     return ClipSpec.parse(model_id)
+
+
+def shared_encoder(
+    ref: ModelRef, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
+) -> Encoder:
+    """Return the encoder of that name, which all collections share. The first call loads it."""
+    with _loading[ref.model_id, precision]:
+        for (model_id, revision, loaded_precision), loaded in list(_loaded.items()):
+            if (model_id, loaded_precision) == (ref.model_id, precision) and ref.revision in ("", revision):
+                return loaded
+        encoder = BatchingEncoder(load_encoder(ref, precision, on_progress))
+        _loaded[encoder.model_id, encoder.revision, precision] = encoder
+        return encoder

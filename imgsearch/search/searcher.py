@@ -15,6 +15,7 @@ from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
 from imgsearch.index.items import Mask
 from imgsearch.models.encoder import Encoder
+from imgsearch.models.registry import OnProgress
 from imgsearch.records import Hit, SearchResult, Strength
 from imgsearch.search.calibration import Calibration, sample_rows
 from imgsearch.search.duplicates import MAX_LOOKED_AT, folded_page
@@ -47,7 +48,7 @@ class Searcher:
         index: Index,
         encoder: Encoder,
         calibration: Calibration | None,
-        calibrate: Callable[[], Calibration | None],
+        calibrate: Callable[[OnProgress], Calibration | None],
         draw: Callable[[], Projection],
         read_words: Callable[[], WordIndex | None] = lambda: None,
     ) -> None:
@@ -61,11 +62,11 @@ class Searcher:
         self.calibration = calibration
         self._is_calibrated = calibration is not None
 
-    def calibrate(self) -> None:
+    def calibrate(self, on_progress: OnProgress = lambda done, total: None) -> None:
         """Measure the score thresholds, once, if no calibration was stored. Takes seconds."""
         with self._calibrating:
             if not self._is_calibrated and len(self.index):
-                self.calibration = self._calibrate()
+                self.calibration = self._calibrate(on_progress)
             self._is_calibrated = True
 
     @property

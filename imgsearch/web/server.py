@@ -91,7 +91,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
 
 def _finish_loading(engines: Sequence[Engine]) -> None:
     for engine in engines:
-        engine.finish_loading()
+        engine.models.load_in_background()
 
 
 def _close(app: gr.Blocks) -> None:

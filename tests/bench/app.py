@@ -66,7 +66,7 @@ def serve_app(models: str, cache: str) -> Iterator[App]:
 
 
 def _search_ms() -> float:
-    engine = Engine(STARTER_BUNDLE, "starter", "starter")
+    engine = Engine.open(STARTER_BUNDLE, "starter", "starter")
     engine.search("a first query loads the models")
     queries = [f"a photo of {index} dogs on a beach" for index in range(NUM_SEARCHES)]
     return 1000 * statistics.median(engine.search(query).seconds for query in queries)

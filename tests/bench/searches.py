@@ -115,7 +115,9 @@ def judge_rows(folder: Path) -> dict[str, Any]:
     index, queries = _saved(_rows(), folder), _queries()
     bounds = ScoreThresholds(fair=0.5, strong=0.7, bias=0.1)
     calibration = Calibration(bounds, bounds, near_duplicate=1.0, figures={})
-    searcher = Searcher(index, _FixedQueries(queries), calibration, lambda: None, lambda: compute_projection(index))
+    searcher = Searcher(
+        index, _FixedQueries(queries), calibration, lambda report: None, lambda: compute_projection(index)
+    )
     texts = [(str(position),) for position in range(NUM_QUERIES)]
     bare = _seconds(lambda text: index.search(queries[int(text)][None], PAGES[0] + 1), bare=texts, again=texts)
     judged = _seconds(lambda text: searcher.search([Part(text)], PAGES[0], fold=False), judged=texts, again=texts)
@@ -136,8 +138,8 @@ def search_text(folder: Path) -> dict[str, Any]:
     encoder = load_encoder(f"{LOCAL_DIR_PREFIX}{folder}")
     rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, encoder.dim), np.float32))
     Index.from_rows(rows, _items(0, NUM_ROWS), provenance_of(encoder)).save(folder / "bundle")
-    engine = Engine(folder / "bundle", captioner="starter")
-    index, encoder = engine.index, engine.encoder
+    engine = Engine.open(folder / "bundle", captioner="starter")
+    index, encoder = engine.index, engine.searcher.encoder
     numbers = {"bare": count(), "whole": count()}
 
     def text(name: str) -> str:

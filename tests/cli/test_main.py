@@ -25,7 +25,7 @@ def built(six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 @pytest.fixture(scope="module", autouse=True)
 def loaded(engine: Engine) -> Encoder:
     """The encoder that all commands share: as long as one engine has it, others take it over."""
-    return engine.encoder
+    return engine.searcher.encoder
 
 
 def test_a_build_says_what_it_does_and_its_bundle_is_searched(built: tuple[Path, Ended], run: Run) -> None:

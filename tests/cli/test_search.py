@@ -38,7 +38,7 @@ Ask = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="module")
 def loaded(engine: Engine) -> Encoder:
     """The encoder that all commands share: as long as one engine has it, others take it over."""
-    return engine.encoder
+    return engine.searcher.encoder
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_what_is_opened_answers_with_all_that_is_in_it(
     hostile: Hostile, make: Callable[[Hostile], Path], tmp_path: Path
 ) -> None:
     bundle = make(hostile)
-    engine = Engine(bundle, captioner="starter")
+    engine = Engine.open(bundle, captioner="starter")
     answer = engine.search(TEXT, NUM_ITEMS)
     assert {hit.row for hit in answer.hits} <= set(range(NUM_ITEMS)) and answer.hits[0].strength
     assert json.loads(json.dumps(answer.to_json(), allow_nan=False)) and answer.to_csv().encode()

@@ -131,7 +131,7 @@ def test_nothing_is_no_batch(encoder: Encoder) -> None:
 
 
 def test_the_engine_encodes_together(starter_bundle: Path, encoder: Encoder) -> None:
-    own = Engine(starter_bundle, "starter", "starter").encoder
+    own = Engine.open(starter_bundle, "starter", "starter").searcher.encoder
     assert isinstance(own, BatchingEncoder)
     assert isinstance(own, Classifier)
     assert own.model_id == encoder.model_id

@@ -19,12 +19,12 @@ def main() -> None:
     parser.add_argument("--encoder", default="auto")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    engine = Engine(arguments.index, arguments.encoder)
+    engine = Engine.open(arguments.index, arguments.encoder)
     if arguments.report == "calibration":
-        figures = evaluate_calibration(engine.index, engine.encoder).to_json()
+        figures = evaluate_calibration(engine.index, engine.searcher.encoder).to_json()
     else:
         items = [engine.index.item(row) for row in range(len(engine.index))]
-        describer = Describer(engine.encoder, None)
+        describer = Describer(engine.searcher.encoder, None)
         figures = {"describe_hit_at_5": describe_hit(items, engine.index.rows, describer)}
     (print_json if arguments.json else print_figures)(figures)
 

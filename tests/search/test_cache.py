@@ -109,12 +109,12 @@ def test_what_is_worked_out_on_first_use_is_kept_in_the_cache(
     bundle = tmp_path / "bundle"
     build_index(Folder(six_photos), bundle, encoder)
     before = contents_of(bundle)
-    answer = Engine(bundle, "starter").search("a cup of coffee", 3)
+    answer = Engine.open(bundle, "starter").search("a cup of coffee", 3)
     assert answer.bounds and answer.hits[0].strength
     kept = [name for name in stamps(empty_cache) if name.startswith("calibration-")]
     assert len(kept) == 1 and contents_of(bundle) == before
     written = stamps(empty_cache)
-    again = Engine(bundle, "starter")
+    again = Engine.open(bundle, "starter")
     assert again.search("a cup of coffee", 3).bounds == answer.bounds
     assert stamps(empty_cache) == written
     drawn = again.searcher.atlas
@@ -122,7 +122,7 @@ def test_what_is_worked_out_on_first_use_is_kept_in_the_cache(
     assert len(points) == 1
     written = stamps(empty_cache)
     # A copy elsewhere holds the same pictures by the same encoder.
-    copy = Engine(Path(shutil.copytree(bundle, bundle.with_name("copy"))), "starter")
+    copy = Engine.open(Path(shutil.copytree(bundle, bundle.with_name("copy"))), "starter")
     assert copy.search("a cup of coffee", 3).bounds == answer.bounds
     assert np.array_equal(copy.searcher.atlas.points, drawn.points)
     assert stamps(empty_cache) == written

@@ -163,7 +163,7 @@ def test_a_long_query_makes_few_best_matches(engine: Engine) -> None:
 @pytest.mark.parametrize("wording", ["{}", "a {}"])
 def test_bare_nouns_are_seldom_told_that_nothing_matches(wording: str, engine: Engine) -> None:
     """By vectors alone: 201 nouns of what the photos show."""
-    by_vectors = Engine(engine.bundle, "starter", words=False)
+    by_vectors = Engine.open(engine.bundle, "starter", words=False)
     lines = (ROOT / "tests" / "quality" / "bare_nouns.tsv").read_text("utf-8").splitlines()
     nouns = [line.split("\t")[0] for line in lines if not line.startswith("#")]
     texts = [re.sub("^a (?=[aeiou])", "an ", wording.format(noun)) for noun in nouns]

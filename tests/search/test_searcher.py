@@ -71,7 +71,7 @@ def finder(
     thumbnail = to_webp(Image.new("RGB", (4, 4), "blue"))
     items = [Item(f"{n}.jpg", f"number {n}", {"n": str(n)}, "", thumbnail) for n in range(len(rows))]
     index = Index.from_rows(rows, items, Provenance(encoder=encoder.model_id, vectors="float32", source=source))
-    return Searcher(index, encoder, calibration, lambda: calibration, lambda: compute_projection(index))
+    return Searcher(index, encoder, calibration, lambda report: calibration, lambda: compute_projection(index))
 
 
 def upright(*pairs: tuple[float, float]) -> Embeddings:
@@ -199,7 +199,7 @@ def test_a_box_of_an_item_reads_its_file(tmp_path: Path) -> None:
         picture(hue).save(tmp_path / f"{hue}.png")
     build_index(Folder(tmp_path), tmp_path.parent / "toy", toy)
     index = Index.load(tmp_path.parent / "toy")
-    found = Searcher(index, toy, None, lambda: None, lambda: compute_projection(index))
+    found = Searcher(index, toy, None, lambda report: None, lambda: compute_projection(index))
     for box, hue in (((0.0, 0.0, 0.4, 1.0), "red"), ((0.6, 0.0, 1.0, 1.0), "lime")):
         assert found.search([Part(item="both.png", box=box)], 1).hits[0].item.id == f"{hue}.png"
 
@@ -332,7 +332,7 @@ def test_calibration_is_measured_once() -> None:
     plain = finder(ROWS)
     made: list[Calibration] = []
 
-    def measure() -> Calibration:
+    def measure(report: object) -> Calibration:
         made.append(calibration())
         return made[-1]
 
@@ -387,7 +387,7 @@ GOLDEN = {
 
 def said(bundle: Path) -> dict[str, list[tuple[str, Strength | None]]]:
     """Caption and word of the first hits of a few queries."""
-    engine = Engine(bundle, "starter")
+    engine = Engine.open(bundle, "starter")
     return {query: [(hit.item.caption, hit.strength) for hit in engine.search(query, 4).hits] for query in GOLDEN}
 
 

@@ -61,7 +61,7 @@ def test_what_holds_the_word_is_found_and_neither_drowns_the_other(engine: Engin
     for query in ("owl", "Christmas", "sunset", "astronaut", "hibou", "Thames"):
         result = engine.search(query)
         assert result.has_match and result.hits[0].words == 1, query
-    by_vectors = Engine(engine.bundle, "starter", words=False)
+    by_vectors = Engine.open(engine.bundle, "starter", words=False)
     for query in ("a dog", "an owl"):
         with_words = {hit.item.id for hit in engine.search(query).hits}
         alone = [hit for hit in by_vectors.search(query).hits if hit.strength == "strong"]

@@ -73,7 +73,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    engine = Engine(starter_bundle, "starter", "starter")
+    engine = Engine.open(starter_bundle, "starter", "starter")
     decoder = Decoder()
     app = build_app([engine], decoder)
     launch(app, [engine], Settings(port=free_port()))

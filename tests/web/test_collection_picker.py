@@ -76,7 +76,7 @@ def test_the_choice_searches_again(url: str, new_context: Callable[..., BrowserC
 
 
 def test_what_has_no_thumbnail_shows_its_picture_or_a_blank(fruit: Path) -> None:
-    engine = Engine(fruit, "starter", "starter")
+    engine = Engine.open(fruit, "starter", "starter")
     item = engine.index.item_by_id("kiwi.jpg")
     assert item.thumbnail == b""
     shown = open_rgb(engine.thumbnail(item))
@@ -92,10 +92,9 @@ def test_what_has_no_thumbnail_shows_its_picture_or_a_blank(fruit: Path) -> None
 
 
 def test_collections_of_one_encoder_share_it(fruit: Path) -> None:
-    engines = [Engine(bundle, "starter", "starter") for bundle in (STARTER, fruit)]
-    assert engines[0].encoder is engines[1].encoder
-    manager = ModelManager(fruit, "starter", "starter", "auto", background=False)
-    assert manager.load_initial().encoder is engines[0].encoder
+    engines = [Engine.open(bundle, "starter", "starter") for bundle in (STARTER, fruit)]
+    first, second = (engine.searcher.encoder for engine in engines)
+    assert first is second is ModelManager(fruit).current.encoder
 
 
 def test_only_the_app_takes_several() -> None:

@@ -36,7 +36,7 @@ def test_example_queries(language: str, engine: Engine) -> None:
 
 
 def test_example_pictures(engine: Engine, examples: Path) -> None:
-    assert engine.encoder.model_id == STARTER_ID
+    assert engine.searcher.encoder.model_id == STARTER_ID
     for picture, right in zip(EXAMPLES, ALIKE, strict=True):
         hits = engine.similar(examples / picture, 4).hits
         assert hits[0].item.id == picture and {hit.item.id for hit in hits} <= right, picture

@@ -45,7 +45,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_a_bundle_opens_and_is_searched(bundle: Path) -> None:
     items = items_of(bundle)
     assert {item.id: item.caption for item in items} == CAPTIONS
-    engine = Engine(bundle, "starter", "starter")
+    engine = Engine.open(bundle, "starter", "starter")
     for item in items:
         photo = PICTURES / item.id
         assert item.columns == {"subject": item.id.split("-")[0]}
