@@ -18,7 +18,6 @@ PREFIX = "IMGSEARCH_"
 HF_DATASETS_PREFIX = "hf://datasets/"  # of the name of a dataset, or of a bundle, on the hub
 RATE = 120  # requests a minute and client, if other machines can reach the app
 SPACE_HOST, SPACE_PORT = "0.0.0.0", 7860
-SWITCHES = ("share", "public", "trust_proxy", "no_words")
 Bundle: TypeAlias = Path | str
 """A folder, or the name of a bundle on the hub."""
 
@@ -28,23 +27,66 @@ def is_starter_collection(bundle: Path) -> bool:
     return bundle.resolve() == STARTER_BUNDLE.resolve()
 
 
+def bundle_name(text: str) -> Bundle:
+    """Turn the user's text into a bundle; a name on the hub stays text, because Path would drop one of its slashes."""
+    return text if text.startswith("hf:") else Path(text)
+
+
+def port_number(text: str) -> int:
+    """Parse a port number. Raise argparse.ArgumentTypeError, with a message for the user, if it is none."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number from 1 to 65535")
+    return int(text)
+
+
+def _rate(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests, such as 60, or 0 for any number")
+    return int(text)
+
+
+def _setting(default: Any, help_text: str, *, shown: bool = True, **flag: Any) -> Any:
+    """Return the field of a setting, with the options of its flag (see argparse); without `shown`, repr hides it."""
+    return field(default=default, repr=shown, metadata={"default": None, "help": help_text, **flag})
+
+
+_SWITCH: dict[str, Any] = {"action": "store_true"}
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The settings that the app is started with."""
+    """The settings that the app is started with, each with its flag."""
 
-    index: tuple[Bundle, ...] = (STARTER_BUNDLE,)
-    host: str = "127.0.0.1"
-    port: int | None = None  # None: 7860, or the next free one
-    share: bool = False
-    auth: str = field(default="", repr=False)  # USER:PASSWORD
-    auth_file: Path | None = None  # one USER:PASSWORD on each line
-    public: bool = False  # allow sharing without a password
-    rate: int | None = None  # requests a minute and client; None: no limit
-    trust_proxy: bool = False  # tell clients apart by a proxy's X-Forwarded-For header
-    encoder: str = "auto"
-    captioner: str = "auto"
-    precision: str = "auto"
-    no_words: bool = False  # search by vectors alone, not by the words of captions and columns
+    index: tuple[Bundle, ...] = _setting(
+        (STARTER_BUNDLE,),
+        f"a bundle, or {HF_DATASETS_PREFIX}ORG/NAME[@REVISION] (default: indexes/starter); the app takes several",
+        type=bundle_name,
+        action="append",
+        metavar="BUNDLE",
+    )
+    host: str = _setting("127.0.0.1", "address to listen on (default: 127.0.0.1)")
+    port: int | None = _setting(None, "port to listen on (default: 7860, or the next free one)", type=port_number)
+    share: bool = _setting(False, "open a public link for a week, with --auth, --auth-file or --public", **_SWITCH)
+    auth: str = _setting(
+        "", "who may come in; other users see it here, in a file they do not", shown=False, metavar="USER:PASSWORD"
+    )
+    auth_file: Path | None = _setting(None, "who may come in: a USER:PASSWORD on each line", type=Path, metavar="FILE")
+    public: bool = _setting(False, "share without a password", **_SWITCH)
+    rate: int | None = _setting(
+        None,
+        f"requests a minute of one client, 0 for any number (default: {RATE} where others can reach the app)",
+        type=_rate,
+        metavar="N",
+    )
+    trust_proxy: bool = _setting(
+        False, "tell clients apart by a proxy's X-Forwarded-For (default: on a Space)", **_SWITCH
+    )
+    encoder: str = _setting("auto", "auto, starter, a preset or a model of open_clip (default: auto)")
+    captioner: str = _setting("auto", "auto, starter, a preset or a model of the hub (default: auto)")
+    precision: str = _setting("auto", "auto, float32 or bfloat16, for models of the hub (default: auto)")
+    no_words: bool = _setting(
+        False, "search by what the pictures show alone, not by the words of captions and columns", **_SWITCH
+    )
 
     @classmethod
     def read(cls, flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -52,19 +94,18 @@ class Settings:
 
         An empty variable counts as not set. Raise SettingsError for an unknown `IMGSEARCH_` variable or a wrong value.
         """
-        names = [field.name for field in fields(cls)]
         values: dict[str, Any] = {}
         for variable, text in environ.items():
             if not variable.startswith(PREFIX) or not text:
                 continue
             name = variable.removeprefix(PREFIX).lower()
-            if name not in names:
-                known = ", ".join(PREFIX + name.upper() for name in names)
+            if name not in FLAGS:
+                known = ", ".join(PREFIX + name.upper() for name in FLAGS)
                 raise SettingsError(
                     "{variable} is not a setting. The settings are {known}.", variable=variable, known=known
                 )
             values[name] = _parse(variable, name, text)
-        values |= {name: value for name, value in flags.items() if name in names and value is not None}
+        values |= {name: value for name, value in flags.items() if name in FLAGS and value is not None}
         values["index"] = tuple(dict.fromkeys(values.get("index", ()))) or cls.index
         settings = cls(**values | _defaults_by_place(values, environ))
         return replace(settings, rate=values.get("rate", 0 if settings.is_local else RATE) or None)
@@ -130,65 +171,21 @@ def _is_loopback(host: str) -> bool:
 
 
 def _parse(variable: str, name: str, text: str) -> Any:
+    flag = FLAGS[name]
     if name == "index":  # a name on the hub contains a colon, which otherwise separates two bundles
         separator = re.escape(os.pathsep)
         return [bundle_name(part) for part in re.findall(rf"{HF_DATASETS_PREFIX}[^{separator}]*|[^{separator}]+", text)]
-    if name in ("port", "rate"):
-        try:
-            return FLAGS[name]["type"](text)
-        except argparse.ArgumentTypeError as error:
-            raise SettingsError("{variable}: {error}.", variable=variable, error=error) from None
-    if name in SWITCHES:
+    if flag.get("action") == "store_true":
         if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
             raise SettingsError("{variable} is {text!r}. Give 1 or 0.", variable=variable, text=text)
         return text.lower() in ("1", "true", "yes")
-    return Path(text) if name == "auth_file" else text
+    try:
+        return flag.get("type", str)(text)
+    except argparse.ArgumentTypeError as error:
+        raise SettingsError("{variable}: {error}.", variable=variable, error=error) from None
 
 
-def bundle_name(text: str) -> Bundle:
-    """Turn the user's text into a bundle; a name on the hub stays text, because Path would drop one of its slashes."""
-    return text if text.startswith("hf:") else Path(text)
-
-
-def port_number(text: str) -> int:
-    """Parse a port number. Raise argparse.ArgumentTypeError, with a message for the user, if it is none."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port number from 1 to 65535")
-    return int(text)
-
-
-def _rate(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests, such as 60, or 0 for any number")
-    return int(text)
-
-
-_SWITCH: dict[str, Any] = {"action": "store_true", "default": None}
-FLAGS: dict[str, dict[str, Any]] = {
-    "index": {
-        "type": bundle_name,
-        "action": "append",
-        "metavar": "BUNDLE",
-        "help": "a bundle, or "
-        f"{HF_DATASETS_PREFIX}ORG/NAME[@REVISION] (default: indexes/starter); the app takes several",
-    },
-    "host": {"help": "address to listen on (default: 127.0.0.1)"},
-    "port": {"type": port_number, "help": "port to listen on (default: 7860, or the next free one)"},
-    "share": _SWITCH | {"help": "open a public link for a week, with --auth, --auth-file or --public"},
-    "auth": {"metavar": "USER:PASSWORD", "help": "who may come in; other users see it here, in a file they do not"},
-    "auth_file": {"type": Path, "metavar": "FILE", "help": "who may come in: a USER:PASSWORD on each line"},
-    "public": _SWITCH | {"help": "share without a password"},
-    "rate": {
-        "type": _rate,
-        "metavar": "N",
-        "help": f"requests a minute of one client, 0 for any number (default: {RATE} where others can reach the app)",
-    },
-    "trust_proxy": _SWITCH | {"help": "tell clients apart by a proxy's X-Forwarded-For (default: on a Space)"},
-    "encoder": {"help": "auto, starter, a preset or a model of open_clip (default: auto)"},
-    "captioner": {"help": "auto, starter, a preset or a model of the hub (default: auto)"},
-    "precision": {"help": "auto, float32 or bfloat16, for models of the hub (default: auto)"},
-    "no_words": _SWITCH | {"help": "search by what the pictures show alone, not by the words of captions and columns"},
-}
+FLAGS = {field.name: dict(field.metadata) for field in fields(Settings)}
 
 
 class FlagParser(argparse.ArgumentParser):
