@@ -140,7 +140,10 @@ class Engine:
         collection; near-duplicates become one hit, unless `fold` is false. Raise InputError (k < 1, a text empty
         or too long), PictureError or ModelError.
         """
-        return self.searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words)
+        searcher = self.searcher
+        if self.models.is_complete:  # else the hits of the first seconds are not judged
+            searcher.calibrate()
+        return searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words)
 
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> SearchResult:
         """Return the k items most similar to a picture; score = cosine of the embeddings. Raise as `query` does."""

@@ -75,7 +75,7 @@ class ModelManager:
         self._current: LoadedModels | None = None
         self._progress: Progress | None = None  # of the step under way
         self._problems: list[Message] = []  # why another model than the requested one answers
-        self._is_complete = False
+        self.is_complete = False  # True once nothing more will change
         self._is_closing = threading.Event()
 
     def check(self) -> None:
@@ -110,6 +110,7 @@ class ModelManager:
                 if not self._is_optional(kind):
                     raise
                 self._problems.append(error)
+        self.is_complete = True
 
     def load_in_background(self) -> None:
         """Fetch and load the requested models, one after the other. `status` lists those that are not available."""
@@ -118,6 +119,8 @@ class ModelManager:
                 self.current.describer.preload()
                 if not self.is_closing:
                     self._load_requested(kind)
+                if (searcher := self.current.searcher) and not self.is_closing:
+                    searcher.calibrate(self._reporter("encode", ModelRef(searcher.encoder.model_id)))
             except ImgsearchError as error:
                 self._give_up(kind, error)
             except Exception:
@@ -125,7 +128,7 @@ class ModelManager:
                 self._give_up(kind, Message(FAILED))
             finally:
                 self._progress = None
-        self._is_complete = True
+        self.is_complete = True
 
     def close(self) -> None:
         """Ask running work to end soon."""
@@ -149,7 +152,7 @@ class ModelManager:
             num_items=len(searcher.index) if searcher else None,
             problems=list({str(problem): problem for problem in problems}.values()),
             progress=self._progress,
-            is_complete=self._is_complete,
+            is_complete=self.is_complete,
         )
 
     def _load_initial(self) -> LoadedModels:
@@ -179,10 +182,7 @@ class ModelManager:
             loaded = self._load_encoder(ref)
             if models:  # it answers meanwhile
                 loaded.describer.preload(self._reporter("read", ref))
-            self._current = models = loaded
-        if models.searcher:
-            models.searcher.calibrate(self._reporter("encode", ref))
-            self._progress = None
+            self._current = loaded
 
     def _load_encoder(self, ref: ModelRef) -> LoadedModels:
         """Load an encoder and open the bundle for it. Raise ModelError or BundleError."""

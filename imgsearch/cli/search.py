@@ -54,6 +54,7 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
         raise InputError("--threshold is {threshold:g}. Give a cosine, from -1 to 1.", threshold=threshold)
     searcher = open_engine(settings).searcher
     if threshold is None:
+        searcher.calibrate()
         if not searcher.calibration:
             raise InputError("The threshold of this collection could not be measured. Give --threshold, such as 0.95.")
         threshold = searcher.calibration.near_duplicate
