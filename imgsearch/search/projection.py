@@ -21,7 +21,6 @@ MAX_CLUSTERS = 12
 GRID = 65_535  # largest coordinate: uint16
 MIN_UMAP = 32  # items: with fewer, PCA keeps as many neighbours (measured on samples of the example photos)
 NUM_NEIGHBOURS = 15  # UMAP's own default; 8 to 25 keep as many neighbours of the example photos
-BLOCK = 1_000  # rows whose distances are computed at a time
 Plane: TypeAlias = npt.NDArray[np.float64]
 """Positions on the map, float64 (p, 2)."""
 
@@ -93,25 +92,20 @@ def compute_projection(index: Index) -> Projection:
 
     Equal indexes give equal maps. The first call in a process takes 15 s of one core for NUM_POINTS items.
     """
-    rows = _sample(index)
-    embeddings = index.rows_of(rows.tolist())
+    rows = np.sort(stable_sample(index.column("id"), NUM_POINTS))
+    vectors = index.rows_of(rows.tolist())
     with _drawing:
-        plane = _principal_components(_umap(embeddings)) if len(rows) >= MIN_UMAP else _principal_components(embeddings)
-        points = _on_grid(plane)
+        points = _on_grid(_principal_components(_umap(vectors) if len(rows) >= MIN_UMAP else vectors))
         return Projection(rows, points, _clusters(points))
-
-
-def _sample(index: Index) -> npt.NDArray[np.int64]:
-    """Return int64 (p,): all rows, or in a large index those of the items whose ids have the smallest hashes."""
-    if len(index) <= NUM_POINTS:
-        return np.arange(len(index))
-    return np.sort(stable_sample(index.column("id"), NUM_POINTS))
 
 
 def _umap(vectors: Embeddings) -> Plane:
     """Project by UMAP (McInnes, Healy and Melville 2018) with cosine distances."""
+    import faiss
     import umap
 
+    # Exact neighbours, so that UMAP does not build an approximate index.
+    cosines, neighbours = faiss.knn(vectors, vectors, NUM_NEIGHBOURS, metric=faiss.METRIC_INNER_PRODUCT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that new items cannot be added to the map
         model = umap.UMAP(
@@ -119,32 +113,18 @@ def _umap(vectors: Embeddings) -> Plane:
             metric="cosine",
             random_state=0,
             n_jobs=1,
-            precomputed_knn=(*_neighbours(vectors), None),  # exact, so that UMAP does not build an approximate index
+            precomputed_knn=(neighbours, (1 - cosines).clip(min=0), None),
         )
         return np.asarray(model.fit_transform(vectors), np.float64)
 
 
-def _neighbours(vectors: Embeddings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the NUM_NEIGHBOURS nearest rows of each row, itself first, and the cosine distances, both (p, number)."""
-    neighbours, distances = [], []
-    for start in range(0, len(vectors), BLOCK):
-        block = 1 - vectors[start : start + BLOCK] @ vectors.T  # cosine distances, (block, p)
-        own = np.arange(len(block))
-        block[own, own + start] = -1  # each row is its own first neighbour
-        near = np.argpartition(block, NUM_NEIGHBOURS, axis=1)[:, :NUM_NEIGHBOURS]
-        order = np.argsort(np.take_along_axis(block, near, axis=1), axis=1, kind="stable")
-        neighbours.append(np.take_along_axis(near, order, axis=1))
-        distances.append(np.take_along_axis(block, neighbours[-1], axis=1).clip(min=0))
-    return np.concatenate(neighbours), np.concatenate(distances)
-
-
 def _principal_components(vectors: npt.NDArray[np.floating]) -> Plane:
-    """Return the first two principal components, (p, 2), the wider one as x; zeros for a missing one."""
-    plane = np.zeros((len(vectors), 2))
-    if len(vectors):
-        axes, lengths, _ = np.linalg.svd(vectors - vectors.mean(axis=0, dtype=np.float64), full_matrices=False)
-        plane[:, : len(lengths)] = (axes * lengths)[:, :2]
-    return plane
+    """Return the first two principal components, (p, 2), the wider one as x; zeros if all vectors are equal."""
+    from sklearn.decomposition import PCA
+
+    if len(np.unique(vectors, axis=0)) < 2:
+        return np.zeros((len(vectors), 2))
+    return np.asarray(PCA(2, svd_solver="full").fit_transform(np.asarray(vectors, np.float64)))
 
 
 def _on_grid(plane: Plane) -> npt.NDArray[np.uint16]:
@@ -153,7 +133,7 @@ def _on_grid(plane: Plane) -> npt.NDArray[np.uint16]:
     low, high = plane.min(axis=0), plane.max(axis=0)
     span = float(np.max(high - low))
     scale = GRID / span if span > 1e-6 else 0.0  # a smaller span is rounding: all vectors are equal
-    return np.asarray(((plane - (low + high) / 2) * scale + GRID / 2).round().clip(0, GRID), np.uint16)
+    return np.asarray(((plane - (low + high) / 2) * scale + GRID / 2).round().clip(0, GRID), np.uint16, order="C")
 
 
 def _clusters(points: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
