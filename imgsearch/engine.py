@@ -90,7 +90,7 @@ class Engine:
             loaded = self._loaded
             self._loaded = replace(loaded, searcher=self._models.failed("encoder", loaded.searcher)) if loaded else None
         if self._loaded and not isinstance(self._loaded.searcher, ImgsearchError) and not self._is_closing.is_set():
-            self._loaded.searcher.calibrate()
+            self._loaded.searcher.derived.calibrate()
         try:
             self._captioner = None if self._is_closing.is_set() else self._models.captioner()
         except Exception:
@@ -212,7 +212,7 @@ class Engine:
         """
         searcher = self.searcher
         if not self._background:
-            searcher.calibrate()
+            searcher.derived.calibrate()
         return searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words)
 
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> SearchResult:

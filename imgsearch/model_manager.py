@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
@@ -35,10 +34,9 @@ from imgsearch.models.registry import (
 from imgsearch.records import Progress
 
 if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the page is served
-    from imgsearch.search.calibration import Calibration
+    from imgsearch.index.index import Index
     from imgsearch.search.searcher import Searcher
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 FOREIGN = (LOCAL_DIR_PREFIX, HF_HUB_PREFIX)  # a stranger's bundle may choose no local folder and no free repository
 FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
@@ -204,29 +202,23 @@ class ModelManager:
             self.progress = None
 
     def _open(self, encoder: Encoder) -> Searcher | ImgsearchError:
-        from imgsearch.search.cache import calibration_of, projection_of, stored_calibration, words_of
+        from imgsearch.search.cache import DerivedData
         from imgsearch.search.collection import open_collection
         from imgsearch.search.searcher import Searcher
 
         report = self._reporter("encode", ModelRef(encoder.model_id))
-        try:
-            index = open_collection(self._bundle, encoder, report)
-        except ImgsearchError as error:
-            return error
 
-        def calibrate() -> Calibration | None:
+        def reference() -> Index:
             try:
-                return calibration_of(
-                    self._bundle, index, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, report)
-                )
-            except Exception:  # hits are not judged then
-                log.exception("the scores cannot be calibrated")
-                return None
+                return open_collection(STARTER_BUNDLE, encoder, report)
             finally:
                 self.progress = None
 
-        draw, read_words = partial(projection_of, self._bundle, index), partial(words_of, self._bundle, index)
-        return Searcher(index, encoder, stored_calibration(self._bundle, index), calibrate, draw, read_words)
+        try:
+            index = open_collection(self._bundle, encoder, report)
+            return Searcher(index, encoder, DerivedData(self._bundle, index, encoder, reference))
+        except ImgsearchError as error:
+            return error
 
     def _reporter(self, step: str, ref: ModelRef) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:

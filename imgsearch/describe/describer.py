@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 
 from imgsearch.describe.sentence import sentence
 from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, VocabularyTerm, match_classes, read_vocabulary
-from imgsearch.embeddings import Embeddings, cache_path, check_unit, load_rows, save_rows
+from imgsearch.embeddings import Embeddings, check_unit, encode_cached
+from imgsearch.files import cache_path
 from imgsearch.models.colours import read_colours
 from imgsearch.models.encoder import Classifier, Encoder
 from imgsearch.records import Description, Tag
@@ -157,16 +158,9 @@ class Describer:
             if self._embeddings is None:
                 prompts = [term.prompt for term in self._things + self._scenes]
                 identity = self._encoder.model_id, self._encoder.revision, self._encoder.precision
-                file = cache_path(self._cache, "vocabulary", *identity, *prompts) if self._cache else None
-                self._embeddings = load_rows(file, (len(prompts), self._encoder.dim)) if file else None
-                if self._embeddings is None:
-                    chunks = []
-                    for start in range(0, len(prompts), CHUNK):
-                        on_progress(start, len(prompts))
-                        chunks.append(self._encoder.encode_texts(prompts[start : start + CHUNK]))
-                    self._embeddings = np.concatenate(chunks)
-                    if file:
-                        save_rows(file, self._embeddings)
+                file = cache_path(self._cache, "vocabulary.npy", *identity, *prompts) if self._cache else None
+                encode = self._encoder.encode_texts
+                self._embeddings = encode_cached(file, self._encoder.dim, prompts, encode, CHUNK, on_progress)
             return self._embeddings
 
 

@@ -4,9 +4,8 @@ import io
 import math
 import threading
 import warnings
-import zipfile
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 
 NUM_POINTS = 10_000  # at most: larger collections are sampled
-MAX_BYTES = 8 * NUM_POINTS  # of an array, the largest is int64
+MAX_BYTES = 8 * NUM_POINTS + 1000  # of an array with its header; the largest is int64
 MAX_CLUSTERS = 12
 GRID = 65_535  # largest coordinate: uint16
 MIN_UMAP = 32  # items: with fewer, PCA keeps as many neighbours (measured on samples of the example photos)
@@ -57,34 +56,20 @@ class Projection:
     def from_bytes(cls, data: bytes, num_items: int) -> "Projection":
         """Parse the result of `to_bytes`, for an index of `num_items`. Raise ValueError for anything else."""
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as file:
-                rows, points, clusters = (_read_array(file, name) for name in ("rows", "points", "clusters"))
-            projection = cls(rows, points, clusters)
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                if any(member.file_size > MAX_BYTES for member in file.zip.infolist()):
+                    raise ValueError("too large")
+                arrays = rows, points, clusters = file["rows"], file["points"], file["clusters"]
         except Exception as error:  # on damaged bytes NumPy raises almost anything
             raise ValueError(f"not an atlas: {error!r:.80}") from error
-        projection._check(num_items)
-        return projection
-
-    def _check(self, num_items: int) -> None:
-        found = [(str(array.dtype), array.shape) for array in (self.rows, self.points, self.clusters)]
-        size = self.rows.size
-        if found != [("int64", (size,)), ("uint16", (size, 2)), ("uint8", (size,))]:
+        found = [(str(array.dtype), array.shape) for array in arrays]
+        if found != [("int64", (rows.size,)), ("uint16", (rows.size, 2)), ("uint8", (rows.size,))]:
             raise ValueError(f"the arrays of the atlas are {found}")
-        if size > NUM_POINTS or np.any(self.clusters >= MAX_CLUSTERS):
-            raise ValueError(f"the atlas has {size} points in {self.clusters.max() + 1} clusters")
-        if size and (self.rows[0] < 0 or self.rows[-1] >= num_items or np.any(np.diff(self.rows) <= 0)):
+        if rows.size > NUM_POINTS or np.any(clusters >= MAX_CLUSTERS):
+            raise ValueError(f"the atlas has {rows.size} points in {clusters.max(initial=0) + 1} clusters")
+        if rows.size and (rows[0] < 0 or rows[-1] >= num_items or np.any(np.diff(rows) <= 0)):
             raise ValueError(f"the rows of the atlas are not rising rows of {num_items} items")
-
-
-def _read_array(file: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """Read an array of an .npz file. Raise ValueError, before memory is allocated, if it is too large for a map."""
-    with file.open(f"{name}.npy") as member:
-        if np.lib.format.read_magic(member) != (1, 0):
-            raise ValueError(f"{name} is of another version")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(member)
-        if is_fortran or dtype.hasobject or math.prod(shape) * dtype.itemsize > MAX_BYTES:
-            raise ValueError(f"{name} is {dtype} of shape {shape}")
-        return np.frombuffer(member.read(MAX_BYTES), dtype).reshape(shape)
+        return cls(rows, points, clusters)
 
 
 def compute_projection(index: Index) -> Projection:

@@ -1,8 +1,7 @@
 """`Searcher`: combine the parts of a query into one vector, find hits, judge them and fold near-duplicates."""
 
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
@@ -16,11 +15,11 @@ from imgsearch.index.index import Index
 from imgsearch.index.items import Mask
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Hit, SearchResult, Strength
-from imgsearch.search.calibration import Calibration, sample_rows
+from imgsearch.search.cache import DerivedData
+from imgsearch.search.calibration import sample_rows
 from imgsearch.search.duplicates import MAX_LOOKED_AT, folded_page
-from imgsearch.search.projection import Projection
 from imgsearch.search.query import Part, check_parts, foreign_language, open_part
-from imgsearch.search.words import Shares, WordIndex, nearest_with_words, word_shares
+from imgsearch.search.words import Shares, nearest_with_words, word_shares
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
@@ -42,51 +41,11 @@ class QueryVector:
 class Searcher:
     """Answers queries about an index. Safe to call from several threads."""
 
-    def __init__(
-        self,
-        index: Index,
-        encoder: Encoder,
-        calibration: Calibration | None,
-        calibrate: Callable[[], Calibration | None],
-        draw: Callable[[], Projection],
-        read_words: Callable[[], WordIndex | None] = lambda: None,
-    ) -> None:
+    def __init__(self, index: Index, encoder: Encoder, derived: DerivedData) -> None:
         self.index = index
         self.encoder = encoder
-        self._calibrate = calibrate
-        self._draw = draw
-        self._read_words = read_words
-        self._calibrating, self._drawing, self._reading = threading.Lock(), threading.Lock(), threading.Lock()
+        self.derived = derived
         self.table = ColumnStore(index)
-        self.calibration = calibration
-        self._is_calibrated = calibration is not None
-
-    def calibrate(self) -> None:
-        """Measure the score thresholds, once, if no calibration was stored. Takes seconds."""
-        with self._calibrating:
-            if not self._is_calibrated and len(self.index):
-                self.calibration = self._calibrate()
-            self._is_calibrated = True
-
-    @property
-    def atlas(self) -> Projection:
-        """Return the map of the collection. The first call may compute it, which takes up to a minute."""
-        with self._drawing:
-            return self._atlas
-
-    @cached_property
-    def _atlas(self) -> Projection:
-        return self._draw()
-
-    @property
-    def words(self) -> WordIndex | None:
-        """Return the words of captions and columns; None if there are none. May take seconds once."""
-        with self._reading:
-            return self._words
-
-    @cached_property
-    def _words(self) -> WordIndex | None:
-        return self._read_words()
 
     @cached_property
     def _sample(self) -> Embeddings:
@@ -126,16 +85,19 @@ class Searcher:
         mask = self.table.mask(conditions) if conditions else None
 
         wanted = [part.text for part in parts if part.weight > 0]
-        shares = word_shares(self.words, " ".join(wanted)) if words and all(wanted) else None  # no picture is wanted
+        shares = (
+            word_shares(self.derived.words(), " ".join(wanted)) if words and all(wanted) else None
+        )  # no picture is wanted
 
         def search_index(count: int) -> list[Hit]:
             return self._ranked(query, shares, start, start + count, mask)
 
-        hits, following = (
-            folded_page(search_index, self.index.rows_of, self.calibration.near_duplicate, k)
-            if fold and self.calibration and k <= MAX_LOOKED_AT
-            else self._plain_page(search_index, k)
-        )
+        calibration = self.derived.calibration
+        if fold and calibration and k <= MAX_LOOKED_AT:
+            hits, following = folded_page(search_index, self.index.rows_of, calibration.near_duplicate, k)
+        else:
+            hits = search_index(k + 1)
+            hits, following = hits[:k], k if len(hits) > k else 0
         end = time.perf_counter()
         texts = [part.text for part in parts if part.text]
         return SearchResult(
@@ -217,14 +179,10 @@ class Searcher:
 
     def _bounds(self, part: Part, location: float) -> tuple[float, float] | None:
         """Return the lowest scores of a fair and of a strong hit for a query of this part alone."""
-        if self.calibration is None:
+        calibration = self.derived.calibration
+        if calibration is None:
             return None
-        thresholds = self.calibration.text if part.text else self.calibration.image
-        return thresholds.at(location, part.text)
-
-    def _plain_page(self, search: Callable[[int], list[Hit]], k: int) -> tuple[list[Hit], int]:
-        hits = search(k + 1)
-        return hits[:k], k if len(hits) > k else 0
+        return (calibration.text if part.text else calibration.image).at(location, part.text)
 
 
 def _mean_and_spread(scores: Embeddings) -> tuple[float, float]:
