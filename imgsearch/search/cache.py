@@ -79,7 +79,11 @@ class DerivedData:
     def _get(self, name: str) -> Any:
         with self._locks[name]:
             if name not in self._ready:
-                self._ready[name] = self._stored(name) or self._make(name)
+                made = self._stored(name)
+                if not made:
+                    made = self._makers[name]()
+                    write_cache(self._in_cache(name), made.to_bytes())
+                self._ready[name] = made
             return self._ready[name]
 
     def _stored(self, name: str) -> Any:
@@ -89,11 +93,6 @@ class DerivedData:
                 if path:
                     return self._readers[name](path)
         return None
-
-    def _make(self, name: str) -> Any:
-        made = self._makers[name]()
-        write_cache(self._in_cache(name), made.to_bytes())
-        return made
 
     def _in_bundle(self, name: str) -> Path | None:
         stem, _, suffix = name.partition(".")

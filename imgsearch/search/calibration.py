@@ -1,11 +1,13 @@
 """Measure what a score means: which cosines are fair, strong or a copy depends on the encoder and the collection."""
 
+import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageEnhance, ImageOps
 from pydantic import BaseModel, Field
 
 from imgsearch.embeddings import Embeddings
@@ -15,7 +17,6 @@ from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.french import english_terms
 from imgsearch.records import Hit
-from imgsearch.search.augmentations import COPIES
 from imgsearch.search.thresholds import Floats, Number, QueryScores, ScoreThresholds, best_threshold, fit_thresholds
 
 QUERIES = Path(__file__).parents[1] / "data" / "queries.tsv"
@@ -24,6 +25,15 @@ NUM_CAPTIONS = 300  # of a collection to search with, and as many words of them:
 MIN_GOODS = 50  # below, that quantile would rest on one or two queries
 NUM_FOUND = 10  # a query is good if a picture whose caption holds it is among the first ten hits
 NUM_COPIES = 50  # made to measure `near_duplicate`
+QUALITY, POOR_QUALITY = 90, 40  # of a JPEG written by a camera or an editor; of one sent by a messenger app
+CROPPED = 0.05  # share of a side's length that is cut off at each end
+COPIES: Mapping[str, Callable[[Image.Image], bytes]] = {  # as pictures circulate: a JPEG of an RGB image
+    "re-encoded": lambda image: _jpeg(image, POOR_QUALITY),
+    "resized": lambda image: _jpeg(image.resize((max(1, image.width // 2), max(1, image.height // 2)))),
+    "cropped": lambda image: _jpeg(_cropped(image)),
+    "mirrored": lambda image: _jpeg(ImageOps.mirror(image)),
+    "recoloured": lambda image: _jpeg(ImageEnhance.Brightness(ImageEnhance.Color(image).enhance(1.4)).enhance(1.1)),
+}
 
 
 class Calibration(BaseModel, frozen=True, extra="forbid"):
@@ -151,6 +161,17 @@ def copy_scores(reference: Index, encoder: Encoder) -> tuple[Floats, Floats]:
     captions = np.array([item.caption or item.id for item in items])
     neighbours = np.where(captions[:, None] == captions, -np.inf, vectors @ vectors.T).max(axis=1)
     return copies.astype(np.float64), neighbours[np.isfinite(neighbours)].astype(np.float64)
+
+
+def _jpeg(image: Image.Image, quality: int = QUALITY) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def _cropped(image: Image.Image) -> Image.Image:
+    left, top = round(image.width * CROPPED), round(image.height * CROPPED)
+    return image.crop((left, top, image.width - left, image.height - top))
 
 
 def _spaced(text: str) -> str:

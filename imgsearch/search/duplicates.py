@@ -31,13 +31,16 @@ def fold_near_duplicates(rows: Embeddings, threshold: float) -> list[int]:
 
 
 def folded_page(
-    search: Callable[[int], list[Hit]], rows_of: Callable[[list[int]], Embeddings], threshold: float, k: int
+    search: Callable[[int], list[Hit]], rows_of: Callable[[list[int]], Embeddings], threshold: float | None, k: int
 ) -> tuple[list[Hit], int]:
     """Return k hits with near-duplicates folded, and the number of hits they stand for; 0 if there are no more.
 
     `search` returns the first so many hits, `rows_of` their vectors. Near-duplicates on later pages are not folded into
-    this one, so that no page depends on the pages before it.
+    this one, so that no page depends on the pages before it. Without a threshold, or beyond MAX_LOOKED_AT, none are.
     """
+    if threshold is None or k > MAX_LOOKED_AT:
+        hits = search(k + 1)
+        return hits[:k], k if len(hits) > k else 0
     count = k + max(4, k // 4)
     while True:
         hits = search(count)
@@ -46,12 +49,11 @@ def folded_page(
         if len(leaders) > k or len(hits) < count or count >= MAX_LOOKED_AT:
             break
         count = min(2 * count, MAX_LOOKED_AT)
-    members: dict[int, list[str]] = {i: [] for i in leaders[:k]}
     end = leaders[k] if len(leaders) > k else len(hits)
-    for i, leader in enumerate(leader_of[:end]):
-        if i != leader:
-            members[leader].append(hits[i].item.id)
-    folded = [replace(hits[i], near_duplicates=tuple(ids)) for i, ids in members.items()]
+    groups: dict[int, list[str]] = {}
+    for hit, leader in zip(hits[:end], leader_of[:end], strict=True):
+        groups.setdefault(leader, []).append(hit.item.id)
+    folded = [replace(hits[leader], near_duplicates=tuple(others)) for leader, (_, *others) in groups.items()]
     return folded, 0 if end == len(hits) < count else end
 
 

@@ -62,12 +62,11 @@ class Projection:
                 arrays = rows, points, clusters = file["rows"], file["points"], file["clusters"]
         except Exception as error:  # on damaged bytes NumPy raises almost anything
             raise ValueError(f"not an atlas: {error!r:.80}") from error
-        found = [(str(array.dtype), array.shape) for array in arrays]
-        if found != [("int64", (rows.size,)), ("uint16", (rows.size, 2)), ("uint8", (rows.size,))]:
-            raise ValueError(f"the arrays of the atlas are {found}")
-        if rows.size > NUM_POINTS or np.any(clusters >= MAX_CLUSTERS):
-            raise ValueError(f"the atlas has {rows.size} points in {clusters.max(initial=0) + 1} clusters")
-        if rows.size and (rows[0] < 0 or rows[-1] >= num_items or np.any(np.diff(rows) <= 0)):
+        size, found = rows.size, [(str(array.dtype), array.shape) for array in arrays]
+        is_sound = found == [("int64", (size,)), ("uint16", (size, 2)), ("uint8", (size,))] and size <= NUM_POINTS
+        if not is_sound or np.any(clusters >= MAX_CLUSTERS):
+            raise ValueError(f"the arrays of the atlas are {found}, or it has too many clusters")
+        if size and (rows[0] < 0 or rows[-1] >= num_items or np.any(np.diff(rows) <= 0)):
             raise ValueError(f"the rows of the atlas are not rising rows of {num_items} items")
         return cls(rows, points, clusters)
 

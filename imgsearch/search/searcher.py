@@ -17,7 +17,7 @@ from imgsearch.models.encoder import Encoder
 from imgsearch.records import Hit, SearchResult, Strength
 from imgsearch.search.cache import DerivedData
 from imgsearch.search.calibration import sample_rows
-from imgsearch.search.duplicates import MAX_LOOKED_AT, folded_page
+from imgsearch.search.duplicates import folded_page
 from imgsearch.search.query import Part, check_parts, foreign_language, open_part
 from imgsearch.search.words import Shares, nearest_with_words, word_shares
 
@@ -67,37 +67,23 @@ class Searcher:
         With `words`, items rise that hold the words of a query of texts. Raise PictureError if a picture cannot be
         decoded; InputError if the query is not valid; BusyError after MAX_S.
         """
-        if k < 1:
-            raise InputError("The number of hits is {k}. Ask for at least 1.", k=k)
-        if start < 0:
-            raise InputError("The number of hits to leave out is {start}. Give at least 0.", start=start)
-        if len(conditions) > MAX_CONDITIONS:
-            raise InputError(
-                "There are {num_filters} filters, at most {max_filters} are possible. Take some away.",
-                num_filters=len(conditions),
-                max_filters=MAX_CONDITIONS,
-            )
+        _check_page(k, start, conditions)
         parts = check_parts(parts)
         begin = time.perf_counter()
         vectors = [self._encode(part, begin) for part in parts]
         encoded = time.perf_counter()
         query = self._combine(parts, vectors)
         mask = self.table.mask(conditions) if conditions else None
-
         wanted = [part.text for part in parts if part.weight > 0]
-        shares = (
-            word_shares(self.derived.words(), " ".join(wanted)) if words and all(wanted) else None
-        )  # no picture is wanted
+        by_words = words and all(wanted)  # no picture is wanted
+        shares = word_shares(self.derived.words(), " ".join(wanted)) if by_words else None
 
         def search_index(count: int) -> list[Hit]:
             return self._ranked(query, shares, start, start + count, mask)
 
         calibration = self.derived.calibration
-        if fold and calibration and k <= MAX_LOOKED_AT:
-            hits, following = folded_page(search_index, self.index.rows_of, calibration.near_duplicate, k)
-        else:
-            hits = search_index(k + 1)
-            hits, following = hits[:k], k if len(hits) > k else 0
+        threshold = calibration.near_duplicate if fold and calibration else None
+        hits, following = folded_page(search_index, self.index.rows_of, threshold, k)
         end = time.perf_counter()
         texts = [part.text for part in parts if part.text]
         return SearchResult(
@@ -183,6 +169,19 @@ class Searcher:
         if calibration is None:
             return None
         return (calibration.text if part.text else calibration.image).at(location, part.text)
+
+
+def _check_page(k: int, start: int, conditions: Sequence[Condition]) -> None:
+    if k < 1:
+        raise InputError("The number of hits is {k}. Ask for at least 1.", k=k)
+    if start < 0:
+        raise InputError("The number of hits to leave out is {start}. Give at least 0.", start=start)
+    if len(conditions) > MAX_CONDITIONS:
+        raise InputError(
+            "There are {num_filters} filters, at most {max_filters} are possible. Take some away.",
+            num_filters=len(conditions),
+            max_filters=MAX_CONDITIONS,
+        )
 
 
 def _mean_and_spread(scores: Embeddings) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from imgsearch.index.index import Index
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder
-from imgsearch.search.augmentations import COPIES
+from imgsearch.search.calibration import COPIES
 from tests.helpers.commands import Run
 from tests.helpers.examples import CATS, NUM_EXAMPLES
 from tests.helpers.hostile_bundles import with_texts

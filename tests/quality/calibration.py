@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 from imgsearch.errors import InputError
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
-from imgsearch.search.augmentations import COPIES
 from imgsearch.search.calibration import (
+    COPIES,
     NUM_FOUND,
     copy_scores,
     image_scores,
