@@ -1,19 +1,19 @@
 """Embeddings: float32 arrays whose rows are unit vectors, so that the inner product of two rows is their cosine."""
 
-import hashlib
 import io
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.files import write_atomic
+from imgsearch.files import write_cache
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 """float32, shape (n, dim), every row of L2 norm 1 (within 1e-3: rows may have been stored in half precision)."""
 
+T = TypeVar("T")
 UNIT_TOLERANCE = 1e-3
 
 
@@ -37,12 +37,6 @@ def check_unit(rows: Embeddings, dim: int) -> Embeddings:
     return rows
 
 
-def cache_path(folder: Path, name: str, *key_parts: str) -> Path:
-    """Return the file that caches rows which depend on every text in `key_parts`."""
-    key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()
-    return folder / f"{name}-{key[:16]}.npy"
-
-
 def load_rows(file: Path, shape: tuple[int, int]) -> Embeddings | None:
     """Return the rows that `save_rows` wrote, or None if the file does not hold unit rows of that shape."""
     try:
@@ -54,9 +48,31 @@ def load_rows(file: Path, shape: tuple[int, int]) -> Embeddings | None:
 
 
 def save_rows(file: Path, rows: Embeddings) -> None:
-    """Write rows to a file atomically. Do nothing if its folder cannot be written to: it is only a cache."""
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        np.save(buffer, rows)
-        write_atomic(file, buffer.getvalue())
+    """Write rows to a file of a cache."""
+    buffer = io.BytesIO()
+    np.save(buffer, rows)
+    write_cache(file, buffer.getvalue())
+
+
+def encode_cached(
+    file: Path | None,
+    dim: int,
+    inputs: Sequence[T],
+    encode: Callable[[Sequence[T]], Embeddings],
+    batch_size: int,
+    on_progress: Callable[[int, int], None],
+) -> Embeddings:
+    """Return the rows of the inputs, (len(inputs), dim), from a file of a cache or by `encode`, batch by batch.
+
+    `on_progress` is called with the numbers of inputs done and in all.
+    """
+    rows = load_rows(file, (len(inputs), dim)) if file else None
+    if rows is None:
+        batches = []
+        for start in range(0, len(inputs), batch_size):
+            on_progress(start, len(inputs))
+            batches.append(encode(inputs[start : start + batch_size]))
+        rows = np.concatenate(batches)
+        if file:
+            save_rows(file, rows)
+    return rows

@@ -142,7 +142,7 @@ class Engine:
         """
         searcher = self.searcher
         if self.models.is_complete:  # else the hits of the first seconds are not judged
-            searcher.calibrate()
+            searcher.derived.calibrate()
         return searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words)
 
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> SearchResult:

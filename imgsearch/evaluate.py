@@ -1,8 +1,6 @@
 """Measure how well an index answers, with its own captions and subjects as questions whose answers are known."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,45 +17,29 @@ NUM_SIMILAR = 5
 NUM_RANKED = 10  # hits of a query with words
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The measured quality. Shares are 0..1; None if the collection has nothing to measure them with."""
-
-    num_queries: int
-    recall_at_1: float
-    recall_at_5: float
-    recall_at_10: float
-    recall_at_1_words: float
-    recall_at_5_words: float
-    recall_at_10_words: float
-    median_rank: float
-    similar_precision_at_5: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
-
-
-def evaluate(searcher: Searcher) -> Evaluation:
+def evaluate(searcher: Searcher) -> dict[str, float | None]:
     """Measure text-to-image recall with the captions, by vectors alone and with words, and similar pictures by subject.
 
-    Each captioned item is a query; every item with an equal caption is right. Raise InputError without captions.
+    Each captioned item is a query; every item with an equal caption is right. Shares are 0..1, rounded to 4 decimals;
+    None if the collection has nothing to measure them with. Raise InputError without captions.
     """
-    index, encoder = searcher.index, searcher.encoder
+    index = searcher.index
     items = [index.item(row) for row in range(len(index))]
     vectors = index.rows
-    ranks = caption_ranks(items, vectors, encoder)
-    ranks_with_words = np.array([_rank_with_words(searcher, item.caption) for item in items if item.caption])
-    return Evaluation(
-        num_queries=len(ranks),
-        recall_at_1=float(np.mean(ranks <= 1)),
-        recall_at_5=float(np.mean(ranks <= 5)),
-        recall_at_10=float(np.mean(ranks <= 10)),
-        recall_at_1_words=float(np.mean(ranks_with_words <= 1)),
-        recall_at_5_words=float(np.mean(ranks_with_words <= 5)),
-        recall_at_10_words=float(np.mean(ranks_with_words <= 10)),
-        median_rank=float(np.median(ranks)),
-        similar_precision_at_5=similar_precision(items, vectors),
-    )
+    ranks = caption_ranks(items, vectors, searcher.encoder)
+    with_words = np.array([_rank_with_words(searcher, item.caption) for item in items if item.caption])
+    recall = {
+        f"recall_at_{k}{suffix}": round(float(np.mean(found <= k)), 4)
+        for suffix, found in (("", ranks), ("_words", with_words))
+        for k in (1, 5, NUM_RANKED)
+    }
+    precision = similar_precision(items, vectors)
+    return {
+        "num_queries": len(ranks),
+        **recall,
+        "median_rank": float(np.median(ranks)),
+        "similar_precision_at_5": precision if precision is None else round(precision, 4),
+    }
 
 
 def caption_ranks(items: list[Item], vectors: Embeddings, encoder: Encoder) -> npt.NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,20 @@ def write_atomic(file: Path, data: bytes) -> None:
         except OSError:
             Path(part.name).unlink(missing_ok=True)
             raise
+
+
+def cache_path(folder: Path, name: str, *key_parts: str) -> Path:
+    """Return the file of a cache, called `name` and a key, for what depends on every text in `key_parts`."""
+    key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()
+    stem, _, suffix = name.partition(".")
+    return folder / f"{stem}-{key[:16]}.{suffix}"
+
+
+def write_cache(file: Path, data: bytes) -> None:
+    """Write a file of a cache atomically. Do nothing if its folder cannot be written to: it is only a cache."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, data)
 
 
 @dataclass(frozen=True)

@@ -207,8 +207,4 @@ def _open_heif(file: IO[bytes], path: str | bytes) -> ImageFile.ImageFile:
     return HeifImageFile(file, path)
 
 
-def _is_heif(prefix: bytes) -> bool:
-    return prefix[4:8] == b"ftyp"
-
-
-Image.register_open("HEIF", _open_heif, _is_heif)
+Image.register_open("HEIF", _open_heif, lambda prefix: prefix[4:8] == b"ftyp")

@@ -32,7 +32,6 @@ from imgsearch.models.registry import (
 from imgsearch.records import Progress, Status
 
 if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the page is served
-    from imgsearch.search.calibration import Calibration
     from imgsearch.search.searcher import Searcher
 
 log = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ class ModelManager:
         self._precision = precision
         self._lock = threading.RLock()
         self._current: LoadedModels | None = None
-        self._progress: Progress | None = None  # of the step under way
+        self._progress: list[Progress] = []  # of the step under way, if one is
         self._problems: list[Message] = []  # why another model than the requested one answers
         self.is_complete = False  # True once nothing more will change
         self._is_closing = threading.Event()
@@ -120,14 +119,14 @@ class ModelManager:
                 if not self.is_closing:
                     self._load_requested(kind)
                 if (searcher := self.current.searcher) and not self.is_closing:
-                    searcher.calibrate(self._reporter("encode", ModelRef(searcher.encoder.model_id)))
+                    searcher.derived.calibrate()
             except ImgsearchError as error:
                 self._give_up(kind, error)
             except Exception:
                 log.exception("the %s cannot be loaded", kind)
                 self._give_up(kind, Message(FAILED))
             finally:
-                self._progress = None
+                self._progress.clear()
         self.is_complete = True
 
     def close(self) -> None:
@@ -151,7 +150,7 @@ class ModelManager:
             takes_questions=bool(captioner and captioner.is_chat),
             num_items=len(searcher.index) if searcher else None,
             problems=list({str(problem): problem for problem in problems}.values()),
-            progress=self._progress,
+            progress=next(iter(self._progress), None),
             is_complete=self.is_complete,
         )
 
@@ -174,7 +173,7 @@ class ModelManager:
         """Load a model, then put it in the place of the one that answers, with all that depends on it."""
         ref, models = self._requested(kind), self._current
         if kind == "captioner":
-            self._progress = Progress("load", str(ref), 0, 0)
+            self._progress[:] = [Progress("load", str(ref), 0, 0)]
             captioner = load_captioner(ref, self._precision, self._reporter("fetch", ref))
             self._current = replace(self.current, captioner=captioner)
             return
@@ -186,12 +185,12 @@ class ModelManager:
 
     def _load_encoder(self, ref: ModelRef) -> LoadedModels:
         """Load an encoder and open the bundle for it. Raise ModelError or BundleError."""
-        self._progress = Progress("load", str(ref), 0, 0)
+        self._progress[:] = [Progress("load", str(ref), 0, 0)]
         try:
             encoder = shared_encoder(ref, self._precision, self._reporter("fetch", ref))
             return LoadedModels(encoder, Describer(encoder, cache_folder()), self._open(encoder, ref))
         finally:
-            self._progress = None
+            self._progress.clear()
 
     def _give_up(self, kind: ModelKind, problem: Message) -> None:
         """Note why a model does not answer. Without it the collection, or its captioner, answers nothing more."""
@@ -215,27 +214,21 @@ class ModelManager:
         return resolve(kind, self._specs[kind])
 
     def _open(self, encoder: Encoder, ref: ModelRef) -> Searcher:
-        from imgsearch.search.cache import calibration_of, projection_of, stored_calibration, words_of
+        from imgsearch.search.cache import DerivedData
         from imgsearch.search.collection import open_collection
         from imgsearch.search.searcher import Searcher
 
-        bundle = self.bundle
-        index = open_collection(bundle, encoder, self._reporter("encode", ref))
-
-        def calibrate(report: OnProgress) -> Calibration | None:
-            try:
-                return calibration_of(bundle, index, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, report))
-            except Exception:  # hits are not judged then
-                log.exception("the scores cannot be calibrated")
-                return None
-
-        draw, read_words = partial(projection_of, bundle, index), partial(words_of, bundle, index)
-        return Searcher(index, encoder, stored_calibration(bundle, index), calibrate, draw, read_words)
+        report = self._reporter("encode", ref)
+        index = open_collection(self.bundle, encoder, report)
+        reference = partial(open_collection, STARTER_BUNDLE, encoder, report)
+        return Searcher(index, encoder, DerivedData(self.bundle, index, encoder, reference))
 
     def _reporter(self, step: str, ref: ModelRef) -> OnProgress:
+        progress = self._progress  # not `self`: the models would hold the manager that holds them
+
         def report(done: int, total: int) -> None:
             if not threading.main_thread().is_alive():
                 raise ModelError("The program ends.")  # this thread would keep the process alive
-            self._progress = Progress(step, str(ref), done, total)
+            progress[:] = [Progress(step, str(ref), done, total)]
 
         return report

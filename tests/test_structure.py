@@ -90,7 +90,7 @@ def test_8_no_module_is_imported_in_a_circle_and_none_imports_tests() -> None:
 HOMES = {
     "pebble": {"web.security.decoder"},
     "pillow_heif": {"images"},
-    "faiss": {"index.index", "index.flat"},
+    "faiss": {"index.index", "index.flat", "search.projection"},  # there: exact neighbours of any vectors
     "pyarrow": {"index.index", "index.items", "index.filters", "index.edit"},
     "datasets": {"ingest.dataset", "ingest.columns"},
     "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
@@ -100,6 +100,7 @@ HOMES = {
     "huggingface_hub": {"hub"},
     "umap": {"search.projection"},
     "sklearn": {"search.projection", "search.thresholds"},
+    "scipy": {"search.duplicates"},
     "sqlite3": {"search.words"},
     "filelock": {"hub", "index.bundle"},
     "tqdm": {"cli.build", "cli.search", "hub"},

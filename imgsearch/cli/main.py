@@ -119,7 +119,7 @@ def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.evaluate import evaluate
 
     engine = open_engine(settings)
-    fields = evaluate(engine.searcher).to_json()
+    fields = evaluate(engine.searcher)
     if arguments.json:
         print_json(fields)
     else:

@@ -54,10 +54,10 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
         raise InputError("--threshold is {threshold:g}. Give a cosine, from -1 to 1.", threshold=threshold)
     searcher = open_engine(settings).searcher
     if threshold is None:
-        searcher.calibrate()
-        if not searcher.calibration:
+        searcher.derived.calibrate()
+        if not searcher.derived.calibration:
             raise InputError("The threshold of this collection could not be measured. Give --threshold, such as 0.95.")
-        threshold = searcher.calibration.near_duplicate
+        threshold = searcher.derived.calibration.near_duplicate
     with tqdm(unit=" pictures", total=len(searcher.index), file=sys.stderr) as bar:
 
         def on_progress(done: int, total: int) -> None:

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 
 from imgsearch.describe.sentence import sentence
 from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, VocabularyTerm, match_classes, read_vocabulary
-from imgsearch.embeddings import Embeddings, cache_path, check_unit, load_rows, save_rows
+from imgsearch.embeddings import Embeddings, check_unit, encode_cached
+from imgsearch.files import cache_path
 from imgsearch.models.colours import read_colours
 from imgsearch.models.encoder import Classifier, Encoder
 from imgsearch.records import Description, Tag
@@ -22,7 +23,7 @@ NONE = -1  # a row number that stands for no thing
 # Set on half of 202 photos that are not in `examples/`, named by hand before; README.md has the figures of the rest.
 SHARPNESS = 1.2  # factor of the standard scores in the softmax
 VOTE_SHARE = 0.5  # weight of the class votes in the shares
-SURE = 0.6  # excess share (see `_excess`) from which a thing is named
+SURE = 0.6  # excess share (see `describe`) from which a thing is named
 SURE_BY_VOTES = 0.55  # the same with class votes
 POSSIBLE = 0.3  # excess share from which a thing is named as possible
 CLEAR = 0.1  # excess share from which a thing is a tag
@@ -56,9 +57,19 @@ class Describer:
         votes = self._count_votes(np.full((1, len(matches)), 1 / len(matches), np.float32)) if matches else None
         self._even_shares = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # at equal scores
 
-    def preload(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Embed the vocabulary ahead of the first use. `on_progress` is called with the words done and their total."""
-        self._vocabulary(on_progress)
+    def preload(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embeddings:
+        """Return the embedding of each term's prompt, (terms, dim), things before scenes. The first call makes them.
+
+        `on_progress` is called with the words done and their total.
+        """
+        with self._lock:
+            if self._embeddings is None:
+                prompts = [term.prompt for term in self._things + self._scenes]
+                identity = self._encoder.model_id, self._encoder.revision, self._encoder.precision
+                file = cache_path(self._cache, "vocabulary.npy", *identity, *prompts) if self._cache else None
+                encode = self._encoder.encode_texts
+                self._embeddings = encode_cached(file, self._encoder.dim, prompts, encode, CHUNK, on_progress)
+            return self._embeddings
 
     def object_tags(self, vectors: Embeddings, count: int) -> list[list[Tag]]:
         """Return the `count` things that stand out most in each of (n, dim) image vectors, best first.
@@ -79,9 +90,11 @@ class Describer:
         colours = read_colours(image)
         # An object on a plain background shows no place, weather or hour.
         scenes = {} if colours.ground else self._clear_scenes(scores.mean(0)[len(self._things) :])
-        sure, possible = self._subject(shares)
+        # 0 if a share is no more than at equal scores, 1 if it is all there is.
+        excess = (shares - self._even_shares) / (1 - self._even_shares)
+        sure, possible = self._subject(excess)
         caption = sentence(sure, possible, list(scenes), colours, language)
-        clear = np.where(self._excess(shares) >= CLEAR, shares, 0)
+        clear = np.where(excess >= CLEAR, shares, 0)
         tags = [tag for tag in self._top_tags(clear, NUM_TAGS) if tag.score] if sure or possible else []
         tags += [Tag(term.text, share, term.group) for term, share in scenes.items()]
         tags += [Tag(name, share, "colours") for name, share in colours.shares.items()]
@@ -89,7 +102,7 @@ class Describer:
 
     def _scores(self, vectors: Embeddings) -> TermScores:
         """Return (n, terms), things before scenes: cosines, standardised by the mean and deviation of the things'."""
-        cosines = check_unit(vectors, self._encoder.dim) @ self._vocabulary().T * self._encoder.text_scale
+        cosines = check_unit(vectors, self._encoder.dim) @ self.preload().T * self._encoder.text_scale
         things = cosines[:, : len(self._things)]
         scores: TermScores = (cosines - things.mean(1, keepdims=True)) / np.maximum(things.std(1, keepdims=True), TINY)
         return scores
@@ -119,20 +132,14 @@ class Describer:
         rows = np.argsort(-shares, kind="stable")[:count]
         return [Tag(self._things[row].text, float(shares[row]), self._things[row].group) for row in rows]
 
-    def _subject(self, shares: TermScores) -> tuple[VocabularyTerm | None, VocabularyTerm | None]:
-        """Return what is surely there and what may be there, as narrowly as the shares allow: a bird, an owl."""
-        excess = self._excess(shares)
+    def _subject(self, excess: TermScores) -> tuple[VocabularyTerm | None, VocabularyTerm | None]:
+        """Return what is surely there and what may be there, as narrowly as the excess allows: a bird, an owl."""
         sure = self._narrowest(NONE, excess, SURE_BY_VOTES if self._classifier else SURE)
         possible = self._narrowest(sure, excess, POSSIBLE)
         return (
             self._things[sure] if sure != NONE else None,
             self._things[possible] if possible != sure else None,
         )
-
-    def _excess(self, shares: TermScores) -> TermScores:
-        """Return how far shares exceed those of equal scores: 0 if they do not, 1 if a share is all there is."""
-        excess: TermScores = (shares - self._even_shares) / (1 - self._even_shares)
-        return excess
 
     def _narrowest(self, category: int, excess: TermScores, min_excess: float) -> int:
         """Go down from `category` by the largest excesses as long as they reach `min_excess`; return the last row."""
@@ -150,24 +157,6 @@ class Describer:
             if shares[best] >= SCENE_SHARE and scores[rows[best]] >= SCENE_SCORE:
                 winners[self._scenes[rows[best]]] = float(shares[best])
         return winners
-
-    def _vocabulary(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embeddings:
-        """Return the embedding of each term's prompt: (terms, dim), things before scenes."""
-        with self._lock:
-            if self._embeddings is None:
-                prompts = [term.prompt for term in self._things + self._scenes]
-                identity = self._encoder.model_id, self._encoder.revision, self._encoder.precision
-                file = cache_path(self._cache, "vocabulary", *identity, *prompts) if self._cache else None
-                self._embeddings = load_rows(file, (len(prompts), self._encoder.dim)) if file else None
-                if self._embeddings is None:
-                    chunks = []
-                    for start in range(0, len(prompts), CHUNK):
-                        on_progress(start, len(prompts))
-                        chunks.append(self._encoder.encode_texts(prompts[start : start + CHUNK]))
-                    self._embeddings = np.concatenate(chunks)
-                    if file:
-                        save_rows(file, self._embeddings)
-            return self._embeddings
 
 
 def _softmax(scores: TermScores) -> TermScores:

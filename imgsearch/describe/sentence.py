@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from imgsearch.describe.vocabulary import VocabularyTerm
 from imgsearch.models.colours import Colours
@@ -19,38 +18,25 @@ FRENCH_COLOURS = {  # masculine and feminine
 }
 
 
-@dataclass(frozen=True)
-class Words:
-    """The parts of a sentence in one language; {} stands for what is named."""
-
-    sure: str
-    possible: str
-    nothing: str
-    ground: str
-    colours: str
-    conjunction: str
-    grey: str
-
-
-WORDS = {
-    "en": Words(
-        "this looks like {}",
-        "possibly {}",
-        "no single object stands out",
-        "on a plain {} background",
-        "; mostly {}",
-        "and",
-        "; in black and white",
-    ),
-    "fr": Words(
-        "on dirait {}",
-        "peut-être {}",
-        "aucun objet ne se détache",
-        "sur fond {} uni",
-        " ; surtout {}",
-        "et",
-        " ; en noir et blanc",
-    ),
+WORDS = {  # the parts of a sentence in one language; {} stands for what is named
+    "en": {
+        "sure": "this looks like {}",
+        "possible": "possibly {}",
+        "nothing": "no single object stands out",
+        "ground": "on a plain {} background",
+        "colours": "; mostly {}",
+        "and": "and",
+        "grey": "; in black and white",
+    },
+    "fr": {
+        "sure": "on dirait {}",
+        "possible": "peut-être {}",
+        "nothing": "aucun objet ne se détache",
+        "ground": "sur fond {} uni",
+        "colours": " ; surtout {}",
+        "and": "et",
+        "grey": " ; en noir et blanc",
+    },
 }
 
 
@@ -69,21 +55,21 @@ def sentence(
     words = WORDS[language]
     first, share = next(iter(colours.shares.items()), ("", 0.0))
     own_colour = first if sure and colours.ground and share >= OWN_COLOUR else ""  # else it may be of the ground
-    parts = [words.sure.format(_coloured(sure, own_colour, language))] if sure else []
-    parts += [words.possible.format(_phrase(possible, language))] if possible else []
-    parts += [] if sure or possible else [words.nothing]
+    parts = [words["sure"].format(_coloured(sure, own_colour, language))] if sure else []
+    parts += [words["possible"].format(_phrase(possible, language))] if possible else []
+    parts += [] if sure or possible else [words["nothing"]]
     named = [word for term in (sure, possible) if term for word in term.text.split() if len(word) > 2]
     new_scenes = [scene for scene in scenes if not any(re.search(rf"\b{word}s?\b", scene.text) for word in named)]
     parts += [_phrase(scene, language) for scene in new_scenes]  # not "mountain, in the mountains"
     if colours.ground:
-        parts.append(words.ground.format(_colour(colours.ground, language)))
+        parts.append(words["ground"].format(_colour(colours.ground, language)))
     text = ", ".join(parts)
     names = [_colour(name, language) for name in colours.shares if name != own_colour]
     if colours.is_grey:
-        text += words.grey
+        text += words["grey"]
     elif names:
         *others, last = names
-        text += words.colours.format(f"{', '.join(others)} {words.conjunction} {last}" if others else last)
+        text += words["colours"].format(f"{', '.join(others)} {words['and']} {last}" if others else last)
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -95,11 +81,11 @@ def to_query(caption: str) -> str:
     """
     text = caption.strip().removesuffix(".")
     for words in WORDS.values():
-        leads = [lead.partition("{}")[0] for lead in (words.sure, words.possible, words.nothing)]
+        leads = [lead.partition("{}")[0] for lead in (words["sure"], words["possible"], words["nothing"])]
         if not text.lower().startswith(tuple(leads)):
             continue
-        things, _, colours = text.replace(words.grey, "").partition(words.colours.format(""))
-        things = re.sub(words.ground.format(r"[\w ]+"), "", things)
+        things, _, colours = text.replace(words["grey"], "").partition(words["colours"].format(""))
+        things = re.sub(words["ground"].format(r"[\w ]+"), "", things)
         parts = [re.sub("|".join(leads), "", part, flags=re.IGNORECASE).strip() for part in things.split(",")]
         return ", ".join(filter(None, parts)) or colours.strip()
     return caption

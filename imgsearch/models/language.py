@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 
 from imgsearch.models.french import is_known_french
@@ -29,6 +29,7 @@ def is_french(text: str) -> bool:
     return language_of_query(text) == "fr" or is_known_french(text)
 
 
+@lru_cache(1000)  # a search asks several times
 def language_of_query(text: str) -> str:
     """Return the code in LANGUAGE_CODES of the language of a text; "" if unsure.
 

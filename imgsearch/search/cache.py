@@ -1,16 +1,16 @@
 """Calibration, map and words take time to make: they are kept in the bundle or, if it has none, in the user's cache."""
 
-import hashlib
 import json
+import logging
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from imgsearch.environment import cache_folder
-from imgsearch.errors import BundleError
-from imgsearch.files import read_at_most, write_atomic
+from imgsearch.files import cache_path, read_at_most, write_cache
 from imgsearch.index.bundle import bundle_writer, install_files
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import MADE_BY, Manifest, read_manifest
@@ -21,7 +21,85 @@ from imgsearch.search.words import WordIndex
 
 CALIBRATION, ATLAS, WORDS = "calibration.json", "atlas.npz", "words.db"
 MAX_BYTES = 2**20  # of a file: a map of NUM_POINTS points takes 130 kB
-T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class DerivedData:
+    """The calibration, the map and the words of an opened bundle. Safe to call from several threads.
+
+    Each is read from the bundle or else from the user's cache. What neither has is made on first use and cached.
+    """
+
+    def __init__(self, bundle: Path, index: Index, encoder: Encoder, reference: Callable[[], Index]) -> None:
+        """Read the calibration if one is stored. `reference` opens the example photos by the same encoder."""
+        self._index = index
+        self._readers: dict[str, Callable[[Path], Any]] = {
+            CALIBRATION: lambda path: Calibration.model_validate_json(read_at_most(path, MAX_BYTES)),
+            ATLAS: lambda path: Projection.from_bytes(read_at_most(path, MAX_BYTES), len(index)),
+            WORDS: lambda path: WordIndex.open(path, len(index)),
+        }
+        self._makers: dict[str, Callable[[], Any]] = {
+            CALIBRATION: lambda: calibrate(index, encoder, reference()),
+            ATLAS: lambda: compute_projection(index),
+            WORDS: lambda: WordIndex.of(index),
+        }
+        # Not the manifest on disk: the bundle may have been replaced since it was opened.
+        own = index.provenance if isinstance(index.provenance, Manifest) else None
+        self._files = [bundle / name for name in own.files] if own else []
+        digests = sorted(digest.sha256 for digest in (own or read_manifest(bundle)).files.values())
+        self._key = json.dumps([digests, [getattr(index.provenance, field) for field in MADE_BY], len(index)])
+        self._locks = {name: threading.Lock() for name in self._makers}
+        self._ready: dict[str, Any] = {}
+        self.calibration: Calibration | None = self._stored(CALIBRATION)
+
+    def calibrate(self) -> None:
+        """Measure the score thresholds, once, if none are stored. Takes seconds. If it fails, hits are not judged."""
+        try:
+            if self.calibration is None and len(self._index):
+                self.calibration = self._get(CALIBRATION)
+        except Exception:
+            log.exception("the scores cannot be calibrated")
+            self._ready[CALIBRATION] = None
+
+    def projection(self) -> Projection:
+        """Return the map. The first call may compute it, which takes up to a minute."""
+        projection: Projection = self._get(ATLAS)
+        return projection
+
+    def words(self) -> WordIndex:
+        """Return the words of captions and columns. The first call may read them from the items, in seconds."""
+        words: WordIndex = self._get(WORDS)
+        return words
+
+    def missing_files(self) -> dict[str, bytes]:
+        """Make what the bundle itself has not, by the name of its file."""
+        missing = [name for name in self._makers if len(self._index) and not self._in_bundle(name)]
+        return {name: self._makers[name]().to_bytes() for name in missing}
+
+    def _get(self, name: str) -> Any:
+        with self._locks[name]:
+            if name not in self._ready:
+                made = self._stored(name)
+                if not made:
+                    made = self._makers[name]()
+                    write_cache(self._in_cache(name), made.to_bytes())
+                self._ready[name] = made
+            return self._ready[name]
+
+    def _stored(self, name: str) -> Any:
+        for path in (self._in_bundle(name), self._in_cache(name)):
+            # The file may be of another version, damaged, hostile or just replaced.
+            with suppress(OSError, ValueError):
+                if path:
+                    return self._readers[name](path)
+        return None
+
+    def _in_bundle(self, name: str) -> Path | None:
+        stem, _, suffix = name.partition(".")
+        return next((file for file in self._files if file.name.startswith(stem) and file.name.endswith(suffix)), None)
+
+    def _in_cache(self, name: str) -> Path:
+        return cache_path(cache_folder(), name, self._key)
 
 
 def add_derived_data(bundle: Path, encoder: Encoder, reference: Callable[[], Index]) -> None:
@@ -30,12 +108,7 @@ def add_derived_data(bundle: Path, encoder: Encoder, reference: Callable[[], Ind
     `reference` opens the example photos by the same encoder. Raise InputError if the bundle cannot be written.
     """
     index = Index.load(bundle)
-    makers: dict[str, Callable[[], bytes]] = {
-        CALIBRATION: lambda: _calibration_bytes(calibrate(index, encoder, reference())),
-        ATLAS: lambda: compute_projection(index).to_bytes(),
-        WORDS: lambda: WordIndex.of(index).to_bytes(),
-    }
-    texts = {name: make() for name, make in makers.items() if len(index) and not _bundle_file(name, bundle, index)}
+    texts = DerivedData(bundle, index, encoder, reference).missing_files()
     if not texts:
         return
     with bundle_writer(bundle) as work:
@@ -48,82 +121,3 @@ def add_derived_data(bundle: Path, encoder: Encoder, reference: Callable[[], Ind
             (folder / name).write_bytes(data)
         install_files([folder / name for name in texts], bundle.resolve(), manifest, None)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def stored_calibration(bundle: Path, index: Index) -> Calibration | None:
-    """Return the calibration of a bundle that is opened as `index`; None if none is stored."""
-    return _read(CALIBRATION, bundle, index, _read_calibration)
-
-
-def calibration_of(bundle: Path, index: Index, encoder: Encoder, reference: Callable[[], Index]) -> Calibration:
-    """Return the calibration of a bundle that is opened as `index`. Measure and cache it if none is stored."""
-    stored = stored_calibration(bundle, index)
-    if stored:
-        return stored
-    computed = calibrate(index, encoder, reference())
-    _store_in_cache(CALIBRATION, bundle, index, _calibration_bytes(computed))
-    return computed
-
-
-def projection_of(bundle: Path, index: Index) -> Projection:
-    """Return the map of a bundle that is opened as `index`. Compute and cache it if none is stored."""
-    stored = _read(ATLAS, bundle, index, lambda path: Projection.from_bytes(read_at_most(path, MAX_BYTES), len(index)))
-    if stored:
-        return stored
-    computed = compute_projection(index)
-    _store_in_cache(ATLAS, bundle, index, computed.to_bytes())
-    return computed
-
-
-def words_of(bundle: Path, index: Index) -> WordIndex:
-    """Return the words of a bundle that is opened as `index`. Read them from its items and cache them if none are."""
-    stored = _read(WORDS, bundle, index, lambda path: WordIndex.open(path, len(index)))
-    if stored:
-        return stored
-    words = WordIndex.of(index)
-    _store_in_cache(WORDS, bundle, index, words.to_bytes())
-    return words
-
-
-def _read_calibration(path: Path) -> Calibration:
-    return Calibration.from_json(json.loads(read_at_most(path, MAX_BYTES)))
-
-
-def _calibration_bytes(calibration: Calibration) -> bytes:
-    return json.dumps(calibration.to_json(), indent=2).encode()
-
-
-def _read(name: str, bundle: Path, index: Index, read: Callable[[Path], T]) -> T | None:
-    """Return `read` of the file in the bundle or else in the cache; None if neither can be used."""
-    for path in (_bundle_file(name, bundle, index), _cache_file(name, bundle, index)):
-        # The file may be of another version, damaged, hostile (too deep, numbers too large) or just replaced.
-        with suppress(OSError, ValueError, RecursionError, OverflowError):
-            if path:
-                return read(path)
-    return None
-
-
-def _store_in_cache(name: str, bundle: Path, index: Index, data: bytes) -> None:
-    file = _cache_file(name, bundle, index)
-    with suppress(OSError):  # without a writable cache it is computed again next time
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, data)
-
-
-def _bundle_file(name: str, bundle: Path, index: Index) -> Path | None:
-    """Return the file in the bundle that `index` was opened from; None if it has none."""
-    stem, _, suffix = name.partition(".")
-    files = index.provenance.files if isinstance(index.provenance, Manifest) else ()
-    return next((bundle / file for file in files if file.startswith(stem) and file.endswith(suffix)), None)
-
-
-def _cache_file(name: str, bundle: Path, index: Index) -> Path:
-    try:  # not the manifest on disk: the bundle may have been replaced since it was opened
-        manifest = index.provenance if isinstance(index.provenance, Manifest) else read_manifest(bundle)
-        digests = [digest.sha256 for digest in manifest.files.values()]
-    except BundleError:
-        digests = []
-    encoder_fields = [getattr(index.provenance, field) for field in MADE_BY]
-    key = hashlib.sha256(json.dumps([sorted(digests), encoder_fields, len(index)]).encode()).hexdigest()[:16]
-    stem, _, suffix = name.partition(".")
-    return cache_folder() / f"{stem}-{key}.{suffix}"

@@ -1,12 +1,14 @@
 """Measure what a score means: which cosines are fair, strong or a copy depends on the encoder and the collection."""
 
+import io
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageEnhance, ImageOps
+from pydantic import BaseModel, Field
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.images import open_rgb
@@ -15,59 +17,48 @@ from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.french import english_terms
 from imgsearch.records import Hit
-from imgsearch.search.augmentations import COPIES
-from imgsearch.search.calibration_queries import read_queries
-from imgsearch.search.thresholds import (
-    Floats,
-    QueryScores,
-    ScoreThresholds,
-    best_threshold,
-    error_rates,
-    fit_thresholds,
-)
+from imgsearch.search.thresholds import Floats, Number, QueryScores, ScoreThresholds, best_threshold, fit_thresholds
 
-__all__ = ["ScoreThresholds", "Calibration", "calibrate", "sample_rows"]
-
+QUERIES = Path(__file__).parents[1] / "data" / "queries.tsv"
 NUM_SAMPLE = 1000  # items: enough to know a query's location to a few thousandths
 NUM_CAPTIONS = 300  # of a collection to search with, and as many words of them: their 5 % quantile rests on 30
 MIN_GOODS = 50  # below, that quantile would rest on one or two queries
 NUM_FOUND = 10  # a query is good if a picture whose caption holds it is among the first ten hits
 NUM_COPIES = 50  # made to measure `near_duplicate`
-MAX_NUMBER = 1000  # in a calibration file: real cosines are far below
+QUALITY, POOR_QUALITY = 90, 40  # of a JPEG written by a camera or an editor; of one sent by a messenger app
+CROPPED = 0.05  # share of a side's length that is cut off at each end
+COPIES: Mapping[str, Callable[[Image.Image], bytes]] = {  # as pictures circulate: a JPEG of an RGB image
+    "re-encoded": lambda image: _jpeg(image, POOR_QUALITY),
+    "resized": lambda image: _jpeg(image.resize((max(1, image.width // 2), max(1, image.height // 2)))),
+    "cropped": lambda image: _jpeg(_cropped(image)),
+    "mirrored": lambda image: _jpeg(ImageOps.mirror(image)),
+    "recoloured": lambda image: _jpeg(ImageEnhance.Brightness(ImageEnhance.Color(image).enhance(1.4)).enhance(1.1)),
+}
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(BaseModel, frozen=True, extra="forbid"):
     """The measurements for one encoder and one collection. They are stored in the bundle."""
 
     text: ScoreThresholds
     image: ScoreThresholds
-    near_duplicate: float  # lowest cosine of two items that count as one
-    figures: Mapping[str, float]  # how well all this works on the queries it was measured with
+    near_duplicate: Number  # lowest cosine of two items that count as one
+    figures: Mapping[str, Number] = Field(default={}, exclude=True)  # older versions wrote these two
+    template: str = Field(default="", exclude=True)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, fields: Any) -> "Calibration":
-        """Parse the result of `to_json`. Raise ValueError if a field is missing, unknown or not valid."""
-        try:
-            text, image = ScoreThresholds(**fields["text"]), ScoreThresholds(**fields["image"])
-            given = {name: value for name, value in fields.items() if name != "template"}  # older versions wrote one
-            calibration = cls(**{**given, "text": text, "image": image, "figures": dict(fields["figures"])})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"this is no calibration: {error!r}") from error
-        numbers = [*asdict(text).values(), *asdict(image).values(), calibration.near_duplicate]
-        if not all(_is_number(number) for number in [*numbers, *calibration.figures.values()]):
-            raise ValueError("a number of the calibration is missing or too large")
-        if text.fair > text.strong or image.fair > image.strong:
-            raise ValueError("a fair hit of the calibration is stronger than a strong one")
-        return calibration
+    def to_bytes(self) -> bytes:
+        """Return the calibration as JSON."""
+        return self.model_dump_json(indent=2).encode()
 
 
 def sample_rows(index: Index) -> npt.NDArray[np.int64]:
     """Return the sorted rows of the fixed sample, int64 (<= 1000,): the items whose ids have the smallest hashes."""
     return np.sort(stable_sample(index.column("id"), NUM_SAMPLE))  # the same items after a rebuild in any order
+
+
+def read_queries(*kinds: str) -> dict[str, str]:
+    """Return the queries of these kinds about the example photos, each with the id of its photo or ""."""
+    lines = [line.split("\t") for line in QUERIES.read_text("utf-8").splitlines() if not line.startswith("#")]
+    return {text: "".join(photo) for kind, text, *photo in lines if kind in kinds}
 
 
 def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
@@ -79,20 +70,11 @@ def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
     """
     if not len(index) or not len(reference):
         raise ValueError("an empty index cannot be calibrated")
-    goods, absents = text_scores(index, encoder, reference)
-    text = fit_thresholds(goods, absents)
-    like, unlike = image_scores(index, reference)
-    image = fit_thresholds(like, unlike)
-    copies, neighbours = copy_scores(reference, encoder, NUM_COPIES)
-    near_duplicate = best_threshold(copies, neighbours)
-    missed, mistaken = error_rates(copies, neighbours, near_duplicate)
-    figures = {
-        **{f"text_{name}": figure for name, figure in text.figures(goods, absents).items()},
-        **{f"image_{name}": figure for name, figure in image.figures(like, unlike).items()},
-        "near_duplicate_missed": missed,
-        "near_duplicate_mistaken": mistaken,
-    }
-    return Calibration(text, image, near_duplicate, figures)
+    return Calibration(
+        text=fit_thresholds(*text_scores(index, encoder, reference)),
+        image=fit_thresholds(*image_scores(index, reference)),
+        near_duplicate=best_threshold(*copy_scores(reference, encoder)),
+    )
 
 
 def search_texts(index: Index, encoder: Encoder, texts: Sequence[str]) -> tuple[QueryScores, list[list[Hit]]]:
@@ -117,8 +99,10 @@ def search_good_queries(index: Index, encoder: Encoder) -> tuple[list[str], Quer
     terms = sorted(term for term in english_terms() if _spaced(term) in words)
     texts = [*captions, *(terms[position] for position in stable_sample(terms, NUM_CAPTIONS))]
     scores, hits = search_texts(index, encoder, texts)
-    is_good = np.array([_finds(page, text) for text, page in zip(texts, hits, strict=True)], np.bool_)
-    return [text for text, good in zip(texts, is_good, strict=True) if good], scores[is_good]
+    is_good = [
+        any(_spaced(text) in _spaced(hit.item.caption) for hit in page) for text, page in zip(texts, hits, strict=True)
+    ]
+    return [text for text, good in zip(texts, is_good, strict=True) if good], scores[np.array(is_good, np.bool_)]
 
 
 def text_scores(index: Index, encoder: Encoder, reference: Index) -> tuple[QueryScores, QueryScores]:
@@ -128,15 +112,14 @@ def text_scores(index: Index, encoder: Encoder, reference: Index) -> tuple[Query
     scores of the absent queries are in its sample than in the reference's. Their best scores would be a worse measure:
     a large collection has some of what they ask for.
     """
-    absent_texts = [query.text for kind in ("absent", "absent-caption") for query in read_queries(kind)]
+    absent_texts = [*read_queries("absent", "absent-caption")]
     absents, _ = search_texts(index, encoder, absent_texts)
     texts, goods = search_good_queries(index, encoder)
     if len(texts) >= MIN_GOODS or index is reference:
         return goods, absents
     _, goods = search_good_queries(reference, encoder)
     in_reference, _ = search_texts(reference, encoder, absent_texts)
-    higher = float(np.mean(absents.location - in_reference.location))
-    return goods.moved(higher), absents
+    return goods.moved(float(np.mean(absents.location - in_reference.location))), absents
 
 
 def image_scores(index: Index, reference: Index) -> tuple[QueryScores, QueryScores]:
@@ -155,36 +138,40 @@ def image_scores(index: Index, reference: Index) -> tuple[QueryScores, QueryScor
 
     def best(mask: npt.NDArray[np.bool_]) -> QueryScores:
         highest = np.where(mask, scores, -np.inf).max(axis=1).astype(np.float64)
-        exists = np.isfinite(highest)
-        return QueryScores(highest[exists], location[exists], np.zeros(int(exists.sum()))).moved(higher)
+        return QueryScores(highest, location, np.zeros(len(highest)))[np.isfinite(highest)].moved(higher)
 
     return best(is_same), best(~is_same)
 
 
-def copy_scores(reference: Index, encoder: Encoder, count: int) -> tuple[Floats, Floats]:
-    """Return cosines of `count` copies with their originals, and of each photo with its nearest neighbour.
+def copy_scores(reference: Index, encoder: Encoder) -> tuple[Floats, Floats]:
+    """Return cosines of NUM_COPIES copies with their originals, and of each photo with its nearest neighbour.
 
     The kinds of copies take turns. A photo with the same caption may itself be a copy: it is no neighbour.
     """
     vectors, items = reference.rows, [reference.item(row) for row in range(len(reference))]
-    chosen = stable_sample((item.id for item in items), count)
+    chosen = stable_sample((item.id for item in items), NUM_COPIES)
     sources = {int(row): reference.original(items[row]) or items[row].thumbnail for row in chosen}
     sources = {row: source for row, source in sources.items() if source}
     makers = list(COPIES.values())
-    side = encoder.image_side
     images = [
-        open_rgb(makers[position % len(makers)](open_rgb(source)), side=side)
+        open_rgb(makers[position % len(makers)](open_rgb(source)), side=encoder.image_side)
         for position, source in enumerate(sources.values())
     ]
     copies = np.einsum("nd,nd->n", encoder.encode_images(images), vectors[list(sources)])
     captions = np.array([item.caption or item.id for item in items])
-    scores = np.where(captions[:, None] == captions, -np.inf, vectors @ vectors.T)
-    neighbours = scores.max(axis=1)
+    neighbours = np.where(captions[:, None] == captions, -np.inf, vectors @ vectors.T).max(axis=1)
     return copies.astype(np.float64), neighbours[np.isfinite(neighbours)].astype(np.float64)
 
 
-def _finds(hits: Sequence[Hit], text: str) -> bool:
-    return any(_spaced(text) in _spaced(hit.item.caption) for hit in hits)
+def _jpeg(image: Image.Image, quality: int = QUALITY) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def _cropped(image: Image.Image) -> Image.Image:
+    left, top = round(image.width * CROPPED), round(image.height * CROPPED)
+    return image.crop((left, top, image.width - left, image.height - top))
 
 
 def _spaced(text: str) -> str:
@@ -196,7 +183,3 @@ def _locations(index: Index, vectors: Embeddings) -> Floats:
     """Return (n,): the mean inner product of each of the vectors, (n, dim), with the fixed sample of an index."""
     sample = index.rows_of(sample_rows(index).tolist())
     return np.asarray(vectors @ sample.mean(axis=0), np.float64)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER

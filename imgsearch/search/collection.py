@@ -1,15 +1,13 @@
 """Open a bundle for an encoder. The starter collection can be used with any encoder: it is encoded on first use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from imgsearch.config import is_starter_collection
-from imgsearch.embeddings import Embeddings, cache_path, load_rows, save_rows
+from imgsearch.embeddings import Embeddings, encode_cached
 from imgsearch.environment import cache_folder
 from imgsearch.errors import BundleError
+from imgsearch.files import cache_path
 from imgsearch.images import open_rgb
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import FILE_NAME, provenance_of
@@ -47,24 +45,12 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, 
             loaded=loaded,
         )
     key_fields = (bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision
-    file = cache_path(cache_folder(), "vectors", *key_fields)
-    vectors = load_rows(file, (len(index), encoder.dim))
+    file = cache_path(cache_folder(), "vectors.npy", *key_fields)
     items = [index.item(row) for row in range(len(index))]
-    if vectors is None:
-        vectors = _encode(index, items, encoder, on_progress)
-        save_rows(file, vectors)
+
+    def encode(batch: Sequence[Item]) -> Embeddings:
+        sources = (index.original(item) or item.thumbnail for item in batch)  # the thumbnail of a missing picture
+        return encoder.encode_images([open_rgb(source, side=encoder.image_side) for source in sources])
+
+    vectors = encode_cached(file, encoder.dim, items, encode, BATCH_SIZE, on_progress)
     return Index.from_rows(vectors, items, provenance_of(encoder, source=index.provenance.source))
-
-
-def _encode(index: Index, items: list[Item], encoder: Encoder, on_progress: Callable[[int, int], None]) -> Embeddings:
-    """Return the vectors of the items' pictures, (len(items), dim). A missing picture is replaced by its thumbnail."""
-    batches = []
-    for start in range(0, len(items), BATCH_SIZE):
-        on_progress(start, len(items))
-        batch = items[start : start + BATCH_SIZE]
-        batches.append(encoder.encode_images([_open(index, item, encoder) for item in batch]))
-    return np.concatenate(batches)
-
-
-def _open(index: Index, item: Item, encoder: Encoder) -> Image.Image:
-    return open_rgb(index.original(item) or item.thumbnail, side=encoder.image_side)

@@ -5,10 +5,9 @@ from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
-from imgsearch.index.index import Index, Rows
+from imgsearch.index.index import Index
 from imgsearch.records import Hit
 
 MAX_LOOKED_AT = 1000  # hits to fetch at most to fill a page of k after near-duplicates are folded
@@ -32,13 +31,16 @@ def fold_near_duplicates(rows: Embeddings, threshold: float) -> list[int]:
 
 
 def folded_page(
-    search: Callable[[int], list[Hit]], rows_of: Callable[[list[int]], Embeddings], threshold: float, k: int
+    search: Callable[[int], list[Hit]], rows_of: Callable[[list[int]], Embeddings], threshold: float | None, k: int
 ) -> tuple[list[Hit], int]:
     """Return k hits with near-duplicates folded, and the number of hits they stand for; 0 if there are no more.
 
     `search` returns the first so many hits, `rows_of` their vectors. Near-duplicates on later pages are not folded into
-    this one, so that no page depends on the pages before it.
+    this one, so that no page depends on the pages before it. Without a threshold, or beyond MAX_LOOKED_AT, none are.
     """
+    if threshold is None or k > MAX_LOOKED_AT:
+        hits = search(k + 1)
+        return hits[:k], k if len(hits) > k else 0
     count = k + max(4, k // 4)
     while True:
         hits = search(count)
@@ -47,12 +49,11 @@ def folded_page(
         if len(leaders) > k or len(hits) < count or count >= MAX_LOOKED_AT:
             break
         count = min(2 * count, MAX_LOOKED_AT)
-    members: dict[int, list[str]] = {i: [] for i in leaders[:k]}
     end = leaders[k] if len(leaders) > k else len(hits)
-    for i, leader in enumerate(leader_of[:end]):
-        if i != leader:
-            members[leader].append(hits[i].item.id)
-    folded = [replace(hits[i], near_duplicates=tuple(ids)) for i, ids in members.items()]
+    groups: dict[int, list[str]] = {}
+    for hit, leader in zip(hits[:end], leader_of[:end], strict=True):
+        groups.setdefault(leader, []).append(hit.item.id)
+    folded = [replace(hits[leader], near_duplicates=tuple(others)) for leader, (_, *others) in groups.items()]
     return folded, 0 if end == len(hits) < count else end
 
 
@@ -62,15 +63,20 @@ def near_duplicate_groups(index: Index, threshold: float, on_progress: Callable[
     A group is a connected component: pairs with an inner product of at least `threshold` connect its items.
     `on_progress` gets the numbers of items compared and in all.
     """
-    labels = np.arange(len(index))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    labels = np.arange(len(index))  # of the group of each item: equal for items that are known to be connected
     for start in range(0, len(index), SIDE):
         block = _block(index, start)
         for begin in range(0, start + 1, SIDE):
-            earlier = _block(index, begin)
-            is_near = block @ earlier.T >= threshold
-            is_near &= labels[start : start + len(block), None] != labels[begin : begin + len(earlier)]
-            pairs = np.flatnonzero(is_near)
-            labels = _join(labels, start + pairs // len(earlier), begin + pairs % len(earlier))
+            is_near = block @ _block(index, begin).T >= threshold
+            is_near &= labels[start : start + SIDE, None] != labels[begin : begin + SIDE]
+            first, second = np.nonzero(is_near)
+            if len(first):
+                pairs = labels[start + first], labels[begin + second]
+                graph = coo_array((np.ones(len(first), np.bool_), pairs), shape=(len(index), len(index)))
+                labels = connected_components(graph, directed=False)[1][labels]  # in the order of their first rows
         on_progress(start + len(block), len(index))
     sizes = np.bincount(labels)[labels]
     order = np.lexsort((labels, -sizes))  # stable, so equal entries stay sorted by row
@@ -80,17 +86,3 @@ def near_duplicate_groups(index: Index, threshold: float, on_progress: Callable[
 
 def _block(index: Index, start: int) -> Embeddings:
     return index.rows_of(range(start, min(start + SIDE, len(index))))
-
-
-def _join(labels: Rows, first: Rows, second: Rows) -> Rows:
-    """Return labels in which both rows of each pair have the same label: the first row of their group."""
-    while True:
-        low, high = np.minimum(labels[first], labels[second]), np.maximum(labels[first], labels[second])
-        is_apart = low < high
-        if not is_apart.any():
-            return labels
-        heads: npt.NDArray[np.int64] = np.arange(len(labels))
-        np.minimum.at(heads, high[is_apart], low[is_apart])
-        while np.any(heads != heads[heads]):  # follow chains to their end: one turn per link would be slow in a film
-            heads = heads[heads]
-        labels = heads[labels]

@@ -4,9 +4,8 @@ import io
 import math
 import threading
 import warnings
-import zipfile
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +15,11 @@ from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 
 NUM_POINTS = 10_000  # at most: larger collections are sampled
-MAX_BYTES = 8 * NUM_POINTS  # of an array, the largest is int64
+MAX_BYTES = 8 * NUM_POINTS + 1000  # of an array with its header; the largest is int64
 MAX_CLUSTERS = 12
 GRID = 65_535  # largest coordinate: uint16
 MIN_UMAP = 32  # items: with fewer, PCA keeps as many neighbours (measured on samples of the example photos)
 NUM_NEIGHBOURS = 15  # UMAP's own default; 8 to 25 keep as many neighbours of the example photos
-BLOCK = 1_000  # rows whose distances are computed at a time
 Plane: TypeAlias = npt.NDArray[np.float64]
 """Positions on the map, float64 (p, 2)."""
 
@@ -58,34 +56,19 @@ class Projection:
     def from_bytes(cls, data: bytes, num_items: int) -> "Projection":
         """Parse the result of `to_bytes`, for an index of `num_items`. Raise ValueError for anything else."""
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as file:
-                rows, points, clusters = (_read_array(file, name) for name in ("rows", "points", "clusters"))
-            projection = cls(rows, points, clusters)
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                if any(member.file_size > MAX_BYTES for member in file.zip.infolist()):
+                    raise ValueError("too large")
+                arrays = rows, points, clusters = file["rows"], file["points"], file["clusters"]
         except Exception as error:  # on damaged bytes NumPy raises almost anything
             raise ValueError(f"not an atlas: {error!r:.80}") from error
-        projection._check(num_items)
-        return projection
-
-    def _check(self, num_items: int) -> None:
-        found = [(str(array.dtype), array.shape) for array in (self.rows, self.points, self.clusters)]
-        size = self.rows.size
-        if found != [("int64", (size,)), ("uint16", (size, 2)), ("uint8", (size,))]:
-            raise ValueError(f"the arrays of the atlas are {found}")
-        if size > NUM_POINTS or np.any(self.clusters >= MAX_CLUSTERS):
-            raise ValueError(f"the atlas has {size} points in {self.clusters.max() + 1} clusters")
-        if size and (self.rows[0] < 0 or self.rows[-1] >= num_items or np.any(np.diff(self.rows) <= 0)):
+        size, found = rows.size, [(str(array.dtype), array.shape) for array in arrays]
+        is_sound = found == [("int64", (size,)), ("uint16", (size, 2)), ("uint8", (size,))] and size <= NUM_POINTS
+        if not is_sound or np.any(clusters >= MAX_CLUSTERS):
+            raise ValueError(f"the arrays of the atlas are {found}, or it has too many clusters")
+        if size and (rows[0] < 0 or rows[-1] >= num_items or np.any(np.diff(rows) <= 0)):
             raise ValueError(f"the rows of the atlas are not rising rows of {num_items} items")
-
-
-def _read_array(file: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """Read an array of an .npz file. Raise ValueError, before memory is allocated, if it is too large for a map."""
-    with file.open(f"{name}.npy") as member:
-        if np.lib.format.read_magic(member) != (1, 0):
-            raise ValueError(f"{name} is of another version")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(member)
-        if is_fortran or dtype.hasobject or math.prod(shape) * dtype.itemsize > MAX_BYTES:
-            raise ValueError(f"{name} is {dtype} of shape {shape}")
-        return np.frombuffer(member.read(MAX_BYTES), dtype).reshape(shape)
+        return cls(rows, points, clusters)
 
 
 def compute_projection(index: Index) -> Projection:
@@ -93,25 +76,20 @@ def compute_projection(index: Index) -> Projection:
 
     Equal indexes give equal maps. The first call in a process takes 15 s of one core for NUM_POINTS items.
     """
-    rows = _sample(index)
-    embeddings = index.rows_of(rows.tolist())
+    rows = np.sort(stable_sample(index.column("id"), NUM_POINTS))
+    vectors = index.rows_of(rows.tolist())
     with _drawing:
-        plane = _principal_components(_umap(embeddings)) if len(rows) >= MIN_UMAP else _principal_components(embeddings)
-        points = _on_grid(plane)
+        points = _on_grid(_principal_components(_umap(vectors) if len(rows) >= MIN_UMAP else vectors))
         return Projection(rows, points, _clusters(points))
-
-
-def _sample(index: Index) -> npt.NDArray[np.int64]:
-    """Return int64 (p,): all rows, or in a large index those of the items whose ids have the smallest hashes."""
-    if len(index) <= NUM_POINTS:
-        return np.arange(len(index))
-    return np.sort(stable_sample(index.column("id"), NUM_POINTS))
 
 
 def _umap(vectors: Embeddings) -> Plane:
     """Project by UMAP (McInnes, Healy and Melville 2018) with cosine distances."""
+    import faiss
     import umap
 
+    # Exact neighbours, so that UMAP does not build an approximate index.
+    cosines, neighbours = faiss.knn(vectors, vectors, NUM_NEIGHBOURS, metric=faiss.METRIC_INNER_PRODUCT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that new items cannot be added to the map
         model = umap.UMAP(
@@ -119,32 +97,18 @@ def _umap(vectors: Embeddings) -> Plane:
             metric="cosine",
             random_state=0,
             n_jobs=1,
-            precomputed_knn=(*_neighbours(vectors), None),  # exact, so that UMAP does not build an approximate index
+            precomputed_knn=(neighbours, (1 - cosines).clip(min=0), None),
         )
         return np.asarray(model.fit_transform(vectors), np.float64)
 
 
-def _neighbours(vectors: Embeddings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the NUM_NEIGHBOURS nearest rows of each row, itself first, and the cosine distances, both (p, number)."""
-    neighbours, distances = [], []
-    for start in range(0, len(vectors), BLOCK):
-        block = 1 - vectors[start : start + BLOCK] @ vectors.T  # cosine distances, (block, p)
-        own = np.arange(len(block))
-        block[own, own + start] = -1  # each row is its own first neighbour
-        near = np.argpartition(block, NUM_NEIGHBOURS, axis=1)[:, :NUM_NEIGHBOURS]
-        order = np.argsort(np.take_along_axis(block, near, axis=1), axis=1, kind="stable")
-        neighbours.append(np.take_along_axis(near, order, axis=1))
-        distances.append(np.take_along_axis(block, neighbours[-1], axis=1).clip(min=0))
-    return np.concatenate(neighbours), np.concatenate(distances)
-
-
 def _principal_components(vectors: npt.NDArray[np.floating]) -> Plane:
-    """Return the first two principal components, (p, 2), the wider one as x; zeros for a missing one."""
-    plane = np.zeros((len(vectors), 2))
-    if len(vectors):
-        axes, lengths, _ = np.linalg.svd(vectors - vectors.mean(axis=0, dtype=np.float64), full_matrices=False)
-        plane[:, : len(lengths)] = (axes * lengths)[:, :2]
-    return plane
+    """Return the first two principal components, (p, 2), the wider one as x; zeros if all vectors are equal."""
+    from sklearn.decomposition import PCA
+
+    if len(np.unique(vectors, axis=0)) < 2:
+        return np.zeros((len(vectors), 2))
+    return np.asarray(PCA(2, svd_solver="full").fit_transform(np.asarray(vectors, np.float64)))
 
 
 def _on_grid(plane: Plane) -> npt.NDArray[np.uint16]:
@@ -153,7 +117,7 @@ def _on_grid(plane: Plane) -> npt.NDArray[np.uint16]:
     low, high = plane.min(axis=0), plane.max(axis=0)
     span = float(np.max(high - low))
     scale = GRID / span if span > 1e-6 else 0.0  # a smaller span is rounding: all vectors are equal
-    return np.asarray(((plane - (low + high) / 2) * scale + GRID / 2).round().clip(0, GRID), np.uint16)
+    return np.asarray(((plane - (low + high) / 2) * scale + GRID / 2).round().clip(0, GRID), np.uint16, order="C")
 
 
 def _clusters(points: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """The parts of a query: texts, pictures or items of the collection, each with a weight. Checked before any encoding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TypeAlias
 
@@ -57,7 +57,10 @@ class Part:
                 weight=self.weight,
                 max_weight=MAX_WEIGHT,
             )
-        return Part(text, self.image, self.item, self.weight, _check_box(self.box), self.name)
+        left, top, right, bottom = box = self.box or (0.0, 0.0, 1.0, 1.0)
+        if not all(0 <= edge <= 1 for edge in box) or min(right - left, bottom - top) < MIN_EXTENT:
+            raise InputError("That part of the picture is empty or too small. Give left, top, right and bottom anew.")
+        return replace(self, text=text)
 
 
 def check_parts(parts: Sequence[Part]) -> list[Part]:
@@ -111,13 +114,3 @@ def _pixels(first: float, last: float, size: int) -> tuple[int, int]:
     """Convert two shares of a side to pixels, inside the picture and at least one pixel apart."""
     begin = min(round(first * size), size - 1)
     return begin, max(round(last * size), begin + 1)
-
-
-def _check_box(box: Box | None) -> Box | None:
-    if box is None:
-        return None
-    left, top, right, bottom = box
-    is_inside = all(isfinite(edge) and 0 <= edge <= 1 for edge in box)
-    if not is_inside or right - left < MIN_EXTENT or bottom - top < MIN_EXTENT:
-        raise InputError("That part of the picture is empty or too small. Give left, top, right and bottom anew.")
-    return box

@@ -1,8 +1,7 @@
 """`Searcher`: combine the parts of a query into one vector, find hits, judge them and fold near-duplicates."""
 
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
@@ -15,13 +14,12 @@ from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
 from imgsearch.index.items import Mask
 from imgsearch.models.encoder import Encoder
-from imgsearch.models.registry import OnProgress
 from imgsearch.records import Hit, SearchResult, Strength
-from imgsearch.search.calibration import Calibration, sample_rows
-from imgsearch.search.duplicates import MAX_LOOKED_AT, folded_page
-from imgsearch.search.projection import Projection
+from imgsearch.search.cache import DerivedData
+from imgsearch.search.calibration import sample_rows
+from imgsearch.search.duplicates import folded_page
 from imgsearch.search.query import Part, check_parts, foreign_language, open_part
-from imgsearch.search.words import Shares, WordIndex, nearest_with_words, word_shares
+from imgsearch.search.words import Shares, nearest_with_words, word_shares
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
@@ -32,62 +30,40 @@ MAX_S = 30.0  # seconds after which no further part of a query is encoded
 
 @dataclass(frozen=True)
 class QueryVector:
-    """The vector of a whole query: float32 (1, dim) of unit length; score = inner product * scale."""
+    """A query or a part of one: float32 (1, dim) of unit length; score = inner product * scale."""
 
     vector: Embeddings
     scale: float
-    bounds: tuple[float, float] | None  # lowest scores of a fair and of a strong hit
     sample: Embeddings  # float32 (<= 1000,): the query's scores over the fixed sample
+    bounds: tuple[float, float] | None = None  # lowest scores of a fair and of a strong hit
+
+    @property
+    def location(self) -> float:
+        """Return the mean score over the fixed sample; 0 if that is empty."""
+        return float(self.sample.mean()) if len(self.sample) else 0.0
+
+    @property
+    def spread(self) -> float:
+        """Return the standard deviation of these scores; 1 if all are equal."""
+        spread = float(self.sample.std()) if len(self.sample) else 0.0
+        return spread if spread > NO_SPREAD else 1.0
+
+    def strength(self, score: float, words: float) -> Strength | None:
+        """Judge a hit by its score and by the share of the query's words that it holds; None without bounds."""
+        if not self.bounds:
+            return None
+        fair, strong = self.bounds if words < 1 else (-inf, self.bounds[0])  # all words: one better
+        return "strong" if score >= strong else "fair" if score >= fair else "weak"
 
 
 class Searcher:
     """Answers queries about an index. Safe to call from several threads."""
 
-    def __init__(
-        self,
-        index: Index,
-        encoder: Encoder,
-        calibration: Calibration | None,
-        calibrate: Callable[[OnProgress], Calibration | None],
-        draw: Callable[[], Projection],
-        read_words: Callable[[], WordIndex | None] = lambda: None,
-    ) -> None:
+    def __init__(self, index: Index, encoder: Encoder, derived: DerivedData) -> None:
         self.index = index
         self.encoder = encoder
-        self._calibrate = calibrate
-        self._draw = draw
-        self._read_words = read_words
-        self._calibrating, self._drawing, self._reading = threading.Lock(), threading.Lock(), threading.Lock()
+        self.derived = derived
         self.table = ColumnStore(index)
-        self.calibration = calibration
-        self._is_calibrated = calibration is not None
-
-    def calibrate(self, on_progress: OnProgress = lambda done, total: None) -> None:
-        """Measure the score thresholds, once, if no calibration was stored. Takes seconds."""
-        with self._calibrating:
-            if not self._is_calibrated and len(self.index):
-                self.calibration = self._calibrate(on_progress)
-            self._is_calibrated = True
-
-    @property
-    def atlas(self) -> Projection:
-        """Return the map of the collection. The first call may compute it, which takes up to a minute."""
-        with self._drawing:
-            return self._atlas
-
-    @cached_property
-    def _atlas(self) -> Projection:
-        return self._draw()
-
-    @property
-    def words(self) -> WordIndex | None:
-        """Return the words of captions and columns; None if there are none. May take seconds once."""
-        with self._reading:
-            return self._words
-
-    @cached_property
-    def _words(self) -> WordIndex | None:
-        return self._read_words()
 
     @cached_property
     def _sample(self) -> Embeddings:
@@ -109,34 +85,24 @@ class Searcher:
         With `words`, items rise that hold the words of a query of texts. Raise PictureError if a picture cannot be
         decoded; InputError if the query is not valid; BusyError after MAX_S.
         """
-        if k < 1:
-            raise InputError("The number of hits is {k}. Ask for at least 1.", k=k)
-        if start < 0:
-            raise InputError("The number of hits to leave out is {start}. Give at least 0.", start=start)
-        if len(conditions) > MAX_CONDITIONS:
-            raise InputError(
-                "There are {num_filters} filters, at most {max_filters} are possible. Take some away.",
-                num_filters=len(conditions),
-                max_filters=MAX_CONDITIONS,
-            )
+        _check_page(k, start, conditions)
         parts = check_parts(parts)
         begin = time.perf_counter()
         vectors = [self._encode(part, begin) for part in parts]
         encoded = time.perf_counter()
-        query = self._combine(parts, vectors)
+        singles = [self._single(part, vector) for part, vector in zip(parts, vectors, strict=True)]
+        query = singles[0] if len(parts) == 1 else self._combine(parts, singles)
         mask = self.table.mask(conditions) if conditions else None
-
         wanted = [part.text for part in parts if part.weight > 0]
-        shares = word_shares(self.words, " ".join(wanted)) if words and all(wanted) else None  # no picture is wanted
+        by_words = words and all(wanted)  # no picture is wanted
+        shares = word_shares(self.derived.words(), " ".join(wanted)) if by_words else None
 
         def search_index(count: int) -> list[Hit]:
             return self._ranked(query, shares, start, start + count, mask)
 
-        hits, following = (
-            folded_page(search_index, self.index.rows_of, self.calibration.near_duplicate, k)
-            if fold and self.calibration and k <= MAX_LOOKED_AT
-            else self._plain_page(search_index, k)
-        )
+        calibration = self.derived.calibration
+        threshold = calibration.near_duplicate if fold and calibration else None
+        hits, following = folded_page(search_index, self.index.rows_of, threshold, k)
         end = time.perf_counter()
         texts = [part.text for part in parts if part.text]
         return SearchResult(
@@ -157,93 +123,82 @@ class Searcher:
         bonus = WORD_BONUS * float(query.sample.std()) / query.scale if shares is not None else 0.0
         scores, rows = nearest_with_words(self.index, query.vector, end, mask, shares, bonus)
         words = np.zeros(len(rows)) if shares is None else shares[rows]
-        found = zip(rows[start:].tolist(), scores[start:].tolist(), words[start:].tolist(), strict=True)
+        cosines = (score * query.scale for score in scores[start:].tolist())
+        found = zip(rows[start:].tolist(), cosines, words[start:].tolist(), strict=True)
         return [
-            _judge(Hit(rank, self.index.item(row), score, row=row, words=share), query)
+            Hit(rank, self.index.item(row), score, query.strength(score, share), row, words=share)
             for rank, (row, score, share) in enumerate(found, start=start + 1)
         ]
 
     def _encode(self, part: Part, begin: float) -> Embeddings:
-        """Return the vector of a part, (dim,). Raise BusyError if the parts before it took too long."""
+        """Return the vector of a part, (1, dim). Raise BusyError if the parts before it took too long."""
         if time.perf_counter() - begin > MAX_S:
             raise BusyError(
                 "The query took longer than {seconds:.0f} s. Ask with fewer pictures, or try again later.",
                 seconds=MAX_S,
             )
         if part.text:
-            return self.encoder.encode_texts([part.text]).ravel()
+            return self.encoder.encode_texts([part.text])
         source, side = part.image, self.encoder.image_side
         if source is None:
             row = self.index.row_of(part.item)
             if part.box is None:
-                return self.index.row(row)
+                return self.index.rows_of([row])
             item = self.index.item(row)
             source = self.index.original(item) or item.thumbnail
-        return self.encoder.encode_images([open_part(source, part.name, side, part.box)]).ravel()
+        return self.encoder.encode_images([open_part(source, part.name, side, part.box)])
 
-    def _combine(self, parts: Sequence[Part], vectors: Sequence[Embeddings]) -> QueryVector:
+    def _single(self, part: Part, vector: Embeddings) -> QueryVector:
+        """Return the query of this part alone."""
+        scale, calibration = self.encoder.text_scale if part.text else 1.0, self.derived.calibration
+        query = QueryVector(vector, scale, self._sample_scores(vector, scale))
+        if calibration is None:
+            return query
+        thresholds = calibration.text if part.text else calibration.image
+        return replace(query, bounds=thresholds.at(query.location, part.text))
+
+    def _combine(self, parts: Sequence[Part], singles: Sequence[QueryVector]) -> QueryVector:
         """Add the parts' scores, each as a z-score: sum of weight * (score - location) / spread.
 
-        Location and spread are the mean and standard deviation of a part's scores over the fixed sample. Scores are
-        inner products, so the sum is one, too, up to a constant. For a query of several parts the thresholds are
-        z-scores: the weighted average of the z-score thresholds of its positive parts.
+        Scores are inner products, so the sum is one, too, up to a constant. The thresholds are z-scores: the weighted
+        average of the z-score thresholds of the positive parts.
         """
-        scales = [self.encoder.text_scale if part.text else 1.0 for part in parts]
-        samples = [self._sample_scores(vector, scale) for vector, scale in zip(vectors, scales, strict=True)]
-        moments = [_mean_and_spread(scores) for scores in samples]
-        bounds = [self._bounds(part, location) for part, (location, _) in zip(parts, moments, strict=True)]
-        if len(parts) == 1:
-            return QueryVector(vectors[0][None], scales[0], bounds[0], samples[0])
-        factors = zip(parts, moments, scales, vectors, strict=True)
-        terms = [part.weight / spread * scale * vector for part, (_, spread), scale, vector in factors]
+        pairs = list(zip(parts, singles, strict=True))
+        terms = [part.weight / single.spread * single.scale * single.vector for part, single in pairs]
         total: Embeddings = np.sum(terms, axis=0, dtype=np.float32)
         length = float(np.linalg.norm(total))
         if length < CANCELLED * sum(float(np.linalg.norm(term)) for term in terms):
             raise InputError("The parts of the query cancel each other out. Change one of them, or its weight.")
         vector = total / np.float32(length)
-        sample = self._sample_scores(vector, 1.0)
-        location, spread = _mean_and_spread(sample)
-        wanted = [i for i, part in enumerate(parts) if part.weight > 0]
-        weights = [parts[i].weight for i in wanted]
-        z_scores = [[(bound - moments[i][0]) / moments[i][1] for bound in pair] for i in wanted if (pair := bounds[i])]
-        if not z_scores:
-            return QueryVector(vector[None], 1.0, None, sample)
-        fair, strong = (location + spread * float(z) for z in np.average(z_scores, axis=0, weights=weights))
-        return QueryVector(vector[None], 1.0, (fair, strong), sample)
+        query = QueryVector(vector, 1.0, self._sample_scores(vector, 1.0))
+        judged = [
+            (part.weight, [(bound - single.location) / single.spread for bound in single.bounds])
+            for part, single in pairs
+            if part.weight > 0 and single.bounds
+        ]
+        if not judged:
+            return query
+        weights, z_scores = zip(*judged, strict=True)
+        fair, strong = (query.location + query.spread * float(z) for z in np.average(z_scores, axis=0, weights=weights))
+        return replace(query, bounds=(fair, strong))
 
     def _sample_scores(self, vector: Embeddings, scale: float) -> Embeddings:
         """Return a query's scores over the fixed sample, (<= 1000,)."""
-        scores: Embeddings = np.einsum("nd,d->n", self._sample, vector) * np.float32(scale)
+        scores: Embeddings = np.einsum("nd,d->n", self._sample, vector[0]) * np.float32(scale)
         return scores  # not by BLAS: its threads and those of FAISS would wait for each other, for milliseconds
 
-    def _bounds(self, part: Part, location: float) -> tuple[float, float] | None:
-        """Return the lowest scores of a fair and of a strong hit for a query of this part alone."""
-        if self.calibration is None:
-            return None
-        thresholds = self.calibration.text if part.text else self.calibration.image
-        return thresholds.at(location, part.text)
 
-    def _plain_page(self, search: Callable[[int], list[Hit]], k: int) -> tuple[list[Hit], int]:
-        hits = search(k + 1)
-        return hits[:k], k if len(hits) > k else 0
-
-
-def _mean_and_spread(scores: Embeddings) -> tuple[float, float]:
-    """Return mean and standard deviation (1 if all are equal) of a query's scores over the fixed sample."""
-    if not len(scores):
-        return 0.0, 1.0
-    spread = float(scores.std())
-    return float(scores.mean()), spread if spread > NO_SPREAD else 1.0
-
-
-def _judge(hit: Hit, query: QueryVector) -> Hit:
-    score = hit.score * query.scale
-    strength: Strength | None = None
-    if query.bounds:
-        fair, strong = query.bounds
-        strong, fair = (fair, -inf) if hit.words == 1 else (strong, fair)  # all words: one better
-        strength = "strong" if score >= strong else "fair" if score >= fair else "weak"
-    return replace(hit, score=score, strength=strength)
+def _check_page(k: int, start: int, conditions: Sequence[Condition]) -> None:
+    if k < 1:
+        raise InputError("The number of hits is {k}. Ask for at least 1.", k=k)
+    if start < 0:
+        raise InputError("The number of hits to leave out is {start}. Give at least 0.", start=start)
+    if len(conditions) > MAX_CONDITIONS:
+        raise InputError(
+            "There are {num_filters} filters, at most {max_filters} are possible. Take some away.",
+            num_filters=len(conditions),
+            max_filters=MAX_CONDITIONS,
+        )
 
 
 def _term(part: Part, *, is_first: bool) -> str:

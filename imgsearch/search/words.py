@@ -110,13 +110,11 @@ class WordIndex:
         return rows[(rows >= 0) & (rows < self._num_items)]
 
 
-def word_shares(words: WordIndex | None, text: str) -> Shares | None:
-    """Return how much of a query each item holds, in tenths; None if there is no index, or less than MIN_SHARE in all.
+def word_shares(words: WordIndex, text: str) -> Shares | None:
+    """Return how much of a query each item holds, in tenths; None if all hold less than MIN_SHARE.
 
     A French query is looked for in English, too: the captions may be in either.
     """
-    if not words:
-        return None
     shares = words.shares(text)
     if is_french(text):
         shares = np.maximum(shares, words.shares(to_english(text)[0]))

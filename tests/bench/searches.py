@@ -26,6 +26,7 @@ from imgsearch.index.manifest import Provenance, provenance_of
 from imgsearch.models.clip import LOCAL_DIR_PREFIX
 from imgsearch.models.registry import load_encoder
 from imgsearch.records import Item
+from imgsearch.search.cache import DerivedData
 from imgsearch.search.calibration import Calibration
 from imgsearch.search.duplicates import fold_near_duplicates
 from imgsearch.search.projection import NUM_POINTS, compute_projection
@@ -114,13 +115,15 @@ def judge_rows(folder: Path) -> dict[str, Any]:
     """Measure the seconds of a query whose hits get a strength from the thresholds, and of the search alone."""
     index, queries = _saved(_rows(), folder), _queries()
     bounds = ScoreThresholds(fair=0.5, strong=0.7, bias=0.1)
-    calibration = Calibration(bounds, bounds, near_duplicate=1.0, figures={})
-    searcher = Searcher(
-        index, _FixedQueries(queries), calibration, lambda report: None, lambda: compute_projection(index)
-    )
+    encoder = _FixedQueries(queries)
+    derived = DerivedData(folder / "rows", index, encoder, lambda: index)
+    derived.calibration = Calibration(text=bounds, image=bounds, near_duplicate=1.0)
+    searcher = Searcher(index, encoder, derived)
     texts = [(str(position),) for position in range(NUM_QUERIES)]
     bare = _seconds(lambda text: index.search(queries[int(text)][None], PAGES[0] + 1), bare=texts, again=texts)
-    judged = _seconds(lambda text: searcher.search([Part(text)], PAGES[0], fold=False), judged=texts, again=texts)
+    judged = _seconds(
+        lambda text: searcher.search([Part(text)], PAGES[0], fold=False, words=False), judged=texts, again=texts
+    )
     return {"bare": bare["bare"], "judged": judged["judged"]}
 
 

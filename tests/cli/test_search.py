@@ -16,11 +16,11 @@ from imgsearch.index.index import Index
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder
-from imgsearch.search.augmentations import COPIES
-from imgsearch.search.cache import stored_calibration
+from imgsearch.search.calibration import COPIES
 from tests.helpers.commands import Run
 from tests.helpers.examples import CATS, NUM_EXAMPLES
 from tests.helpers.hostile_bundles import with_texts
+from tests.helpers.tiny_bundles import derived_of
 
 COFFEE = "skimage/coffee.jpg"
 GUITAR = "stamps/hobbies-music-string-guitar_electric.jpg"
@@ -239,7 +239,7 @@ def test_the_threshold_may_be_given(copies: Path, ask: Ask, empty_cache: Path) -
     loose = ask("duplicates", "--index", copies, "--threshold", "0")
     assert loose["threshold"] == 0 and len(loose["groups"][0]) > 10
     assert ask("duplicates", "--index", copies, "--threshold", "1")["groups"] in ([], exact["groups"])
-    assert stored_calibration(copies, Index.load(copies)) is None  # nothing was measured for it
+    assert derived_of(copies, Index.load(copies)).calibration is None  # nothing was measured for it
 
 
 def test_copies_fold_into_one_hit(copies: Path, ask: Ask, printed: Callable[..., tuple[str, str]]) -> None:

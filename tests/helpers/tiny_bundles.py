@@ -9,6 +9,7 @@ from PIL import Image
 from imgsearch.embeddings import normalize
 from imgsearch.index.index import Index
 from imgsearch.records import Item
+from imgsearch.search.cache import DerivedData
 
 
 def save_picture(path: Path, seed: int) -> Path:
@@ -50,3 +51,8 @@ def check_same(bundle: Path, other: Path, tolerance: float = 0.0) -> None:
 
 def contents_of(folder: Path) -> Mapping[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def derived_of(bundle: Path, index: Index) -> DerivedData:
+    """What is kept of a bundle, or made of its items alone: no encoder is there to measure its scores."""
+    return DerivedData(bundle, index, None, None)

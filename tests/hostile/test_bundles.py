@@ -22,7 +22,7 @@ from imgsearch.index.filters import ColumnStore
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import read_manifest
 from imgsearch.records import BuildReport
-from imgsearch.search.cache import ATLAS, projection_of, stored_calibration, words_of
+from imgsearch.search.cache import ATLAS
 from imgsearch.search.words import WordIndex
 from tests.helpers.hostile_bundles import (
     CALIBRATIONS,
@@ -36,6 +36,7 @@ from tests.helpers.hostile_bundles import (
     sealed,
     values_of,
 )
+from tests.helpers.tiny_bundles import derived_of
 
 LIMIT_S = 60  # nothing here takes a tenth of it; what reads a pipe never ends
 MAX_GROWTH_KB = 200_000
@@ -120,7 +121,7 @@ def test_there_are_many_and_no_two_of_a_name() -> None:
 def test_the_sound_bundle_that_they_are_made_of_is_searched(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed, said = run("search", TEXT, "--index", str(sound), "--json", capsys=capsys)
     assert code == 0 and len(json.loads(printed)["hits"]) == 12 and not said
-    assert Index.load(sound).item(0).thumbnail and stored_calibration(sound, Index.load(sound))
+    assert Index.load(sound).item(0).thumbnail and derived_of(sound, Index.load(sound)).calibration
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
@@ -184,7 +185,7 @@ def test_a_hostile_map_is_drawn_anew(
 ) -> None:
     bundle = make(hostile)
     index = Index.load(bundle)
-    atlas = projection_of(bundle, index)
+    atlas = derived_of(bundle, index).projection()
     assert atlas.rows.tolist() == list(range(NUM_ITEMS))
     assert [path.suffix for path in empty_cache.iterdir()] == [".npz"] and ATLAS in read_manifest(bundle).files
 
@@ -205,7 +206,7 @@ def test_a_hostile_map_takes_no_memory(hostile: Hostile, make: Callable[[Hostile
 @pytest.mark.parametrize("hostile", CALIBRATIONS, ids=lambda hostile: hostile.name)
 def test_a_hostile_calibration_is_none(hostile: Hostile, make: Callable[[Hostile], Path], empty_cache: Path) -> None:
     bundle = make(hostile)
-    assert stored_calibration(bundle, Index.load(bundle)) is None
+    assert derived_of(bundle, Index.load(bundle)).calibration is None
 
 
 @pytest.mark.parametrize("hostile", WORDS, ids=lambda hostile: hostile.name)
@@ -214,7 +215,7 @@ def test_hostile_words_are_read_anew(hostile: Hostile, make: Callable[[Hostile],
     index = Index.load(bundle)
     with pytest.raises((OSError, ValueError)):
         WordIndex.open(bundle / "words.db", NUM_ITEMS)
-    shares = words_of(bundle, index).shares(index.item(3).caption)
+    shares = derived_of(bundle, index).words().shares(index.item(3).caption)
     assert shares.shape == (NUM_ITEMS,) and shares[3] == 1
     assert [path.suffix for path in empty_cache.iterdir()] == [".db"]
 

@@ -6,26 +6,25 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from imgsearch.errors import InputError
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
-from imgsearch.search.augmentations import COPIES
 from imgsearch.search.calibration import (
-    NUM_COPIES,
+    COPIES,
     NUM_FOUND,
     copy_scores,
     image_scores,
+    read_queries,
     search_good_queries,
     search_texts,
 )
-from imgsearch.search.calibration_queries import CalibrationQuery, read_queries
 from imgsearch.search.thresholds import (
     GOOD_LOST,
     Floats,
     QueryScores,
     ScoreThresholds,
-    auc,
     best_threshold,
     error_rates,
     fit_bias,
@@ -62,7 +61,7 @@ def evaluate_calibration(index: Index, encoder: Encoder) -> CalibrationReport:
     captions, goods = search_good_queries(index, encoder)
     if not captions:
         raise InputError("The collection has no captions to measure by. Add a caption column to its metadata.csv.")
-    absent = [query.text for kind in ("absent", "absent-caption") for query in read_queries(kind)]
+    absent = [*read_queries("absent", "absent-caption")]
     absents, _ = search_texts(index, encoder, absent)
     return CalibrationReport(
         text=halves(goods, absents),
@@ -79,29 +78,50 @@ def halves(goods: QueryScores, absents: QueryScores) -> dict[str, float]:
     for parity in (0, 1):
         of_goods, of_absents = (np.arange(len(scores)) % 2 == parity for scores in (goods, absents))
         bounds = fit_thresholds(goods[of_goods], absents[of_absents])
-        for name, figure in bounds.figures(goods[~of_goods], absents[~of_absents]).items():
+        for name, figure in _figures(bounds, goods[~of_goods], absents[~of_absents]).items():
             figures.setdefault(name, []).append(figure)
     return {name: float(np.mean(values)) for name, values in figures.items()}
+
+
+def _figures(bounds: ScoreThresholds, goods: QueryScores, absents: QueryScores) -> dict[str, float]:
+    """Measure how well the thresholds separate these queries, and how well the plain score does."""
+    return {
+        "num_goods": float(len(goods)),
+        "num_absents": float(len(absents)),
+        "auc": auc(bounds.footing(goods), bounds.footing(absents)),
+        "auc_plain": auc(goods.best, absents.best),
+        "good_lost": weak(bounds, goods),
+        "good_strong": float(np.mean(bounds.footing(goods) >= bounds.strong)),
+        "absent_flagged": weak(bounds, absents),
+    }
+
+
+def weak(bounds: ScoreThresholds, scores: QueryScores) -> float:
+    """Return the share of the queries that are said to have no answer."""
+    return float(np.mean(bounds.footing(scores) < bounds.fair))
+
+
+def auc(goods: Floats, absents: Floats) -> float:
+    """Return the chance that a good query beats an absent one; ties count half."""
+    return float(roc_auc_score(np.arange(len(goods) + len(absents)) < len(goods), np.concatenate([goods, absents])))
 
 
 def _kinds(
     index: Index, encoder: Encoder, captions: Sequence[str], bounds: ScoreThresholds
 ) -> dict[str, dict[str, float]]:
     """Return per kind the number of queries, the share flagged (of all, of those with their picture) and recall@10."""
-    kinds = {kind: read_queries(kind) for kind in KINDS}
-    kinds["caption without its article"] = [
-        CalibrationQuery("", _bare_caption(caption), caption) for caption in captions
-    ]
+    kinds = {kind: [*read_queries(kind).items()] for kind in KINDS}
+    kinds["caption without its article"] = [(_bare_caption(caption), caption) for caption in captions]
     figures: dict[str, dict[str, float]] = {}
     for kind, queries in kinds.items():
-        scores, hits = search_texts(index, encoder, [query.text for query in queries])
-        figures[kind] = {"queries": float(len(queries)), "flagged": bounds.weak(scores)}
-        if queries[0].picture:
-            pairs = zip(queries, hits, strict=True)
+        scores, hits = search_texts(index, encoder, [text for text, _ in queries])
+        figures[kind] = {"queries": float(len(queries)), "flagged": weak(bounds, scores)}
+        if queries[0][1]:
+            pictures = zip((picture for _, picture in queries), hits, strict=True)
             found = np.array(
-                [any(query.picture in (hit.item.id, hit.item.caption) for hit in top) for query, top in pairs]
+                [any(picture in (hit.item.id, hit.item.caption) for hit in top) for picture, top in pictures]
             )
-            figures[kind] |= {"recall@10": float(np.mean(found)), "found and flagged": bounds.weak(scores[found])}
+            figures[kind] |= {"recall@10": float(np.mean(found)), "found and flagged": weak(bounds, scores[found])}
     return figures
 
 
@@ -139,7 +159,7 @@ def _bare_caption(caption: str) -> str:
 
 
 def _near_duplicate(index: Index, encoder: Encoder) -> dict[str, float]:
-    copies, neighbours = copy_scores(index, encoder, NUM_COPIES)
+    copies, neighbours = copy_scores(index, encoder)
     threshold = best_threshold(copies, neighbours)
     missed, mistaken = error_rates(copies, neighbours, threshold)
     figures = {"threshold": threshold, "missed": missed, "mistaken": mistaken}

@@ -23,16 +23,16 @@ from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder
-from imgsearch.search.cache import add_derived_data, calibration_of, projection_of, stored_calibration, words_of
+from imgsearch.search.cache import DerivedData, add_derived_data
 from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import open_collection
 from imgsearch.search.projection import Projection
 from imgsearch.search.thresholds import ScoreThresholds
 from imgsearch.search.words import WordIndex
-from tests.helpers.tiny_bundles import contents_of
+from tests.helpers.tiny_bundles import contents_of, derived_of
 
 KINDS = ("atlas-", "calibration-", "items-", "vectors-", "words-")
-MADE_UP = Calibration(ScoreThresholds(0.1, 0.2), ScoreThresholds(0.3, 0.4), 0.9, {"text_auc": 1.0})
+MADE_UP = Calibration(text=ScoreThresholds(0.1, 0.2), image=ScoreThresholds(0.3, 0.4), near_duplicate=0.9)
 SUFFIXES = {"atlas": "npz", "calibration": "json", "words": "db"}
 Reference = Callable[[], Index]
 
@@ -60,6 +60,13 @@ def no_reference() -> Index:
     raise AssertionError("this was worked out before")
 
 
+def measured(bundle: Path, index: Index, encoder: Encoder, reference: Reference = no_reference) -> Calibration | None:
+    """The calibration that a search in the bundle has."""
+    derived = DerivedData(bundle, index, encoder, reference)
+    derived.calibrate()
+    return derived.calibration
+
+
 def kinds_of(bundle: Path) -> list[str]:
     return sorted(name.partition("-")[0] + "-" for name in read_manifest(bundle).files)
 
@@ -75,7 +82,7 @@ def put(bundle: Path, **texts: bytes) -> None:
 
 
 def as_json(calibration: Calibration, **changes: object) -> bytes:
-    return json.dumps(calibration.to_json() | changes).encode()
+    return json.dumps(json.loads(calibration.to_bytes()) | changes).encode()
 
 
 def stamps(folder: Path) -> Mapping[str, int]:
@@ -95,8 +102,8 @@ def test_a_bundle_is_completed_once(bundle: Path, tiny_encoder: Encoder, referen
     old, new = json.loads(before["manifest.json"]), json.loads(after["manifest.json"])
     assert {**old, "files": 0, "digest": 0} == {**new, "files": 0, "digest": 0}
     index = Index.load(bundle)
-    assert stored_calibration(bundle, index) == calibration_of(bundle, index, tiny_encoder, no_reference)
-    assert len(projection_of(bundle, index)) == len(index)
+    assert derived_of(bundle, index).calibration == measured(bundle, index, tiny_encoder)
+    assert len(derived_of(bundle, index).projection()) == len(index)
     assert not bundle.with_name(".bundle.build").exists()
     written = stamps(bundle)
     add_derived_data(bundle, tiny_encoder, no_reference)
@@ -117,14 +124,14 @@ def test_what_is_worked_out_on_first_use_is_kept_in_the_cache(
     again = Engine.open(bundle, "starter")
     assert again.search("a cup of coffee", 3).bounds == answer.bounds
     assert stamps(empty_cache) == written
-    drawn = again.searcher.atlas
+    drawn = again.searcher.derived.projection()
     points = [name for name in stamps(empty_cache) if name.startswith("atlas-")]
     assert len(points) == 1
     written = stamps(empty_cache)
     # A copy elsewhere holds the same pictures by the same encoder.
     copy = Engine.open(Path(shutil.copytree(bundle, bundle.with_name("copy"))), "starter")
     assert copy.search("a cup of coffee", 3).bounds == answer.bounds
-    assert np.array_equal(copy.searcher.atlas.points, drawn.points)
+    assert np.array_equal(copy.searcher.derived.projection().points, drawn.points)
     assert stamps(empty_cache) == written
 
 
@@ -133,30 +140,30 @@ def test_a_damaged_file_in_the_cache_is_worked_out_anew(
     data: bytes, bundle: Path, empty_cache: Path, tiny_encoder: Encoder
 ) -> None:
     index = Index.load(bundle)
-    drawn = projection_of(bundle, index)
+    drawn = derived_of(bundle, index).projection()
     (points,) = empty_cache.glob("atlas-*")
     whole = points.read_bytes()
     points.write_bytes(data)
-    assert np.array_equal(projection_of(bundle, index).points, drawn.points)
+    assert np.array_equal(derived_of(bundle, index).projection().points, drawn.points)
     assert points.read_bytes() == whole
     bounds = empty_cache / points.name.replace("atlas", "calibration").replace(".npz", ".json")
     bounds.write_bytes(as_json(MADE_UP))
-    assert calibration_of(bundle, index, tiny_encoder, no_reference) == MADE_UP
+    assert measured(bundle, index, tiny_encoder) == MADE_UP
     bounds.write_bytes(data)
-    assert stored_calibration(bundle, index) is None
+    assert derived_of(bundle, index).calibration is None
 
 
 def test_a_damaged_calibration_in_the_cache_is_measured_anew(
     bundle: Path, empty_cache: Path, tiny_encoder: Encoder, reference: Reference
 ) -> None:
     index = Index.load(bundle)
-    projection_of(bundle, index)
+    derived_of(bundle, index).projection()
     (points,) = empty_cache.glob("atlas-*")
     file = empty_cache / points.name.replace("atlas", "calibration").replace(".npz", ".json")
     file.write_bytes(as_json(MADE_UP)[:-20])
-    made = calibration_of(bundle, index, tiny_encoder, reference)
-    assert json.loads(file.read_bytes()) == made.to_json()
-    assert calibration_of(bundle, index, tiny_encoder, no_reference) == made
+    made = measured(bundle, index, tiny_encoder, reference)
+    assert made and file.read_bytes() == made.to_bytes()
+    assert measured(bundle, index, tiny_encoder) == made
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
@@ -164,9 +171,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     index = Index.load(bundle)
-    assert stored_calibration(bundle, index) is None
-    assert len(projection_of(bundle, index)) == len(index)
-    assert calibration_of(bundle, index, tiny_encoder, reference).near_duplicate <= 1
+    assert derived_of(bundle, index).calibration is None
+    assert len(derived_of(bundle, index).projection()) == len(index)
+    assert measured(bundle, index, tiny_encoder, reference)
 
 
 def test_a_bundle_that_is_replaced_meanwhile_is_left_alone(
@@ -188,7 +195,7 @@ def test_the_cache_keeps_what_belongs_to_the_bundle_that_was_opened(
     index = Index.load(bundle)
     (folder / "coffee.jpg").write_bytes((folder / "household-key.jpg").read_bytes())
     build_index(Folder(folder), bundle, tiny_encoder)
-    old, new = projection_of(bundle, index), projection_of(bundle, Index.load(bundle))
+    old, new = derived_of(bundle, index).projection(), derived_of(bundle, Index.load(bundle)).projection()
     assert not np.array_equal(old.points, new.points)
     assert len(list(empty_cache.glob("atlas-*"))) == 2
 
@@ -198,10 +205,10 @@ def test_a_hostile_calibration_is_measured_anew(
 ) -> None:
     put(bundle, calibration=as_json(MADE_UP, text={"fair": float("nan"), "strong": 0.5}))
     index = Index.load(bundle)
-    assert stored_calibration(bundle, index) is None
-    made = calibration_of(bundle, index, tiny_encoder, reference)
-    json.dumps(made.to_json(), allow_nan=False)
-    assert calibration_of(bundle, index, tiny_encoder, no_reference) == made  # from the cache
+    assert derived_of(bundle, index).calibration is None
+    made = measured(bundle, index, tiny_encoder, reference)
+    assert made and made != MADE_UP
+    assert measured(bundle, index, tiny_encoder) == made  # from the cache
 
 
 def atlas_bytes(rows: object, points: object, clusters: object) -> bytes:
@@ -227,7 +234,7 @@ HOSTILE_ATLASES = {
 def test_a_hostile_atlas_is_refused_and_drawn_anew(name: str, bundle: Path, empty_cache: Path) -> None:
     put(bundle, atlas=HOSTILE_ATLASES[name])
     index = Index.load(bundle)
-    drawn = projection_of(bundle, index)
+    drawn = derived_of(bundle, index).projection()
     assert drawn.rows.tolist() == list(range(6)) and len(np.unique(drawn.points, axis=0)) == 6
     (file,) = empty_cache.glob("atlas-*")
     assert np.array_equal(Projection.from_bytes(file.read_bytes(), 6).points, drawn.points)
@@ -236,11 +243,11 @@ def test_a_hostile_atlas_is_refused_and_drawn_anew(name: str, bundle: Path, empt
 def test_what_is_kept_in_the_bundle_comes_first(bundle: Path, empty_cache: Path, tiny_encoder: Encoder) -> None:
     put(bundle, calibration=as_json(MADE_UP), atlas=atlas_bytes(np.arange(6), POINTS, CLUSTERS))
     index = Index.load(bundle)
-    assert calibration_of(bundle, index, tiny_encoder, no_reference) == MADE_UP
-    assert not projection_of(bundle, index).points.any() and not [*empty_cache.glob("*")]
+    assert measured(bundle, index, tiny_encoder) == MADE_UP
+    assert not derived_of(bundle, index).projection().points.any() and not [*empty_cache.glob("*")]
     # For vectors by another encoder it says nothing.
     others = Index.from_rows(index.rows, [index.item(row) for row in range(6)], Provenance(encoder="other"))
-    assert stored_calibration(bundle, others) is None
+    assert derived_of(bundle, others).calibration is None
 
 
 def test_what_is_taken_out_or_put_together_leaves_nothing_stale(bundle: Path, tmp_path: Path) -> None:
@@ -255,16 +262,16 @@ def test_what_is_taken_out_or_put_together_leaves_nothing_stale(bundle: Path, tm
         assert kinds_of(path) == ["items-", "vectors-"]
         assert set(contents_of(path)) == {"manifest.json", "report.json", *read_manifest(path).files}
         index = Index.load(path)
-        assert len(index) == number and stored_calibration(path, index) is None
-        assert len(projection_of(path, index)) == number
-        assert len(words_of(path, index).shares("coffee")) == number
+        assert len(index) == number and derived_of(path, index).calibration is None
+        assert len(derived_of(path, index).projection()) == number
+        assert len(derived_of(path, index).words().shares("coffee")) == number
 
 
 def check_complete(bundle: Path) -> None:
     """All files are there, whole, and for these items."""
     assert kinds_of(bundle) == [*KINDS]
     index = Index.load(bundle)
-    assert stored_calibration(bundle, index)
+    assert derived_of(bundle, index).calibration
     for name, digest in read_manifest(bundle).files.items():
         assert digest_file(bundle / name) == digest
     (points,) = bundle.glob("atlas-*")
@@ -328,4 +335,24 @@ def test_a_build_that_is_killed_leaves_a_bundle(
     add_derived_data(bundle, tiny_encoder, reference)
     old, new = (read_manifest(path).files for path in (built, bundle))
     assert old.items() <= new.items() and kinds_of(bundle) == [*KINDS]
-    assert stored_calibration(bundle, Index.load(bundle))
+    assert derived_of(bundle, Index.load(bundle)).calibration
+
+
+def test_calibration_is_measured_once_even_if_it_fails(bundle: Path, empty_cache: Path, tiny_encoder: Encoder) -> None:
+    tries: list[int] = []
+
+    def fail() -> Index:
+        tries.append(1)
+        raise OSError("no example photos")
+
+    derived = DerivedData(bundle, Index.load(bundle), tiny_encoder, fail)
+    derived.calibrate()
+    derived.calibrate()
+    assert len(tries) == 1 and derived.calibration is None and not [*empty_cache.glob("*")]
+
+
+def test_nothing_is_measured_for_an_empty_bundle(tmp_path: Path, tiny_encoder: Encoder) -> None:
+    Index.from_rows(np.zeros((0, 4), np.float32), [], Provenance(encoder="none")).save(tmp_path / "empty")
+    add_derived_data(tmp_path / "empty", tiny_encoder, no_reference)
+    assert measured(tmp_path / "empty", Index.load(tmp_path / "empty"), tiny_encoder) is None
+    assert len(derived_of(tmp_path / "empty", Index.load(tmp_path / "empty")).projection()) == 0

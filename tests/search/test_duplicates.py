@@ -79,6 +79,11 @@ def test_groups_equal_brute_force(number: int) -> None:
     assert steps[-1] == (number, number)
 
 
+def test_groups_of_a_size_come_in_the_order_of_their_first_rows() -> None:
+    index = make_index(np.tile(at(*range(0, 360, 4)), (SIDE // 50, 1)))
+    assert [group[0] for group in grouped(index, 0.9999)] == [str(row) for row in range(90)]
+
+
 def test_ten_thousand_equal_pictures_are_one_group() -> None:
     assert grouped(make_index(np.repeat(at(30), 10_000, axis=0)), 0.99) == [[str(row) for row in range(10_000)]]
 

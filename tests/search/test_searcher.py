@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,10 +29,10 @@ from imgsearch.search.cache import add_derived_data
 from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import open_collection
 from imgsearch.search.duplicates import MAX_LOOKED_AT
-from imgsearch.search.projection import compute_projection
 from imgsearch.search.query import Part
 from imgsearch.search.searcher import Searcher
 from imgsearch.search.thresholds import ScoreThresholds
+from imgsearch.search.words import WordIndex
 from tests.helpers.examples import CATS
 
 HUES = ("red", "lime", "blue")  # the directions 0, 1 and 2
@@ -61,7 +62,15 @@ class Toy:
 
 def calibration(near_duplicate: float = 2.0) -> Calibration:
     """Texts are fair from 0.32 and strong from 0.4 on, pictures from 0.25 and 0.5 on."""
-    return Calibration(ScoreThresholds(0.32, 0.4), ScoreThresholds(0.25, 0.5), near_duplicate, {})
+    text, image = ScoreThresholds(0.32, 0.4), ScoreThresholds(0.25, 0.5)
+    return Calibration(text=text, image=image, near_duplicate=near_duplicate)
+
+
+def searcher_of(index: Index, encoder: Encoder, calibration: Calibration | None = None) -> Searcher:
+    """One that judges by this calibration, and by vectors alone: its items hold no words."""
+    wordless = [replace(index.item(row), caption="", columns={}) for row in range(len(index))]
+    words = WordIndex.of(Index.from_rows(index.rows, wordless, index.provenance))
+    return Searcher(index, encoder, SimpleNamespace(calibration=calibration, words=lambda: words))
 
 
 def finder(
@@ -71,7 +80,7 @@ def finder(
     thumbnail = to_webp(Image.new("RGB", (4, 4), "blue"))
     items = [Item(f"{n}.jpg", f"number {n}", {"n": str(n)}, "", thumbnail) for n in range(len(rows))]
     index = Index.from_rows(rows, items, Provenance(encoder=encoder.model_id, vectors="float32", source=source))
-    return Searcher(index, encoder, calibration, lambda report: calibration, lambda: compute_projection(index))
+    return searcher_of(index, encoder, calibration)
 
 
 def upright(*pairs: tuple[float, float]) -> Embeddings:
@@ -110,7 +119,7 @@ def test_a_single_part_scores_the_cosine() -> None:
 
 def test_bounds_follow_the_querys_own_location_and_length() -> None:
     bounds = ScoreThresholds(0.2, 0.3, bias=0.5, length_bias=0.01)
-    judged = Calibration(bounds, ScoreThresholds(0.1, 0.2, bias=1.0), 2.0, {})
+    judged = Calibration(text=bounds, image=ScoreThresholds(0.1, 0.2, bias=1.0), near_duplicate=2.0)
     # The text's location is 0.3, its length 5; the picture's location is 0.
     assert finder(ROWS, judged).search([TEXT], 4).bounds == pytest.approx((0.4, 0.5))
     assert finder(ROWS, judged).search([LIME], 4).bounds == pytest.approx((0.1, 0.2))
@@ -198,8 +207,7 @@ def test_a_box_of_an_item_reads_its_file(tmp_path: Path) -> None:
     for hue in HUES:
         picture(hue).save(tmp_path / f"{hue}.png")
     build_index(Folder(tmp_path), tmp_path.parent / "toy", toy)
-    index = Index.load(tmp_path.parent / "toy")
-    found = Searcher(index, toy, None, lambda report: None, lambda: compute_projection(index))
+    found = searcher_of(Index.load(tmp_path.parent / "toy"), toy)
     for box, hue in (((0.0, 0.0, 0.4, 1.0), "red"), ((0.6, 0.0, 1.0, 1.0), "lime")):
         assert found.search([Part(item="both.png", box=box)], 1).hits[0].item.id == f"{hue}.png"
 
@@ -309,7 +317,6 @@ def test_more_than_there_is() -> None:
 @pytest.mark.filterwarnings("error")
 def test_an_empty_index_has_no_hits() -> None:
     found = finder(np.zeros((0, 3), np.float32))
-    found.calibrate()
     for parts in ([TEXT], [TEXT, LIME]):
         answer = found.search(parts, 12, conditions=[Condition.parse("caption~x")])
         assert (answer.hits, answer.following, list(answer.sample), answer.bounds) == ([], None, [], None)
@@ -326,21 +333,6 @@ def test_filters_hold_within_the_search() -> None:
     assert ids(answer) == [last] and answer.hits[0].rank == 1 and answer.following is None
     with pytest.raises(InputError, match="no column 'nothing'"):
         found.search([TEXT], 1, conditions=[Condition.parse("nothing=1")])
-
-
-def test_calibration_is_measured_once() -> None:
-    plain = finder(ROWS)
-    made: list[Calibration] = []
-
-    def measure(report: object) -> Calibration:
-        made.append(calibration())
-        return made[-1]
-
-    found = Searcher(plain.index, Toy(), None, measure, lambda: compute_projection(plain.index))
-    assert found.search([TEXT], 4).bounds is None
-    found.calibrate()
-    found.calibrate()
-    assert len(made) == 1 and found.search([TEXT], 4).bounds == (0.32, 0.4)
 
 
 def test_a_foreign_language_is_noticed(engine: Engine) -> None:
@@ -387,7 +379,7 @@ GOLDEN = {
 
 def said(bundle: Path) -> dict[str, list[tuple[str, Strength | None]]]:
     """Caption and word of the first hits of a few queries."""
-    engine = Engine.open(bundle, "starter")
+    engine = Engine(bundle, "starter")
     return {query: [(hit.item.caption, hit.strength) for hit in engine.search(query, 4).hits] for query in GOLDEN}
 
 

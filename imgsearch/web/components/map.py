@@ -62,9 +62,9 @@ class MapPanel:
         if not is_open:
             return gr.skip(), gr.skip()
         searcher = self._collections[collection].searcher
-        rows = searcher.atlas.rows.tolist()
+        rows = searcher.derived.projection().rows.tolist()
         groups = {name: searcher.table.of(name, rows) for name in _colouring_columns(searcher)}
-        return self._view.value(collection, searcher.atlas, groups, request), gr.Markdown(visible=False)
+        return self._view.value(collection, searcher.derived.projection(), groups, request), gr.Markdown(visible=False)
 
     def _mark(self, is_open: bool, collection: str, displayed: DisplayedResult | None) -> Any:
         if not is_open:
@@ -72,7 +72,7 @@ class MapPanel:
         if displayed is None or displayed.state.collection != self._collections.named(collection):
             return self._view.marks(None, [])
         try:
-            projection = self._collections[collection].searcher.atlas
+            projection = self._collections[collection].searcher.derived.projection()
         except ImgsearchError:
             return gr.skip()
         points = [point for hit in displayed.result.hits if (point := projection.number_of(hit.row)) is not None]
@@ -83,7 +83,7 @@ class MapPanel:
 
     def _thumbnail(self, collection: str, point: int, request: gr.Request) -> tuple[bytes, str]:
         engine = self._collections[collection]
-        rows = engine.searcher.atlas.rows
+        rows = engine.searcher.derived.projection().rows
         if not 0 <= point < len(rows):
             raise LookupError(point)
         item = engine.index.item(int(rows[point]))
@@ -91,8 +91,8 @@ class MapPanel:
 
     def _pick(self, collection: str, event: gr.EventData, request: gr.Request) -> tuple[str, str, float | None]:
         searcher = self._collections[collection].searcher
-        point = self._view.picked(event, collection, len(searcher.atlas), request)
-        return collection, searcher.index.item(int(searcher.atlas.rows[point])).id, None
+        point = self._view.picked(event, collection, len(searcher.derived.projection()), request)
+        return collection, searcher.index.item(int(searcher.derived.projection().rows[point])).id, None
 
 
 def _found(displayed: DisplayedResult | None) -> Any:
