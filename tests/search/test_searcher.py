@@ -379,7 +379,7 @@ GOLDEN = {
 
 def said(bundle: Path) -> dict[str, list[tuple[str, Strength | None]]]:
     """Caption and word of the first hits of a few queries."""
-    engine = Engine(bundle, "starter")
+    engine = Engine.open(bundle, "starter")
     return {query: [(hit.item.caption, hit.strength) for hit in engine.search(query, 4).hits] for query in GOLDEN}
 
 
