@@ -16,7 +16,8 @@ from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, Encoder
 from imgsearch.models.weight_files import CLIP_WEIGHTS, captioner_files
 
 if TYPE_CHECKING:
-    from imgsearch.hub import Choose, Repo, Snapshot
+    from imgsearch.downloads import Choose, Snapshot
+    from imgsearch.hub import Repo
 
 ModelKind: TypeAlias = Literal["encoder", "captioner"]
 OnProgress: TypeAlias = Callable[[int, int], None]
@@ -154,14 +155,15 @@ def resolve(kind: ModelKind, spec: str) -> ModelRef:
 
 def is_cached(kind: ModelKind, name: ModelRef) -> bool:
     """Return True if a model loads without a request. May import open_clip: seconds. Raise SettingsError."""
-    from imgsearch.hub import cached_snapshot
+    from imgsearch.downloads import cached_snapshot
 
     return all(cached_snapshot(repo, choose) for repo, choose in _required_repos(kind, name))
 
 
 def check_hub(kind: ModelKind, name: ModelRef) -> None:
     """Ask the hub, for seconds at most, if it has a model's missing files. Raise ModelError or SettingsError if not."""
-    from imgsearch.hub import cached_snapshot, probe
+    from imgsearch.downloads import cached_snapshot
+    from imgsearch.hub import probe
 
     for repo, choose in _required_repos(kind, name):
         if not cached_snapshot(repo, choose):
@@ -217,7 +219,7 @@ def load_captioner(
 
 def _fetch(kind: ModelKind, name: ModelRef, on_progress: OnProgress) -> "dict[str, Snapshot]":
     """Return the files of each repository that a model needs, by the repository's id. Fetch what is missing."""
-    from imgsearch.hub import fetch_snapshot
+    from imgsearch.downloads import fetch_snapshot
 
     return {repo.id: fetch_snapshot(repo, choose, on_progress) for repo, choose in _required_repos(kind, name)}
 
