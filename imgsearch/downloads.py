@@ -148,8 +148,8 @@ def _fetch_files(repo: Repo, sizes: Mapping[str, int], on_progress: OnProgress, 
 
     for name, size in sizes.items():  # one by one: threads of `snapshot_download` would delay the exit
         extend(ANSWER_S)
-        bar = partial(ProgressBar, title=f"{repo.id}: {name}", on_bytes=report)
-        hf_hub_download(repo.id, name, **options, tqdm_class=bar)  # type: ignore[arg-type]
+        bar: Any = partial(ProgressBar, title=f"{repo.id}: {name}", on_bytes=report)
+        hf_hub_download(repo.id, name, **options, tqdm_class=bar)
         done += size
         report(0)
     extend(ANSWER_S)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -51,9 +52,10 @@ def foreign(full_hub: LoopbackHub, folder: Path, tmp_path: Path) -> Path:
 
 
 def empty(cache: Path) -> None:
-    """Forget what was fetched."""
-    for path in sorted(cache.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    """Forget what was fetched and computed."""
+    for folder in (cache, Path(constants.HF_HUB_CACHE)):
+        shutil.rmtree(folder)
+        folder.mkdir()
 
 
 def test_auto_answers_at_once_and_swaps_behind(full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image) -> None:
