@@ -16,7 +16,7 @@ from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.errors import Message, ModelError, SettingsError, not_loaded
 from imgsearch.images import within_ratio
 from imgsearch.models.device import choose_device, choose_precision
-from imgsearch.models.encoder import BATCH_SIZE, Prepared
+from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared, in_batches
 from imgsearch.models.weight_files import CONFIG, clip_weights, tokenizer_files
 
 LOCAL_DIR_PREFIX, HF_HUB_PREFIX = "local-dir:", "hf-hub:"  # open_clip's own prefixes
@@ -151,7 +151,7 @@ def split_transform(transform: Any) -> tuple[Any, Any]:
     return Compose(steps), normalization
 
 
-class ClipEncoder:
+class ClipEncoder(Encoder):
     """An `Encoder` for open_clip's models: CLIP, SigLIP and related ones."""
 
     text_scale = 1.0
@@ -174,7 +174,8 @@ class ClipEncoder:
             self.image_side = int(np.max(config["size"]))
             if self.precision == "bfloat16":
                 _multiply_in_bfloat16(self._model)
-            self.dim = len(self.encode_texts([""])[0])
+            self.dim = 0  # until the first row is there
+            self.dim = self.encode_texts([""]).shape[1]
         except Exception as error:
             raise not_loaded(self.model_id, error) from error
 
@@ -191,10 +192,6 @@ class ClipEncoder:
             return self._model.encode_image(self._normalize(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255)))
 
         return self._encode(prepared, encode)
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
-        """Embed upright RGB images: float32 (n, dim), unit rows."""
-        return self.encode_prepared([self.prepare(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts: float32 (n, dim), unit rows. Words beyond the model's context are cut off."""
@@ -221,11 +218,10 @@ class ClipEncoder:
     def _encode(self, inputs: Sequence[Any], encode: Any) -> Embeddings:
         import torch
 
-        batches = [inputs[start : start + BATCH_SIZE] for start in range(0, len(inputs), BATCH_SIZE)]
         is_half = self.precision == "bfloat16"
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=is_half):
-            rows = [encode(batch).float().cpu().numpy() for batch in batches]
-        return normalize(np.concatenate(rows)) if rows else np.zeros((0, self.dim), np.float32)
+            rows = in_batches(lambda batch: encode(batch).float().cpu().numpy(), inputs, BATCH_SIZE, self.dim)
+        return normalize(rows)
 
 
 def _multiply_in_bfloat16(model: Any) -> None:

@@ -13,7 +13,7 @@ from imgsearch.images import open_rgb
 from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
-from imgsearch.models.french import english_terms
+from imgsearch.models.french import french_terms
 from imgsearch.records import Hit
 from imgsearch.search.augmentations import COPIES
 from imgsearch.search.calibration_queries import read_queries
@@ -114,7 +114,7 @@ def search_good_queries(index: Index, encoder: Encoder) -> tuple[list[str], Quer
     texts = sorted({index.item(int(row)).caption for row in sample_rows(index)} - {""})
     captions = [texts[position] for position in stable_sample(texts, NUM_CAPTIONS)]
     words = "\n".join(map(_spaced, captions))
-    terms = sorted(term for term in english_terms() if _spaced(term) in words)
+    terms = sorted(term for term in french_terms() if _spaced(term) in words)
     texts = [*captions, *(terms[position] for position in stable_sample(terms, NUM_CAPTIONS))]
     scores, hits = search_texts(index, encoder, texts)
     is_good = np.array([_finds(page, text) for text, page in zip(texts, hits, strict=True)], np.bool_)
