@@ -40,7 +40,7 @@ class Snapshot:
 def cached_snapshot(repo: Repo, choose: Choose) -> Snapshot | None:
     """Return what is on disk, whoever fetched it, or None if a file is missing. Works offline."""
     for cache in _caches():
-        options = {"repo_type": repo.type, "revision": repo.revision, "cache_dir": cache}
+        options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "cache_dir": cache}
         with suppress(CachedRepoTreeNotFoundError, OSError, ValueError, ModelError, BundleError):
             names = choose(_recorded_names(repo, options))
             folder = Path(snapshot_download(repo.id, **options, allow_patterns=names, local_files_only=True))

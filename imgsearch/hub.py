@@ -45,13 +45,18 @@ class Repo:
     kind: RepoKind = "model"
 
     @classmethod
-    def parse(cls, text: str) -> "Repo":
-        """Parse `ORG/NAME` or `ORG/NAME@REVISION`. Raise SettingsError for any other text."""
-        if not (match := NAME.fullmatch(text)):
+    def parse(cls, text: str, kind: RepoKind = "model") -> "Repo":
+        """Parse `ORG/NAME` or `ORG/NAME@REVISION`, of a bundle after hf://datasets/. Raise SettingsError for others."""
+        prefix = HF_DATASETS_PREFIX if kind == "bundle" else ""
+        match = NAME.fullmatch(text.removeprefix(prefix))
+        if not match or not text.startswith(prefix):
             raise SettingsError(
-                "{text!r} is not the name of a model on the hub. Give ORG/NAME or ORG/NAME@REVISION.", text=text
+                "{text!r} is not the name of a {kind} on the hub. Give {prefix}ORG/NAME or {prefix}ORG/NAME@REVISION.",
+                text=text,
+                kind=kind,
+                prefix=prefix,
             )
-        return cls(match[1], match[2] or "main")
+        return cls(match[1], match[2] or "main", kind)
 
     @property
     def type(self) -> str:
@@ -69,8 +74,9 @@ class Repo:
 
     def unavailable(self, why: Message) -> ImgsearchError:
         """Return the error for it: a ModelError, for a dataset an InputError, for a bundle a BundleError."""
-        kinds = {"model": ModelError, "dataset": InputError, "bundle": BundleError}
-        return kinds[self.kind]("{repo} cannot be had: {why}", repo=self, why=why)
+        return {"model": ModelError, "dataset": InputError, "bundle": BundleError}[self.kind](
+            "{repo} cannot be had: {why}", repo=self, why=why
+        )
 
 
 def probe(repo: Repo) -> ModelInfo | DatasetInfo:
@@ -133,16 +139,11 @@ def explain_hub_error(error: BaseException, kind: RepoKind) -> Message:
     """Return the end of a sentence: the reason why something of that kind is not available."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:  # the client looked on disk after a failure
         return explain_hub_error(error.__cause__, kind)
-    if isinstance(error, HFValidationError):
-        return Message("the hub has no {kind} of such a name. Check the name.", kind=kind)
-    if isinstance(error, OfflineModeIsEnabled):
-        return Message("HF_HUB_OFFLINE is set and its files are not all here. Unset it once to fetch them.")
-    if isinstance(error, FileMetadataError):
-        return Message("what answers is no hub. Check HF_ENDPOINT.")
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         return _explain_status(error.response.status_code, kind)
-    if isinstance(error, Timeout):
-        return Message("another process is fetching it. Wait until it is done, then start again.")
+    for cause, template in _CAUSES.items():
+        if isinstance(error, cause):
+            return Message(template, kind=kind)
     if isinstance(error, OSError) and error.strerror:
         place = error.filename or Message("while fetching")
         return Message(
@@ -157,6 +158,12 @@ def _explain_status(code: int, kind: RepoKind) -> Message:
     return Message(_REASONS.get(code, "the hub answers {code}. Try later."), code=code, kind=kind)
 
 
+_CAUSES: dict[type[BaseException], str] = {
+    HFValidationError: "the hub has no {kind} of such a name. Check the name.",
+    OfflineModeIsEnabled: "HF_HUB_OFFLINE is set and its files are not all here. Unset it once to fetch them.",
+    FileMetadataError: "what answers is no hub. Check HF_ENDPOINT.",
+    Timeout: "another process is fetching it. Wait until it is done, then start again.",
+}
 _REASONS = {
     401: "the hub knows no such {kind}, or does not show it to you (401). Check the name, or log in: hf auth login",
     403: "the hub does not show it to you (403). Ask for access on its page, and log in: hf auth login",

@@ -5,15 +5,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imgsearch.config import HF_DATASETS_PREFIX, Settings
-from imgsearch.errors import BundleError, Message, SettingsError
+from imgsearch.config import Bundle, Settings
+from imgsearch.errors import BundleError, Message
 from imgsearch.files import read_at_most
 from imgsearch.index.manifest import FILE_NAME, MAX_MANIFEST_BYTES, Manifest, check_digests
-
-if TYPE_CHECKING:  # at run time the hub's client is imported only if there is something to fetch
-    from imgsearch.hub import Repo
 
 MEGABYTE = 1_000_000
 
@@ -24,27 +20,17 @@ def fetch_hub_bundles(settings: Settings) -> Settings:
     At each start the newest commit of the branch is used; offline, the last one that was downloaded. Raise
     SettingsError if a name is not valid; BundleError if a bundle cannot be downloaded or is damaged.
     """
-    folders = (bundle if isinstance(bundle, Path) else _fetch(_parse(bundle)) for bundle in settings.index)
+    folders = (bundle if isinstance(bundle, Path) else _fetch(bundle) for bundle in settings.index)
     return replace(settings, index=tuple(dict.fromkeys(folders)))
 
 
-def _parse(bundle: str) -> "Repo":
-    from imgsearch.hub import NAME, Repo
-
-    name = NAME.fullmatch(bundle.removeprefix(HF_DATASETS_PREFIX))
-    if not name or not bundle.startswith(HF_DATASETS_PREFIX):
-        raise SettingsError(
-            "{bundle} is not the name of a bundle on the hub. Give {prefix}ORG/NAME, if need be with @REVISION.",
-            bundle=bundle,
-            prefix=HF_DATASETS_PREFIX,
-        )
-    return Repo(name[1], name[2] or "main", "bundle")
-
-
-def _fetch(repo: "Repo") -> Path:
+def _fetch(name: Bundle) -> Path:
     """Download the manifest of a bundle and the files that it lists, nothing else. Return their folder."""
+    # The hub's client is imported only if there is something to fetch.
     from imgsearch.downloads import Snapshot, cached_snapshot, fetch_snapshot, remember_commit, resolve_commit
+    from imgsearch.hub import Repo
 
+    repo = Repo.parse(str(name), "bundle")
     needed = [FILE_NAME]
 
     def choose(available: Collection[str]) -> list[str]:

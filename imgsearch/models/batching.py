@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+from PIL import Image
+
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import BusyError
 from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared, in_batches
 
 WAIT_S = 30.0  # longest wait of a query, its own encoding included
-SHARED = (
-    *("model_id", "revision", "precision", "dim", "text_scale", "preprocess", "image_side"),
-    *("prepare", "truncated_tail", "classes", "class_probabilities"),
-)
+MORE = ("truncated_tail", "classes", "class_probabilities")
 Encode: TypeAlias = Callable[[Sequence[Any]], Embeddings]
 
 
@@ -34,8 +33,18 @@ class BatchingEncoder(Encoder):
     If the encoder is a `Classifier`, so is this object.
     """
 
+    model_id: str
+    revision: str
+    precision: str
+    dim: int
+    text_scale: float
+    preprocess: str
+    image_side: int
+    prepare: Callable[[Image.Image], Prepared]
+
     def __init__(self, encoder: Encoder) -> None:
-        vars(self).update({name: getattr(encoder, name) for name in SHARED if hasattr(encoder, name)})
+        names = (*BatchingEncoder.__annotations__, *MORE)
+        vars(self).update({name: getattr(encoder, name) for name in names if hasattr(encoder, name)})
         self._encode_texts, self._encode_prepared = encoder.encode_texts, encoder.encode_prepared
         self._thread = ThreadPoolExecutor(1, "encoder")
         self._waiting: list[EncodeRequest] = []

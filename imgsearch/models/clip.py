@@ -84,9 +84,8 @@ def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple
     Raise ModelError if files are missing, and whatever open_clip raises on damaged ones.
     """
     folder = folders.get(spec.weights) or Path(spec.model_id.removeprefix(LOCAL_DIR_PREFIX))
-    if spec.model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)) or (
-        (folder / CONFIG).is_file() and not spec.text_config
-    ):
+    has_config = (folder / CONFIG).is_file() and not spec.text_config
+    if has_config or spec.model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)):
         return _load_folder(folder, device)
     return _load_known(spec, folders, device)
 
@@ -138,19 +137,6 @@ def _load_known(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tup
     return *loaded, tokenizer
 
 
-def split_transform(transform: Any) -> tuple[Any, Any]:
-    """Split a transform into the steps that scale and crop an image, and the one that normalizes (n, 3, h, w) in 0..1.
-
-    Raise ValueError if it is not made of these, with the conversion to a tensor in between.
-    """
-    from torchvision.transforms import Compose, Normalize, ToTensor
-
-    *steps, to_tensor, normalization = transform.transforms
-    if not isinstance(to_tensor, ToTensor) or not isinstance(normalization, Normalize):
-        raise ValueError(f"an unknown transform: {transform}")
-    return Compose(steps), normalization
-
-
 class ClipEncoder(Encoder):
     """An `Encoder` for open_clip's models: CLIP, SigLIP and related ones."""
 
@@ -158,6 +144,8 @@ class ClipEncoder(Encoder):
 
     def __init__(self, spec: ClipSpec, folders: Mapping[str, Path], *, revision: str = "", precision: str = "auto"):
         """Load the model from `folders`, one for each of the spec's repositories. Raise ModelError if that fails."""
+        from torchvision.transforms import Compose, Normalize, ToTensor
+
         self.model_id = spec.model_id
         self._tokenizing = threading.Lock()  # a tokenizer of transformers stores the length of the call
         self.revision = revision
@@ -168,7 +156,10 @@ class ClipEncoder(Encoder):
                 warnings.simplefilter("ignore")
                 self._model, transform, self._tokenizer = load_clip(spec, folders, self._device)
             self._model.eval()
-            self._scale, self._normalize = split_transform(transform)
+            *steps, to_tensor, self._normalize = transform.transforms
+            if not isinstance(to_tensor, ToTensor) or not isinstance(self._normalize, Normalize):
+                raise ValueError(f"an unknown transform: {transform}")
+            self._scale = Compose(steps)  # the rest is done for a whole batch
             config = self._model.visual.preprocess_cfg
             self.preprocess = json.dumps(config, sort_keys=True)
             self.image_side = int(np.max(config["size"]))
