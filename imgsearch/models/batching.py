@@ -11,10 +11,9 @@ from PIL import Image
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import BusyError
-from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared, in_batches
+from imgsearch.models.encoder import BATCH_SIZE, Classifier, Encoder, Prepared, in_batches
 
 WAIT_S = 30.0  # longest wait of a query, its own encoding included
-MORE = ("truncated_tail", "classes", "class_probabilities")
 Encode: TypeAlias = Callable[[Sequence[Any]], Embeddings]
 
 
@@ -33,30 +32,32 @@ class BatchingEncoder(Encoder):
     If the encoder is a `Classifier`, so is this object.
     """
 
-    model_id: str
-    revision: str
-    precision: str
-    dim: int
-    text_scale: float
-    preprocess: str
-    image_side: int
-    prepare: Callable[[Image.Image], Prepared]
-
     def __init__(self, encoder: Encoder) -> None:
-        names = (*BatchingEncoder.__annotations__, *MORE)
-        vars(self).update({name: getattr(encoder, name) for name in names if hasattr(encoder, name)})
-        self._encode_texts, self._encode_prepared = encoder.encode_texts, encoder.encode_prepared
+        self.model_id, self.revision, self.precision = encoder.model_id, encoder.revision, encoder.precision
+        self.dim, self.text_scale = encoder.dim, encoder.text_scale
+        self.preprocess, self.image_side = encoder.preprocess, encoder.image_side
+        if isinstance(encoder, Classifier):
+            self.classes, self.class_probabilities = encoder.classes, encoder.class_probabilities
+        self._encoder = encoder
         self._thread = ThreadPoolExecutor(1, "encoder")
         self._waiting: list[EncodeRequest] = []
         self._lock = threading.Lock()
 
+    def prepare(self, image: Image.Image) -> Prepared:
+        """Return the encoder's input for an image, in the caller's thread."""
+        return self._encoder.prepare(image)
+
+    def truncated_tail(self, text: str) -> str:
+        """Return the words at the end of a text that the encoder does not read."""
+        return self._encoder.truncated_tail(text)
+
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts as `Encoder` says. Raise BusyError if one text waits too long."""
-        return self._encode_in_turn(self._encode_texts, texts)
+        return self._encode_in_turn(self._encoder.encode_texts, texts)
 
     def encode_prepared(self, prepared: Sequence[Prepared]) -> Embeddings:
         """Embed what `prepare` returned as `Encoder` says. Raise BusyError if one picture waits too long."""
-        return self._encode_in_turn(self._encode_prepared, prepared)
+        return self._encode_in_turn(self._encoder.encode_prepared, prepared)
 
     def _encode_in_turn(self, encode: Encode, inputs: Sequence[Any]) -> Embeddings:
         """Queue each batch by itself, so that a single query can run in between."""
