@@ -32,15 +32,8 @@ NO_REPEAT_CHAT = 10  # of an answer, which may say a long name twice, and words 
 class Captioner(Protocol):
     """Writes a text about a picture. Safe to call from several threads."""
 
-    @property
-    def model_id(self) -> str:
-        """The model's full name."""
-        ...
-
-    @property
-    def is_chat(self) -> bool:
-        """True if it takes instructions: a detail, a question, a language."""
-        ...
+    model_id: str  # the model's full name
+    is_chat: bool  # True if it takes instructions: a detail, a question, a language
 
     def describe(
         self,
@@ -55,7 +48,6 @@ class Captioner(Protocol):
 
         The same picture gives the same text. Raise InputError for a question that cannot be answered.
         """
-        ...
 
 
 class HubCaptioner:

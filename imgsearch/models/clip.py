@@ -67,15 +67,12 @@ class ClipSpec:
 
     def choose(self, repo: str, names: Collection[str]) -> list[str]:
         """Return the needed ones of a repository's file names. Raise ModelError if the weights are missing."""
-        chosen: list[str] = []
-        if repo == self.weights:
-            chosen += [clip_weights(repo, names, self.file)]
-            chosen += [name for name in names if name == CONFIG]
+        wanted = [clip_weights(repo, names, self.file), CONFIG] if repo == self.weights else []
         if repo == self.tokenizer or self.model_id.startswith(HF_HUB_PREFIX):
-            chosen += tokenizer_files(names)
+            wanted += tokenizer_files(names)
         if repo in (self.tokenizer, self.text_config):
-            chosen += [name for name in names if name == "config.json"]
-        return list(dict.fromkeys(chosen))
+            wanted.append("config.json")
+        return list(dict.fromkeys(name for name in wanted if name in names))
 
 
 def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple[Any, Any, Any]:
