@@ -92,13 +92,21 @@ def cache_folder() -> Path:
 
 
 def hub_folder() -> Path:
-    """Return the folder for files from the hub."""
+    """Return the folder for files from the hub that the cache of its client cannot hold."""
     return cache_folder() / "hub"
 
 
 def is_from_hub(bundle: Path) -> bool:
     """Return True if the bundle was fetched from the hub: paths in it do not belong to this machine."""
-    return bundle.resolve().is_relative_to(hub_folder().resolve())
+    folder = bundle.resolve()
+    return folder.parent.name == "snapshots" or folder.is_relative_to(hub_folder().resolve())
+
+
+def bundle_name(bundle: Path) -> str:
+    """Return the name of a bundle for the page: that of its folder, in the hub's cache that of the repository."""
+    folder = bundle.resolve()
+    is_snapshot = folder.parent.name == "snapshots" and "--" in folder.parents[1].name
+    return folder.parents[1].name.rpartition("--")[2] if is_snapshot else folder.name
 
 
 def bypass_proxy_for_localhost() -> None:

@@ -51,8 +51,9 @@ def own_cache() -> Path:
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder for one test."""
+    """An empty cache folder for one test, and an empty cache of the hub's client."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "client"))
     return tmp_path / "cache" / "imgsearch"
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -56,9 +57,10 @@ def served(bundle: Path, encoder: str = "auto", captioner: str = "auto") -> Engi
 
 
 def empty(cache: Path) -> None:
-    """Forget what was fetched."""
-    for path in sorted(cache.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    """Forget what was fetched and computed."""
+    for folder in (cache, Path(constants.HF_HUB_CACHE)):
+        shutil.rmtree(folder)
+        folder.mkdir()
 
 
 def test_auto_answers_at_once_and_swaps_behind(full_hub: LoopbackHub, starter_bundle: Path, photo: Image.Image) -> None:

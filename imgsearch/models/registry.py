@@ -20,7 +20,8 @@ from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, Encoder
 from imgsearch.models.weight_files import CLIP_WEIGHTS, captioner_files
 
 if TYPE_CHECKING:
-    from imgsearch.hub import Choose, Repo, Snapshot
+    from imgsearch.downloads import Choose, Snapshot
+    from imgsearch.hub import Repo
 
 ModelKind: TypeAlias = Literal["encoder", "captioner"]
 OnProgress: TypeAlias = Callable[[int, int], None]
@@ -32,92 +33,25 @@ _loaded: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionar
 
 @dataclass(frozen=True)
 class Preset:
-    """A model under a short name. Quality is as published; README.md names the sources."""
+    """A model under a short name. README.md says how large and how good it is, and its licence."""
 
     name: str
     kind: ModelKind
     model_id: str
     repo: str  # on the hub
-    size: str  # of the download
-    licence: str
-    languages: str
-    quality: str  # encoder: ImageNet top-1 / Crossmodal-3600 mean recall English / French; captioner: COCO CIDEr
+    languages: str = "English"
     has_tokenizer: bool = False  # True if its repository has one; CLIP's own comes with open_clip
 
 
+_BLIP = "Salesforce/blip-image-captioning"
 PRESETS = (  # "auto" stands for the first one of each kind
-    Preset(
-        "siglip2",
-        "encoder",
-        "ViT-B-32-SigLIP2-256/webli",
-        "timm/ViT-B-32-SigLIP2-256",
-        "1.5 GB",
-        "Apache-2.0",
-        "109",
-        "74.0 / 73.2 / 82.3",
-        has_tokenizer=True,
-    ),
-    Preset(
-        "siglip2-b16",
-        "encoder",
-        "ViT-B-16-SigLIP2/webli",
-        "timm/ViT-B-16-SigLIP2",
-        "1.5 GB",
-        "Apache-2.0",
-        "109",
-        "78.2 / 75.2 / 84.3",
-        has_tokenizer=True,
-    ),
-    Preset(
-        "clip",
-        "encoder",
-        "ViT-B-32-256/datacomp_s34b_b86k",
-        "laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K",
-        "0.6 GB",
-        "MIT",
-        "English",
-        "72.8 / 68.1 / 53.3",
-    ),
-    Preset(
-        "mobileclip2",
-        "encoder",
-        "MobileCLIP2-S2/dfndr2b",
-        "timm/MobileCLIP2-S2-OpenCLIP",
-        "0.4 GB",
-        "Apple: research only",
-        "English",
-        "77.2 / - / -",
-    ),
-    Preset(
-        "blip",
-        "captioner",
-        "Salesforce/blip-image-captioning-base",
-        "Salesforce/blip-image-captioning-base",
-        "1.0 GB",
-        "BSD-3-Clause",
-        "English",
-        "133.3",
-    ),
-    Preset(
-        "blip-large",
-        "captioner",
-        "Salesforce/blip-image-captioning-large",
-        "Salesforce/blip-image-captioning-large",
-        "1.9 GB",
-        "BSD-3-Clause",
-        "English",
-        "136.7",
-    ),
-    Preset(
-        "internvl",
-        "captioner",
-        "OpenGVLab/InternVL3-1B-hf",
-        "OpenGVLab/InternVL3-1B-hf",
-        "1.9 GB",
-        "MIT, Apache-2.0",
-        "many, French too",
-        "-",
-    ),
+    Preset("siglip2", "encoder", "ViT-B-32-SigLIP2-256/webli", "timm/ViT-B-32-SigLIP2-256", "109", has_tokenizer=True),
+    Preset("siglip2-b16", "encoder", "ViT-B-16-SigLIP2/webli", "timm/ViT-B-16-SigLIP2", "109", has_tokenizer=True),
+    Preset("clip", "encoder", "ViT-B-32-256/datacomp_s34b_b86k", "laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K"),
+    Preset("mobileclip2", "encoder", "MobileCLIP2-S2/dfndr2b", "timm/MobileCLIP2-S2-OpenCLIP"),
+    Preset("blip", "captioner", f"{_BLIP}-base", f"{_BLIP}-base"),
+    Preset("blip-large", "captioner", f"{_BLIP}-large", f"{_BLIP}-large"),
+    Preset("internvl", "captioner", "OpenGVLab/InternVL3-1B-hf", "OpenGVLab/InternVL3-1B-hf", "many, French too"),
 )
 
 
@@ -158,18 +92,19 @@ def resolve(kind: ModelKind, spec: str) -> ModelRef:
     return ModelRef(model_id, revision)
 
 
-def is_cached(kind: ModelKind, name: ModelRef) -> bool:
+def is_cached(kind: ModelKind, ref: ModelRef) -> bool:
     """Return True if a model loads without a request. May import open_clip: seconds. Raise SettingsError."""
-    from imgsearch.hub import cached_snapshot
+    from imgsearch.downloads import cached_snapshot
 
-    return all(cached_snapshot(repo, choose) for repo, choose in _required_repos(kind, name))
+    return all(cached_snapshot(repo, choose) for repo, choose in _required_repos(kind, ref))
 
 
-def check_hub(kind: ModelKind, name: ModelRef) -> None:
+def check_hub(kind: ModelKind, ref: ModelRef) -> None:
     """Ask the hub, for seconds at most, if it has a model's missing files. Raise ModelError or SettingsError if not."""
-    from imgsearch.hub import cached_snapshot, probe
+    from imgsearch.downloads import cached_snapshot
+    from imgsearch.hub import probe
 
-    for repo, choose in _required_repos(kind, name):
+    for repo, choose in _required_repos(kind, ref):
         if not cached_snapshot(repo, choose):
             choose([file.rfilename for file in probe(repo).siblings or []])
 
@@ -182,21 +117,21 @@ def load_encoder(
     Takes seconds, or minutes if it is fetched. Raise SettingsError for an unknown spec, ModelError if loading fails.
     """
     check_precision(precision)
-    name = spec if isinstance(spec, ModelRef) else resolve("encoder", spec)
-    if name.model_id not in STARTER_IDS:
-        try:
-            snapshots = _fetch("encoder", name, on_progress)
+    ref = spec if isinstance(spec, ModelRef) else resolve("encoder", spec)
+    try:
+        if ref.model_id not in STARTER_IDS:
+            parts, snapshots = _clip_spec(ref.model_id), _fetch("encoder", ref, on_progress)
             folders = {repo: snapshot.folder for repo, snapshot in snapshots.items()}
-            parts = _clip_spec(name.model_id)
-            revision = snapshots[parts.weights].commit if parts.weights else _digest(name.model_id)
+            revision = snapshots[parts.weights].commit if parts.weights else _digest(ref.model_id)
             return ClipEncoder(parts, folders, revision=revision, precision=precision)
-        except ModelError as error:
-            if spec != "auto":
-                raise
-            log.warning("%s The starter model is used.", error)
+    except ModelError as error:
+        if spec != "auto":
+            raise
+        log.warning("%s The starter model is used.", error)
+        ref = ModelRef(STARTER_ID)
     from imgsearch.models.starter import StarterEncoder  # imports torch
 
-    return StarterEncoder(name.model_id if name.model_id in STARTER_IDS else STARTER_ID)
+    return StarterEncoder(ref.model_id)
 
 
 def load_captioner(
@@ -207,13 +142,13 @@ def load_captioner(
     Return None for "starter", and for "auto" if neither has it: then descriptions come from the encoder's vectors.
     """
     check_precision(precision)
-    name = spec if isinstance(spec, ModelRef) else resolve("captioner", spec)
-    if name.model_id in STARTER_IDS:
+    ref = spec if isinstance(spec, ModelRef) else resolve("captioner", spec)
+    if ref.model_id in STARTER_IDS:
         return None
     try:
-        snapshots = list(_fetch("captioner", name, on_progress).values())
-        folder = snapshots[0].folder if snapshots else Path(name.model_id.removeprefix(LOCAL_DIR_PREFIX))
-        return HubCaptioner(name.model_id, folder, precision=precision)
+        folders = [snapshot.folder for snapshot in _fetch("captioner", ref, on_progress).values()]
+        folder = folders[0] if folders else Path(ref.model_id.removeprefix(LOCAL_DIR_PREFIX))
+        return HubCaptioner(ref.model_id, folder, precision=precision)
     except ModelError as error:
         if spec != "auto":
             raise
@@ -221,24 +156,24 @@ def load_captioner(
         return None
 
 
-def _fetch(kind: ModelKind, name: ModelRef, on_progress: OnProgress) -> "dict[str, Snapshot]":
+def _fetch(kind: ModelKind, ref: ModelRef, on_progress: OnProgress) -> "dict[str, Snapshot]":
     """Return the files of each repository that a model needs, by the repository's id. Fetch what is missing."""
-    from imgsearch.hub import fetch_snapshot
+    from imgsearch.downloads import fetch_snapshot
 
-    return {repo.id: fetch_snapshot(repo, choose, on_progress) for repo, choose in _required_repos(kind, name)}
+    return {repo.id: fetch_snapshot(repo, choose, on_progress) for repo, choose in _required_repos(kind, ref)}
 
 
-def _required_repos(kind: ModelKind, name: ModelRef) -> "list[tuple[Repo, Choose]]":
+def _required_repos(kind: ModelKind, ref: ModelRef) -> "list[tuple[Repo, Choose]]":
     """Return the repositories of a model, each with the function that chooses its files."""
     from imgsearch.hub import Repo
 
-    if name.model_id in STARTER_IDS or name.model_id.startswith(LOCAL_DIR_PREFIX):
+    if ref.model_id in STARTER_IDS or ref.model_id.startswith(LOCAL_DIR_PREFIX):
         return []
     if kind == "captioner":
-        return [(Repo.parse(str(name)), partial(captioner_files, name.model_id))]
-    parts = _clip_spec(name.model_id)
-    revisions = {parts.weights: name.revision}
-    return [(Repo(repo, revisions.get(repo) or "main"), partial(parts.choose, repo)) for repo in parts.repos]
+        return [(Repo.parse(str(ref)), partial(captioner_files, ref.model_id))]
+    parts = _clip_spec(ref.model_id)
+    revisions = {parts.weights: ref.revision or "main"}
+    return [(Repo(repo, revisions.get(repo, "main")), partial(parts.choose, repo)) for repo in parts.repos]
 
 
 def _digest(model_id: str) -> str:
@@ -249,10 +184,10 @@ def _digest(model_id: str) -> str:
 
 def _clip_spec(model_id: str) -> ClipSpec:
     """Return the parts of an encoder. A preset is looked up without importing open_clip."""
-    for preset in PRESETS:
-        if preset.model_id == model_id:
-            return ClipSpec(model_id, preset.repo, tokenizer=preset.repo if preset.has_tokenizer else "")
-    return ClipSpec.parse(model_id)
+    presets = {preset.model_id: preset for preset in PRESETS}
+    if not (preset := presets.get(model_id)):
+        return ClipSpec.parse(model_id)
+    return ClipSpec(model_id, preset.repo, tokenizer=preset.repo if preset.has_tokenizer else "")
 
 
 def shared_encoder(

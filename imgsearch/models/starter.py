@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.models.colours import COLOURS, picture_colours, text_colours
-from imgsearch.models.encoder import STARTER_ID
+from imgsearch.models.encoder import STARTER_ID, Encoder, in_batches
 from imgsearch.models.french import to_english
 from imgsearch.models.language import is_french
 
@@ -34,7 +34,7 @@ LABELS = DATA / "labels.npy"
 NUM_FEATURES = 1280
 NUM_SEMANTIC = 384
 SIDE = 224  # pixels of the classifier's square input
-MAX_TOKENS = 512
+MAX_TOKENS = 512  # no query has more
 BATCH_SIZE = 64  # texts encoded at a time
 NUM_PICTURES = 8  # encoded at a time: on a CPU twice as fast as 32
 
@@ -55,7 +55,7 @@ OBJECT_SHARE = 0.9  # of the square's side that an object on a plain background 
 FEATURE_NORM = 13.0
 
 
-class StarterEncoder:
+class StarterEncoder(Encoder):
     """An `Encoder` and `Classifier` with packaged weights.
 
     An image row is unit features, a unit semantic vector and unit colours, weighted to unit length. A text row is
@@ -77,7 +77,7 @@ class StarterEncoder:
         self._image_model = load_efficientnet()
         self._text_model = MiniLm()
         self._labels = np.load(LABELS, allow_pickle=False).astype(np.float32)  # (1000, 384)
-        self.classes = read_classes()
+        self.classes: Sequence[Sequence[str]] = read_classes()
 
     def prepare(self, image: Image.Image) -> Pixels:
         """Return float32 (3, 224, 224) in -1..1: the whole picture, squashed; in shape if on a plain background."""
@@ -93,12 +93,10 @@ class StarterEncoder:
 
     def encode_prepared(self, prepared: Sequence[Pixels]) -> Embeddings:
         """Embed what `prepare` returned: float32 (n, dim), unit rows."""
-        starts = range(0, len(prepared), NUM_PICTURES)
-        batches = [self._encode_batch(np.stack(prepared[start : start + NUM_PICTURES])) for start in starts]
-        return np.concatenate(batches) if batches else np.zeros((0, self.dim), np.float32)
+        return in_batches(self._encode_batch, prepared, NUM_PICTURES, self.dim)
 
-    def _encode_batch(self, pixels: Pixels) -> Embeddings:
-        """Embed (n, 3, 224, 224) pixels: (n, dim)."""
+    def _encode_batch(self, batch: Sequence[Pixels]) -> Embeddings:
+        pixels = np.stack(batch)  # (n, 3, 224, 224)
         with torch.inference_mode():
             states = self._image_model.forward_features(torch.from_numpy(pixels))
             features = self._image_model.forward_head(states, pre_logits=True)
@@ -112,10 +110,6 @@ class StarterEncoder:
             parts.append(np.stack(colours) * sqrt(self._colour_share))
         return np.hstack(parts, dtype=np.float32)
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
-        """Embed upright RGB images: float32 (n, dim), unit rows."""
-        return self.encode_prepared([self.prepare(image) for image in images])
-
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed English or French texts: float32 (n, dim), unit rows; the dimensions of the features are zero."""
         texts = [_worded(text) for text in texts]
@@ -127,10 +121,6 @@ class StarterEncoder:
             weight = COLOUR_WEIGHT * sqrt(SEMANTIC_SHARE / self._colour_share)
             rows[:, NUM_FEATURES + NUM_SEMANTIC :] = weight * np.stack([text_colours(text) for text in texts])
         return normalize(rows)
-
-    def truncated_tail(self, text: str) -> str:
-        """Return "": no query is longer than MAX_TOKENS."""
-        return ""
 
     def class_probabilities(self, rows: Embeddings) -> Embeddings:
         """Return class probabilities of (n, dim) image rows, by FEATURE_NORM: float32 (n, 1000), each row sums to 1."""
@@ -179,27 +169,11 @@ def load_efficientnet() -> Any:
     return model.eval()
 
 
-def embed_labels(model: MiniLm) -> Embeddings:
-    """Return the label embeddings, (1000, 384) unit rows in the classifier's order; `labels.npy` keeps them as float16.
-
-    Each is the mean direction of three phrasings of the class name and its WordNet hypernyms.
-    """
-    classes = read_classes()
-    texts = [text for name, *hypernyms in classes for text in _phrasings(name, hypernyms)]
-    return normalize(model.embed(texts).reshape(len(classes), -1, NUM_SEMANTIC).sum(1))
-
-
 def read_classes() -> list[list[str]]:
     """Return the name and the WordNet hypernyms, nearest first, of each ImageNet class in the classifier's order."""
     lines = (DATA / "imagenet.tsv").read_text("utf-8").splitlines()
     records = [line.split("\t") for line in lines if not line.startswith("#")]
     return [[name, *filter(None, hypernyms.split(","))] for name, hypernyms in records]
-
-
-def _phrasings(name: str, hypernyms: list[str]) -> tuple[str, str, str]:
-    article = "an" if name[0].lower() in "aeiou" else "a"
-    kinds = f"{name}, a kind of {', '.join(hypernyms[:3])}" if hypernyms else name
-    return f"a photo of a {name}", kinds, f"This is {article} {name}, a type of {(hypernyms or [name])[0]}."
 
 
 def _worded(text: str) -> str:

@@ -15,7 +15,7 @@ from imgsearch.images import open_rgb
 from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
-from imgsearch.models.french import english_terms
+from imgsearch.models.french import french_terms
 from imgsearch.records import Hit
 from imgsearch.search.thresholds import Floats, Number, QueryScores, ScoreThresholds, best_threshold, fit_thresholds
 
@@ -96,7 +96,7 @@ def search_good_queries(index: Index, encoder: Encoder) -> tuple[list[str], Quer
     texts = sorted({index.item(int(row)).caption for row in sample_rows(index)} - {""})
     captions = [texts[position] for position in stable_sample(texts, NUM_CAPTIONS)]
     words = "\n".join(map(_spaced, captions))
-    terms = sorted(term for term in english_terms() if _spaced(term) in words)
+    terms = sorted(term for term in french_terms() if _spaced(term) in words)
     texts = [*captions, *(terms[position] for position in stable_sample(terms, NUM_CAPTIONS))]
     scores, hits = search_texts(index, encoder, texts)
     is_good = [

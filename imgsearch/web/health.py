@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from imgsearch import __version__
 from imgsearch.engine import Engine
+from imgsearch.environment import bundle_name
 from imgsearch.web.components.status import model_name
 
 
@@ -21,7 +22,7 @@ def health_route(engines: Sequence[Engine]) -> Route:
 
     async def healthz(request: Request) -> JSONResponse:
         first, *_ = statuses = [engine.status for engine in engines]
-        names = [engine.bundle.resolve().name for engine in engines]
+        names = [bundle_name(engine.bundle) for engine in engines]
         collections = [
             {"name": name, "num_items": status.num_items} for name, status in zip(names, statuses, strict=True)
         ]

@@ -11,7 +11,7 @@ import gradio as gr
 
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
-from imgsearch.environment import bypass_proxy_for_localhost
+from imgsearch.environment import bundle_name, bypass_proxy_for_localhost
 from imgsearch.errors import SettingsError
 from imgsearch.web.components.upload import randomise_upload_paths
 from imgsearch.web.i18n import browser_translations
@@ -46,7 +46,7 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
     if settings.share:
         from imgsearch.web.share import Link, announcement
 
-        names = [engine.bundle.resolve().name for engine in engines]
+        names = [bundle_name(engine.bundle) for engine in engines]
         print(announcement(names, has_password=bool(settings.users)), flush=True)
         link = Link(app)
         closing.callback(link.close)

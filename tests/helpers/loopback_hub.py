@@ -74,6 +74,14 @@ class Slow:
     chunk: int = 1 << 16
 
 
+@dataclass(frozen=True)
+class Forge:
+    """Names another commit, and answers for files with other headers."""
+
+    sha: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 class Blob:
     def __init__(self, path: str, data: bytes) -> None:
         self.data, self.size = data, len(data)
@@ -104,7 +112,7 @@ class LoopbackHub:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.fault: Status | Hang | Cut | Corrupt | Slow | None = None
+        self.fault: Status | Hang | Cut | Corrupt | Slow | Forge | None = None
         self.closed = threading.Event()
         self.repos: dict[str, dict[str, dict[str, Blob]]] = {}  # a dataset's name begins with datasets/
         self._server = _Server(("127.0.0.1", 0), partial(_Handler, self))
@@ -194,7 +202,9 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [entry if "blobs=true" in query else {"rfilename": entry["rfilename"]} for entry in below]
             licence = LICENCE.search(files["README.md"].data) if "README.md" in files else None
             card = {"license": licence[1].decode()} if licence else None
-            info = {"id": repo.removeprefix("datasets/"), "sha": sha, "private": False, "gated": False, "tags": []}
+            fault = self.hub.fault
+            said = fault.sha if isinstance(fault, Forge) and fault.sha else sha
+            info = {"id": repo.removeprefix("datasets/"), "sha": said, "private": False, "gated": False, "tags": []}
             self.reply_json(info | {"siblings": siblings, "cardData": card})
 
     def send_blob(self, blob: Blob, sha: str, names: set[str]) -> None:
@@ -207,6 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= end:
                 return self.reply(416, b"", {"Content-Range": f"bytes */{blob.size}"})
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{blob.size}"
+        headers |= dict(fault.headers) if isinstance(fault, Forge) else {}
         self.head(206 if asked else 200, end - start, headers)
         if self.command == "HEAD":
             return None

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from imgsearch.config import STARTER_BUNDLE, Settings
 from imgsearch.engine import Engine
-from imgsearch.environment import is_from_hub
+from imgsearch.environment import bundle_name, is_from_hub
 from imgsearch.errors import BundleError, ImgsearchError, SettingsError
 from imgsearch.files import FileDigest
 from imgsearch.index.manifest import FILE_NAME, read_manifest
@@ -25,8 +26,11 @@ REPO = "org/my.bundle"
 
 
 @pytest.fixture
-def pushed(hub: LoopbackHub, empty_cache: Path, copy_bundle: Callable[[], Path]) -> Path:
+def pushed(
+    hub: LoopbackHub, empty_cache: Path, copy_bundle: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The folder of a bundle that the hub has, with other files beside those of the bundle."""
+    monkeypatch.setattr("imgsearch.downloads.ANSWER_S", 1.0)
     bundle = copy_bundle()
     (bundle / "README.md").write_text("---\nlicense: mit\n---\n")
     (bundle / "run.py").write_text("raise SystemExit('never')")
@@ -56,8 +60,8 @@ def test_only_the_files_of_the_bundle_are_fetched(hub: LoopbackHub, pushed: Path
     folder = folder_of()
     assert names_in(folder) == {FILE_NAME, *read_manifest(pushed).files}
     assert all((folder / name).read_bytes() == (pushed / name).read_bytes() for name in names_in(folder))
-    assert folder.name == "my.bundle" and folder.is_relative_to(empty_cache) and is_from_hub(folder)
-    assert not is_from_hub(pushed) and not is_from_hub(STARTER_BUNDLE)
+    assert folder.is_relative_to(constants.HF_HUB_CACHE) and is_from_hub(folder) and bundle_name(folder) == "my.bundle"
+    assert not is_from_hub(pushed) and not is_from_hub(STARTER_BUNDLE) and bundle_name(pushed) == pushed.name
     assert fetch_hub_bundles(Settings()).index == (STARTER_BUNDLE,)
 
 
@@ -71,7 +75,7 @@ def test_a_branch_is_followed_and_a_commit_is_pinned(hub: LoopbackHub, pushed: P
     assert second != first and commit in second.parts
     hub.requests.clear()
     assert folder_of(f"{NAME}@{commit}") == second and not hub.requests
-    assert folder_of(f"{NAME}@{first.parent.name}") == first and not hub.requests
+    assert folder_of(f"{NAME}@{first.name}") == first and not hub.requests
 
 
 @pytest.mark.parametrize("fault", [Hang(), Status(500)], ids=repr)
@@ -90,6 +94,33 @@ def test_what_was_fetched_last_is_taken_without_the_hub(
     assert "answers 500" in failure()  # a newer one that is not here yet
     hub.fault = fault
     assert folder_of() == folder
+
+
+def test_what_version_0_8_fetched_is_used_as_it_lies(hub: LoopbackHub, pushed: Path, empty_cache: Path) -> None:
+    commit = hub.commit(f"datasets/{REPO}")
+    folder = empty_cache / "hub" / "bundles--org--my.bundle" / commit / "my.bundle"
+    shutil.copytree(pushed, folder)
+    for revision in ("main", commit):
+        record = "\n".join([commit, *sorted(names_in(pushed))])
+        (folder.parents[1] / f"{revision}.txt").write_text(record)
+    assert folder_of() == folder_of(f"{NAME}@{commit}") == folder and is_from_hub(folder)
+    hub.fault = Status(500)
+    assert folder_of() == folder
+    assert not [request for request in hub.requests if "/resolve/" in request.path]
+
+
+def test_a_bundle_of_the_cache_that_shares_files_between_repositories_opens(
+    hub: LoopbackHub, pushed: Path, encoder: Encoder
+) -> None:
+    """The client keeps what comes by its Xet storage once for all repositories, two links away."""
+    folder = folder_of()
+    store = Path(constants.HF_HUB_CACHE) / "blobs" / "ab"
+    store.mkdir(parents=True)
+    for path in [path for path in folder.iterdir() if path.suffix != ".json"]:
+        blob = path.resolve()
+        blob.rename(store / blob.name)
+        blob.symlink_to(store / blob.name)
+    assert len(open_collection(folder_of(), encoder, lambda done, total: None)) == NUM_EXAMPLES
 
 
 @pytest.mark.parametrize("name", ["hf://org/my.bundle", "hf:/org/my.bundle", f"{NAME}/sub", f"{NAME}@"])
@@ -159,16 +190,16 @@ def test_what_is_larger_than_the_manifest_says_is_not_fetched(hub: LoopbackHub, 
     assert not [request for request in hub.requests if request.path.endswith(".faiss")]
 
 
-def test_a_file_that_is_not_what_the_manifest_says_is_not_kept(
-    hub: LoopbackHub, pushed: Path, empty_cache: Path
-) -> None:
+def test_a_file_that_is_not_what_the_manifest_says_is_never_used(hub: LoopbackHub, pushed: Path) -> None:
     [vectors] = pushed.glob("vectors*")
     data = bytearray(vectors.read_bytes())
     data[-1] ^= 1
     vectors.write_bytes(data)
     hub.add(REPO, pushed, "dataset")
-    assert "its files are not those of its manifest.json" in failure()
-    assert not list(empty_cache.rglob("*.faiss"))
+    for _ in range(2):
+        assert "its files are not those of its manifest.json" in failure()
+    hub.fault = Status(500)
+    assert "answers 500" in failure() or "its files are not those" in failure()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[" * 100_000, '{"files": 3}', "\udcff"])

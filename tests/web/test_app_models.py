@@ -31,7 +31,9 @@ def chat(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     HUB.add("tiny/clip", tiny / "clip")
     HUB.add("tiny/talkative", talkative(tiny / "internvl", tmp_path_factory.mktemp("model") / "talkative"))
     cache = str(tmp_path_factory.mktemp("cache"))
-    with running_app("--encoder", "hf-hub:tiny/clip", "--captioner", "tiny/talkative", XDG_CACHE_HOME=cache) as app:
+    with running_app(
+        "--encoder", "hf-hub:tiny/clip", "--captioner", "tiny/talkative", XDG_CACHE_HOME=cache, HF_HOME=cache
+    ) as app:
         wait_for_captions(Client(app.url, verbose=False))
         yield app
 
@@ -78,7 +80,7 @@ def test_auto_fetches_behind_the_page_and_swaps(
     hub.add(SIGLIP, tiny / "siglip")
     hub.add(BLIP, tiny / "blip")
     hub.fault = Slow(2)
-    with running_app(XDG_CACHE_HOME=fresh_cache) as (url, _):
+    with running_app(XDG_CACHE_HOME=fresh_cache, HF_HOME=fresh_cache) as (url, _):
         page = visit(url)
         banner = page.locator("#banner")
         expect(banner).to_contain_text(re.compile(r"is being fetched: \d+ of 0 MB"), timeout=60_000)
@@ -158,9 +160,9 @@ def test_a_french_visitor_is_answered_in_french(visit: Callable[..., Page], chat
 def test_the_app_ends_while_it_fetches(hub: LoopbackHub, tiny: Path, fresh_cache: str) -> None:
     hub.add(SIGLIP, tiny / "siglip")
     hub.fault = Slow(60)
-    with running_app(XDG_CACHE_HOME=fresh_cache) as (_, process):
+    with running_app(XDG_CACHE_HOME=fresh_cache, HF_HOME=fresh_cache) as (_, process):
         deadline = time.monotonic() + 60
-        while not list(Path(fresh_cache).rglob("*.part")):
+        while not list(Path(fresh_cache).rglob("*.incomplete")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.terminate()
@@ -169,7 +171,7 @@ def test_the_app_ends_while_it_fetches(hub: LoopbackHub, tiny: Path, fresh_cache
 
 def test_without_a_network_the_starter_answers_and_says_why(visit: Callable[..., Page], fresh_cache: str) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    with running_app(XDG_CACHE_HOME=fresh_cache, HF_ENDPOINT=nowhere) as (url, _):
+    with running_app(XDG_CACHE_HOME=fresh_cache, HF_HOME=fresh_cache, HF_ENDPOINT=nowhere) as (url, _):
         page = visit(url, "fr-FR")
         problem = page.locator("#banner .problem")
         expect(problem.locator("summary")).to_have_text("2 modèles manquent", timeout=60_000)

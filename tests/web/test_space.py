@@ -21,7 +21,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from imgsearch.config import ROOT
-from imgsearch.hub import Repo, cached_snapshot
+from imgsearch.downloads import cached_snapshot
+from imgsearch.hub import Repo
 from imgsearch.models.clip import ClipSpec
 from imgsearch.models.registry import PRESETS
 from imgsearch.models.weight_files import captioner_files

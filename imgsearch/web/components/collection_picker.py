@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
+from imgsearch.environment import bundle_name
 from imgsearch.text import without_surrogates
 from imgsearch.web.i18n import choice_of
 from imgsearch.web.page_state import PageState
@@ -16,7 +17,7 @@ class CollectionPicker:
     """Holds one engine per collection, by a unique name. With only one, neither the page nor the API shows a menu."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
-        names = [without_surrogates(engine.bundle.resolve().name) for engine in engines]
+        names = [without_surrogates(bundle_name(engine.bundle)) for engine in engines]
         counts = [names[: index + 1].count(name) for index, name in enumerate(names)]
         unique = [f"{name} ({count})" if count > 1 else name for name, count in zip(names, counts, strict=True)]
         self._engines = dict(zip(unique, engines, strict=True))

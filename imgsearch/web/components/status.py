@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
+from imgsearch.environment import bundle_name
 from imgsearch.models.clip import LOCAL_DIR_PREFIX
 from imgsearch.records import Progress, Status
 from imgsearch.text import sanitise_line, truncate
@@ -58,7 +59,7 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     facts = {
         tr("encoder", request): model_name(status.encoder),
         tr("captioner", request): model_name(status.captioner) or tr("from_vectors", request),
-        tr("collection", request): truncate(engine.bundle.resolve().name, MAX_NAME),
+        tr("collection", request): truncate(bundle_name(engine.bundle), MAX_NAME),
     }
     if status.num_items is not None:
         facts[tr("collection", request)] += f", {format_num_pictures(status.num_items, request)}"

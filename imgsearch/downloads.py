@@ -1,0 +1,195 @@
+"""Fetch files from the Hugging Face hub into the standard cache of its client, which all programs share."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from filelock import FileLock
+from huggingface_hub import HfApi, constants, get_cached_repo_tree, hf_hub_download, snapshot_download
+from huggingface_hub.errors import CachedRepoTreeNotFoundError
+from tqdm import tqdm
+
+from imgsearch.environment import cache_folder, can_write, hub_folder, on_space
+from imgsearch.errors import BundleError, ImgsearchError, Message, ModelError
+from imgsearch.files import write_atomic
+from imgsearch.hub import COMMIT, Extend, Repo, explain_hub_error, probe, run_with_timeout
+
+# Seconds. The client's own timeouts do not cover the list of all files, nor its many retries.
+ANSWER_S = 10.0  # to begin with a file, or to list all
+STALL_S = 60.0  # without a byte of a file: a connection may come back
+HASH_RATE = 50e6  # bytes per second that a slow machine hashes
+
+Choose: TypeAlias = Callable[[Collection[str]], list[str]]
+"""Return the needed ones of a repository's file names. Raise ModelError or BundleError if one is missing."""
+OnProgress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of bytes on disk and the number expected."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The needed files of a repository at one commit, complete."""
+
+    folder: Path
+    commit: str
+
+
+def cached_snapshot(repo: Repo, choose: Choose) -> Snapshot | None:
+    """Return what is on disk, whoever fetched it, or None if a file is missing. Works offline."""
+    for cache in _caches():
+        options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "cache_dir": cache}
+        with suppress(CachedRepoTreeNotFoundError, OSError, ValueError, ModelError, BundleError):
+            names = choose(_recorded_names(repo, options))
+            folder = Path(snapshot_download(repo.id, **options, allow_patterns=names, local_files_only=True))
+            if not _lock_file(repo, folder.name).exists():
+                return Snapshot(folder, folder.name)
+    return _old_snapshot(repo, choose)
+
+
+def _caches() -> list[Path]:
+    """Return the client's cache and, if that can only be read, one to write to."""
+    standard = Path(constants.HF_HUB_CACHE)
+    return [standard] if can_write(standard) else [standard, cache_folder() / "huggingface" / "hub"]
+
+
+def _recorded_names(repo: Repo, options: Mapping[str, Any]) -> list[str]:
+    """Return the names of all files that the hub has, as the client recorded them."""
+    try:
+        return [file.path for file in get_cached_repo_tree(repo.id, **options)]
+    except CachedRepoTreeNotFoundError:
+        if not on_space():  # a Space preloads the files in README.md's header, not always with a record
+            raise
+    folder = Path(snapshot_download(repo.id, **options, local_files_only=True))
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+
+def _lock_file(repo: Repo, commit: str) -> Path:
+    """Return the file that is there from the start of a download until its digests have been compared."""
+    return hub_folder() / f"{repo.folder}--{commit}.lock"
+
+
+def _old_snapshot(repo: Repo, choose: Choose) -> Snapshot | None:
+    """Look into the folder of version 0.8 and before: REVISION.txt has the commit, then the names of all files."""
+    is_bundle, name = repo.kind == "bundle", repo.id.replace("/", "--")
+    folder = hub_folder() / (f"bundles--{name}" if is_bundle else name)
+    with suppress(OSError, ValueError, ModelError, BundleError):
+        commit, *names = (folder / f"{repo.revision.replace('/', '--')}.txt").read_text("utf-8").splitlines()
+        folder = folder / commit / (repo.id.rpartition("/")[2] if is_bundle else "")
+        if all((folder / name).is_file() for name in choose(names)):
+            return Snapshot(folder, commit)
+    return None
+
+
+def resolve_commit(repo: Repo, choose: Choose) -> Repo:
+    """Ask the hub for the commit of a branch or tag, fetch no file, and return the repository at this commit.
+
+    Without the hub use the one whose files are on disk; if there is none, raise as `probe` does.
+    """
+    if COMMIT.fullmatch(repo.revision):
+        return repo
+    try:
+        return replace(repo, revision=str(probe(repo).sha))
+    except ImgsearchError:
+        if cached := cached_snapshot(repo, choose):
+            return replace(repo, revision=cached.commit)
+        raise
+
+
+def remember_commit(repo: Repo, snapshot: Snapshot) -> None:
+    """Record the commit of a branch or tag, for offline use and for other programs, once all its files are on disk."""
+    refs = snapshot.folder.parents[1] / "refs"
+    file = (refs / repo.revision).resolve()
+    if snapshot.folder.parent.name == "snapshots" and file.is_relative_to(refs) and repo.revision != snapshot.commit:
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, snapshot.commit.encode())
+
+
+def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_bytes: float = math.inf) -> Snapshot:
+    """Return the files on disk at once and without a request; else fetch the chosen ones and return when all are here.
+
+    Digests are compared with the hub's. Raise `repo.unavailable` if the hub cannot be reached or the files have more
+    than `max_bytes` in total.
+    """
+    if cached := cached_snapshot(repo, choose):
+        return cached
+    info = probe(repo)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    needed = {name: sizes[name] for name in sorted(choose(sizes), key=sizes.__getitem__)}
+    if sum(needed.values()) > max_bytes:
+        raise repo.unavailable(Message("its files are larger than it says. Get it from elsewhere."))
+    pinned = replace(repo, revision=str(info.sha))
+    lock = _lock_file(repo, pinned.revision)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=0):
+            snapshot = run_with_timeout(repo, partial(_fetch_files, pinned, needed, on_progress), ANSWER_S)
+        with suppress(PermissionError):  # on Windows it stays if another process has it by now
+            lock.unlink(missing_ok=True)
+    except OSError as error:
+        raise repo.unavailable(explain_hub_error(error, repo.kind)) from error
+    remember_commit(repo, snapshot)
+    return snapshot
+
+
+def _fetch_files(repo: Repo, sizes: Mapping[str, int], on_progress: OnProgress, extend: Extend) -> Snapshot:
+    """Fetch the files that are not on disk, then compare all with the hub's digests. Delete those that differ."""
+    options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "cache_dir": _caches()[-1]}
+    done, shown, total = 0, 0, sum(sizes.values())
+
+    def report(num_bytes: int) -> None:
+        nonlocal shown
+        extend(STALL_S)
+        shown = max(shown, done + num_bytes)  # the client may count both what arrives and what it writes
+        on_progress(shown, total)
+
+    for name, size in sizes.items():  # one by one: threads of `snapshot_download` would delay the exit
+        extend(ANSWER_S)
+        bar: Any = partial(ProgressBar, title=f"{repo.id}: {name}", on_bytes=report)
+        hf_hub_download(repo.id, name, **options, tqdm_class=bar)
+        done += size
+        report(0)
+    extend(ANSWER_S)
+    silent: Any = partial(tqdm, disable=True)
+    # This records the names of all files.
+    folder = Path(snapshot_download(repo.id, **options, allow_patterns=[*sizes], tqdm_class=silent))
+    extend(ANSWER_S + total / HASH_RATE)
+    checked = HfApi().verify_repo_checksums(repo.id, **options)
+    wrong = {*checked.missing_paths, *checked.extra_paths, *(mismatch["path"] for mismatch in checked.mismatches)}
+    damaged = sorted(wrong & sizes.keys())
+    for name in damaged:
+        blob = (folder / name).resolve()
+        (folder / name).unlink(missing_ok=True)
+        if blob.is_relative_to(folder.parents[1] / "blobs"):
+            blob.unlink()
+    if damaged:
+        raise repo.unavailable(Message("{file} arrived damaged. Start again to fetch it again.", file=damaged[0]))
+    return Snapshot(folder, repo.revision)
+
+
+def fetch_whole_repo(repo: Repo) -> Path:
+    """Fetch all files at a commit into a folder without links to elsewhere, and return it.
+
+    Offline, reuse an earlier fetch, else raise as `probe`.
+    """
+    folder = hub_folder() / repo.folder / repo.revision
+    options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "local_dir": folder}
+    run_with_timeout(repo, lambda _: snapshot_download(repo.id, **options), math.inf)
+    return folder
+
+
+class ProgressBar(tqdm):  # type: ignore[misc]
+    """A console progress bar that also reports bytes. The client's own bar is off, together with transformers' bars."""
+
+    def __init__(self, *, title: str, on_bytes: Callable[[int], None], **options: Any) -> None:
+        self._on_bytes = on_bytes
+        super().__init__(**options | {"desc": title}, delay=0.5)
+
+    def update(self, n: float | None = 1) -> Any:
+        """Add n bytes."""
+        is_drawn = super().update(n)
+        self._on_bytes(int(self.n))
+        return is_drawn
