@@ -76,10 +76,8 @@ def similar_precision(items: list[Item], vectors: Embeddings) -> float | None:
     counts = Counter(subjects.tolist())
     precisions: list[float] = []
     for row, subject in enumerate(subjects.tolist()):
-        if not subject or counts[subject] <= NUM_SIMILAR:
-            continue
-        scores = vectors @ vectors[row]
-        scores[row] = -np.inf
-        nearest = np.argsort(-scores)[:NUM_SIMILAR]
-        precisions.append(float(np.mean(subjects[nearest] == subject)))
+        if subject and counts[subject] > NUM_SIMILAR:
+            scores = vectors @ vectors[row]
+            scores[row] = -np.inf
+            precisions.append(float(np.mean(subjects[np.argsort(-scores)[:NUM_SIMILAR]] == subject)))
     return float(np.mean(precisions)) if precisions else None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from imgsearch.describe.vocabulary import VocabularyTerm
 from imgsearch.models.colours import Colours
@@ -115,6 +116,4 @@ def _coloured(term: VocabularyTerm, colour: str, language: str) -> str:
     if language == "fr":
         article = phrase.partition(" ")[0]
         return f"{phrase} {FRENCH_COLOURS[colour][article == 'une']}" if article in ("un", "une") else phrase
-    if term.is_bare:
-        return f"{colour} {term.text}"
-    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {term.text}"
+    return replace(term, text=f"{colour} {term.text}").phrase
