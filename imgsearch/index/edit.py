@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imgsearch.errors import InputError
 from imgsearch.index.bundle import bundle_writer, check_target, read_report
 from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
 from imgsearch.index.index import Block, Index, filter_blocks, write_bundle
-from imgsearch.index.items import columns_of
 from imgsearch.index.manifest import Provenance
 from imgsearch.records import BuildReport
 
@@ -89,7 +89,7 @@ def export_parquet(bundle: Path, file: Path) -> int:
     Raise BundleError if the bundle cannot be opened; InputError if the file cannot be written.
     """
     index = Index.load(bundle)
-    names = sorted({name for block in index.blocks() for record in _records(block) for name in record})
+    names = sorted({name for maps in index.items.field("columns") for name in maps.keys.unique().to_pylist()})
     texts = dict.fromkeys(("id", "caption", "sha256"))
     for name in names:
         while name in texts or name == "vector":
@@ -103,9 +103,8 @@ def export_parquet(bundle: Path, file: Path) -> int:
     try:
         with part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
             for block in index.blocks():
-                records = _records(block)
                 arrays = [block.batch[name] for name in ("id", "caption", "sha256")]
-                arrays += [pa.array([record.get(name) for record in records], pa.string()) for name in names]
+                arrays += [pc.map_lookup(block.batch["columns"], name, "first") for name in names]
                 vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.rows.ravel()), index.dim)
                 writer.write_batch(pa.RecordBatch.from_arrays([*arrays, vectors], schema=schema))
         part.replace(file)
@@ -159,7 +158,3 @@ def _common_provenance(provenances: Sequence[Provenance]) -> Provenance:
 
 def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Block, ...]]:
     return ((block,) for index in indexes for block in index.blocks())
-
-
-def _records(block: Block) -> list[dict[str, str]]:
-    return [columns_of(text) for text in block.batch["columns"].to_pylist()]

@@ -13,6 +13,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgsearch.embeddings import Embeddings, check_unit
 from imgsearch.environment import is_from_hub
@@ -172,9 +173,15 @@ class Index:
             yield Block(self._read_vectors(start, batch.num_rows), batch)
 
     def column(self, name: str) -> Iterator[str]:
-        """Yield the texts of a field of the items ("id", "sha256" or "stamp"), row by row."""
-        for texts in self.items.texts(name):
+        """Yield a field of the items ("id", "caption", "sha256" or "stamp") row by row."""
+        for texts in self.items.field(name):
             yield from texts.to_pylist()
+
+    def texts(self) -> Iterator[str]:
+        """Yield the caption and all columns of the items, joined by spaces, row by row."""
+        for captions, maps in zip(self.items.field("caption"), self.items.field("columns"), strict=True):
+            columns = pc.binary_join(pa.ListArray.from_arrays(maps.offsets, maps.items), " ")
+            yield from pc.binary_join_element_wise(captions, columns, " ").to_pylist()
 
     def save(self, bundle: Path, report: BuildReport | None = None) -> None:
         """Write the bundle. An older bundle at that path is replaced in one step; anything else is left untouched.

@@ -15,7 +15,8 @@ from imgsearch.errors import BundleError, Message
 from imgsearch.files import FileDigest, digest_file, read_at_most
 from imgsearch.models.encoder import Encoder
 
-FORMAT_VERSION = 3  # format 1 had no revision; 2 had no digests in file names and few facts about the source
+# Format 1 had no revision; 2 had no digests in file names and few facts about the source; 3 had columns as JSON.
+FORMAT_VERSION = 4
 FILE_NAME = "manifest.json"
 MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # must be equal for vectors to be comparable
 MAX_TEXT = 4096  # characters of a field: the longest path on Linux (PATH_MAX)

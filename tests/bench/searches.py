@@ -106,8 +106,8 @@ def read_table(folder: Path) -> dict[str, Any]:
     rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, 8), np.float32))
     Index.from_rows(rows, items, Provenance(encoder="none")).save(folder / "columns")
     table, start = ColumnStore(Index.load(folder / "columns")), time.perf_counter()
-    num_columns = len(table.metadata)
-    return {"seconds": time.perf_counter() - start, "columns": num_columns}
+    texts = [table.values(name, 1) for name in table.metadata]
+    return {"seconds": time.perf_counter() - start, "columns": len(texts)}
 
 
 def judge_rows(folder: Path) -> dict[str, Any]:

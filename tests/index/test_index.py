@@ -205,7 +205,7 @@ def test_a_newer_format_is_named(copy_bundle: Callable[[], Path]) -> None:
     bundle = copy_bundle()
     fields = json.loads((bundle / "manifest.json").read_text("utf-8"))
     (bundle / "manifest.json").write_text(json.dumps(fields | {"format_version": 99, "more": 1}), "utf-8")
-    with pytest.raises(BundleError, match=r"format 99.*up to 3"):
+    with pytest.raises(BundleError, match=r"format 99.*up to 4"):
         Index.load(bundle)
 
 
