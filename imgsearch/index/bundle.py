@@ -4,7 +4,6 @@ The name of a data file contains its digest. So new files can stand beside the o
 them, is replaced by one rename. A process that is killed at any moment leaves the old bundle or the new one.
 """
 
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from imgsearch.errors import InputError
 from imgsearch.files import FileDigest, digest_file, read_at_most
@@ -23,6 +23,7 @@ from imgsearch.text import json_text
 
 REPORT = "report.json"
 MAX_REPORT_BYTES = 32 * 2**20
+REPORT_JSON = TypeAdapter(BuildReport)
 DATA_FILE = re.compile(r"(vectors|items|calibration|atlas|words)-[0-9a-f]{16}\.(faiss|arrow|json|npz|db)")
 
 
@@ -42,7 +43,7 @@ def check_target(bundle: Path) -> None:
 
 def is_bundle(folder: Path) -> bool:
     """Return True if `folder` holds a bundle and nothing else. Data files may be damaged, the manifest may not."""
-    return bool(named_files(folder)) and _holds_only_a_bundle(folder)
+    return (folder / FILE_NAME).exists() and _holds_only_a_bundle(folder)
 
 
 @contextmanager
@@ -103,12 +104,9 @@ def install_files(files: Sequence[Path], bundle: Path, manifest: Manifest, repor
 
 def read_report(bundle: Path) -> BuildReport:
     """Read the report of the build of a bundle. Return an empty report if it is missing or damaged."""
-    try:
-        report = BuildReport.from_json(json.loads(read_at_most(bundle / REPORT, MAX_REPORT_BYTES)))
-        _ = BuildReport() + report  # raises if a field that should be a number is not one
-        return report
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return BuildReport()
+    with suppress(OSError, ValueError):
+        return REPORT_JSON.validate_json(read_at_most(bundle / REPORT, MAX_REPORT_BYTES))
+    return BuildReport()
 
 
 def write_error(bundle: Path, error: Exception) -> InputError:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -151,7 +152,7 @@ def _check_ids(indexes: Sequence[Index]) -> None:
 def _common_provenance(provenances: Sequence[Provenance]) -> Provenance:
     """Return the first provenance, with each field about the origin of the pictures empty if they differ in it."""
     names = ("source", "source_revision", "split", "licence")
-    differing = {name: "" for name in names if len({getattr(provenance, name) for provenance in provenances}) > 1}
+    differing: dict[str, Any] = {name: "" for name in names if len({getattr(p, name) for p in provenances}) > 1}
     thumbnails = all(provenance.thumbnails for provenance in provenances)
     return replace(provenances[0], **differing, part="", division="", thumbnails=thumbnails)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -22,7 +23,7 @@ from imgsearch.files import read_at_most
 from imgsearch.index.bundle import bundle_writer, install_files
 from imgsearch.index.flat import check_finite, empty_flat_index, is_faster_masked, open_vector_file
 from imgsearch.index.items import SCHEMA, Items, Mask
-from imgsearch.index.manifest import Manifest, Provenance, check_digests, read_manifest, retry_if_replaced
+from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
 from imgsearch.records import BuildReport, Hit, Item
 from imgsearch.text import truncate
 
@@ -112,22 +113,22 @@ class Index:
         # Compare the digest, so that a bundle can only give out the pictures it was built from, no other file.
         return data if hashlib.sha256(data).hexdigest() == item.sha256 else None
 
-    def search(self, query: Embeddings, k: int, *, start: int = 0, mask: Mask | None = None) -> list[Hit]:
-        """Return the hits of ranks start + 1 to start + k, best first, or fewer if there are no more.
+    def search(self, query: Embeddings, k: int, *, mask: Mask | None = None) -> list[Hit]:
+        """Return the k best hits, best first, or fewer if there are no more.
 
         `query`: float32 (1, dim) of unit length. `mask`: bool (len,), True for items to search; None for all. Score =
-        inner product; equal scores by row. Raise ValueError if k < 1, start < 0 or a shape is wrong; BundleError if the
-        vectors of the bundle are damaged. Example:
+        inner product; equal scores by row. Raise ValueError if k < 1 or a shape is wrong; BundleError if the vectors of
+        the bundle are damaged. Example:
 
             query = encoder.encode_texts(["a red fruit"])
             mask = ColumnStore(index).mask([Condition.parse("subject=food")])
             hits = index.search(query, 10, mask=mask)  # hits[0].item.id, hits[0].score
         """
-        if k < 1 or start < 0:
-            raise ValueError(f"k is {k}, it must be at least 1; start is {start}, it must be at least 0")
-        scores, rows = self.nearest(query, start + k, mask)
-        pairs = zip(rows[start:].tolist(), scores[start:].tolist(), strict=True)
-        return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(pairs, start=start + 1)]
+        if k < 1:
+            raise ValueError(f"k is {k}, it must be at least 1")
+        scores, rows = self.nearest(query, k, mask)
+        pairs = zip(rows.tolist(), scores.tolist(), strict=True)
+        return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(pairs, start=1)]
 
     def nearest(self, query: Embeddings, count: int, mask: Mask | None = None) -> tuple[Embeddings, Rows]:
         """Return scores and rows of the `count` best items, float32 and int64 (<= count,); arguments as of `search`."""
@@ -137,23 +138,23 @@ class Index:
         num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
         if not (count := min(count, num_kept)):  # a part of a divided build may be empty
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        is_narrow = mask is not None and is_faster_masked(mask)
-        num_nearest = count + 1 if mask is None or is_narrow else count * len(self) // num_kept + NUM_SPARE
-        while True:
-            scores, rows = self._nearest(query, num_nearest, mask if is_narrow else None)
-            if mask is not None and not is_narrow:
-                scores, rows = scores[mask[rows]], rows[mask[rows]]
+        if mask is not None and not is_faster_masked(mask):
+            scores, rows = self._nearest(query, min(count * len(self) // num_kept + NUM_SPARE, len(self)), None)
+            scores, rows = scores[mask[rows]], rows[mask[rows]]
             if len(rows) >= count:
                 return scores[:count], rows[:count]
-            if mask is None or is_narrow:
-                num_nearest *= GROWTH  # many scores are equal
-            else:
-                num_nearest, is_narrow = count + 1, True  # the filter drops mostly the best rows
+        num_nearest = count + 1  # the next one shows if others have the score of the last one
+        while True:
+            scores, rows = self._nearest(query, min(num_nearest, num_kept), mask)
+            if len(rows) >= count:
+                return scores[:count], rows[:count]
+            num_nearest *= GROWTH
 
     def _nearest(self, query: Embeddings, count: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
-        """Return scores and rows of at most `count` nearest, sorted by score, then by row."""
-        num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
-        count = min(count, num_kept)
+        """Return scores and rows of the `count` nearest, sorted by score, then by row, without those of the last score.
+
+        More rows than these may have that score. If `count` is the number of all, return all.
+        """
         parameters = faiss.SearchParameters()
         if mask is not None:
             bits = np.packbits(mask, bitorder="little")
@@ -161,7 +162,7 @@ class Index:
             parameters.sel = selector
         scores, rows = (matrix[0] for matrix in self._vectors.search(query, count, params=parameters))
         check_finite(np.where(rows < 0, np.nan, scores))  # FAISS returns row -1 instead of a row whose score is NaN
-        if count < num_kept:  # more rows may have the last score: drop all that have it
+        if count < (len(self) if mask is None else np.count_nonzero(mask)):
             is_whole = scores > scores[-1]
             scores, rows = scores[is_whole], rows[is_whole]
         order = np.lexsort((rows, -scores))
@@ -197,11 +198,10 @@ class Index:
 
         Raise BundleError if it is missing, damaged or of a newer format.
         """
-        return retry_if_replaced(bundle, cls._load)
+        return open_bundle(bundle, partial(cls._open, bundle))
 
     @classmethod
-    def _load(cls, bundle: Path) -> "Index":
-        manifest = read_manifest(bundle)
+    def _open(cls, bundle: Path, manifest: Manifest) -> "Index":
         check_digests(bundle, manifest)
         try:
             vectors = open_vector_file(bundle / manifest.file(".faiss"), manifest)

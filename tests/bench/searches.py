@@ -93,7 +93,7 @@ def other_rows(folder: Path) -> dict[str, Any]:
     found = [[hit.row for hit in index.search(query[None], NUM_FOLDED)] for query in queries]
     folds = _seconds(lambda rows: fold_near_duplicates(index.rows_of(rows), 0.9), fold=[(rows,) for rows in found])
     return folds | _seconds(
-        lambda query, start: index.search(query, 50, start=start),
+        lambda query, start: [index.item(row) for row in index.nearest(query, start + 50)[1][start:].tolist()],
         page=[(query[None], 0) for query in queries],
         deep=[(query[None], DEEP) for query in queries],
     )
