@@ -11,6 +11,7 @@ from imgsearch.config import FLAGS, FlagParser, Settings
 from imgsearch.engine import Engine
 from imgsearch.environment import cache_folder, configure_environment, exit_within, on_space, temporary_folder
 from imgsearch.errors import ImgsearchError
+from imgsearch.index.remote import fetch_hub_bundles
 from imgsearch.models.registry import STARTER
 from imgsearch.text import sanitise_line
 
@@ -52,8 +53,6 @@ def _settings() -> Settings:
         print(SPACE_IS_PUBLIC, flush=True)
         settings = replace(settings, share=False)
     _ = settings.users  # report wrong users before anything is fetched
-    from imgsearch.index.remote import fetch_hub_bundles  # not by a decode worker, which imports this module, too
-
     return fetch_hub_bundles(settings)
 
 

@@ -16,6 +16,7 @@ from imgsearch.config import STARTER_BUNDLE, is_starter_collection
 from imgsearch.describe.describer import Describer
 from imgsearch.environment import cache_folder, is_from_hub
 from imgsearch.errors import BundleError, ImgsearchError, Message, ModelError
+from imgsearch.index.manifest import read_manifest
 from imgsearch.models.batching import BatchingEncoder
 from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
@@ -158,8 +159,6 @@ class ModelManager:
     @cached_property  # the manifest is read once
     def _wanted(self) -> ModelRef:
         """Return the encoder to search with. Raise BundleError if it is not the bundle's, or the user must name it."""
-        from imgsearch.index.manifest import read_manifest
-
         manifest = read_manifest(self._bundle)
         own = ModelRef(manifest.encoder, manifest.revision)
         asked = resolve("encoder", self._specs["encoder"])
