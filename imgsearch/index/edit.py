@@ -1,6 +1,6 @@
 """Edit finished bundles without an encoder: merge several, remove pictures, export to Parquet for other programs."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from imgsearch.errors import InputError
 from imgsearch.index.bundle import bundle_writer, check_target, read_report
-from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
-from imgsearch.index.index import Block, Index, filter_blocks, write_bundle
+from imgsearch.index.hashing import hash_texts, num_copies
+from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import Provenance
 from imgsearch.records import BuildReport
 
@@ -54,10 +54,9 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
         skipped=list(dict.fromkeys(report.skipped)),  # each part of a build repeats what was left out before reading
     )
     with bundle_writer(out) as work:
-        blocks = (
-            zip_longest(*(index.blocks() for index in indexes)) if indexes[0].provenance.part else _in_turn(indexes)
-        )
-        write_bundle(out, work, (block for group in blocks for block in group if block), provenance, report)
+        turns = [index.blocks() for index in indexes]
+        blocks = chain.from_iterable(zip_longest(*turns) if indexes[0].provenance.part else turns)
+        write_bundle(out, work, filter(None, blocks), provenance, report)
     return report
 
 
@@ -141,11 +140,9 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
 
 
 def _check_ids(indexes: Sequence[Index]) -> None:
-    hashes = hash_texts(text for index in indexes for text in index.column("id"))
-    repeated = np.flatnonzero(~is_first_of_equals(hashes))
-    if len(repeated):
-        texts = enumerate(chain.from_iterable(index.column("id") for index in indexes))
-        id = next(text for row, text in texts if row == repeated[0])
+    ids = pa.chunked_array([texts for index in indexes for texts in index.items.field("id")], pa.string())
+    counts = ids.value_counts()
+    for id in counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()[:1]:
         raise InputError("Two of the bundles have a picture {id!r}. Remove it from one of them.", id=id)
 
 
@@ -155,7 +152,3 @@ def _common_provenance(provenances: Sequence[Provenance]) -> Provenance:
     differing: dict[str, Any] = {name: "" for name in names if len({getattr(p, name) for p in provenances}) > 1}
     thumbnails = all(provenance.thumbnails for provenance in provenances)
     return replace(provenances[0], **differing, part="", division="", thumbnails=thumbnails)
-
-
-def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Block, ...]]:
-    return ((block,) for index in indexes for block in index.blocks())

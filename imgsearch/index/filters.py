@@ -20,7 +20,7 @@ from imgsearch.text import truncate, without_surrogates
 Relation: TypeAlias = Literal["equals", "contains", "range"]
 SIGNS: dict[Relation, str] = {"equals": "=", "contains": "~", "range": ":"}
 # The first sign counts. A colon that no range follows is part of the column's name.
-CONDITION = re.compile(r"(.*?)(?:([=~])|(:)(?=.*\.\.))(.*)", re.DOTALL)
+CONDITION = re.compile(r"(.*?)([=~]|:(?=.*\.\.))(.*)", re.DOTALL)
 ENDLESS = "1e999"  # read as infinity
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 MAX_LENGTH = 500  # characters of a condition
@@ -65,8 +65,8 @@ class Condition:
         match = CONDITION.fullmatch(text)
         if not match:
             raise _not_understood(text)
-        column, sign, colon, value = match.groups()
-        relation = next(name for name, mark in SIGNS.items() if mark == (sign or colon))
+        column, sign, value = match.groups()
+        relation = next(name for name, mark in SIGNS.items() if mark == sign)
         return cls(column.strip(), relation, value.strip())
 
     def __str__(self) -> str:

@@ -91,9 +91,9 @@ class Items:
         return Item(**fields | shown)
 
     @property
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches by SCHEMA."""
-        return map(_with_maps, self._batches)
+    def batches(self) -> list[pa.RecordBatch]:
+        """Return the items batch by batch, all fields as in SCHEMA."""
+        return [_with_maps(batch) for batch in self._batches]
 
     def row_of(self, id: str) -> int:
         """Return the row of the item with that id. Raise InputError if there is none."""

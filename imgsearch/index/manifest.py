@@ -3,8 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -132,32 +131,22 @@ def read_manifest(bundle: Path) -> Manifest:
 
 def open_bundle(bundle: Path, read: Callable[[Manifest], T]) -> T:
     """Return `read(read_manifest(bundle))`. If the bundle is replaced during that, read the new one."""
-    with _told(bundle):
+    manifest = None
+    try:
         if not (bundle / FILE_NAME).is_file():
             build = Message("Build one: python -m imgsearch build FOLDER --out {bundle}", bundle=bundle)
             raise BundleError("There is no bundle at {bundle}. {build}", bundle=bundle, build=build)
         manifest = _parse(bundle)
-    try:
-        with _told(bundle):
-            for name, digest in manifest.files.items():
-                if not _is_own(bundle, name) or (bundle / name).stat().st_size != digest.num_bytes:
-                    raise _damaged(bundle, name)
+        for name, digest in manifest.files.items():
+            if not _is_own(bundle, name) or (bundle / name).stat().st_size != digest.num_bytes:
+                raise _damaged(bundle, name)
         return read(manifest)
-    except BundleError:
-        if named_files(bundle) != set(manifest.files):
+    except (BundleError, OSError, ValueError) as error:
+        if manifest and named_files(bundle) != set(manifest.files):
             return open_bundle(bundle, read)
-        raise
-
-
-@contextmanager
-def _told(bundle: Path) -> Iterator[None]:
-    """Tell the user why the manifest cannot be read."""
-    try:
-        yield
-    except PermissionError as error:
-        raise _closed(bundle, error) from error
-    except (OSError, ValueError) as error:
-        raise _damaged(bundle, FILE_NAME) from error
+        if isinstance(error, BundleError):
+            raise
+        raise (_closed(bundle, error) if isinstance(error, PermissionError) else _damaged(bundle)) from error
 
 
 def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGEST_BYTES) -> None:
@@ -189,18 +178,14 @@ def _is_own(bundle: Path, name: str) -> bool:
     return file.is_file() and file.parent in (folder, *(parent / "blobs" for parent in folder.parents))
 
 
-def _damaged(bundle: Path, name: str) -> BundleError:
-    return BundleError(
-        "The bundle {bundle} is damaged: {name} is not as it was written. Build it again.", bundle=bundle, name=name
-    )
+def _damaged(bundle: Path, name: str = FILE_NAME) -> BundleError:
+    template = "The bundle {bundle} is damaged: {name} is not as it was written. Build it again."
+    return BundleError(template, bundle=bundle, name=name)
 
 
 def _closed(bundle: Path, error: OSError) -> BundleError:
-    return BundleError(
-        "The bundle {bundle} cannot be read: {reason}. See who may read its files.",
-        bundle=bundle,
-        reason=error.strerror,
-    )
+    template = "The bundle {bundle} cannot be read: {reason}. See who may read its files."
+    return BundleError(template, bundle=bundle, reason=error.strerror)
 
 
 def _render(values: Mapping[str, Any]) -> str:
@@ -213,10 +198,5 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 def provenance_of(encoder: Encoder, **fields: Any) -> Provenance:
     """Return the provenance of vectors of this encoder; `fields` sets the other fields of `Provenance`."""
-    return Provenance(
-        encoder=encoder.model_id,
-        revision=encoder.revision,
-        precision=encoder.precision,
-        preprocess=encoder.preprocess,
-        **fields,
-    )
+    own = {name: getattr(encoder, name) for name in ("revision", "precision", "preprocess")}
+    return Provenance(encoder=encoder.model_id, **own, **fields)

@@ -226,7 +226,7 @@ def bomb(table: pa.Table) -> pa.Table:
 
 
 def many_batches(file: Path) -> bytes:
-    batch = next(Items.open(file).batches)
+    batch = Items.open(file).batches[0]
     buffer = io.BytesIO()
     with pa.ipc.new_file(buffer, SCHEMA) as writer:
         for _ in range(20_000):
@@ -248,7 +248,7 @@ def changed(old: bytes, new: bytes) -> Callable[[Path], bytes]:
 
 def lying_offsets(file: Path) -> bytes:
     """The ends of the ids lie far outside of the file."""
-    ids = next(Items.open(file).batches)["id"]
+    ids = Items.open(file).batches[0]["id"]
     offsets = ids.buffers()[1].to_pybytes()[: 4 * (len(ids) + 1)]
     return changed(offsets, struct.pack("<i", 0) + struct.pack("<i", 2**30) * len(ids))(file)
 
@@ -257,7 +257,7 @@ def map_offsets(change: Callable[[list[int]], list[int]]) -> Callable[[Path], by
     """The places of the items' columns among those of all are others."""
 
     def make(file: Path) -> bytes:
-        old = next(Items.open(file).batches)["columns"].offsets.to_pylist()
+        old = Items.open(file).batches[0]["columns"].offsets.to_pylist()
         return changed(struct.pack(f"<{len(old)}i", *old), struct.pack(f"<{len(old)}i", *change(old)))(file)
 
     return make
@@ -267,7 +267,7 @@ def map_lengths(length: int, num_nulls: int) -> Callable[[Path], bytes]:
     """The columns of all items are said to be that many, that many of them empty."""
 
     def make(file: Path) -> bytes:
-        number = len(next(Items.open(file).batches)["columns"].keys)
+        number = len(Items.open(file).batches[0]["columns"].keys)
         return changed(struct.pack("<2q", number, 0), struct.pack("<2q", length, num_nulls))(file)
 
     return make
@@ -278,7 +278,7 @@ def pairs(change: Callable[[list[Any]], list[Any]], kind: pa.DataType | None = N
     entries = pa.list_(kind or pa.struct([("key", pa.string()), ("value", pa.string())]))
 
     def make(file: Path) -> bytes:
-        batch = next(Items.open(file).batches)
+        batch = Items.open(file).batches[0]
         lists = [[{"key": name, "value": text} for name, text in columns] for columns in batch["columns"].to_pylist()]
         batch = batch.set_column(2, "columns", pa.array(change(lists), entries))
         buffer = io.BytesIO()
