@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imgsearch.errors import InputError
-from imgsearch.index.bundle import bundle_writer, check_target, read_report
+from imgsearch.index.bundle import bundle_writer, read_report
 from imgsearch.index.hashing import hash_texts, num_copies
 from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import Provenance
@@ -25,7 +25,6 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
 
     Raise BundleError if one cannot be opened; InputError if encoders differ, a part is missing or an id occurs twice.
     """
-    check_target(out)
     indexes = [Index.load(bundle) for bundle in bundles]
     for bundle, index in zip(bundles, indexes, strict=True):
         if name := index.provenance.difference(indexes[0].provenance):

@@ -40,10 +40,6 @@ class Block(NamedTuple):
     rows: npt.NDArray[np.floating[Any]]  # (n, dim): float32, or float16 as it is stored
     batch: pa.RecordBatch
 
-    def filter(self, mask: Mask) -> "Block":
-        """Return the block without the rows where `mask`, bool (n,), is False."""
-        return self if mask.all() else Block(self.rows[mask], self.batch.filter(pa.array(mask)))
-
 
 class Index:
     """A bundle opened for search. Immutable: row i of the vectors belongs to item i.
@@ -218,9 +214,10 @@ class Index:
 def filter_blocks(blocks: Iterable[Block], mask: Mask) -> Iterator[Block]:
     """Yield the blocks without the rows where `mask`, bool over the rows of all blocks, is False."""
     start = 0
-    for block in blocks:
-        yield block.filter(mask[start : start + len(block.rows)])
-        start += len(block.rows)
+    for rows, batch in blocks:
+        is_kept = mask[start : start + len(rows)]
+        yield Block(rows, batch) if is_kept.all() else Block(rows[is_kept], batch.filter(pa.array(is_kept)))
+        start += len(rows)
 
 
 def write_bundle(

@@ -87,8 +87,8 @@ class Items:
         position = bisect_right(self.starts, row) - 1
         batch = _with_maps(self._batches[position].slice(row - self.starts[position], 1))
         [fields] = batch.to_pylist(maps_as_pydicts="strict")
-        shown = {"caption": fields["caption"][:MAX_TEXT], "thumbnail": _thumbnail(fields["thumbnail"])}
-        return Item(**fields | shown)
+        fields |= {"caption": fields["caption"][:MAX_TEXT], "thumbnail": _thumbnail(fields["thumbnail"])}
+        return Item(**fields)
 
     @property
     def batches(self) -> list[pa.RecordBatch]:
@@ -97,10 +97,9 @@ class Items:
 
     def row_of(self, id: str) -> int:
         """Return the row of the item with that id. Raise InputError if there is none."""
-        id = id.encode(errors="replace").decode()  # Arrow takes only valid UTF-8
+        text = without_surrogates(id)
         for start, batch in zip(self.starts, self._batches, strict=False):
-            row = int(pc.index(batch["id"], id).as_py())
-            if row >= 0:
+            if (row := int(pc.index(batch["id"], text).as_py())) >= 0:
                 return int(start) + row
         raise InputError("The collection has no picture {id!r}. Choose another one.", id=truncate(id, MAX_SHOWN))
 
@@ -149,13 +148,13 @@ def _read_batch(message: pa.ipc.Message, schema: pa.Schema) -> pa.RecordBatch:
         raise ValueError(f"its {message.type} is of another kind")
     batch = pa.ipc.read_record_batch(message, schema)
     batch.validate(full=True)  # lengths of buffers and arrays, offsets, UTF-8; of nulls only those in keys
-    arrays = [*zip(schema.names, batch.columns, strict=True)]
+    arrays = dict(zip(schema.names, batch.columns, strict=True))
     if schema == SCHEMA:
-        _check_maps(batch["columns"])
-        arrays += [("names", batch["columns"].keys), ("texts", batch["columns"].items)]
-    for name, array in arrays:
-        size = 0 if array.type == COLUMNS.type else pc.max(pc.binary_length(array)).as_py() or 0
-        if array.null_count or size > MAX_BYTES.get(name, MAX_VALUE):
+        maps = arrays.pop("columns")
+        _check_maps(maps)
+        arrays |= {"names": maps.keys, "texts": maps.items}
+    for name, array in arrays.items():
+        if array.null_count or (pc.max(pc.binary_length(array)).as_py() or 0) > MAX_BYTES.get(name, MAX_VALUE):
             raise ValueError(f"its {name} have gaps, or too many bytes in one place")
     if schema == FORMAT_2:
         batch = batch.append_column(SCHEMA.field("stamp"), pa.array([""] * batch.num_rows))
@@ -167,8 +166,8 @@ def _check_maps(maps: pa.MapArray) -> None:
     # Not by `to_numpy`, which imports pandas: that takes longer than opening a bundle.
     sizes, names = np.diff(np.from_dlpack(maps.offsets)), maps.keys.dictionary_encode()
     rows = np.repeat(np.arange(len(maps)), sizes)
-    if len(rows) != len(names) or sizes.max(initial=0) > MAX_COLUMNS:
-        raise ValueError("its items have too many columns")
+    if maps.null_count or len(rows) != len(names) or sizes.max(initial=0) > MAX_COLUMNS:
+        raise ValueError("its items have gaps or too many columns")
     cells = np.sort(rows * len(names.dictionary) + np.from_dlpack(names.indices))  # faster than np.unique
     if (cells[1:] == cells[:-1]).any():
         raise ValueError("an item has two columns of one name")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from imgsearch.config import ROOT
 from imgsearch.errors import InputError
 from imgsearch.index.bundle import bundle_writer
 from imgsearch.index.filters import ColumnStore, Condition
-from imgsearch.index.index import Index, write_bundle
+from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import Provenance
 from imgsearch.records import Item
 
@@ -142,10 +143,10 @@ def test_columns_that_come_and_go_between_blocks(tmp_path: Path) -> None:
     number = 2100
     columns: list[Mapping[str, str]] = [{"early": str(row)} if row < 1000 else {} for row in range(number)]
     columns[1010:] = [{"late": str(row % 7)} for row in range(1010, number)]
-    [whole] = make_index(columns).blocks()
+    whole = make_index(columns)
     with bundle_writer(tmp_path / "bundle") as work:
-        blocks = [whole.filter(np.arange(number) // 700 == part) for part in range(3)]
-        write_bundle(tmp_path / "bundle", work, blocks, Provenance(encoder="test/encoder"))
+        parts = (filter_blocks(whole.blocks(), np.arange(number) // 700 == part) for part in range(3))
+        write_bundle(tmp_path / "bundle", work, chain.from_iterable(parts), Provenance(encoder="test/encoder"))
     table = ColumnStore(Index.load(tmp_path / "bundle"))
     for name in ("early", "late"):
         assert table.of(name, range(number)) == [fields.get(name, "") for fields in columns]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.errors import BundleError, InputError
 from imgsearch.index.bundle import bundle_writer
-from imgsearch.index.index import Index, write_bundle
+from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.items import Mask
 from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.records import Item
@@ -88,7 +89,7 @@ def test_filters_and_pages_equal_brute_force(kind: str, tmp_path: Path) -> None:
     index = make_index(make_rows(5000, 16), "float32" if kind == "float32" else "float16")
     if kind == "merged":
         whole, masks = index, [np.arange(5000) // 1700 == number for number in range(3)]
-        pieces = [piece.filter(mask) for mask in masks for piece in whole.blocks()]
+        pieces = chain.from_iterable(filter_blocks(whole.blocks(), mask) for mask in masks)
         with bundle_writer(tmp_path / "bundle") as work:
             write_bundle(tmp_path / "bundle", work, pieces, whole.provenance)
         index = Index.load(tmp_path / "bundle")
