@@ -28,7 +28,7 @@ from imgsearch.records import BuildReport, Hit, Item
 from imgsearch.text import truncate
 
 NUM_SPARE = 500  # extra hits to request before a filter is applied: with 100,000 rows they cost FAISS 6 % more time
-ROUNDING = 1e-5  # by which scores of equal vectors may differ from one way of searching to another
+GROWTH = 8  # factor for the next try, if too many scores are equal
 MAX_ORIGINAL_BYTES = 256 * 2**20
 MAX_REASON = 200  # characters of a library's message that an error quotes
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -139,23 +139,26 @@ class Index:
             scores, rows = scores[mask[rows]], rows[mask[rows]]
             if len(rows) >= count:
                 return scores[:count], rows[:count]
-        return self._nearest(query, count, mask)
+        num_nearest = count + 1  # the next one shows if others have the score of the last one
+        while True:
+            scores, rows = self._nearest(query, min(num_nearest, num_kept), mask)
+            if len(rows) >= count:
+                return scores[:count], rows[:count]
+            num_nearest *= GROWTH
 
     def _nearest(self, query: Embeddings, count: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
-        """Return scores and rows of the `count` nearest in the mask, sorted by score, then by row."""
+        """Return scores and rows of at most `count` nearest, by score, then by row, without an incomplete last score."""
         parameters = faiss.SearchParameters()
         if mask is not None:
             bits = np.packbits(mask, bitorder="little")
             selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
             parameters.sel = selector
-        num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
-        found = self._vectors.search(query, min(count + 1, num_kept), params=parameters)
-        scores, rows = (matrix[0] for matrix in found)
+        scores, rows = (matrix[0] for matrix in self._vectors.search(query, count, params=parameters))
         check_finite(np.where(rows < 0, np.nan, scores))  # FAISS returns row -1 instead of a row whose score is NaN
-        if len(rows) > count and scores[count] == scores[count - 1]:  # even more rows may have that score
-            least = float(scores[count]) - ROUNDING
-            _, scores, rows = self._vectors.range_search(query, least, params=parameters)
-        order = np.lexsort((rows, -scores))[:count]
+        if count < (len(self) if mask is None else np.count_nonzero(mask)):
+            is_whole = scores > scores[-1]  # more rows than these may have the last score
+            scores, rows = scores[is_whole], rows[is_whole]
+        order = np.lexsort((rows, -scores))
         return scores[order], rows[order]
 
     def blocks(self) -> Iterator[Block]:

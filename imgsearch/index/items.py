@@ -86,9 +86,9 @@ class Items:
     def __getitem__(self, row: int) -> Item:
         position = bisect_right(self.starts, row) - 1
         batch = _with_maps(self._batches[position].slice(row - self.starts[position], 1))
-        [fields] = batch.to_pylist(maps_as_pydicts="strict")
-        fields |= {"caption": fields["caption"][:MAX_TEXT], "thumbnail": _thumbnail(fields["thumbnail"])}
-        return Item(**fields)
+        [fields] = batch.to_pylist()
+        fields |= {"caption": fields["caption"][:MAX_TEXT], "columns": dict(fields["columns"])}
+        return Item(**fields | {"thumbnail": _thumbnail(fields["thumbnail"])})
 
     @property
     def batches(self) -> list[pa.RecordBatch]:
