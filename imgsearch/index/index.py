@@ -147,7 +147,7 @@ class Index:
             num_nearest *= GROWTH
 
     def _nearest(self, query: Embeddings, count: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
-        """Return scores and rows of at most `count` nearest, by score, then by row, without an incomplete last score."""
+        """Return scores and rows of at most `count` nearest, by score, then by row; no score is incomplete."""
         parameters = faiss.SearchParameters()
         if mask is not None:
             bits = np.packbits(mask, bitorder="little")
