@@ -45,12 +45,12 @@ class Condition:
     value: str
 
     def __post_init__(self) -> None:
-        is_possible = {
-            "equals": True,
-            "contains": bool(_fold_text(self.value)),
-            "range": ".." in self.value and any(self.ends),
-        }
-        if not self.column or not is_possible.get(self.relation):
+        is_possible = (
+            self.relation == "equals"
+            or (self.relation == "contains" and _fold_text(self.value))
+            or (self.relation == "range" and ".." in self.value and any(self.ends))
+        )
+        if not self.column or not is_possible:
             raise _not_understood(str(self))
 
     @classmethod
