@@ -4,7 +4,6 @@ The name of a data file contains its digest. So new files can stand beside the o
 them, is replaced by one rename. A process that is killed at any moment leaves the old bundle or the new one.
 """
 
-import json
 import os
 import re
 import shutil
@@ -14,15 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from imgsearch.errors import InputError
-from imgsearch.files import FileDigest, digest_file, read_at_most
+from imgsearch.files import digest_file, read_at_most
 from imgsearch.index.manifest import FILE_NAME, Manifest, named_files
 from imgsearch.records import BuildReport
 from imgsearch.text import json_text
 
 REPORT = "report.json"
 MAX_REPORT_BYTES = 32 * 2**20
+REPORT_JSON = TypeAdapter(BuildReport)
 DATA_FILE = re.compile(r"(vectors|items|calibration|atlas|words)-[0-9a-f]{16}\.(faiss|arrow|json|npz|db)")
 
 
@@ -33,7 +34,7 @@ def check_target(bundle: Path) -> None:
         is_free = not bundle.exists() or (bundle.is_dir() and _holds_only_a_bundle(bundle))
         is_mounted = bundle.exists() and bundle.stat().st_dev != bundle.resolve().parent.stat().st_dev
     except (OSError, RuntimeError) as error:
-        raise write_error(bundle, error) from error
+        raise _not_writable(bundle, error) from error
     if not is_free:
         raise InputError("{bundle} exists and is not a bundle. Give another path.", bundle=bundle)
     if is_mounted:  # files written beside it could not be renamed into it
@@ -42,7 +43,7 @@ def check_target(bundle: Path) -> None:
 
 def is_bundle(folder: Path) -> bool:
     """Return True if `folder` holds a bundle and nothing else. Data files may be damaged, the manifest may not."""
-    return bool(named_files(folder)) and _holds_only_a_bundle(folder)
+    return (folder / FILE_NAME).exists() and _holds_only_a_bundle(folder)
 
 
 @contextmanager
@@ -60,21 +61,19 @@ def bundle_writer(bundle: Path) -> Iterator[Path]:
         lock.acquire()
         if not (work / "lock").exists():  # its last owner deleted it after we opened it, before we locked it
             raise Timeout(lock.lock_file)
+        try:
+            yield work
+        finally:
+            with suppress(OSError):
+                if {path.name for path in work.iterdir()} <= {"lock"}:
+                    shutil.rmtree(work)  # while we hold the lock: after that the folder may belong to another writer
+            lock.release()
     except Timeout:
         raise InputError(
             "{bundle} is being written by another process. Wait until it is done.", bundle=bundle
         ) from None
     except OSError as error:
-        raise write_error(bundle, error) from error
-    try:
-        yield work
-    except OSError as error:
-        raise write_error(bundle, error) from error
-    finally:
-        with suppress(OSError):
-            if {path.name for path in work.iterdir()} <= {"lock"}:
-                shutil.rmtree(work)  # while we hold the lock: after that the folder may belong to another writer
-        lock.release()
+        raise _not_writable(bundle, error) from error
 
 
 def install_files(files: Sequence[Path], bundle: Path, manifest: Manifest, report: BuildReport | None) -> None:
@@ -83,11 +82,12 @@ def install_files(files: Sequence[Path], bundle: Path, manifest: Manifest, repor
     Files that `manifest` lists already are kept; the other old files of the bundle are deleted.
     """
     digests = {path: digest_file(path) for path in files}
-    named = {**manifest.files, **{_name_with_digest(path, digest): digest for path, digest in digests.items()}}
+    names = {path: f"{path.stem}-{digest.sha256[:16]}{path.suffix}" for path, digest in digests.items()}
+    named = {**manifest.files, **{names[path]: digest for path, digest in digests.items()}}
     bundle.mkdir(exist_ok=True)
-    for path, digest in digests.items():
+    for path, name in names.items():
         _sync(path)
-        path.replace(bundle / _name_with_digest(path, digest))
+        path.replace(bundle / name)
     folder = files[0].parent
     if report:
         _install_text(folder / REPORT, json_text(report.to_json()) + "\n", bundle)
@@ -103,22 +103,15 @@ def install_files(files: Sequence[Path], bundle: Path, manifest: Manifest, repor
 
 def read_report(bundle: Path) -> BuildReport:
     """Read the report of the build of a bundle. Return an empty report if it is missing or damaged."""
-    try:
-        report = BuildReport.from_json(json.loads(read_at_most(bundle / REPORT, MAX_REPORT_BYTES)))
-        _ = BuildReport() + report  # raises if a field that should be a number is not one
-        return report
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return BuildReport()
+    with suppress(OSError, ValueError):
+        return REPORT_JSON.validate_json(read_at_most(bundle / REPORT, MAX_REPORT_BYTES))
+    return BuildReport()
 
 
-def write_error(bundle: Path, error: Exception) -> InputError:
-    """Return the error that tells the user why the bundle cannot be written."""
+def _not_writable(bundle: Path, error: Exception) -> InputError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return InputError(
-        "{bundle} cannot be written: {reason}. Give another path, or make room and start again.",
-        bundle=bundle,
-        reason=reason,
-    )
+    template = "{bundle} cannot be written: {reason}. Give another path, or make room and start again."
+    return InputError(template, bundle=bundle, reason=reason)
 
 
 def _holds_only_a_bundle(folder: Path) -> bool:
@@ -127,10 +120,6 @@ def _holds_only_a_bundle(folder: Path) -> bool:
     if FILE_NAME in names and len(own_names) == 2:  # a manifest.json of another program
         return False
     return all(name in own_names or DATA_FILE.fullmatch(name) for name in names)
-
-
-def _name_with_digest(path: Path, digest: FileDigest) -> str:
-    return f"{path.stem}-{digest.sha256[:16]}{path.suffix}"
 
 
 def _install_text(path: Path, text: str, bundle: Path) -> None:

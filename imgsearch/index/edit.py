@@ -1,20 +1,21 @@
 """Edit finished bundles without an encoder: merge several, remove pictures, export to Parquet for other programs."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imgsearch.errors import InputError
-from imgsearch.index.bundle import bundle_writer, check_target, read_report
-from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
-from imgsearch.index.index import Block, Index, filter_blocks, write_bundle
-from imgsearch.index.items import columns_of
+from imgsearch.index.bundle import bundle_writer, read_report
+from imgsearch.index.hashing import hash_texts, num_copies
+from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import Provenance
 from imgsearch.records import BuildReport
 
@@ -24,7 +25,6 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
 
     Raise BundleError if one cannot be opened; InputError if encoders differ, a part is missing or an id occurs twice.
     """
-    check_target(out)
     indexes = [Index.load(bundle) for bundle in bundles]
     for bundle, index in zip(bundles, indexes, strict=True):
         if name := index.provenance.difference(indexes[0].provenance):
@@ -53,10 +53,9 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
         skipped=list(dict.fromkeys(report.skipped)),  # each part of a build repeats what was left out before reading
     )
     with bundle_writer(out) as work:
-        blocks = (
-            zip_longest(*(index.blocks() for index in indexes)) if indexes[0].provenance.part else _in_turn(indexes)
-        )
-        write_bundle(out, work, (block for group in blocks for block in group if block), provenance, report)
+        turns = [index.blocks() for index in indexes]
+        blocks = chain.from_iterable(zip_longest(*turns) if indexes[0].provenance.part else turns)
+        write_bundle(out, work, filter(None, blocks), provenance, report)
     return report
 
 
@@ -89,7 +88,7 @@ def export_parquet(bundle: Path, file: Path) -> int:
     Raise BundleError if the bundle cannot be opened; InputError if the file cannot be written.
     """
     index = Index.load(bundle)
-    names = sorted({name for block in index.blocks() for record in _records(block) for name in record})
+    names = sorted({name for maps in index.items.field("columns") for name in maps.keys.unique().to_pylist()})
     texts = dict.fromkeys(("id", "caption", "sha256"))
     for name in names:
         while name in texts or name == "vector":
@@ -103,9 +102,8 @@ def export_parquet(bundle: Path, file: Path) -> int:
     try:
         with part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
             for block in index.blocks():
-                records = _records(block)
                 arrays = [block.batch[name] for name in ("id", "caption", "sha256")]
-                arrays += [pa.array([record.get(name) for record in records], pa.string()) for name in names]
+                arrays += [pc.map_lookup(block.batch["columns"], name, "first") for name in names]
                 vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.rows.ravel()), index.dim)
                 writer.write_batch(pa.RecordBatch.from_arrays([*arrays, vectors], schema=schema))
         part.replace(file)
@@ -141,25 +139,15 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
 
 
 def _check_ids(indexes: Sequence[Index]) -> None:
-    hashes = hash_texts(text for index in indexes for text in index.column("id"))
-    repeated = np.flatnonzero(~is_first_of_equals(hashes))
-    if len(repeated):
-        texts = enumerate(chain.from_iterable(index.column("id") for index in indexes))
-        id = next(text for row, text in texts if row == repeated[0])
+    ids = pa.chunked_array([texts for index in indexes for texts in index.items.field("id")], pa.string())
+    counts = ids.value_counts()
+    for id in counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()[:1]:
         raise InputError("Two of the bundles have a picture {id!r}. Remove it from one of them.", id=id)
 
 
 def _common_provenance(provenances: Sequence[Provenance]) -> Provenance:
     """Return the first provenance, with each field about the origin of the pictures empty if they differ in it."""
     names = ("source", "source_revision", "split", "licence")
-    differing = {name: "" for name in names if len({getattr(provenance, name) for provenance in provenances}) > 1}
+    differing: dict[str, Any] = {name: "" for name in names if len({getattr(p, name) for p in provenances}) > 1}
     thumbnails = all(provenance.thumbnails for provenance in provenances)
     return replace(provenances[0], **differing, part="", division="", thumbnails=thumbnails)
-
-
-def _in_turn(indexes: Sequence[Index]) -> Iterator[tuple[Block, ...]]:
-    return ((block,) for index in indexes for block in index.blocks())
-
-
-def _records(block: Block) -> list[dict[str, str]]:
-    return [columns_of(text) for text in block.batch["columns"].to_pylist()]

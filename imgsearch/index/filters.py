@@ -1,34 +1,35 @@
 """Filters: find the items that meet conditions on their id, caption and metadata columns, before they are ranked."""
 
-import math
 import re
-import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from functools import cache, cached_property, lru_cache
+from itertools import islice
+from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgsearch.errors import InputError
 from imgsearch.index.index import Index
-from imgsearch.index.items import Mask, columns_of
-from imgsearch.text import truncate
+from imgsearch.index.items import Mask
+from imgsearch.text import truncate, without_surrogates
 
 Relation: TypeAlias = Literal["equals", "contains", "range"]
 SIGNS: dict[Relation, str] = {"equals": "=", "contains": "~", "range": ":"}
 # The first sign counts. A colon that no range follows is part of the column's name.
-CONDITION = re.compile(r"(.*?)(?:([=~])|(:)(?=.*\.\.))(.*)", re.DOTALL)
+CONDITION = re.compile(r"(.*?)([=~]|:(?=.*\.\.))(.*)", re.DOTALL)
+ENDLESS = "1e999"  # read as infinity
+NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 MAX_LENGTH = 500  # characters of a condition
 ITEM_FIELDS = ("id", "caption")  # columns that every item has
 MAX_COLUMNS, MAX_CELLS = 1000, 50_000_000  # of the metadata that are read at most: 4 bytes a cell, 200 MB
 NUM_NAMED, MAX_NAME = 20, 60  # columns listed in an error message, and characters of each name
 NUM_MASKS = 16  # kept in memory: one byte per item each
-BLOCK = 10_000  # items read at a time
-Test: TypeAlias = Callable[[str], bool]
+NUM_FOLDED = 2  # columns whose texts are kept without accents
+LAST_COMBINING = 0x1FFFF  # no later character of Unicode has a combining class
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class Condition:
     value: str
 
     def __post_init__(self) -> None:
-        is_possible = {
-            "equals": True,
-            "contains": bool(fold_case(self.value)),
-            "range": ".." in self.value and any(self.ends),
-        }
-        if not self.column or not is_possible.get(self.relation):
+        is_possible = (
+            self.relation == "equals"
+            or (self.relation == "contains" and _fold_text(self.value))
+            or (self.relation == "range" and ".." in self.value and any(self.ends))
+        )
+        if not self.column or not is_possible:
             raise _not_understood(str(self))
 
     @classmethod
@@ -64,8 +65,8 @@ class Condition:
         match = CONDITION.fullmatch(text)
         if not match:
             raise _not_understood(text)
-        column, sign, colon, value = match.groups()
-        relation = next(name for name, mark in SIGNS.items() if mark == (sign or colon))
+        column, sign, value = match.groups()
+        relation = next(name for name, mark in SIGNS.items() if mark == sign)
         return cls(column.strip(), relation, value.strip())
 
     def __str__(self) -> str:
@@ -79,13 +80,6 @@ class Condition:
         return low.strip(), high.strip()
 
 
-class Column(NamedTuple):
-    """The texts of a column: values[codes[row]] is the text of the item at that row. int32 codes of shape (len,)."""
-
-    values: pa.Array  # the distinct texts
-    codes: npt.NDArray[np.int32]
-
-
 class ColumnStore:
     """The columns of an index: "id", "caption" and those of the items' metadata, read on first use.
 
@@ -95,33 +89,33 @@ class ColumnStore:
 
     def __init__(self, index: Index) -> None:
         self._items = index.items
-        self._lock = threading.Lock()
-        self._item_columns: dict[str, Column] = {}
+        self._column = cache(self._read_column)
         self._cached_mask = lru_cache(NUM_MASKS)(self._compute_mask)
+        self._folded = lru_cache(NUM_FOLDED)(lambda name: _fold(self._column(name).dictionary))
 
     @property
     def names(self) -> list[str]:
         """Return the names of all columns: "id" and "caption", then those of the metadata."""
         return [*ITEM_FIELDS, *self.metadata]
 
-    @property
+    @cached_property
     def metadata(self) -> list[str]:
         """Return the names of the metadata columns in order of first appearance, without "id" and "caption"."""
-        with self._lock:
-            return [name for name in self._metadata if name not in ITEM_FIELDS]
+        limit = min(MAX_COLUMNS, MAX_CELLS // max(len(self._items), 1))
+        names = (name for maps in self._maps for name in maps.keys.unique()[:limit].to_pylist())
+        return [name for name in islice(dict.fromkeys(names), limit) if name not in ITEM_FIELDS]
 
     def values(self, name: str, limit: int) -> list[tuple[str, int]]:
         """Return a column's `limit` most frequent texts, except "", with their counts. Raise InputError if unknown."""
         column = self._column(name)
-        counts = np.bincount(column.codes, minlength=len(column.values))
-        best = np.argsort(-counts, kind="stable")[: limit + 1].tolist()
-        pairs = [(column.values[code].as_py(), int(counts[code])) for code in best]
+        counts = np.bincount(column.indices.to_numpy(), minlength=len(column.dictionary))
+        best = np.argsort(-counts, kind="stable")[: limit + 1]
+        pairs = zip(column.dictionary.take(best).to_pylist(), counts[best].tolist(), strict=True)
         return [(text, count) for text, count in pairs if text][:limit]
 
     def of(self, name: str, rows: Sequence[int]) -> list[str]:
         """Return the texts of a column at `rows`; "" if an item has none. Raise InputError if the column is unknown."""
-        column = self._column(name)
-        texts: list[str] = column.values.take(pa.array(column.codes[np.asarray(rows, np.int64)])).to_pylist()
+        texts: list[str] = self._column(name).take(pa.array(rows, pa.int64())).to_pylist()
         return texts
 
     def mask(self, conditions: Sequence[Condition]) -> Mask:
@@ -131,42 +125,41 @@ class ColumnStore:
     def _compute_mask(self, conditions: tuple[Condition, ...]) -> Mask:
         mask = np.ones(len(self._items), np.bool_)
         for condition in conditions:
-            column = self._column(condition.column)
-            values = column.values.to_pylist()
-            test = _test(condition, values)
-            mask &= np.fromiter(map(test, values), np.bool_, len(values))[column.codes]
+            codes = self._column(condition.column).indices.to_numpy()
+            mask &= self._is_met(condition).to_numpy(zero_copy_only=False)[codes]
         mask.setflags(write=False)
         return mask
 
-    def _column(self, name: str) -> Column:
-        names = self.names
-        if name not in names:
+    def _is_met(self, condition: Condition) -> pa.BooleanArray:
+        """Return which of the distinct texts of its column meet a condition."""
+        texts = self._column(condition.column).dictionary
+        if condition.relation == "equals":
+            return pc.equal(texts, without_surrogates(condition.value))
+        if condition.relation == "contains":
+            part = _fold_text(condition.value)
+            return pc.match_substring(self._folded(condition.column), part, ignore_case=True)
+        return _lies_in(texts, *map(without_surrogates, condition.ends))
+
+    @cached_property
+    def _maps(self) -> list[pa.MapArray]:
+        return list(self._items.field("columns"))
+
+    def _read_column(self, name: str) -> pa.DictionaryArray:
+        """Return the texts of a column, each distinct one once."""
+        if name not in self.names:
             raise InputError(
                 "The collection has no column {column!r}. It has: {columns}.",
                 column=truncate(name, MAX_NAME),
-                columns=_listed(names),
+                columns=_listed(self.names),
             )
-        with self._lock:
-            if name not in ITEM_FIELDS:
-                return self._metadata[name]
-            if name not in self._item_columns:
-                self._item_columns[name] = _merge_chunks(texts.dictionary_encode() for texts in self._items.texts(name))
-            return self._item_columns[name]
-
-    @cached_property
-    def _metadata(self) -> dict[str, Column]:
-        limit = min(MAX_COLUMNS, MAX_CELLS // max(len(self._items), 1))
-        chunks: dict[str, list[pa.DictionaryArray]] = {}
-        empty: list[pa.DictionaryArray] = []  # the chunks so far of a column that none of these items has
-        for texts in _blocks(self._items.texts("columns")):
-            records = [columns_of(text) for text in texts.to_pylist()]
-            for name in dict.fromkeys(name for record in records for name in record):
-                if len(chunks) < limit:
-                    chunks.setdefault(name, list(empty))
-            for name, column in chunks.items():
-                column.append(pa.array([record.get(name, "") for record in records], pa.string()).dictionary_encode())
-            empty.append(pa.array([""] * len(records), pa.string()).dictionary_encode())
-        return {name: _merge_chunks(column) for name, column in chunks.items()}
+        if name in ITEM_FIELDS:
+            texts = self._items.field(name)
+        else:
+            texts = (pc.map_lookup(maps, name, "first").fill_null("") for maps in self._maps)
+        encoded = pa.chunked_array(
+            (chunk.dictionary_encode() for chunk in texts), pa.dictionary(pa.int32(), pa.string())
+        )
+        return encoded.unify_dictionaries().combine_chunks()
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -181,45 +174,34 @@ def _not_understood(text: str) -> InputError:
     )
 
 
-def fold_case(text: str) -> str:
-    """Return the text in lower case and without accents, for comparison."""
-    if text.isascii():
-        return text.lower()
-    letters = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+@cache
+def _combining() -> str:
+    """Return a regular expression of the characters that are no letters of their own, such as accents."""
+    return f"[{''.join(filter(unicodedata.combining, map(chr, range(LAST_COMBINING))))}]"
 
 
-def _blocks(arrays: Iterator[pa.Array]) -> Iterator[pa.Array]:
-    for array in arrays:
-        for start in range(0, len(array), BLOCK):
-            yield array.slice(start, BLOCK)
+def _fold(texts: pa.Array) -> pa.Array:
+    """Return the texts without accents, and with "ss" for "ß"; their case stays."""
+    letters = pc.replace_substring_regex(pc.utf8_normalize(texts, "NFKD"), _combining(), "")
+    return pc.replace_substring_regex(letters, "[ßẞ]", "ss")
 
 
-def _merge_chunks(chunks: Iterable[pa.DictionaryArray]) -> Column:
-    chunked = pa.chunked_array(list(chunks), pa.dictionary(pa.int32(), pa.string()))
-    array = chunked.unify_dictionaries().combine_chunks()
-    return Column(array.dictionary, array.indices.to_numpy(zero_copy_only=False))
+def _fold_text(text: str) -> str:
+    folded: str = _fold(pa.array([without_surrogates(text)]))[0].as_py()
+    return folded
 
 
-def _test(condition: Condition, values: Sequence[str]) -> Test:
-    """Return a test of one text. A range compares numbers if its ends and any of the `values` are numbers."""
-    if condition.relation == "equals":
-        return condition.value.__eq__
-    if condition.relation == "contains":
-        part = fold_case(condition.value)
-        return lambda text: part in fold_case(text)
-    low, high = condition.ends
-    numbers = [_number(low) if low else -math.inf, _number(high) if high else math.inf]
-    if not any(map(math.isnan, numbers)) and not all(math.isnan(_number(value)) for value in values):
-        return lambda text: numbers[0] <= _number(text) <= numbers[1]
+def _lies_in(texts: pa.Array, low: str, high: str) -> pa.BooleanArray:
+    """Return which texts lie in a range. Numbers are compared if the ends and any of the texts are numbers."""
+    numbers, ends = _numbers(texts), _numbers(pa.array([low or f"-{ENDLESS}", high or ENDLESS]))
+    if numbers.null_count < len(numbers) and not ends.null_count:
+        return pc.and_(pc.greater_equal(numbers, ends[0]), pc.less_equal(numbers, ends[1])).fill_null(False)
     # "2020-12-31T18:00" lies in "2020-01..2020-12": a text that begins with the upper end is included.
-    return lambda text: text != "" and low <= text and (not high or text[: len(high)] <= high)
+    is_below = pc.less_equal(pc.utf8_slice_codeunits(texts, 0, len(high)), high) if high else True
+    return pc.and_(pc.and_(pc.greater_equal(texts, low), pc.not_equal(texts, "")), is_below)
 
 
-def _number(text: str) -> float:
-    """Return the text as a finite number; NaN if it is not one."""
-    try:
-        number = float(text)
-    except ValueError:
-        return math.nan
-    return number if math.isfinite(number) else math.nan
+def _numbers(texts: pa.Array) -> pa.Array:
+    """Return the texts as float64; null for what is not a number."""
+    texts = pc.utf8_trim_whitespace(texts)
+    return pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, None).cast(pa.float64())

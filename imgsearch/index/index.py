@@ -5,23 +5,25 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgsearch.embeddings import Embeddings, check_unit
 from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
 from imgsearch.index.bundle import bundle_writer, install_files
-from imgsearch.index.flat import check_finite, empty_flat_index, is_faster_masked, open_vector_file
+from imgsearch.index.flat import check_finite, empty_flat_index, file_header, is_faster_masked, open_vector_file
 from imgsearch.index.items import SCHEMA, Items, Mask
-from imgsearch.index.manifest import Manifest, Provenance, check_digests, read_manifest, retry_if_replaced
+from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
 from imgsearch.records import BuildReport, Hit, Item
 from imgsearch.text import truncate
 
@@ -35,12 +37,8 @@ Rows: TypeAlias = npt.NDArray[np.int64]
 class Block(NamedTuple):
     """Consecutive rows of an index: their vectors and items. Large indexes are read and written block by block."""
 
-    rows: Embeddings  # float32 (n, dim)
+    rows: npt.NDArray[np.floating[Any]]  # (n, dim): float32, or float16 as it is stored
     batch: pa.RecordBatch
-
-    def filter(self, mask: Mask) -> "Block":
-        """Return the block without the rows where `mask`, bool (n,), is False."""
-        return self if mask.all() else Block(self.rows[mask], self.batch.filter(pa.array(mask)))
 
 
 class Index:
@@ -111,22 +109,22 @@ class Index:
         # Compare the digest, so that a bundle can only give out the pictures it was built from, no other file.
         return data if hashlib.sha256(data).hexdigest() == item.sha256 else None
 
-    def search(self, query: Embeddings, k: int, *, start: int = 0, mask: Mask | None = None) -> list[Hit]:
-        """Return the hits of ranks start + 1 to start + k, best first, or fewer if there are no more.
+    def search(self, query: Embeddings, k: int, *, mask: Mask | None = None) -> list[Hit]:
+        """Return the k best hits, best first, or fewer if there are no more.
 
         `query`: float32 (1, dim) of unit length. `mask`: bool (len,), True for items to search; None for all. Score =
-        inner product; equal scores by row. Raise ValueError if k < 1, start < 0 or a shape is wrong; BundleError if the
-        vectors of the bundle are damaged. Example:
+        inner product; equal scores by row. Raise ValueError if k < 1 or a shape is wrong; BundleError if the vectors of
+        the bundle are damaged. Example:
 
             query = encoder.encode_texts(["a red fruit"])
             mask = ColumnStore(index).mask([Condition.parse("subject=food")])
             hits = index.search(query, 10, mask=mask)  # hits[0].item.id, hits[0].score
         """
-        if k < 1 or start < 0:
-            raise ValueError(f"k is {k}, it must be at least 1; start is {start}, it must be at least 0")
-        scores, rows = self.nearest(query, start + k, mask)
-        pairs = zip(rows[start:].tolist(), scores[start:].tolist(), strict=True)
-        return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(pairs, start=start + 1)]
+        if k < 1:
+            raise ValueError(f"k is {k}, it must be at least 1")
+        scores, rows = self.nearest(query, k, mask)
+        pairs = zip(rows.tolist(), scores.tolist(), strict=True)
+        return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(pairs, start=1)]
 
     def nearest(self, query: Embeddings, count: int, mask: Mask | None = None) -> tuple[Embeddings, Rows]:
         """Return scores and rows of the `count` best items, float32 and int64 (<= count,); arguments as of `search`."""
@@ -136,23 +134,20 @@ class Index:
         num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
         if not (count := min(count, num_kept)):  # a part of a divided build may be empty
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        is_narrow = mask is not None and is_faster_masked(mask)
-        num_nearest = count + 1 if mask is None or is_narrow else count * len(self) // num_kept + NUM_SPARE
-        while True:
-            scores, rows = self._nearest(query, num_nearest, mask if is_narrow else None)
-            if mask is not None and not is_narrow:
-                scores, rows = scores[mask[rows]], rows[mask[rows]]
+        if mask is not None and not is_faster_masked(mask):
+            scores, rows = self._nearest(query, min(count * len(self) // num_kept + NUM_SPARE, len(self)), None)
+            scores, rows = scores[mask[rows]], rows[mask[rows]]
             if len(rows) >= count:
                 return scores[:count], rows[:count]
-            if mask is None or is_narrow:
-                num_nearest *= GROWTH  # many scores are equal
-            else:
-                num_nearest, is_narrow = count + 1, True  # the filter drops mostly the best rows
+        num_nearest = count + 1  # the next one shows if others have the score of the last one
+        while True:
+            scores, rows = self._nearest(query, min(num_nearest, num_kept), mask)
+            if len(rows) >= count:
+                return scores[:count], rows[:count]
+            num_nearest *= GROWTH
 
     def _nearest(self, query: Embeddings, count: int, mask: Mask | None) -> tuple[Embeddings, Rows]:
-        """Return scores and rows of at most `count` nearest, sorted by score, then by row."""
-        num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
-        count = min(count, num_kept)
+        """Return scores and rows of at most `count` nearest, by score, then by row; no score is incomplete."""
         parameters = faiss.SearchParameters()
         if mask is not None:
             bits = np.packbits(mask, bitorder="little")
@@ -160,8 +155,8 @@ class Index:
             parameters.sel = selector
         scores, rows = (matrix[0] for matrix in self._vectors.search(query, count, params=parameters))
         check_finite(np.where(rows < 0, np.nan, scores))  # FAISS returns row -1 instead of a row whose score is NaN
-        if count < num_kept:  # more rows may have the last score: drop all that have it
-            is_whole = scores > scores[-1]
+        if count < (len(self) if mask is None else np.count_nonzero(mask)):
+            is_whole = scores > scores[-1]  # more rows than these may have the last score
             scores, rows = scores[is_whole], rows[is_whole]
         order = np.lexsort((rows, -scores))
         return scores[order], rows[order]
@@ -172,9 +167,15 @@ class Index:
             yield Block(self._read_vectors(start, batch.num_rows), batch)
 
     def column(self, name: str) -> Iterator[str]:
-        """Yield the texts of a field of the items ("id", "sha256" or "stamp"), row by row."""
-        for texts in self.items.texts(name):
+        """Yield a field of the items ("id", "caption", "sha256" or "stamp") row by row."""
+        for texts in self.items.field(name):
             yield from texts.to_pylist()
+
+    def texts(self) -> Iterator[str]:
+        """Yield the caption and all columns of the items, joined by spaces, row by row."""
+        for captions, maps in zip(self.items.field("caption"), self.items.field("columns"), strict=True):
+            columns = pc.binary_join(pa.ListArray.from_arrays(maps.offsets, maps.items), " ")
+            yield from pc.binary_join_element_wise(captions, columns, " ").to_pylist()
 
     def save(self, bundle: Path, report: BuildReport | None = None) -> None:
         """Write the bundle. An older bundle at that path is replaced in one step; anything else is left untouched.
@@ -190,11 +191,10 @@ class Index:
 
         Raise BundleError if it is missing, damaged or of a newer format.
         """
-        return retry_if_replaced(bundle, cls._load)
+        return open_bundle(bundle, partial(cls._open, bundle))
 
     @classmethod
-    def _load(cls, bundle: Path) -> "Index":
-        manifest = read_manifest(bundle)
+    def _open(cls, bundle: Path, manifest: Manifest) -> "Index":
         check_digests(bundle, manifest)
         try:
             vectors = open_vector_file(bundle / manifest.file(".faiss"), manifest)
@@ -217,34 +217,32 @@ class Index:
 def filter_blocks(blocks: Iterable[Block], mask: Mask) -> Iterator[Block]:
     """Yield the blocks without the rows where `mask`, bool over the rows of all blocks, is False."""
     start = 0
-    for block in blocks:
-        yield block.filter(mask[start : start + len(block.rows)])
-        start += len(block.rows)
+    for rows, batch in blocks:
+        is_kept = mask[start : start + len(rows)]
+        yield Block(rows, batch) if is_kept.all() else Block(rows[is_kept], batch.filter(pa.array(is_kept)))
+        start += len(rows)
 
 
 def write_bundle(
     bundle: Path, work: Path, blocks: Iterable[Block], provenance: Provenance, report: BuildReport | None = None
 ) -> None:
-    """Write blocks as a bundle; `work` is from `bundle_writer`. Takes the memory of all vectors. Raise OSError."""
+    """Write blocks as a bundle; `work` is from `bundle_writer`. Takes the memory of one block. Raise OSError."""
     rest = iter(blocks)
     first = next(rest)
     folder = work / "new"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
-        dim = first.rows.shape[1]
-        vectors = empty_flat_index(dim, provenance.vectors)
-        codes, items, stored = folder / "codes", folder / "items.arrow", folder / "vectors.faiss"
-        with codes.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
+        vectors, items = folder / "vectors.faiss", folder / "items.arrow"
+        dim, num_items = first.rows.shape[1], 0
+        with vectors.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
+            file.write(file_header(dim, provenance.vectors, num_items))
             for block in chain([first], rest):
-                file.write(vectors.sa_encode(block.rows).tobytes() if len(block.rows) else b"")
+                file.write(block.rows.astype(provenance.vectors, copy=False).tobytes())
                 writer.write_batch(block.batch)
-        if codes.stat().st_size:
-            vectors.add_sa_codes(np.memmap(codes, np.uint8, "r").reshape(-1, vectors.sa_code_size()))
-        codes.unlink()
-        faiss.write_index(vectors, str(stored))
-        install_files((stored, items), bundle.resolve(), Manifest.of(provenance, bundle, dim, vectors.ntotal), report)
-    except RuntimeError as error:  # raised by FAISS
-        raise OSError(str(error)) from error
+                num_items += len(block.rows)
+            file.seek(0)
+            file.write(file_header(dim, provenance.vectors, num_items))
+        install_files((vectors, items), bundle.resolve(), Manifest.of(provenance, bundle, dim, num_items), report)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,7 @@
 import json
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import TypeAlias
@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 
 from imgsearch.errors import InputError
 from imgsearch.records import Item
-from imgsearch.text import truncate
+from imgsearch.text import truncate, without_surrogates
 
 MAGIC = b"ARROW1\0\0"  # first bytes of an Arrow file; a stream of messages follows
-MAX_ID, MAX_VALUE = 4096, 4 * 2**20  # bytes of an id; bytes of any other text or thumbnail
-MAX_TEXT, MAX_COLUMNS = 2**14, 1000  # characters of a text and columns of an item; what is stored beyond is ignored
+MAX_TEXT, MAX_COLUMNS = 2**14, 1000  # characters of a text and columns of an item; what is beyond is left out
+MAX_BYTES = {"id": 4096, "names": 4 * MAX_TEXT, "texts": 4 * MAX_TEXT}  # "names" and "texts" of columns
+MAX_VALUE = 4 * 2**20  # bytes of any other text or thumbnail
 NUM_EMPTY = 1000  # batches without items that a file may have; a part of a divided build may be empty
 MAX_SHOWN = 100  # characters of an id in an error message
 MAX_SIDE = 1024  # pixels of the longer side of a thumbnail that is shown
@@ -31,34 +32,29 @@ SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("caption", pa.string()),
-        ("columns", pa.string()),  # a JSON object; its values are strings
+        ("columns", pa.map_(pa.string(), pa.string())),  # a JSON object in a string before format 4
         ("sha256", pa.string()),
         ("thumbnail", pa.binary()),
         ("stamp", pa.string()),  # since format 3
     ]
 )
+COLUMNS = SCHEMA.field("columns")
+FORMAT_3 = SCHEMA.set(SCHEMA.get_field_index("columns"), pa.field("columns", pa.string()))
+FORMAT_2 = FORMAT_3.remove(SCHEMA.get_field_index("stamp"))
 
 
 class Items:
     """The items of an index. Immutable: `items[row]` is the item of a row (0 <= row < len)."""
 
     def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
-        self.batches = batches
+        self._batches = batches
         self.starts = [0, *accumulate(batch.num_rows for batch in batches)]
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> "Items":
         """Store items as one batch."""
-        columns = [
-            [item.id for item in items],
-            [item.caption for item in items],
-            [json.dumps(dict(item.columns), ensure_ascii=False) for item in items],
-            [item.sha256 for item in items],
-            [item.thumbnail for item in items],
-            [item.stamp for item in items],
-        ]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-        return cls([pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)])
+        records = [vars(item) | {"columns": list(_bounded(item.columns).items())} for item in items]
+        return cls([pa.RecordBatch.from_pylist(records, SCHEMA)])
 
     @classmethod
     def open(cls, path: Path) -> "Items":
@@ -73,12 +69,12 @@ class Items:
         first = next(iter(reader), None)
         # Arrow would read the header of any other message as a schema and crash the process.
         schema = pa.ipc.read_schema(first) if first is not None and first.type == "schema" else None
-        if schema not in (SCHEMA, SCHEMA.remove(len(SCHEMA) - 1)):
+        if schema not in (SCHEMA, FORMAT_3, FORMAT_2):
             raise ValueError(f"{path.name} has other columns")
         batches: list[pa.RecordBatch] = []
         num_items = 0
         for message in reader:
-            batches.append(_with_stamps(_read_batch(message, schema)))
+            batches.append(_read_batch(message, schema))
             num_items += batches[-1].num_rows
             if len(batches) > num_items + NUM_EMPTY:
                 raise ValueError(f"{path.name} is nearly empty")
@@ -89,40 +85,51 @@ class Items:
 
     def __getitem__(self, row: int) -> Item:
         position = bisect_right(self.starts, row) - 1
-        fields = self.batches[position].slice(row - self.starts[position], 1).to_pylist()[0]
-        columns, thumbnail = columns_of(fields["columns"]), _thumbnail(fields["thumbnail"])
-        return Item(**fields | {"caption": fields["caption"][:MAX_TEXT], "columns": columns, "thumbnail": thumbnail})
+        batch = _with_maps(self._batches[position].slice(row - self.starts[position], 1))
+        [fields] = batch.to_pylist()
+        fields |= {"caption": fields["caption"][:MAX_TEXT], "columns": dict(fields["columns"])}
+        return Item(**fields | {"thumbnail": _thumbnail(fields["thumbnail"])})
+
+    @property
+    def batches(self) -> list[pa.RecordBatch]:
+        """Return the items batch by batch, all fields as in SCHEMA."""
+        return [_with_maps(batch) for batch in self._batches]
 
     def row_of(self, id: str) -> int:
         """Return the row of the item with that id. Raise InputError if there is none."""
-        id = id.encode(errors="replace").decode()  # Arrow takes only valid UTF-8
-        for start, batch in zip(self.starts, self.batches, strict=False):
-            row = int(pc.index(batch["id"], id).as_py())
-            if row >= 0:
+        text = without_surrogates(id)
+        for start, batch in zip(self.starts, self._batches, strict=False):
+            if (row := int(pc.index(batch["id"], text).as_py())) >= 0:
                 return int(start) + row
         raise InputError("The collection has no picture {id!r}. Choose another one.", id=truncate(id, MAX_SHOWN))
 
-    def texts(self, name: str) -> Iterator[pa.Array]:
-        """Yield a string field of SCHEMA batch by batch."""
-        return (batch[name] for batch in self.batches)
+    def field(self, name: str) -> Iterator[pa.Array]:
+        """Yield a field of SCHEMA batch by batch."""
+        batches = self.batches if name == "columns" else self._batches
+        return (batch[name] for batch in batches)
 
 
-def columns_of(text: str) -> dict[str, str]:
-    """Parse the columns of an item from JSON: texts by name. Anything but an object of strings is ignored."""
+def _bounded(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of an item without what is beyond MAX_TEXT or MAX_COLUMNS."""
+    return {name[:MAX_TEXT]: text[:MAX_TEXT] for name, text in islice(columns.items(), MAX_COLUMNS)}
+
+
+def _with_maps(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with its columns as maps, whatever format it is of."""
+    if batch.schema.field("columns") == COLUMNS:
+        return batch
+    maps = pa.array([list(_parse(text).items()) for text in batch["columns"].to_pylist()], COLUMNS.type)
+    return batch.set_column(batch.schema.get_field_index("columns"), COLUMNS, maps)
+
+
+def _parse(text: str) -> dict[str, str]:
+    """Parse the columns of an item from JSON. Anything but an object of strings is ignored."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(fields, dict):
-        return {}
-    texts = ((name[:MAX_TEXT], value[:MAX_TEXT]) for name, value in fields.items() if isinstance(value, str))
-    if "\\u" in text:  # JSON can spell a lone surrogate this way
-        texts = ((_replace_surrogates(name), _replace_surrogates(value)) for name, value in texts)
-    return dict(islice(texts, MAX_COLUMNS))
-
-
-def _replace_surrogates(text: str) -> str:
-    return text.encode(errors="replace").decode()
+    pairs = fields.items() if isinstance(fields, dict) else ()
+    return _bounded({without_surrogates(name): without_surrogates(v) for name, v in pairs if isinstance(v, str)})
 
 
 def _thumbnail(data: bytes) -> bytes:
@@ -140,12 +147,30 @@ def _read_batch(message: pa.ipc.Message, schema: pa.Schema) -> pa.RecordBatch:
     if message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()):
         raise ValueError(f"its {message.type} is of another kind")
     batch = pa.ipc.read_record_batch(message, schema)
-    batch.validate(full=True)
-    for name, column in zip(schema.names, batch.columns, strict=True):
-        max_bytes = MAX_ID if name == "id" else MAX_VALUE
-        if column.null_count or (pc.max(pc.binary_length(column)).as_py() or 0) > max_bytes:
-            raise ValueError(f"its column {name} has gaps, or more than {max_bytes:,} bytes in one place")
+    batch.validate(full=True)  # lengths of buffers and arrays, offsets, UTF-8; of nulls only those in keys
+    arrays = dict(zip(schema.names, batch.columns, strict=True))
+    if schema == SCHEMA:
+        maps = arrays.pop("columns")
+        _check_maps(maps)
+        arrays |= {"names": maps.keys, "texts": maps.items}
+    for name, array in arrays.items():
+        if array.null_count or (pc.max(pc.binary_length(array)).as_py() or 0) > MAX_BYTES.get(name, MAX_VALUE):
+            raise ValueError(f"its {name} have gaps, or too many bytes in one place")
+    if schema == FORMAT_2:
+        batch = batch.append_column(SCHEMA.field("stamp"), pa.array([""] * batch.num_rows))
     return batch
+
+
+def _check_maps(maps: pa.MapArray) -> None:
+    """Raise ValueError if an item has two columns of one name or too many, or if there are columns of no item."""
+    # Not by `to_numpy`, which imports pandas: that takes longer than opening a bundle.
+    sizes, names = np.diff(np.from_dlpack(maps.offsets)), maps.keys.dictionary_encode()
+    rows = np.repeat(np.arange(len(maps)), sizes)
+    if maps.null_count or len(rows) != len(names) or sizes.max(initial=0) > MAX_COLUMNS:
+        raise ValueError("its items have gaps or too many columns")
+    cells = np.sort(rows * len(names.dictionary) + np.from_dlpack(names.indices))  # faster than np.unique
+    if (cells[1:] == cells[:-1]).any():
+        raise ValueError("an item has two columns of one name")
 
 
 def _is_compressed(metadata: bytes) -> bool:
@@ -167,10 +192,3 @@ def _field(data: bytes, table: int, index: int) -> int:
     entry = 4 + 2 * index
     offset = struct.unpack_from("<H", data, fields + entry)[0] if entry < size else 0
     return table + offset if offset else 0
-
-
-def _with_stamps(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch with the column of stamps added if it is missing, as in format 2 and older."""
-    if batch.schema.names == SCHEMA.names:
-        return batch
-    return pa.RecordBatch.from_arrays([*batch.columns, pa.array([""] * batch.num_rows)], schema=SCHEMA)

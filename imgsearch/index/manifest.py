@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError, Message
@@ -18,39 +20,38 @@ from imgsearch.models.clip import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
 from imgsearch.models.encoder import STARTER_IDS, Encoder
 from imgsearch.models.registry import ModelRef, resolve
 
-FORMAT_VERSION = 3  # format 1 had no revision; 2 had no digests in file names and few facts about the source
+# Format 1 had no revision; 2 had no digests in file names and few facts about the source; 3 had columns as JSON.
+FORMAT_VERSION = 4
 FOREIGN = (LOCAL_DIR_PREFIX, HF_HUB_PREFIX)  # a stranger's bundle may choose no local folder and no free repository
 FILE_NAME = "manifest.json"
 MADE_BY = ("encoder", "revision", "precision", "preprocess", "vectors")  # must be equal for vectors to be comparable
-MAX_TEXT = 4096  # characters of a field: the longest path on Linux (PATH_MAX)
 MAX_DIGEST_BYTES = 256 * 2**20  # larger files are not hashed when a bundle is opened
 MAX_MANIFEST_BYTES = 2**20
-MAX_FILES, MAX_DIM = 16, 2**16
-VECTOR_DTYPES = ("float16", "float32")  # how vectors can be stored
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # of a file, without a folder: it lies in the bundle itself
-SHA256 = re.compile(r"[0-9a-f]{64}")
-PART = re.compile(r"([0-9]{1,9}/[0-9]{1,9})?")
 HF_PREFIX = "hf://"  # of a source that is not a path
 LIBRARIES = ("torch", "open_clip_torch", "transformers", "timm", "faiss-cpu", "pyarrow", "pillow", "numpy", "datasets")
+STRICT = ConfigDict(strict=True, extra="forbid")
 T = TypeVar("T")
+Text = Annotated[str, Field(max_length=4096)]  # the longest path on Linux (PATH_MAX)
+Part = Annotated[str, Field(pattern=r"^([0-9]{1,9}/[0-9]{1,9})?$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$")]  # no folder: it lies in the bundle
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Provenance:
     """The origin of vectors: the encoder, the pictures, and how the vectors are stored."""
 
-    encoder: str  # model_id
-    revision: str = ""  # commit of the encoder's weights
-    precision: str = "float32"  # of the encoder's forward pass
-    preprocess: str = ""  # how a picture is prepared for the encoder
-    vectors: str = "float16"  # storage type: "float16" or "float32"
+    encoder: Text  # model_id
+    revision: Text = ""  # commit of the encoder's weights
+    precision: Text = "float32"  # of the encoder's forward pass
+    preprocess: Text = ""  # how a picture is prepared for the encoder
+    vectors: Literal["float16", "float32"] = "float16"  # how they are stored
     thumbnails: bool = True  # True if the items have thumbnails
-    source: str = ""  # of the pictures: a path, in a manifest relative to the bundle, or hf://datasets/...
-    source_revision: str = ""  # commit of a dataset, or digest of its files
-    split: str = ""
-    licence: str = ""
-    part: str = ""  # "2/3" for a part of a divided build (--shard 2/3)
-    division: str = ""  # digest of what all parts of a divided build have in common
+    source: Text = ""  # of the pictures: a path, in a manifest relative to the bundle, or hf://datasets/...
+    source_revision: Text = ""  # commit of a dataset, or digest of its files
+    split: Text = ""
+    licence: Text = ""
+    part: Part = ""  # "2/3" for a part of a divided build (--shard 2/3)
+    division: Text = ""  # digest of what all parts of a divided build have in common
 
     def provenance_fields(self) -> dict[str, Any]:
         """Return the fields of `Provenance` alone, without those of a subclass."""
@@ -63,16 +64,16 @@ class Provenance:
         return next((name for name, a, b in pairs if a != b and (name != "preprocess" or (a and b))), "")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Manifest(Provenance):
     """The contents of manifest.json: the provenance, and the files of a bundle with their digests."""
 
-    dim: int
-    num_items: int
-    created: str  # ISO 8601, UTC
-    files: Mapping[str, FileDigest]  # all data files, by name
-    libraries: Mapping[str, str] = field(default_factory=dict)  # versions of those used in the build
-    format_version: int = FORMAT_VERSION
+    dim: Annotated[int, Field(ge=1, le=2**16)]
+    num_items: Annotated[int, Field(ge=0, lt=2**63)]
+    created: Text  # ISO 8601, UTC
+    files: Annotated[dict[FileName, FileDigest], Field(max_length=16)]  # all data files
+    libraries: dict[Text, Text] = Field(default_factory=dict)  # versions of those used in the build
+    format_version: Annotated[int, Field(ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
 
     def file(self, suffix: str) -> str:
         """Return the name of the file with that suffix. Raise ValueError if there is not exactly one."""
@@ -104,16 +105,7 @@ class Manifest(Provenance):
     @classmethod
     def from_text(cls, text: str) -> "Manifest":
         """Parse what `to_text` wrote. Raise ValueError if any letter differs; BundleError if the format is newer."""
-        try:
-            return cls._from_text(text)
-        except RecursionError as error:
-            raise ValueError("it is too deep") from error
-
-    @classmethod
-    def _from_text(cls, text: str) -> "Manifest":
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError("not a manifest")
+        values = OBJECT.validate_json(text)
         number = values.get("format_version")
         if isinstance(number, int) and FORMAT_VERSION < number < 10**9:
             raise BundleError(
@@ -124,33 +116,13 @@ class Manifest(Provenance):
         digest = values.pop("digest", None)
         if digest != _digest(values) or text != _render(values | {"digest": digest}):
             raise ValueError("the digest does not match")
-        try:
-            files = {name: FileDigest(**entry) for name, entry in values.pop("files").items()}
-            manifest = cls(**values, files=files)
-            is_sound = manifest._is_sound()
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("the fields are not those of a manifest") from error
-        if not is_sound:
-            raise ValueError("a field of the manifest is of another kind")
+        manifest = MANIFEST.validate_json(_render(values))
+        if Path(manifest.source).is_absolute():
+            raise ValueError("the source is not relative to the bundle")
         return manifest
 
-    def _is_sound(self) -> bool:
-        """Return True if every field has a valid value. Raise TypeError or AttributeError if a type is wrong."""
-        texts = [value for name, value in self.provenance_fields().items() if name != "thumbnails"]
-        texts += [self.created, *self.libraries, *self.libraries.values()]
-        numbers = [self.dim, self.num_items, self.format_version, *(digest.num_bytes for digest in self.files.values())]
-        return (
-            all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts)
-            and all(type(number) is int and 0 <= number < 2**63 for number in numbers)  # True is an int, too
-            and isinstance(self.thumbnails, bool)
-            and self.vectors in VECTOR_DTYPES
-            and 1 <= self.dim <= MAX_DIM
-            and 1 <= self.format_version <= FORMAT_VERSION
-            and PART.fullmatch(self.part) is not None
-            and not Path(self.source).is_absolute()
-            and len(self.files) <= MAX_FILES
-            and all(NAME.fullmatch(name) and SHA256.fullmatch(digest.sha256) for name, digest in self.files.items())
-        )
+
+OBJECT, MANIFEST = TypeAdapter(dict[str, Any]), TypeAdapter(Manifest)
 
 
 def read_manifest(bundle: Path) -> Manifest:
@@ -158,21 +130,12 @@ def read_manifest(bundle: Path) -> Manifest:
 
     Raise BundleError if the bundle is missing, damaged, not readable for this user or of a newer format.
     """
-    return retry_if_replaced(bundle, _read)
+    return open_bundle(bundle, lambda manifest: manifest)
 
 
-def retry_if_replaced(bundle: Path, read: Callable[[Path], T]) -> T:
-    """Return `read(bundle)`. If it fails because the bundle was replaced during the call, read the new bundle."""
-    names = named_files(bundle)
-    try:
-        return read(bundle)
-    except BundleError:
-        if named_files(bundle) != names:
-            return retry_if_replaced(bundle, read)
-        raise
-
-
-def _read(bundle: Path) -> Manifest:
+def open_bundle(bundle: Path, read: Callable[[Manifest], T]) -> T:
+    """Return `read(read_manifest(bundle))`. If the bundle is replaced during that, read the new one."""
+    manifest = None
     try:
         if not (bundle / FILE_NAME).is_file():
             build = Message("Build one: python -m imgsearch build FOLDER --out {bundle}", bundle=bundle)
@@ -181,11 +144,13 @@ def _read(bundle: Path) -> Manifest:
         for name, digest in manifest.files.items():
             if not _is_own(bundle, name) or (bundle / name).stat().st_size != digest.num_bytes:
                 raise _damaged(bundle, name)
-    except PermissionError as error:
-        raise _closed(bundle, error) from error
-    except (OSError, ValueError) as error:
-        raise _damaged(bundle, FILE_NAME) from error
-    return manifest
+        return read(manifest)
+    except (BundleError, OSError, ValueError) as error:
+        if manifest and named_files(bundle) != set(manifest.files):
+            return open_bundle(bundle, read)
+        if isinstance(error, BundleError):
+            raise
+        raise (_closed(bundle, error) if isinstance(error, PermissionError) else _damaged(bundle)) from error
 
 
 def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGEST_BYTES) -> None:
@@ -218,18 +183,14 @@ def _is_own(bundle: Path, name: str) -> bool:
     return file.is_file() and (file.parent == folder or not blobs.isdisjoint(file.parents))
 
 
-def _damaged(bundle: Path, name: str) -> BundleError:
-    return BundleError(
-        "The bundle {bundle} is damaged: {name} is not as it was written. Build it again.", bundle=bundle, name=name
-    )
+def _damaged(bundle: Path, name: str = FILE_NAME) -> BundleError:
+    template = "The bundle {bundle} is damaged: {name} is not as it was written. Build it again."
+    return BundleError(template, bundle=bundle, name=name)
 
 
 def _closed(bundle: Path, error: OSError) -> BundleError:
-    return BundleError(
-        "The bundle {bundle} cannot be read: {reason}. See who may read its files.",
-        bundle=bundle,
-        reason=error.strerror,
-    )
+    template = "The bundle {bundle} cannot be read: {reason}. See who may read its files."
+    return BundleError(template, bundle=bundle, reason=error.strerror)
 
 
 def _render(values: Mapping[str, Any]) -> str:
@@ -242,13 +203,8 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 def provenance_of(encoder: Encoder, **fields: Any) -> Provenance:
     """Return the provenance of vectors of this encoder; `fields` sets the other fields of `Provenance`."""
-    return Provenance(
-        encoder=encoder.model_id,
-        revision=encoder.revision,
-        precision=encoder.precision,
-        preprocess=encoder.preprocess,
-        **fields,
-    )
+    own = {name: getattr(encoder, name) for name in ("revision", "precision", "preprocess")}
+    return Provenance(encoder=encoder.model_id, **own, **fields)
 
 
 def encoder_of(bundle: Path, spec: str) -> ModelRef:

@@ -9,7 +9,6 @@ import math
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.index.index import Index, Rows
-from imgsearch.index.items import Mask, columns_of
+from imgsearch.index.items import Mask
 from imgsearch.models.french import to_english
 from imgsearch.models.language import function_words, is_french
 
@@ -52,7 +51,10 @@ class WordIndex:
         """Index the captions and columns of all items, in memory: 5 s and 20 MB for a million short captions."""
         connection = sqlite3.connect(":memory:", check_same_thread=False)
         connection.execute(TABLE)
-        connection.executemany("INSERT INTO items (rowid, words) VALUES (?, ?)", enumerate(_texts(index)))
+        connection.executemany(
+            "INSERT INTO items (rowid, words) VALUES (?, ?)",
+            enumerate(_folded(text[:MAX_TEXT]) for text in index.texts()),
+        )
         connection.execute("INSERT INTO items (items) VALUES ('optimize')")
         connection.commit()
         return cls(connection, len(index))
@@ -141,12 +143,6 @@ def nearest_with_words(
     scores = scores[first]
     order = np.lexsort((rows, -(scores + bonus * shares[rows] ** 3)))[:count]
     return scores[order], rows[order]
-
-
-def _texts(index: Index) -> Iterator[str]:
-    """Yield the text to index of each item."""
-    for caption, columns in zip(index.column("caption"), index.column("columns"), strict=True):
-        yield _folded(" ".join([caption, *columns_of(columns).values()])[:MAX_TEXT])
 
 
 def _folded(text: str) -> str:

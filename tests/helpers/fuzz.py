@@ -23,13 +23,13 @@ from tests.helpers.hostile_pictures import READ, bitmap, encoded, icon, photo, t
 
 MAX_ADDRESSES = 8 * 2**30  # a file that asks for more fails, and not the machine
 ROUND = 200  # examples before the clock is looked at
-HEADER = 400  # bytes
+HEADER, BUNDLE_HEADER = 400, 2000  # bytes: of a picture; of items, whose first batch is described after their schema
 
 
-def mutated(data: bytes, others: list[bytes]) -> SearchStrategy[bytes]:
+def mutated(data: bytes, others: list[bytes], head: int = HEADER) -> SearchStrategy[bytes]:
     """`data` with some bytes changed, a number in its header changed, cut, doubled, or spliced with another."""
     place = st.integers(0, len(data) - 1)
-    header = st.integers(0, min(HEADER, len(data) - 1))
+    header = st.integers(0, min(head, len(data) - 1))
     extremes = [0, 1, 2**7, 2**8 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 9_000, 60_000]
     number = st.builds(
         lambda value, size, order: (value % 256**size).to_bytes(size, order),
@@ -107,7 +107,7 @@ def small_bundles(folder: Path) -> tuple[SearchStrategy[tuple[str, bytes]], Call
             assert "\n" not in str(error)
 
     def changes(name: str, data: bytes) -> SearchStrategy[tuple[str, bytes]]:
-        return st.tuples(st.just(name), mutated(data, files))
+        return st.tuples(st.just(name), mutated(data, files, BUNDLE_HEADER))
 
     return st.one_of(*(changes(*each) for each in zip(names, files, strict=True))), check
 

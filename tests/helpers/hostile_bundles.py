@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from imgsearch.embeddings import normalize
 from imgsearch.index.index import Index
-from imgsearch.index.items import SCHEMA, Items
+from imgsearch.index.items import FORMAT_3, MAGIC, SCHEMA, Items
 from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.records import Item
 from imgsearch.search.words import TABLE
@@ -253,6 +253,58 @@ def lying_offsets(file: Path) -> bytes:
     return changed(offsets, struct.pack("<i", 0) + struct.pack("<i", 2**30) * len(ids))(file)
 
 
+def map_offsets(change: Callable[[list[int]], list[int]]) -> Callable[[Path], bytes]:
+    """The places of the items' columns among those of all are others."""
+
+    def make(file: Path) -> bytes:
+        old = Items.open(file).batches[0]["columns"].offsets.to_pylist()
+        return changed(struct.pack(f"<{len(old)}i", *old), struct.pack(f"<{len(old)}i", *change(old)))(file)
+
+    return make
+
+
+def map_lengths(length: int, num_nulls: int) -> Callable[[Path], bytes]:
+    """The columns of all items are said to be that many, that many of them empty."""
+
+    def make(file: Path) -> bytes:
+        number = len(Items.open(file).batches[0]["columns"].keys)
+        return changed(struct.pack("<2q", number, 0), struct.pack("<2q", length, num_nulls))(file)
+
+    return make
+
+
+def pairs(change: Callable[[list[Any]], list[Any]], kind: pa.DataType | None = None) -> Callable[[Path], None]:
+    """Maps that Arrow itself would not make. Lists of pairs lie in a file as maps do: only the schema tells them."""
+    entries = pa.list_(kind or pa.struct([("key", pa.string()), ("value", pa.string())]))
+
+    def make(file: Path) -> bytes:
+        batch = Items.open(file).batches[0]
+        lists = [[{"key": name, "value": text} for name, text in columns] for columns in batch["columns"].to_pylist()]
+        batch = batch.set_column(2, "columns", pa.array(change(lists), entries))
+        buffer = io.BytesIO()
+        with pa.ipc.new_stream(buffer, batch.schema) as writer:
+            writer.write_batch(batch)
+        _, message = pa.ipc.MessageReader.open_stream(buffer.getvalue())
+        return MAGIC + SCHEMA.serialize().to_pybytes() + message.serialize().to_pybytes()
+
+    return put(".arrow", make)
+
+
+def map_bomb(table: pa.Table) -> pa.Table:
+    """Half a gigabyte of the same letter in the columns of an item."""
+    maps = [[("name", " " * 2**29)], *table["columns"].to_pylist()[1:]]
+    return table.set_column(2, SCHEMA.field("columns"), pa.array(maps, SCHEMA.field("columns").type))
+
+
+def json_columns(content: str) -> Callable[[Path], None]:
+    """The items as of format 3, whose columns are that JSON."""
+
+    def change(table: pa.Table) -> pa.Table:
+        return table.set_column(2, FORMAT_3.field("columns"), pa.array([content] * len(table)))
+
+    return arrow(change)
+
+
 def frame(width: int, height: int) -> bytes:
     """The head of a lossy WebP of that size."""
     body = b"WEBPVP8 " + struct.pack("<I", 10) + b"\x30\x01\x00\x9d\x01\x2a" + struct.pack("<HH", width, height)
@@ -441,7 +493,7 @@ ITEMS = [
     Hostile("thumbnail-of-five-megabytes", column("thumbnail", lambda old: [bytes(5 * 2**20), *old[1:]])),
     Hostile("ids-that-repeat", column("id", each("twice.jpg")), "searched"),
     *(
-        Hostile(f"columns-{number}", column("columns", each(content)), "searched")
+        Hostile(f"columns-{number}", json_columns(content), "searched")
         for number, content in enumerate(
             [
                 "",
@@ -455,6 +507,49 @@ ITEMS = [
                 '{"a": ' + "9" * 100_000 + "}",
                 json.dumps({str(number): "x" for number in range(20_000)}),
             ]
+        )
+    ),
+    Hostile("pairs-that-are-sound", pairs(lambda lists: lists), "searched"),
+    *(
+        Hostile(f"pairs-{name}", pairs(partial(lambda first, lists: [first, *lists[1:]], first)))
+        for name, first in {
+            "without-a-name": [{"key": None, "value": "x"}],
+            "without-a-text": [{"key": "a", "value": None}],
+            "none": None,
+            "an-empty-one": [None],
+            "of-one-name": [{"key": "a", "value": "x"}, {"key": "b", "value": "y"}, {"key": "a", "value": "z"}],
+            "too-many": [{"key": str(number), "value": "x"} for number in range(1001)],
+            "of-a-long-name": [{"key": "x" * 100_000, "value": "x"}],
+            "of-a-long-text": [{"key": "a", "value": "x" * 100_000}],
+        }.items()
+    ),
+    *(
+        Hostile(f"map-offsets-{name}", put(".arrow", map_offsets(partial(change, 2**30))))
+        for name, change in {
+            "far-out": lambda far, old: [*old[:-1], far],
+            "below-0": lambda far, old: [-far, *old[1:]],
+            "that-fall": lambda far, old: [old[0], old[3], old[2], old[1], *old[4:]],
+            "that-leave-some-out": lambda far, old: [5, *old[1:]],
+            "that-end-early": lambda far, old: [*old[:-1], old[-2]],
+            "all-far-out": lambda far, old: [old[0], *[far] * (len(old) - 1)],
+        }.items()
+    ),
+    *(
+        Hostile(f"map-lengths-{length}-{num_nulls}", put(".arrow", map_lengths(length, num_nulls)))
+        for length, num_nulls in [(2**62, 0), (2**31 - 1, 0), (-1, 0), (7, 0), (120, 120), (120, -1), (121, 0)]
+    ),
+    Hostile("map-names-no-utf-8", put(".arrow", changed(b"subject_fr", b"subject\xff\xfe\xfd"))),
+    Hostile("map-texts-no-utf-8", put(".arrow", changed(b"animaux", b"anim\xff\xfe\xfd"))),
+    Hostile("map-bomb", arrow(map_bomb, compression="zstd")),
+    *(
+        Hostile(f"map-of-{kind}".replace(" ", ""), column("columns", each(None), kind))
+        for kind in (
+            pa.map_(pa.string(), pa.int64()),
+            pa.map_(pa.int32(), pa.string()),
+            pa.map_(pa.string(), pa.binary()),
+            pa.map_(pa.string(), pa.map_(pa.string(), pa.string())),
+            pa.list_(pa.string()),
+            pa.large_string(),
         )
     ),
     *(

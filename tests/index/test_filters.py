@@ -1,14 +1,18 @@
 """Conditions as text, and the columns of an index held against them, one item at a time."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from imgsearch.config import ROOT
 from imgsearch.errors import InputError
-from imgsearch.index.filters import BLOCK, ColumnStore, Condition
-from imgsearch.index.index import Index
+from imgsearch.index.bundle import bundle_writer
+from imgsearch.index.filters import ColumnStore, Condition
+from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import Provenance
 from imgsearch.records import Item
 
@@ -24,9 +28,13 @@ STRANGE: list[Mapping[str, str]] = [
 ]
 
 
-def make_table(columns: list[Mapping[str, str]]) -> ColumnStore:
+def make_index(columns: list[Mapping[str, str]]) -> Index:
     items = [Item(f"{row}.jpg", f"Caption {row}", fields, "0" * 64, b"") for row, fields in enumerate(columns)]
-    return ColumnStore(Index.from_rows(np.ones((len(items), 1), np.float32), items, Provenance(encoder="test/encoder")))
+    return Index.from_rows(np.ones((len(items), 1), np.float32), items, Provenance(encoder="test/encoder"))
+
+
+def make_table(columns: list[Mapping[str, str]]) -> ColumnStore:
+    return ColumnStore(make_index(columns))
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +138,16 @@ def test_values_are_the_most_frequent() -> None:
     assert len(table.values("id", 4)) == 4
 
 
-def test_columns_that_come_and_go_between_blocks() -> None:
+def test_columns_that_come_and_go_between_blocks(tmp_path: Path) -> None:
     """Over several blocks, each column is what the items say, one by one."""
-    number = 2 * BLOCK + 100
-    columns: list[Mapping[str, str]] = [{"early": str(row)} if row < BLOCK else {} for row in range(number)]
-    columns[BLOCK + 10 :] = [{"late": str(row % 7)} for row in range(BLOCK + 10, number)]
-    table = make_table(columns)
+    number = 2100
+    columns: list[Mapping[str, str]] = [{"early": str(row)} if row < 1000 else {} for row in range(number)]
+    columns[1010:] = [{"late": str(row % 7)} for row in range(1010, number)]
+    whole = make_index(columns)
+    with bundle_writer(tmp_path / "bundle") as work:
+        parts = (filter_blocks(whole.blocks(), np.arange(number) // 700 == part) for part in range(3))
+        write_bundle(tmp_path / "bundle", work, chain.from_iterable(parts), Provenance(encoder="test/encoder"))
+    table = ColumnStore(Index.load(tmp_path / "bundle"))
     for name in ("early", "late"):
         assert table.of(name, range(number)) == [fields.get(name, "") for fields in columns]
     rows = np.flatnonzero(table.mask([Condition.parse("late:2..3")]))
@@ -156,3 +168,32 @@ def test_the_starter_bundle_is_searched_within_a_subject(starter_bundle: Path) -
     assert len(hits) == number == int(kept.sum())
     assert {hit.item.columns["subject"] for hit in hits} == {subject}
     assert table.of("subject", [hit.row for hit in hits]) == [subject] * number
+
+
+@pytest.mark.parametrize("format", ["format1", "format2", "format3"])
+def test_bundles_of_older_formats_are_filtered(format: str, tmp_path: Path) -> None:
+    """Their columns are JSON. They are the same as maps, once the bundle is written again."""
+    index = Index.load(ROOT / "tests" / "bundles" / format)
+    index.save(tmp_path / "bundle")
+    for table in (ColumnStore(index), ColumnStore(Index.load(tmp_path / "bundle"))):
+        assert table.names == ["id", "caption", "subject"]
+        assert table.values("subject", 5) == [("animals", 2), ("food", 2)]
+        rows = np.flatnonzero(table.mask([Condition.parse("subject=food"), Condition.parse("caption~LÉMON")]))
+        assert table.of("id", rows.tolist()) == ["food-fruit-lemon.jpg"]
+    assert list(Index.load(tmp_path / "bundle").texts()) == list(index.texts())
+
+
+def test_case_and_accents_do_not_matter_in_any_alphabet() -> None:
+    table = make_table([{"place": "Große Straße"}, {"place": "ΟΔΌΣ"}, {"place": "İzmir"}, {"place": "\ufb01n?"}])
+    for text, row in (
+        ("place~STRASSE", 0),
+        ("place~grosse s", 0),
+        ("place~οδός", 1),
+        ("place~izmir", 2),
+        ("place~FIN", 3),
+    ):
+        assert np.flatnonzero(table.mask([Condition.parse(text)])).tolist() == [row]
+    assert not table.mask([Condition.parse("place~.*")]).any()
+    for text in ("place~\ud800", "place=\ud800", "place:\ud800..\udfff", "\ud800=x"):
+        with suppress(InputError):
+            assert table.mask([Condition.parse(text)]) is not None

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from imgsearch.models.encoder import Encoder
 from imgsearch.search.collection import open_collection
 from tests.helpers.commands import Run
 from tests.helpers.examples import NUM_EXAMPLES
+from tests.helpers.hostile_bundles import seal, values_of
 from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status
 
 NAME = "hf://datasets/org/my.bundle"
@@ -159,9 +160,7 @@ def test_what_cannot_be_had_is_told_and_got_over(
 
 def push(hub: LoopbackHub, bundle: Path, **files: FileDigest) -> None:
     """Push a bundle whose manifest names these files too, and is otherwise in order."""
-    manifest = read_manifest(bundle)
-    named = replace(manifest, files={**manifest.files, **files})
-    (bundle / FILE_NAME).write_text(named.to_text(), "utf-8", newline="\n")
+    seal(bundle, files={**values_of(bundle)["files"], **{name: asdict(digest) for name, digest in files.items()}})
     hub.add(REPO, bundle, "dataset")
 
 

@@ -15,6 +15,7 @@ from imgsearch.errors import InputError
 from imgsearch.images import open_rgb
 from imgsearch.index.bundle import read_report
 from imgsearch.index.index import Index
+from imgsearch.index.manifest import FORMAT_VERSION
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
@@ -222,7 +223,7 @@ def test_a_bundle_of_format_1_is_updated_without_encoding(tmp_path: Path, plain_
     assert (report.num_items, report.num_encoded, report.changes) == (4, 0, NOTHING)
     assert np.array_equal(Index.load(bundle).rows, old)
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
-    assert manifest["format_version"] == 3 and manifest["preprocess"]
+    assert manifest["format_version"] == FORMAT_VERSION and manifest["preprocess"]
     assert all(item.stamp and item.caption.endswith(" again") for item in items_of(bundle))
     assert sorted(path.name.partition("-")[0] for path in bundle.iterdir()) == [
         *("items", "manifest.json", "report.json", "vectors")
