@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import faiss
 import numpy as np
@@ -19,7 +19,7 @@ from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
 from imgsearch.index.bundle import bundle_writer, install_files
-from imgsearch.index.flat import check_finite, empty_flat_index, is_faster_masked, open_vector_file
+from imgsearch.index.flat import check_finite, empty_flat_index, file_header, is_faster_masked, open_vector_file
 from imgsearch.index.items import SCHEMA, Items, Mask
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, read_manifest, retry_if_replaced
 from imgsearch.records import BuildReport, Hit, Item
@@ -35,7 +35,7 @@ Rows: TypeAlias = npt.NDArray[np.int64]
 class Block(NamedTuple):
     """Consecutive rows of an index: their vectors and items. Large indexes are read and written block by block."""
 
-    rows: Embeddings  # float32 (n, dim)
+    rows: npt.NDArray[np.floating[Any]]  # (n, dim): float32, or float16 as it is stored
     batch: pa.RecordBatch
 
     def filter(self, mask: Mask) -> "Block":
@@ -225,26 +225,23 @@ def filter_blocks(blocks: Iterable[Block], mask: Mask) -> Iterator[Block]:
 def write_bundle(
     bundle: Path, work: Path, blocks: Iterable[Block], provenance: Provenance, report: BuildReport | None = None
 ) -> None:
-    """Write blocks as a bundle; `work` is from `bundle_writer`. Takes the memory of all vectors. Raise OSError."""
+    """Write blocks as a bundle; `work` is from `bundle_writer`. Takes the memory of one block. Raise OSError."""
     rest = iter(blocks)
     first = next(rest)
     folder = work / "new"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
-        dim = first.rows.shape[1]
-        vectors = empty_flat_index(dim, provenance.vectors)
-        codes, items, stored = folder / "codes", folder / "items.arrow", folder / "vectors.faiss"
-        with codes.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
+        vectors, items = folder / "vectors.faiss", folder / "items.arrow"
+        dim, num_items = first.rows.shape[1], 0
+        with vectors.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
+            file.write(file_header(dim, provenance.vectors, num_items))
             for block in chain([first], rest):
-                file.write(vectors.sa_encode(block.rows).tobytes() if len(block.rows) else b"")
+                file.write(block.rows.astype(provenance.vectors, copy=False).tobytes())
                 writer.write_batch(block.batch)
-        if codes.stat().st_size:
-            vectors.add_sa_codes(np.memmap(codes, np.uint8, "r").reshape(-1, vectors.sa_code_size()))
-        codes.unlink()
-        faiss.write_index(vectors, str(stored))
-        install_files((stored, items), bundle.resolve(), Manifest.of(provenance, bundle, dim, vectors.ntotal), report)
-    except RuntimeError as error:  # raised by FAISS
-        raise OSError(str(error)) from error
+                num_items += len(block.rows)
+            file.seek(0)
+            file.write(file_header(dim, provenance.vectors, num_items))
+        install_files((vectors, items), bundle.resolve(), Manifest.of(provenance, bundle, dim, num_items), report)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -23,6 +23,7 @@ from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.hub import Repo, explain_hub_error, fetch_whole_repo, probe
 from imgsearch.ingest.columns import DatasetOptions, find_columns
 from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import START, Position
 from imgsearch.records import Picture, Skip
 from imgsearch.text import without_surrogates
 
@@ -68,7 +69,7 @@ class Dataset:
             table = table._resolve_features() if self._is_streamed else table
         chosen = (options.image_column, options.caption_column, options.columns, options.id_column)
         self._columns = find_columns(self.name, table.features or {}, *chosen)
-        self.options = {"config": origin.config} | self._columns.to_json()
+        self.options: Mapping[str, str] = {"config": origin.config} | self._columns.to_json()
         self._stored = self._columns.stored()
         self._table = table.select_columns(list(self._stored))
         splits = table.info.splits or {}
@@ -77,10 +78,11 @@ class Dataset:
         self._stream: Any = None
         self._start_state = ""  # the state that `read` was given
 
-    def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
-        """Yield the entries from index `start` on; `state` is the result of `state()` there. Raise InputError."""
-        self._stream, self._start_state = None, state
-        return self._entries(start, self._read_stream(start, state) if self._is_streamed else self._read_table(start))
+    def read(self, start: Position = START) -> Iterator[Picture | Skip]:
+        """Yield the entries from `start` on. Raise InputError if they cannot be read."""
+        self._stream, self._start_state = None, start.state
+        records = self._read_stream(start) if self._is_streamed else self._read_table(start.index)
+        return self._entries(start.index, records)
 
     def _entries(self, number: int, records: Iterator[dict[str, Any]]) -> Iterator[Picture | Skip]:
         try:
@@ -97,14 +99,14 @@ class Dataset:
             ) from error
 
     def state(self) -> str:
-        """Return the position of the reader, for `read`; "" if the index of the entry is enough."""
+        """Return the state of the reader, for a `Position`; "" if the index of the entry is enough."""
         return json.dumps(self._stream.state_dict()) if self._stream else self._start_state
 
-    def _read_stream(self, start: int, state: str) -> Iterator[dict[str, Any]]:
+    def _read_stream(self, start: Position) -> Iterator[dict[str, Any]]:
         stream = self._table.cast(self._stored)
-        if state:
-            stream.load_state_dict(json.loads(state))
-        for record in islice(stream, 0 if state else start, None):
+        if start.state:
+            stream.load_state_dict(json.loads(start.state))
+        for record in islice(stream, 0 if start.state else start.index, None):
             self._stream = stream
             yield record
 

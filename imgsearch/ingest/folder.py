@@ -13,6 +13,7 @@ from typing import Any
 
 from imgsearch.errors import InputError, PictureError
 from imgsearch.index.bundle import is_bundle
+from imgsearch.ingest.source import START, Position
 from imgsearch.records import Picture, Skip
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -48,7 +49,8 @@ class Folder:
             if file.name in METADATA:
                 self._read_metadata(file)
         described: set[str] = set()
-        self.num_entries, listing = 0, hashlib.sha256()
+        listing = hashlib.sha256()
+        self.num_entries: int | None = 0
         for file_id in map(self._id, self._files()):
             self.num_entries += 1
             listing.update(f"{file_id}\n".encode())
@@ -58,9 +60,9 @@ class Folder:
         unmatched = sorted(self._records.keys() - described)
         self.skips += [Skip(file_id, "listed in the metadata, but there is no such file") for file_id in unmatched]
 
-    def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
-        """Yield the files from index `start` on as pictures that are not read yet. `state` is ignored."""
-        return map(self._picture, islice(self._files(), start, None))
+    def read(self, start: Position = START) -> Iterator[Picture | Skip]:
+        """Yield the files from `start` on as pictures that are not read yet."""
+        return map(self._picture, islice(self._files(), start.index, None))
 
     def state(self) -> str:
         """Return "": the index of an entry is enough to go on."""

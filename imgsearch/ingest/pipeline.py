@@ -15,7 +15,7 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import PictureError
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.ingest.reuse import ReusableItems
-from imgsearch.ingest.source import ShardEnd
+from imgsearch.ingest.shards import ShardEnd
 from imgsearch.models.encoder import Encoder, Prepared
 from imgsearch.records import Item, Picture, Skip
 
