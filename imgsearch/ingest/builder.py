@@ -152,11 +152,10 @@ def _make_missing_shards(
 
 def _expected_entries(source: Source, options: BuildOptions) -> int | None:
     """Return the number of entries of this part; None if it is not known."""
-    if source.num_entries is None and options.limit is None:
+    total = min((count for count in (source.num_entries, options.limit) if count is not None), default=None)
+    if total is None:
         return None
-    total = min(count for count in (source.num_entries, options.limit) if count is not None)
-    part, num_parts = options.part
-    size = options.shard_size
+    (part, num_parts), size = options.part, options.shard_size
     return sum(min(size, total - first) for first in range((part - 1) * size, total, num_parts * size))
 
 

@@ -5,8 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -43,44 +42,39 @@ datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # otherwise each load asks a 
 datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = READ_RETRIES
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """The origin of a dataset, for the manifest."""
-
-    name: str  # hf://datasets/ORG/NAME, or a path
-    revision: str  # the commit; for local files a digest of their names, sizes and times
-    split: str = "train"
-    licence: str = ""
-    config: str = ""
-
-
 class Dataset:
     """The records of one split: a `Source`."""
 
     is_lazy = False  # the pictures are read with their bytes in memory
     listing = ""
 
-    def __init__(self, table: Any, origin: DatasetInfo, options: DatasetOptions) -> None:
-        """`table`: a Dataset or IterableDataset. Raise InputError if a column is missing or must be chosen."""
-        self.name, self.revision, self.split, self.licence = origin.name, origin.revision, origin.split, origin.licence
+    def __init__(
+        self,
+        table: Any,
+        options: DatasetOptions,
+        name: str,
+        revision: str,
+        split: str,
+        licence: str = "",
+        config: str = "",
+    ) -> None:
+        """`table`: a Dataset or IterableDataset; the rest: see `Source`. Raise InputError as `find_columns` does."""
+        self.name, self.revision, self.split, self.licence = name, revision, split, licence
         self.skips: list[Skip] = []
         self._is_streamed = isinstance(table, datasets.IterableDataset)
-        with _translating_errors(self.name):
-            table = table._resolve_features() if self._is_streamed else table
-        chosen = (options.image_column, options.caption_column, options.columns, options.id_column)
-        self._columns = find_columns(self.name, table.features or {}, *chosen)
-        self.options: Mapping[str, str] = {"config": origin.config} | self._columns.to_json()
+        table = table._resolve_features() if self._is_streamed else table
+        self._columns = find_columns(name, table.features or {}, options)
+        self.options: Mapping[str, str] = {"config": config} | self._columns.to_json()
         self._stored = self._columns.stored()
         self._table = table.select_columns(list(self._stored))
         splits = table.info.splits or {}
-        declared = splits[self.split].num_examples if self.split in splits else None
+        declared = splits[split].num_examples if split in splits else None
         self.num_entries: int | None = declared if self._is_streamed else len(table)
-        self._stream: Any = None
-        self._start_state = ""  # the state that `read` was given
+        self._stream: Any = None  # what records are read from; None before the first one, and if nothing is streamed
 
     def read(self, start: Position = START) -> Iterator[Picture | Skip]:
         """Yield the entries from `start` on. Raise InputError if they cannot be read."""
-        self._stream, self._start_state = None, start.state
+        self._stream = None
         records = self._read_stream(start) if self._is_streamed else self._read_table(start.index)
         return self._entries(start.index, records)
 
@@ -100,7 +94,7 @@ class Dataset:
 
     def state(self) -> str:
         """Return the state of the reader, for a `Position`; "" if the index of the entry is enough."""
-        return json.dumps(self._stream.state_dict()) if self._stream else self._start_state
+        return json.dumps(self._stream.state_dict()) if self._stream else ""
 
     def _read_stream(self, start: Position) -> Iterator[dict[str, Any]]:
         stream = self._table.cast(self._stored)
@@ -111,11 +105,10 @@ class Dataset:
             yield record
 
     def _read_table(self, start: int) -> Iterator[dict[str, Any]]:
-        if start >= len(self._table):
-            return
-        rest = self._table.skip(start).with_format("arrow")  # Arrow data as stored, nothing decoded
-        for table in rest.iter(BATCH_SIZE):
-            yield from table.cast(self._stored.arrow_schema).to_pylist()
+        if start < len(self._table):
+            rest = self._table.skip(start).with_format("arrow")  # Arrow data as stored, nothing decoded
+            for table in rest.iter(BATCH_SIZE):
+                yield from table.cast(self._stored.arrow_schema).to_pylist()
 
 
 def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
@@ -123,14 +116,18 @@ def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
 
     Raise InputError if there is no such source, if it cannot be read, or if the user must choose a split or column.
     """
-    path = Path(spec)
     if without_surrogates(spec) != spec:
         raise InputError("The path {spec!r} is not UTF-8. Rename it.", spec=spec)
-    with _translating_errors(spec):
-        return _open(path, spec, options)
+    try:
+        return _open(spec, options)
+    except ImgsearchError:
+        raise
+    except Exception as error:
+        raise InputError("{name} cannot be read: {reason}", name=spec, reason=_reason(error)) from error
 
 
-def _open(path: Path, spec: str, options: DatasetOptions) -> Folder | Dataset:
+def _open(spec: str, options: DatasetOptions) -> Folder | Dataset:
+    path = Path(spec)
     if not path.exists():
         if HUB_NAME.fullmatch(spec):
             return _open_hub(spec, options)
@@ -158,10 +155,9 @@ def _open(path: Path, spec: str, options: DatasetOptions) -> Folder | Dataset:
     _refuse(spec, "local", options, ["config", "revision"])
     root = path if path.is_dir() else path.parent
     digest = _digest(root, sorted(file for file in path.rglob("*") if file.is_file()) if saved else files)
-    with _translating_errors(spec):
-        tables = _load_saved(path) if saved else _load_files(files, BUILDERS[kinds[0]], digest)
-        split = _choose(spec, "split", list(tables), options.split)
-    return Dataset(tables[split], DatasetInfo(str(path.resolve()), digest, split), options)
+    tables = _load_saved(path) if saved else _load_files(files, BUILDERS[kinds[0]], digest)
+    split = _choose(spec, "split", list(tables), options.split)
+    return Dataset(tables[split], options, str(path.resolve()), digest, split)
 
 
 def _refuse(spec: str, what: str, options: DatasetOptions, names: list[str]) -> None:
@@ -207,12 +203,11 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
         info: Any = probe(Repo(spec, options.revision or "main", "dataset"))
         licence = str((info.card_data or {}).get("license") or "")
         commit = info.sha
-    with _translating_errors(spec):
-        try:
-            builder = datasets.load_dataset_builder(spec, options.config or None, revision=commit or None)
-        except ValueError:
-            _choose(spec, "config", datasets.get_dataset_config_names(spec, revision=commit or None), options.config)
-            raise
+    try:
+        builder = datasets.load_dataset_builder(spec, options.config or None, revision=commit or None)
+    except ValueError:
+        _choose(spec, "config", datasets.get_dataset_config_names(spec, revision=commit or None), options.config)
+        raise
     if commit and builder.hash != commit:  # if the hub fails, `datasets` uses any cached commit
         raise InputError("{spec} at {commit} cannot be had: {reason}", spec=spec, commit=commit, reason=NOT_SHOWN)
     if builder.name not in TABLES:  # loose picture files: the library's own reader silently drops some
@@ -222,14 +217,13 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
         return folder
     splits = [str(split) for split in builder.config.data_files or builder.info.splits or ()]
     split = _choose(spec, "split", splits, options.split)
-    with _translating_errors(spec):
-        # Stream WebDataset: as_dataset() stores a member whose name equals a local file as that path, not its bytes.
-        if options.streaming or builder.name == "webdataset":
-            table = builder.as_streaming_dataset(split=split)
-        else:
-            builder.download_and_prepare(verification_mode="no_checks")  # sizes on its card may be outdated
-            table = builder.as_dataset(split=split)
-    return Dataset(table, DatasetInfo(name, builder.hash, split, licence, builder.config.name), options)
+    # Stream WebDataset: as_dataset() stores a member whose name equals a local file as that path, not its bytes.
+    if options.streaming or builder.name == "webdataset":
+        table = builder.as_streaming_dataset(split=split)
+    else:
+        builder.download_and_prepare(verification_mode="no_checks")  # sizes on its card may be outdated
+        table = builder.as_dataset(split=split)
+    return Dataset(table, options, name, builder.hash, split, licence, builder.config.name)
 
 
 def _choose(name: str, what: str, names: list[str], wanted: str) -> str:
@@ -244,17 +238,6 @@ def _choose(name: str, what: str, names: list[str], wanted: str) -> str:
         what=what,
         names=", ".join(names),
     )
-
-
-@contextmanager
-def _translating_errors(name: str) -> Iterator[None]:
-    """Raise InputError with the reason for any error."""
-    try:
-        yield
-    except ImgsearchError:
-        raise
-    except Exception as error:
-        raise InputError("{name} cannot be read: {reason}", name=name, reason=_reason(error)) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -61,8 +61,8 @@ class Pipeline:
     ) -> Generator["Future[PreparedPicture] | ShardEnd", None, None]:
         start = time.perf_counter()
         for entry in entries:
-            seconds = time.perf_counter() - start
-            yield entry if isinstance(entry, ShardEnd) else pool.submit(self._prepare, entry, seconds)
+            read_s = time.perf_counter() - start
+            yield entry if isinstance(entry, ShardEnd) else pool.submit(self._prepare, entry, read_s)
             start = time.perf_counter()
 
     def _prepare(self, entry: Picture | Skip, read_s: float) -> PreparedPicture:
@@ -74,20 +74,17 @@ class Pipeline:
                 return _reuse(entry, *reused)
             data = entry.read()
             end = time.perf_counter()
-            result = self._decode(entry, data)
+            sha256 = hashlib.sha256(data).hexdigest()
+            if reused := self._reusable.by_content(sha256):
+                return _reuse(entry, *reused)
+            image = open_rgb(data, "It", side=self._encoder.image_side)
         except PictureError as error:
             return PreparedPicture(Skip(entry.id, str(error)))
-        result.seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
-        return result
-
-    def _decode(self, entry: Picture, data: bytes) -> PreparedPicture:
-        sha256 = hashlib.sha256(data).hexdigest()
-        if reused := self._reusable.by_content(sha256):
-            return _reuse(entry, *reused)
-        image = open_rgb(data, "It", side=self._encoder.image_side)
         thumbnail = to_webp(image) if self._thumbnails else b""
         item = Item(entry.id, entry.caption, entry.columns, sha256, thumbnail, entry.stamp)
-        return PreparedPicture(item, prepared=self._encoder.prepare(image))
+        prepared = self._encoder.prepare(image)
+        seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
+        return PreparedPicture(item, prepared, seconds=seconds)
 
 
 def _reuse(entry: Picture, item: Item, vector: Embeddings) -> PreparedPicture:

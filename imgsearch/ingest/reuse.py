@@ -18,43 +18,34 @@ class ReusableItems:
 
     def __init__(self, old: Sequence[Index | Shard], source: str) -> None:
         self._old = old
-        stamps, contents = [hash_texts([])], [hash_texts([])]
+        self._starts = np.cumsum([0, *map(len, old)])
+        stamps: list[Hashes] = []
         for part in old:
-            contents.append(hash_texts(part.column("sha256")))
             # In another source, a file of the same path, size and time may differ. A stamp of "" never matches.
             is_trusted = isinstance(part, Shard) or part.provenance.source == source
             stamps.append(hash_texts(map(_key, part.column("id"), part.column("stamp") if is_trusted else repeat(""))))
-        self._starts = np.cumsum([0, *map(len, old)])
-        self._stamps, self._contents = HashIndex(np.concatenate(stamps)), HashIndex(np.concatenate(contents))
+        contents = [hash_texts(part.column("sha256")) for part in old]
+        hashes = np.concatenate([*stamps, *contents, hash_texts([])])
+        self._order = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._order]
 
     def by_stamp(self, picture: Picture) -> tuple[Item, Embeddings] | None:
         """Return the item with the picture's id and stamp (an unchanged file), and its vector, float32 (dim,)."""
-        if not picture.stamp:
-            return None
-        pairs = self._load(self._stamps.rows(_key(picture.id, picture.stamp)))
+        pairs = self._find(_key(picture.id, picture.stamp)) if picture.stamp else ()
         return next((pair for pair in pairs if (pair[0].id, pair[0].stamp) == (picture.id, picture.stamp)), None)
 
     def by_content(self, sha256: str) -> tuple[Item, Embeddings] | None:
         """Return an item whose picture has this digest, and its vector, float32 (dim,)."""
-        return next((pair for pair in self._load(self._contents.rows(sha256)) if pair[0].sha256 == sha256), None)
+        return next((pair for pair in self._find(sha256) if pair[0].sha256 == sha256), None)
 
-    def _load(self, rows: Sequence[int]) -> Iterator[tuple[Item, Embeddings]]:
-        for row in rows:
+    def _find(self, text: str) -> Iterator[tuple[Item, Embeddings]]:
+        """Yield the items whose key or digest has the hash of the text, with their vectors; a few may have another."""
+        wanted = hash_texts([text])[0]
+        first, last = (np.searchsorted(self._hashes, wanted, side=side) for side in ("left", "right"))
+        for row in map(int, self._order[first:last] % self._starts[-1]):
             position = int(np.searchsorted(self._starts, row, side="right")) - 1
-            part, row = self._old[position], row - int(self._starts[position])
-            yield part.item(row), part.row(row)
-
-
-class HashIndex:
-    """Finds the rows of a text by its hash. Other texts may share it: the caller must compare the texts."""
-
-    def __init__(self, hashes: Hashes) -> None:
-        self._order = np.argsort(hashes, kind="stable")
-        self._sorted = hashes[self._order]
-
-    def rows(self, text: str) -> list[int]:
-        first, last = (np.searchsorted(self._sorted, hash_texts([text])[0], side=side) for side in ("left", "right"))
-        return list(map(int, self._order[first:last]))
+            part, start = self._old[position], int(self._starts[position])
+            yield part.item(row - start), part.row(row - start)
 
 
 def count_changes(old: Index, ids: Hashes, contents: Hashes) -> dict[str, int]:
