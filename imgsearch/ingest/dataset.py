@@ -61,26 +61,21 @@ class Dataset:
         """`table`: a Dataset or IterableDataset; the rest: see `Source`. Raise InputError as `find_columns` does."""
         self.name, self.revision, self.split, self.licence = name, revision, split, licence
         self.skips: list[Skip] = []
-        self._is_streamed = isinstance(table, datasets.IterableDataset)
-        table = table._resolve_features() if self._is_streamed else table
+        is_streamed = isinstance(table, datasets.IterableDataset)
+        table = table._resolve_features() if is_streamed else table
         self._columns = find_columns(name, table.features or {}, options)
         self.options: Mapping[str, str] = {"config": config} | self._columns.to_json()
         self._stored = self._columns.stored()
         self._table = table.select_columns(list(self._stored))
-        splits = table.info.splits or {}
-        declared = splits[split].num_examples if split in splits else None
-        self.num_entries: int | None = declared if self._is_streamed else len(table)
-        self._stream: Any = None  # what records are read from; None before the first one, and if nothing is streamed
+        declared = (table.info.splits or {}).get(split)
+        self.num_entries: int | None = (declared and declared.num_examples) if is_streamed else len(table)
+        self._stream: Any = None  # what the last record came from; None if nothing is streamed
 
     def read(self, start: Position = START) -> Iterator[Picture | Skip]:
         """Yield the entries from `start` on. Raise InputError if they cannot be read."""
-        self._stream = None
-        records = self._read_stream(start) if self._is_streamed else self._read_table(start.index)
-        return self._entries(start.index, records)
-
-    def _entries(self, number: int, records: Iterator[dict[str, Any]]) -> Iterator[Picture | Skip]:
+        number = start.index
         try:
-            for record in records:
+            for record in self._records(start):
                 yield self._columns.entry(f"{self.split}/{number}", record)
                 number += 1
         except Exception as error:
@@ -96,19 +91,19 @@ class Dataset:
         """Return the state of the reader, for a `Position`; "" if the index of the entry is enough."""
         return json.dumps(self._stream.state_dict()) if self._stream else ""
 
-    def _read_stream(self, start: Position) -> Iterator[dict[str, Any]]:
-        stream = self._table.cast(self._stored)
-        if start.state:
-            stream.load_state_dict(json.loads(start.state))
-        for record in islice(stream, 0 if start.state else start.index, None):
+    def _records(self, start: Position) -> Iterator[dict[str, Any]]:
+        """Yield the records from Arrow data as it is stored: nothing is decoded."""
+        stream = self._table.with_format("arrow") if isinstance(self._table, datasets.IterableDataset) else None
+        if stream:
+            if start.state:
+                stream.load_state_dict(json.loads(start.state))
+            tables = islice(stream.iter(1), 0 if start.state else start.index, None)
+        else:
+            has_more = start.index < len(self._table)
+            tables = self._table.skip(start.index).with_format("arrow").iter(BATCH_SIZE) if has_more else iter(())
+        for table in tables:
             self._stream = stream
-            yield record
-
-    def _read_table(self, start: int) -> Iterator[dict[str, Any]]:
-        if start < len(self._table):
-            rest = self._table.skip(start).with_format("arrow")  # Arrow data as stored, nothing decoded
-            for table in rest.iter(BATCH_SIZE):
-                yield from table.cast(self._stored.arrow_schema).to_pylist()
+            yield from table.cast(self._stored.arrow_schema).to_pylist()
 
 
 def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:

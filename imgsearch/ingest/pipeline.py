@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from imgsearch.records import Item, Picture, Skip
 
 AHEAD = 64  # pictures to read and decode before they are needed
 MAX_WORKERS = 8  # threads; each may hold a decoded picture of 80 megapixels
-POLL_S = 0.1  # seconds until the reading thread notices that it should stop
+END_S = 0.2  # seconds that the reading thread gets to end
 T = TypeVar("T")
 
 
@@ -97,25 +97,20 @@ def read_ahead(entries: Generator[T, None, None], count: int) -> Generator[T, No
 
     Close the generator to end the thread, after the entry that it is reading.
     """
-    entries_ahead: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(count)
-    is_closed = threading.Event()
-
-    def put(entry: tuple[T] | BaseException | None) -> None:
-        while not is_closed.is_set():
-            with suppress(queue.Full):
-                entries_ahead.put(entry, timeout=POLL_S)
-                return
+    entries_ahead: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+    free_slots, is_closed = threading.Semaphore(count), threading.Event()
 
     def take() -> None:
         try:
             with closing(entries):
                 for entry in entries:
-                    put((entry,))
+                    entries_ahead.put((entry,))
+                    free_slots.acquire()
                     if is_closed.is_set():
                         return
-            put(None)
+            entries_ahead.put(None)
         except BaseException as error:
-            put(error)
+            entries_ahead.put(error)
 
     thread = threading.Thread(target=take, daemon=True)  # a source that hangs must not keep the process alive
     thread.start()
@@ -123,7 +118,9 @@ def read_ahead(entries: Generator[T, None, None], count: int) -> Generator[T, No
         while (entry := entries_ahead.get()) is not None:
             if isinstance(entry, BaseException):
                 raise entry
+            free_slots.release()
             yield entry[0]
     finally:
         is_closed.set()
-        thread.join(2 * POLL_S)
+        free_slots.release()
+        thread.join(END_S)

@@ -89,7 +89,7 @@ def test_every_row_comes_and_reading_goes_on_where_it_stood(source: Callable[[st
     opened = open_(spec, **options)
     assert [facts(entry) for entry in opened.read()] == expected and opened.split == "train"
     for position in (0, 1, 9, 10, 17, NUM_ROWS):
-        entries = opened.read()
+        entries = (opened := open_(spec, **options)).read()
         for _ in range(position):
             next(entries)
         state = opened.state()
