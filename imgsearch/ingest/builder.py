@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.embeddings import Embeddings, check_unit
+from imgsearch.embeddings import check_unit
 from imgsearch.errors import InputError
 from imgsearch.index.bundle import bundle_writer
 from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
@@ -25,7 +25,7 @@ from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
 from imgsearch.ingest.reuse import ReusableItems, count_changes
 from imgsearch.ingest.shards import Shard, ShardEnd, open_shards, read_in_shards, write_shard
 from imgsearch.ingest.source import START, BuildOptions, Source
-from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
+from imgsearch.models.encoder import BATCH_SIZE, Encoder
 from imgsearch.records import BuildReport, Item, Skip
 
 OnProgress = Callable[[int, int | None], None]  # entries done and expected; None if unknown
@@ -135,7 +135,7 @@ def _make_missing_shards(
     done, expected = sum(len(shard) + len(shard.report.skipped) for shard in shards), _expected_entries(source, options)
     writer = _ShardWriter(encoder, options.vectors, folder, shards)
     entries = read_in_shards(source, options, shards[-1].position if shards else START)
-    with closing(Pipeline(encoder, reusable, thumbnails=options.thumbnails).run(entries)) as results:
+    with closing(Pipeline(encoder, reusable, options.thumbnails).run(entries)) as results:
         for result in results:
             if isinstance(result, ShardEnd):
                 writer.finish(result)
@@ -178,26 +178,19 @@ class _ShardWriter:
         self._begin()
 
     def _begin(self) -> None:
-        self._items: list[Item] = []
-        self._rows: dict[int, Embeddings] = {}  # by position in the items
-        self._waiting: dict[int, Prepared] = {}  # by position, too
-        self._skipped: list[Skip] = []
+        self._results: list[PreparedPicture] = []
+        self._waiting: list[PreparedPicture] = []  # those without a vector
         self._num_encoded = 0
         self._stages: dict[str, float] = defaultdict(float)
         self._start = time.perf_counter()
 
     def add(self, result: PreparedPicture) -> None:
         """Add the result for one entry to the shard."""
+        self._results.append(result)
         for stage, seconds in result.seconds.items():
             self._stages[stage] += seconds
-        if isinstance(result.outcome, Skip):
-            self._skipped.append(result.outcome)
-            return
-        if result.vector is not None:
-            self._rows[len(self._items)] = result.vector
-        elif result.prepared is not None:
-            self._waiting[len(self._items)] = result.prepared
-        self._items.append(result.outcome)
+        if result.prepared is not None:
+            self._waiting.append(result)
         if len(self._waiting) == BATCH_SIZE:
             self._encode()
 
@@ -206,17 +199,23 @@ class _ShardWriter:
         if self._waiting:
             self._encode()
         start = time.perf_counter()
-        rows = np.array([self._rows[position] for position in range(len(self._items))], np.float32)
-        rows = check_unit(rows.reshape(-1, self._encoder.dim), self._encoder.dim).astype(self._vectors)
-        report = BuildReport(len(rows), self._num_encoded, 0, self._skipped, start - self._start, dict(self._stages))
-        self._shards.append(write_shard(self._folder, len(self._shards), end, report, self._items, rows))
+        items = [result.outcome for result in self._results if isinstance(result.outcome, Item)]
+        skipped = [result.outcome for result in self._results if isinstance(result.outcome, Skip)]
+        vectors = [result.vector for result in self._results if result.vector is not None]
+        dim = self._encoder.dim
+        rows = check_unit(np.array(vectors, np.float32).reshape(-1, dim), dim).astype(self._vectors)
+        report = BuildReport(len(rows), self._num_encoded, 0, skipped, start - self._start, dict(self._stages))
+        self._shards.append(write_shard(self._folder, len(self._shards), end, report, items, rows))
         self.write_s += time.perf_counter() - start
         self._begin()
 
     def _encode(self) -> None:
         start = time.perf_counter()
-        rows = self._encoder.encode_prepared(list(self._waiting.values()))
-        self._rows |= dict(zip(self._waiting, rows, strict=True))
+        rows = self._encoder.encode_prepared(
+            [result.prepared for result in self._waiting if result.prepared is not None]
+        )
+        for result, row in zip(self._waiting, rows, strict=True):
+            result.vector, result.prepared = row, None  # the input of the model takes more memory than its vector
         self._num_encoded += len(rows)
         self._waiting.clear()
         self._stages["encode"] += time.perf_counter() - start

@@ -35,13 +35,13 @@ class PreparedPicture:
     seconds: dict[str, float] = field(default_factory=dict)  # "read" and "decode"
 
 
+@dataclass(frozen=True)
 class Pipeline:
-    """Everything that happens to a picture before the encoder. Vectors of `reusable` items are taken from there."""
+    """Everything that happens to a picture before the encoder."""
 
-    def __init__(self, encoder: Encoder, reusable: ReusableItems, *, thumbnails: bool) -> None:
-        self._encoder = encoder
-        self._reusable = reusable
-        self._thumbnails = thumbnails
+    encoder: Encoder
+    reusable: ReusableItems  # where vectors are taken from
+    thumbnails: bool  # False: make none
 
     def run(self, entries: Iterator[Picture | Skip | ShardEnd]) -> Generator[PreparedPicture | ShardEnd, None, None]:
         """Yield a result for each picture and skip, in order, and the shard ends between them.
@@ -70,19 +70,19 @@ class Pipeline:
             return PreparedPicture(entry)
         start = time.perf_counter()
         try:
-            if reused := self._reusable.by_stamp(entry):
+            if reused := self.reusable.by_stamp(entry):
                 return _reuse(entry, *reused)
             data = entry.read()
             end = time.perf_counter()
             sha256 = hashlib.sha256(data).hexdigest()
-            if reused := self._reusable.by_content(sha256):
+            if reused := self.reusable.by_content(sha256):
                 return _reuse(entry, *reused)
-            image = open_rgb(data, "It", side=self._encoder.image_side)
+            image = open_rgb(data, "It", side=self.encoder.image_side)
         except PictureError as error:
             return PreparedPicture(Skip(entry.id, str(error)))
-        thumbnail = to_webp(image) if self._thumbnails else b""
+        thumbnail = to_webp(image) if self.thumbnails else b""
         item = Item(entry.id, entry.caption, entry.columns, sha256, thumbnail, entry.stamp)
-        prepared = self._encoder.prepare(image)
+        prepared = self.encoder.prepare(image)
         seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
         return PreparedPicture(item, prepared, seconds=seconds)
 
