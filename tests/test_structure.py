@@ -91,7 +91,7 @@ HOMES = {
     "pebble": {"web.security.decoder"},
     "pillow_heif": {"images"},
     "faiss": {"index.index", "index.flat", "search.projection"},  # there: exact neighbours of any vectors
-    "pyarrow": {"index.index", "index.items", "index.filters", "index.edit"},
+    "pyarrow": {"ingest.shards", "index.index", "index.items", "index.filters", "index.edit"},
     "datasets": {"ingest.dataset", "ingest.columns"},
     "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
     "timm": {"models.starter"},

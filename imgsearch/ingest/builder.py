@@ -1,11 +1,11 @@
-"""`build_index`: encode the pictures of a source and write a bundle, shard by shard (`source` explains shards)."""
+"""`build_index`: encode the pictures of a source and write a bundle, shard by shard (`shards` explains shards)."""
 
 import hashlib
 import json
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, compress
@@ -15,24 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.embeddings import Embeddings
+from imgsearch.embeddings import check_unit
 from imgsearch.errors import InputError
 from imgsearch.index.bundle import bundle_writer
 from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
 from imgsearch.index.index import Index, filter_blocks, write_bundle
-from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of, read_manifest
+from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of
 from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
 from imgsearch.ingest.reuse import ReusableItems, count_changes
-from imgsearch.ingest.shards import Shards
-from imgsearch.ingest.source import (
-    BuildOptions,
-    ShardEnd,
-    Source,
-    count_expected_entries,
-    count_unchanged_shards,
-    with_shard_ends,
-)
-from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
+from imgsearch.ingest.shards import Shard, ShardEnd, open_shards, read_in_shards, write_shard
+from imgsearch.ingest.source import START, BuildOptions, Source
+from imgsearch.models.encoder import BATCH_SIZE, Encoder
 from imgsearch.records import BuildReport, Item, Skip
 
 OnProgress = Callable[[int, int | None], None]  # entries done and expected; None if unknown
@@ -56,18 +49,17 @@ def build_index(
     """
     provenance = _provenance(source, encoder, options)
     with bundle_writer(bundle) as work:
-        old = bundle if options.update and (bundle / FILE_NAME).exists() else None
-        if old:
-            _check_same(old, provenance)
-        shards = Shards(work / _shards_key(provenance, source, options))
-        old_shards = shards.keep(count_unchanged_shards(shards.ends, source, options))
-        reusable = ReusableItems([*([old] if old else []), *old_shards], source.name)
+        old = _open_old(bundle, provenance) if options.update and (bundle / FILE_NAME).exists() else None
+        folder = work / _shards_key(provenance, source, options)
+        folder.mkdir(exist_ok=True)
+        shards, dropped = open_shards(folder, source, options)
         own_folders = (bundle.resolve(), work)  # they may lie in the folder that is read
         skips = [skip for skip in source.skips if Path(source.name, skip.picture) not in own_folders]
         if options.strict:
-            _check_none([*skips, *chain.from_iterable(report.skipped for report in shards.reports())])
-        _make_missing_shards(shards, source, encoder, options, provenance, reusable, on_progress)
-        report, is_first = _summarise(shards, skips, old)
+            _check_none([*skips, *chain.from_iterable(shard.report.skipped for shard in shards)])
+        reusable = ReusableItems([*([old] if old else []), *dropped], source.name)
+        write_s = _make_missing_shards(shards, folder, source, encoder, options, reusable, on_progress)
+        report, is_first = _summarise(shards, skips, write_s, old)
         if options.strict:
             _check_none(report.skipped)
         if not report.num_items and not provenance.part:
@@ -77,15 +69,19 @@ def build_index(
                 source=source.name,
                 count=count,
             )
-        blocks = chain.from_iterable(index.blocks() for index in shards.indexes())
-        write_bundle(bundle, work, filter_blocks(blocks, is_first), provenance, report)
-        for folder in filter(Path.is_dir, work.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
+        write_bundle(bundle, work, filter_blocks((shard.block for shard in shards), is_first), provenance, report)
+        for path in filter(Path.is_dir, work.iterdir()):
+            shutil.rmtree(path, ignore_errors=True)
     return report
 
 
 def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Provenance:
-    part, num_parts = options.part
+    part, division = "", ""
+    if options.part[1] > 1:
+        part = "{}/{}".format(*options.part)
+        commit = source.revision if source.name.startswith(HF_PREFIX) else ""
+        shared = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
+        division = _digest([*shared, dict(source.options)])  # without the path, which depends on the machine
     return provenance_of(
         encoder,
         vectors=options.vectors,
@@ -94,16 +90,9 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
         source_revision=source.revision,
         split=source.split,
         licence=source.licence,
-        part=f"{part}/{num_parts}" if num_parts > 1 else "",
-        division=_division(source, options) if num_parts > 1 else "",
+        part=part,
+        division=division,
     )
-
-
-def _division(source: Source, options: BuildOptions) -> str:
-    """Return a digest of what all parts of a divided build must share; not the path, which depends on the machine."""
-    commit = source.revision if source.name.startswith(HF_PREFIX) else ""
-    fields = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
-    return _digest([*fields, dict(source.options)])
 
 
 def _shards_key(provenance: Provenance, source: Source, options: BuildOptions) -> str:
@@ -116,9 +105,10 @@ def _digest(fields: list[Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_same(bundle: Path, provenance: Provenance) -> None:
-    """Raise InputError if the bundle's vectors or thumbnails are not of the kind that `provenance` describes."""
-    old = read_manifest(bundle)
+def _open_old(bundle: Path, provenance: Provenance) -> Index:
+    """Open the bundle to update. Raise InputError if its vectors or thumbnails are not as `provenance` describes."""
+    index = Index.load(bundle)
+    old = index.provenance
     name = provenance.difference(old) or ("thumbnails" if provenance.thumbnails != old.thumbnails else "")
     if name:
         raise InputError(
@@ -129,40 +119,47 @@ def _check_same(bundle: Path, provenance: Provenance) -> None:
             old_value=getattr(old, name),
             new_value=getattr(provenance, name),
         )
+    return index
 
 
 def _make_missing_shards(
-    shards: Shards,
+    shards: list[Shard],
+    folder: Path,
     source: Source,
     encoder: Encoder,
     options: BuildOptions,
-    provenance: Provenance,
     reusable: ReusableItems,
     on_progress: OnProgress,
-) -> None:
-    """Build the shards after those that are finished."""
-    part, num_parts = options.part
-    num_shards = len(shards.ends)
-    start = ((num_shards - 1) * num_parts + part) * options.shard_size if num_shards else 0
-    entries = with_shard_ends(source, options, start, shards.ends[-1].state if num_shards else "")
-    done, expected = sum(end.num_entries for end in shards.ends), count_expected_entries(source, options)
-    shard = _Shard(encoder, provenance)
-    with closing(Pipeline(encoder, reusable, thumbnails=options.thumbnails).run(entries)) as results:
+) -> float:
+    """Append the shards after those that are finished. Return the seconds of writing them."""
+    done, expected = sum(len(shard) + len(shard.report.skipped) for shard in shards), _expected_entries(source, options)
+    writer = _ShardWriter(encoder, options.vectors, folder, shards)
+    entries = read_in_shards(source, options, shards[-1].position if shards else START)
+    with closing(Pipeline(encoder, reusable, options.thumbnails).run(entries)) as results:
         for result in results:
             if isinstance(result, ShardEnd):
-                shard.save(shards, result)
-                shard = _Shard(encoder, provenance)
+                writer.finish(result)
                 continue
             if options.strict and isinstance(result.outcome, Skip):
                 _check_none([result.outcome])
-            shard.add(result)
+            writer.add(result)
             done += 1
             on_progress(done, expected)
-    if not shards.ends:
-        shard.save(shards, ShardEnd(0, "", ""))
+    if not shards:
+        writer.finish(ShardEnd("", START))
+    return writer.write_s
 
 
-def _check_none(skips: list[Skip]) -> None:
+def _expected_entries(source: Source, options: BuildOptions) -> int | None:
+    """Return the number of entries of this part; None if it is not known."""
+    total = min((count for count in (source.num_entries, options.limit) if count is not None), default=None)
+    if total is None:
+        return None
+    (part, num_parts), size = options.part, options.shard_size
+    return sum(min(size, total - first) for first in range((part - 1) * size, total, num_parts * size))
+
+
+def _check_none(skips: Iterable[Skip]) -> None:
     """Raise InputError for the first skip, if there is one."""
     for skip in skips:
         raise InputError(
@@ -172,70 +169,77 @@ def _check_none(skips: list[Skip]) -> None:
         )
 
 
-class _Shard:
-    """Collects the entries of one shard. Pictures wait in memory until they fill a batch of the model."""
+class _ShardWriter:
+    """Appends shards to `shards` and to their folder. Pictures wait in memory until they fill a batch of the model."""
 
-    def __init__(self, encoder: Encoder, provenance: Provenance) -> None:
-        self._encoder = encoder
-        self._provenance = provenance
-        self._items: list[Item] = []
-        self._vectors: dict[int, Embeddings] = {}  # by position in the items
-        self._waiting: dict[int, Prepared] = {}  # by position, too
-        self._skipped: list[Skip] = []
+    def __init__(self, encoder: Encoder, vectors: str, folder: Path, shards: list[Shard]) -> None:
+        self.write_s = 0.0
+        self._encoder, self._vectors, self._folder, self._shards = encoder, vectors, folder, shards
+        self._begin()
+
+    def _begin(self) -> None:
+        self._results: list[PreparedPicture] = []
+        self._waiting: list[PreparedPicture] = []  # those without a vector
         self._num_encoded = 0
         self._stages: dict[str, float] = defaultdict(float)
         self._start = time.perf_counter()
 
     def add(self, result: PreparedPicture) -> None:
+        """Add the result for one entry to the shard."""
+        self._results.append(result)
         for stage, seconds in result.seconds.items():
             self._stages[stage] += seconds
-        if isinstance(result.outcome, Skip):
-            self._skipped.append(result.outcome)
-            return
-        if result.vector is not None:
-            self._vectors[len(self._items)] = result.vector
-        elif result.prepared is not None:
-            self._waiting[len(self._items)] = result.prepared
-        self._items.append(result.outcome)
+        if result.prepared is not None:
+            self._waiting.append(result)
         if len(self._waiting) == BATCH_SIZE:
             self._encode()
 
-    def save(self, shards: Shards, end: ShardEnd) -> None:
+    def finish(self, end: ShardEnd) -> None:
+        """Write the shard, and begin the next one."""
         if self._waiting:
             self._encode()
         start = time.perf_counter()
-        vectors = np.array([self._vectors[position] for position in range(len(self._items))], np.float32)
-        path = shards.write(Index.from_rows(vectors.reshape(-1, self._encoder.dim), self._items, self._provenance))
-        now = time.perf_counter()
-        self._stages["write"] = now - start
-        report = BuildReport(
-            len(self._items), self._num_encoded, 0, self._skipped, now - self._start, dict(self._stages)
-        )
-        shards.finish(path, end, report)
+        items = [result.outcome for result in self._results if isinstance(result.outcome, Item)]
+        skipped = [result.outcome for result in self._results if isinstance(result.outcome, Skip)]
+        vectors = [result.vector for result in self._results if result.vector is not None]
+        dim = self._encoder.dim
+        rows = check_unit(np.array(vectors, np.float32).reshape(-1, dim), dim).astype(self._vectors)
+        report = BuildReport(len(rows), self._num_encoded, 0, skipped, start - self._start, dict(self._stages))
+        self._shards.append(write_shard(self._folder, len(self._shards), end, report, items, rows))
+        self.write_s += time.perf_counter() - start
+        self._begin()
 
     def _encode(self) -> None:
         start = time.perf_counter()
-        vectors = self._encoder.encode_prepared(list(self._waiting.values()))
-        self._vectors |= dict(zip(self._waiting, vectors, strict=True))
-        self._num_encoded += len(vectors)
+        rows = self._encoder.encode_prepared(
+            [result.prepared for result in self._waiting if result.prepared is not None]
+        )
+        for result, row in zip(self._waiting, rows, strict=True):
+            result.vector, result.prepared = row, None  # the input of the model takes more memory than its vector
+        self._num_encoded += len(rows)
         self._waiting.clear()
         self._stages["encode"] += time.perf_counter() - start
 
 
-def _summarise(shards: Shards, skips: list[Skip], old: Path | None) -> tuple[BuildReport, npt.NDArray[np.bool_]]:
+def _summarise(
+    shards: Sequence[Shard], skips: list[Skip], write_s: float, old: Index | None
+) -> tuple[BuildReport, npt.NDArray[np.bool_]]:
     """Return the report of all shards, and bool (n,): True for the first item of each id. Only these are kept."""
-    report = sum(shards.reports(), BuildReport(skipped=skips))
-    hashed = [(hash_texts(index.column("id")), hash_texts(index.column("sha256"))) for index in shards.indexes()]
-    ids, contents = (np.concatenate(column) for column in zip(*hashed, strict=True))
+    report = sum((shard.report for shard in shards), BuildReport(skipped=skips))
+    report += BuildReport(seconds=write_s, stages={"write": write_s})
+    ids, contents = (hash_texts(_column(shards, name)) for name in ("id", "sha256"))
     is_first = is_first_of_equals(ids)
-    all_ids = chain.from_iterable(index.column("id") for index in shards.indexes())
-    repeated_ids = [] if is_first.all() else compress(all_ids, ~is_first)
+    repeated_ids = [] if is_first.all() else compress(_column(shards, "id"), ~is_first)
     repeated = [Skip(item_id, "a second picture of this id; the first one counts") for item_id in repeated_ids]
     report = replace(
         report,
         num_items=int(is_first.sum()),
         num_duplicates=num_copies(contents[is_first]),
         skipped=report.skipped + repeated,
-        changes=count_changes(Index.load(old), ids[is_first], contents[is_first]) if old else {},
+        changes=count_changes(old, ids[is_first], contents[is_first]) if old else {},
     )
     return report, is_first
+
+
+def _column(shards: Iterable[Shard], name: str) -> Iterator[str]:
+    return chain.from_iterable(shard.column(name) for shard in shards)

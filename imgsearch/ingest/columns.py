@@ -71,14 +71,13 @@ class ColumnMapping:
         return Picture(key, partial(bytes, data), text, columns)
 
 
-def find_columns(
-    name: str, features: Mapping[str, Any], image: str, caption: str | None, kept: tuple[str, ...], id_column: str
-) -> ColumnMapping:
-    """Check the named columns; find the image column if it is "" and the caption column if it is None by their type.
+def find_columns(name: str, features: Mapping[str, Any], options: DatasetOptions) -> ColumnMapping:
+    """Check the columns that `options` names; find the others by their type.
 
     Raise InputError if a column is missing or of the wrong type, or if several are possible.
     """
-    texts = [column for column in (caption, *kept, id_column) if column]
+    image, caption = options.image_column, options.caption_column
+    texts = [column for column in (caption, *options.columns, options.id_column) if column]
     listed = f"Its columns are: {', '.join(features) or 'none'}."
     for column in [image, *texts] if image else texts:
         if column not in features:
@@ -112,7 +111,7 @@ def find_columns(
                 columns=", ".join(found),
             )
         caption = "".join(found)
-    return ColumnMapping(features, image or images[0], caption, kept, id_column)
+    return ColumnMapping(features, image or images[0], caption, options.columns, options.id_column)
 
 
 def _holds_bytes(feature: Any) -> bool:
@@ -150,14 +149,9 @@ def _to_text(value: Any, feature: Any) -> str:
         return ""
     if isinstance(feature, ClassLabel):
         return str(feature.names[value]) if 0 <= value < len(feature.names) else ""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    plain = value if isinstance(value, str | int | float | list | dict) else _plain(value)
-    return (
-        plain
-        if isinstance(plain, str)
-        else json.dumps(plain, ensure_ascii=False, separators=(",", ":"), default=_plain)
-    )
+    if isinstance(value, int | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return _plain(value)
 
 
 def _plain(value: Any) -> str:

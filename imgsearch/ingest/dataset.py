@@ -4,9 +4,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.hub import Repo, explain_hub_error, probe
 from imgsearch.ingest.columns import DatasetOptions, find_columns
 from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import START, Position
 from imgsearch.records import Picture, Skip
 from imgsearch.text import without_surrogates
 
@@ -43,49 +43,40 @@ datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # otherwise each load asks a 
 datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = READ_RETRIES
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """The origin of a dataset, for the manifest."""
-
-    name: str  # hf://datasets/ORG/NAME, or a path
-    revision: str  # the commit; for local files a digest of their names, sizes and times
-    split: str = "train"
-    licence: str = ""
-    config: str = ""
-
-
 class Dataset:
     """The records of one split: a `Source`."""
 
     is_lazy = False  # the pictures are read with their bytes in memory
     listing = ""
 
-    def __init__(self, table: Any, origin: DatasetInfo, options: DatasetOptions) -> None:
-        """`table`: a Dataset or IterableDataset. Raise InputError if a column is missing or must be chosen."""
-        self.name, self.revision, self.split, self.licence = origin.name, origin.revision, origin.split, origin.licence
+    def __init__(
+        self,
+        table: Any,
+        options: DatasetOptions,
+        name: str,
+        revision: str,
+        split: str,
+        licence: str = "",
+        config: str = "",
+    ) -> None:
+        """`table`: a Dataset or IterableDataset; the rest: see `Source`. Raise InputError as `find_columns` does."""
+        self.name, self.revision, self.split, self.licence = name, revision, split, licence
         self.skips: list[Skip] = []
-        self._is_streamed = isinstance(table, datasets.IterableDataset)
-        with _translating_errors(self.name):
-            table = table._resolve_features() if self._is_streamed else table
-        chosen = (options.image_column, options.caption_column, options.columns, options.id_column)
-        self._columns = find_columns(self.name, table.features or {}, *chosen)
-        self.options = {"config": origin.config} | self._columns.to_json()
+        is_streamed = isinstance(table, datasets.IterableDataset)
+        table = table._resolve_features() if is_streamed else table
+        self._columns = find_columns(name, table.features or {}, options)
+        self.options: Mapping[str, str] = {"config": config} | self._columns.to_json()
         self._stored = self._columns.stored()
         self._table = table.select_columns(list(self._stored))
-        splits = table.info.splits or {}
-        declared = splits[self.split].num_examples if self.split in splits else None
-        self.num_entries: int | None = declared if self._is_streamed else len(table)
-        self._stream: Any = None
-        self._start_state = ""  # the state that `read` was given
+        declared = (table.info.splits or {}).get(split)
+        self.num_entries: int | None = (declared and declared.num_examples) if is_streamed else len(table)
+        self._stream: Any = None  # what the last record came from; None if nothing is streamed
 
-    def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
-        """Yield the entries from index `start` on; `state` is the result of `state()` there. Raise InputError."""
-        self._stream, self._start_state = None, state
-        return self._entries(start, self._read_stream(start, state) if self._is_streamed else self._read_table(start))
-
-    def _entries(self, number: int, records: Iterator[dict[str, Any]]) -> Iterator[Picture | Skip]:
+    def read(self, start: Position = START) -> Iterator[Picture | Skip]:
+        """Yield the entries from `start` on. Raise InputError if they cannot be read."""
+        number = start.index
         try:
-            for record in records:
+            for record in self._records(start):
                 yield self._columns.entry(f"{self.split}/{number}", record)
                 number += 1
         except Exception as error:
@@ -98,22 +89,21 @@ class Dataset:
             ) from error
 
     def state(self) -> str:
-        """Return the position of the reader, for `read`; "" if the index of the entry is enough."""
-        return json.dumps(self._stream.state_dict()) if self._stream else self._start_state
+        """Return the state of the reader, for a `Position`; "" if the index of the entry is enough."""
+        return json.dumps(self._stream.state_dict()) if self._stream else ""
 
-    def _read_stream(self, start: int, state: str) -> Iterator[dict[str, Any]]:
-        stream = self._table.cast(self._stored)
-        if state:
-            stream.load_state_dict(json.loads(state))
-        for record in islice(stream, 0 if state else start, None):
+    def _records(self, start: Position) -> Iterator[dict[str, Any]]:
+        """Yield the records from Arrow data as it is stored: nothing is decoded."""
+        stream = self._table.with_format("arrow") if isinstance(self._table, datasets.IterableDataset) else None
+        if stream:
+            if start.state:
+                stream.load_state_dict(json.loads(start.state))
+            tables = islice(stream.iter(1), 0 if start.state else start.index, None)
+        else:
+            has_more = start.index < len(self._table)
+            tables = self._table.skip(start.index).with_format("arrow").iter(BATCH_SIZE) if has_more else iter(())
+        for table in tables:
             self._stream = stream
-            yield record
-
-    def _read_table(self, start: int) -> Iterator[dict[str, Any]]:
-        if start >= len(self._table):
-            return
-        rest = self._table.skip(start).with_format("arrow")  # Arrow data as stored, nothing decoded
-        for table in rest.iter(BATCH_SIZE):
             yield from table.cast(self._stored.arrow_schema).to_pylist()
 
 
@@ -122,14 +112,18 @@ def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
 
     Raise InputError if there is no such source, if it cannot be read, or if the user must choose a split or column.
     """
-    path = Path(spec)
     if without_surrogates(spec) != spec:
         raise InputError("The path {spec!r} is not UTF-8. Rename it.", spec=spec)
-    with _translating_errors(spec):
-        return _open(path, spec, options)
+    try:
+        return _open(spec, options)
+    except ImgsearchError:
+        raise
+    except Exception as error:
+        raise InputError("{name} cannot be read: {reason}", name=spec, reason=_reason(error)) from error
 
 
-def _open(path: Path, spec: str, options: DatasetOptions) -> Folder | Dataset:
+def _open(spec: str, options: DatasetOptions) -> Folder | Dataset:
+    path = Path(spec)
     if not path.exists():
         if HUB_NAME.fullmatch(spec):
             return _open_hub(spec, options)
@@ -157,10 +151,9 @@ def _open(path: Path, spec: str, options: DatasetOptions) -> Folder | Dataset:
     _refuse(spec, "local", options, ["config", "revision"])
     root = path if path.is_dir() else path.parent
     digest = _digest(root, sorted(file for file in path.rglob("*") if file.is_file()) if saved else files)
-    with _translating_errors(spec):
-        tables = _load_saved(path) if saved else _load_files(files, BUILDERS[kinds[0]], digest)
-        split = _choose(spec, "split", list(tables), options.split)
-    return Dataset(tables[split], DatasetInfo(str(path.resolve()), digest, split), options)
+    tables = _load_saved(path) if saved else _load_files(files, BUILDERS[kinds[0]], digest)
+    split = _choose(spec, "split", list(tables), options.split)
+    return Dataset(tables[split], options, str(path.resolve()), digest, split)
 
 
 def _refuse(spec: str, what: str, options: DatasetOptions, names: list[str]) -> None:
@@ -206,12 +199,11 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
         info: Any = probe(Repo(spec, options.revision or "main", "dataset"))
         licence = str((info.card_data or {}).get("license") or "")
         commit = info.sha
-    with _translating_errors(spec):
-        try:
-            builder = datasets.load_dataset_builder(spec, options.config or None, revision=commit or None)
-        except ValueError:
-            _choose(spec, "config", datasets.get_dataset_config_names(spec, revision=commit or None), options.config)
-            raise
+    try:
+        builder = datasets.load_dataset_builder(spec, options.config or None, revision=commit or None)
+    except ValueError:
+        _choose(spec, "config", datasets.get_dataset_config_names(spec, revision=commit or None), options.config)
+        raise
     if commit and builder.hash != commit:  # if the hub fails, `datasets` uses any cached commit
         raise InputError("{spec} at {commit} cannot be had: {reason}", spec=spec, commit=commit, reason=NOT_SHOWN)
     if builder.name not in TABLES:  # loose picture files: the library's own reader silently drops some
@@ -221,14 +213,13 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
         return folder
     splits = [str(split) for split in builder.config.data_files or builder.info.splits or ()]
     split = _choose(spec, "split", splits, options.split)
-    with _translating_errors(spec):
-        # Stream WebDataset: as_dataset() stores a member whose name equals a local file as that path, not its bytes.
-        if options.streaming or builder.name == "webdataset":
-            table = builder.as_streaming_dataset(split=split)
-        else:
-            builder.download_and_prepare(verification_mode="no_checks")  # sizes on its card may be outdated
-            table = builder.as_dataset(split=split)
-    return Dataset(table, DatasetInfo(name, builder.hash, split, licence, builder.config.name), options)
+    # Stream WebDataset: as_dataset() stores a member whose name equals a local file as that path, not its bytes.
+    if options.streaming or builder.name == "webdataset":
+        table = builder.as_streaming_dataset(split=split)
+    else:
+        builder.download_and_prepare(verification_mode="no_checks")  # sizes on its card may be outdated
+        table = builder.as_dataset(split=split)
+    return Dataset(table, options, name, builder.hash, split, licence, builder.config.name)
 
 
 def _choose(name: str, what: str, names: list[str], wanted: str) -> str:
@@ -243,17 +234,6 @@ def _choose(name: str, what: str, names: list[str], wanted: str) -> str:
         what=what,
         names=", ".join(names),
     )
-
-
-@contextmanager
-def _translating_errors(name: str) -> Iterator[None]:
-    """Raise InputError with the reason for any error."""
-    try:
-        yield
-    except ImgsearchError:
-        raise
-    except Exception as error:
-        raise InputError("{name} cannot be read: {reason}", name=name, reason=_reason(error)) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -3,19 +3,22 @@
 import csv
 import hashlib
 import json
+import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from imgsearch.errors import InputError, PictureError
 from imgsearch.index.bundle import is_bundle
+from imgsearch.ingest.source import START, Position
 from imgsearch.records import Picture, Skip
+from imgsearch.text import without_surrogates
 
 METADATA = ("metadata.csv", "metadata.jsonl")
+EXCESS = "\0"  # stands for the name of cells beyond the header
 MAX_PICTURE_BYTES = 256 * 2**20
 
 
@@ -40,7 +43,7 @@ class Folder:
             raise InputError("{path} is not a folder. Give a folder of pictures.", path=path)
         self._root = path.resolve()
         self.name, self.revision, self.licence = name or str(self._root), revision, licence
-        if not _is_utf8(str(self._root)):
+        if without_surrogates(str(self._root)) != str(self._root):
             raise InputError("The path of {folder!r} is not UTF-8. Rename the folder.", folder=path.name)
         self.skips: list[Skip] = []  # left out before any picture is read
         self._records: dict[str, str] = {}  # metadata by file id, as JSON: a dict would take several times the memory
@@ -48,7 +51,8 @@ class Folder:
             if file.name in METADATA:
                 self._read_metadata(file)
         described: set[str] = set()
-        self.num_entries, listing = 0, hashlib.sha256()
+        listing = hashlib.sha256()
+        self.num_entries: int | None = 0
         for file_id in map(self._id, self._files()):
             self.num_entries += 1
             listing.update(f"{file_id}\n".encode())
@@ -58,9 +62,9 @@ class Folder:
         unmatched = sorted(self._records.keys() - described)
         self.skips += [Skip(file_id, "listed in the metadata, but there is no such file") for file_id in unmatched]
 
-    def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
-        """Yield the files from index `start` on as pictures that are not read yet. `state` is ignored."""
-        return map(self._picture, islice(self._files(), start, None))
+    def read(self, start: Position = START) -> Iterator[Picture | Skip]:
+        """Yield the files from `start` on as pictures that are not read yet."""
+        return map(self._picture, islice(self._files(), start.index, None))
 
     def state(self) -> str:
         """Return "": the index of an entry is enough to go on."""
@@ -94,40 +98,35 @@ class Folder:
         """Return why a path is left out before it is read; "" if it is not."""
         if path.name.startswith("."):
             return "hidden"
-        if not _is_utf8(path.name):
+        if without_surrogates(path.name) != path.name:
             return "its name is not UTF-8"
         try:
-            return self._reason_by_kind(path)
+            if path.is_symlink():
+                target = Path(os.path.realpath(path))  # `resolve` raises on link loops
+                if not target.exists():
+                    return "a link to nowhere"
+                if target.is_dir() or not target.is_relative_to(self._root):
+                    return "a link to a folder or out of the folder"
+            if path.is_dir():
+                return "a bundle" if is_bundle(path) else ""
+            return "" if path.is_file() else "not a regular file"
         except OSError as error:
             return f"cannot be read: {error.strerror}"
-
-    def _reason_by_kind(self, path: Path) -> str:
-        if path.is_symlink():
-            try:
-                target = path.resolve(strict=True)
-            except (OSError, RuntimeError):
-                return "a link to nowhere"
-            if target.is_dir() or not target.is_relative_to(self._root):
-                return "a link to a folder or out of the folder"
-        if path.is_dir():
-            return "a bundle" if is_bundle(path) else ""
-        return "" if path.is_file() else "not a regular file"
 
     def _read_metadata(self, path: Path) -> None:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                lines = _read_csv(file, path) if path.suffix == ".csv" else _read_json_lines(file)
-                for number, record, is_cut in lines:
-                    self._add_record(path, f"{self._id(path)}, row {number}", record, is_cut)
+                for number, record in _read_csv(file, path) if path.suffix == ".csv" else _read_json_lines(file):
+                    self._add_record(path, f"{self._id(path)}, line {number}", record)
         except (OSError, ValueError, RecursionError, csv.Error) as error:
             raise InputError(
                 "{path} cannot be read: {error}. Save it again, in UTF-8.", path=path, error=error
             ) from error
 
-    def _add_record(self, metadata: Path, where: str, record: dict[str, str], is_cut: bool) -> None:
+    def _add_record(self, metadata: Path, where: str, record: dict[str, str]) -> None:
         name = record.pop("file_name", "")
         key = posixpath.normpath(posixpath.join(metadata.parent.relative_to(self._root).as_posix(), name))
-        if is_cut:
+        if record.pop(EXCESS, ""):
             self.skips.append(Skip(where, "more cells than the header; the rest of it is left out"))
         if not name:
             self.skips.append(Skip(where, "no file_name"))
@@ -156,29 +155,24 @@ def _read(path: Path) -> bytes:
         raise PictureError("cannot be read: {reason}", reason=error.strerror) from error
 
 
-def _read_csv(file: Any, path: Path) -> Iterator[tuple[int, dict[str, str], bool]]:
-    """Yield the line number of each record, its cells by column, and True if it has more cells than the header."""
-    rows = csv.reader(file)
-    names = [name.strip() for name in next(rows, [])]
+def _read_csv(file: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line number of each record, and its cells by column; cells beyond the header are its EXCESS."""
+    reader = csv.DictReader(file, restkey=EXCESS)
+    names = [name.strip() for name in reader.fieldnames or ()]
     if "file_name" not in names:
         raise InputError("{path} has no column file_name. Add one with the pictures' paths beside it.", path=path)
     if len(set(names)) < len(names):
         raise InputError("{path} has two columns of the same name. Rename one.", path=path)
-    for number, cells in enumerate(rows, start=2):
-        if cells:
-            yield number, dict(zip(names, cells, strict=False)), len(cells) > len(names)
+    reader.fieldnames = names
+    for record in reader:
+        yield reader.line_num, {name: cell for name, cell in record.items() if cell is not None}
 
 
-def _read_json_lines(file: Any) -> Iterator[tuple[int, dict[str, str], bool]]:
+def _read_json_lines(file: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
     for number, line in enumerate(file, start=1):
         if line.strip():
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise ValueError(f"line {number} is not a JSON object")
             texts = {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in record.items()}
-            # Replace lone surrogates: JSON can spell them, but they cannot be stored.
-            yield number, {name: text.encode(errors="replace").decode() for name, text in texts.items()}, False
-
-
-def _is_utf8(name: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in name)  # Python decodes other bytes to these
+            yield number, {name: without_surrogates(text) for name, text in texts.items()}

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -15,13 +15,13 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import PictureError
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.ingest.reuse import ReusableItems
-from imgsearch.ingest.source import ShardEnd
+from imgsearch.ingest.shards import ShardEnd
 from imgsearch.models.encoder import Encoder, Prepared
 from imgsearch.records import Item, Picture, Skip
 
 AHEAD = 64  # pictures to read and decode before they are needed
 MAX_WORKERS = 8  # threads; each may hold a decoded picture of 80 megapixels
-POLL_S = 0.1  # seconds until the reading thread notices that it should stop
+END_S = 0.2  # seconds that the reading thread gets to end
 T = TypeVar("T")
 
 
@@ -35,13 +35,13 @@ class PreparedPicture:
     seconds: dict[str, float] = field(default_factory=dict)  # "read" and "decode"
 
 
+@dataclass(frozen=True)
 class Pipeline:
-    """Everything that happens to a picture before the encoder. Vectors of `reusable` items are taken from there."""
+    """Everything that happens to a picture before the encoder."""
 
-    def __init__(self, encoder: Encoder, reusable: ReusableItems, *, thumbnails: bool) -> None:
-        self._encoder = encoder
-        self._reusable = reusable
-        self._thumbnails = thumbnails
+    encoder: Encoder
+    reusable: ReusableItems  # where vectors are taken from
+    thumbnails: bool  # False: make none
 
     def run(self, entries: Iterator[Picture | Skip | ShardEnd]) -> Generator[PreparedPicture | ShardEnd, None, None]:
         """Yield a result for each picture and skip, in order, and the shard ends between them.
@@ -61,8 +61,8 @@ class Pipeline:
     ) -> Generator["Future[PreparedPicture] | ShardEnd", None, None]:
         start = time.perf_counter()
         for entry in entries:
-            seconds = time.perf_counter() - start
-            yield entry if isinstance(entry, ShardEnd) else pool.submit(self._prepare, entry, seconds)
+            read_s = time.perf_counter() - start
+            yield entry if isinstance(entry, ShardEnd) else pool.submit(self._prepare, entry, read_s)
             start = time.perf_counter()
 
     def _prepare(self, entry: Picture | Skip, read_s: float) -> PreparedPicture:
@@ -70,24 +70,21 @@ class Pipeline:
             return PreparedPicture(entry)
         start = time.perf_counter()
         try:
-            if reused := self._reusable.by_stamp(entry):
+            if reused := self.reusable.by_stamp(entry):
                 return _reuse(entry, *reused)
             data = entry.read()
             end = time.perf_counter()
-            result = self._decode(entry, data)
+            sha256 = hashlib.sha256(data).hexdigest()
+            if reused := self.reusable.by_content(sha256):
+                return _reuse(entry, *reused)
+            image = open_rgb(data, "It", side=self.encoder.image_side)
         except PictureError as error:
             return PreparedPicture(Skip(entry.id, str(error)))
-        result.seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
-        return result
-
-    def _decode(self, entry: Picture, data: bytes) -> PreparedPicture:
-        sha256 = hashlib.sha256(data).hexdigest()
-        if reused := self._reusable.by_content(sha256):
-            return _reuse(entry, *reused)
-        image = open_rgb(data, "It", side=self._encoder.image_side)
-        thumbnail = to_webp(image) if self._thumbnails else b""
+        thumbnail = to_webp(image) if self.thumbnails else b""
         item = Item(entry.id, entry.caption, entry.columns, sha256, thumbnail, entry.stamp)
-        return PreparedPicture(item, prepared=self._encoder.prepare(image))
+        prepared = self.encoder.prepare(image)
+        seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
+        return PreparedPicture(item, prepared, seconds=seconds)
 
 
 def _reuse(entry: Picture, item: Item, vector: Embeddings) -> PreparedPicture:
@@ -100,25 +97,20 @@ def read_ahead(entries: Generator[T, None, None], count: int) -> Generator[T, No
 
     Close the generator to end the thread, after the entry that it is reading.
     """
-    entries_ahead: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(count)
-    is_closed = threading.Event()
-
-    def put(entry: tuple[T] | BaseException | None) -> None:
-        while not is_closed.is_set():
-            with suppress(queue.Full):
-                entries_ahead.put(entry, timeout=POLL_S)
-                return
+    entries_ahead: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+    free_slots, is_closed = threading.Semaphore(count), threading.Event()
 
     def take() -> None:
         try:
             with closing(entries):
                 for entry in entries:
-                    put((entry,))
+                    entries_ahead.put((entry,))
+                    free_slots.acquire()
                     if is_closed.is_set():
                         return
-            put(None)
+            entries_ahead.put(None)
         except BaseException as error:
-            put(error)
+            entries_ahead.put(error)
 
     thread = threading.Thread(target=take, daemon=True)  # a source that hangs must not keep the process alive
     thread.start()
@@ -126,7 +118,9 @@ def read_ahead(entries: Generator[T, None, None], count: int) -> Generator[T, No
         while (entry := entries_ahead.get()) is not None:
             if isinstance(entry, BaseException):
                 raise entry
+            free_slots.release()
             yield entry[0]
     finally:
         is_closed.set()
-        thread.join(2 * POLL_S)
+        free_slots.release()
+        thread.join(END_S)

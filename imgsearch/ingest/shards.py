@@ -1,70 +1,128 @@
-"""The finished shards of a build (see `source`): small bundles on disk, so that a later process can go on."""
+"""The shards of a build: runs of consecutive entries of a source, each written to disk as soon as it is finished.
 
+So a build that was stopped goes on after the last one. In a divided build (`--shard I/N`) each of N machines builds
+every N-th shard, the I-th first; `merge` puts their bundles together. A finished shard is one Arrow file. Its name
+holds its number and the digest of its entries: a shard that does not match its source any more stays beside the new
+ones, and its vectors can be used again.
+"""
+
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import count, islice, repeat, takewhile
 from pathlib import Path
 from typing import Any
 
-from imgsearch.errors import BundleError
-from imgsearch.index.index import Index, write_bundle
-from imgsearch.ingest.source import ShardEnd
-from imgsearch.records import BuildReport
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from imgsearch.embeddings import Embeddings
+from imgsearch.index.index import Block
+from imgsearch.index.items import Items
+from imgsearch.ingest.source import START, BuildOptions, Position, Source
+from imgsearch.records import BuildReport, Item, Picture, Skip
 
 
-class Shards:
-    """A folder of shards, each with its `ShardEnd` and its report. A shard counts only once it is complete."""
+@dataclass(frozen=True)
+class ShardEnd:
+    """The marker after the last entry of a shard in the stream of entries."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self.ends: list[ShardEnd] = []  # one for each complete shard, up to the first that is not
-        while self._is_complete(self._path(len(self.ends))):
-            self.ends.append(ShardEnd(**_read_json(self._path(len(self.ends)))["mark"]))
-
-    def keep(self, count: int) -> list[Path]:
-        """Keep the first `count` shards. Return the folders of all that were dropped: their vectors may be reused."""
-        for path in self._paths()[count:]:
-            path.rename(self._folder / f"old-{len(list(self._folder.glob('old-*'))):06}")
-        del self.ends[count:]
-        return sorted(self._folder.glob("old-*"))
-
-    def write(self, index: Index) -> Path:
-        """Write the next shard to disk and return its folder; `finish` completes it. Raise OSError."""
-        path = self._path(len(self.ends))
-        path.with_suffix(".json").unlink(missing_ok=True)
-        write_bundle(path, self._folder, index.blocks(), index.provenance)
-        return path
-
-    def finish(self, path: Path, end: ShardEnd, report: BuildReport) -> None:
-        """Write the end and the report of the shard at `path`. From now on it counts."""
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"mark": asdict(end), "report": report.to_json()}), "utf-8")
-        part.replace(path.with_suffix(".json"))
-        self.ends.append(end)
-
-    def reports(self) -> Iterator[BuildReport]:
-        """Yield the report of each shard."""
-        return (BuildReport.from_json(_read_json(path)["report"]) for path in self._paths())
-
-    def indexes(self) -> Iterator[Index]:
-        """Open the shards one after the other."""
-        return map(Index.load, self._paths())
-
-    def _paths(self) -> list[Path]:
-        return [self._path(position) for position in range(len(self.ends))]
-
-    def _path(self, position: int) -> Path:
-        return self._folder / f"{position:06}"
-
-    def _is_complete(self, path: Path) -> bool:
-        try:
-            Index.load(path)
-            return bool(_read_json(path))
-        except (BundleError, OSError, ValueError):
-            return False
+    digest: str  # of the ids, stamps, captions and columns of its entries; of a dataset its revision
+    position: Position  # after the shard
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(path.with_suffix(".json").read_text("utf-8"))
-    return fields
+class Shard:
+    """A finished shard, memory-mapped. The vector of item i is row i of `block`, in the dtype of a bundle."""
+
+    def __init__(self, path: Path) -> None:
+        """Open what `write_shard` wrote. Raise OSError, ValueError or LookupError if it is not whole."""
+        with pa.memory_map(str(path)) as file:
+            batch = pa.ipc.open_file(file).get_batch(0)
+        batch.validate(full=True)
+        metadata = {name: json.loads(text) for name, text in batch.schema.metadata.items()}
+        self.position = Position(**metadata[b"position"])
+        self.report = BuildReport.from_json(metadata[b"report"])
+        vectors = batch["vector"]
+        rows = vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)
+        self.block = Block(rows, batch.drop_columns("vector"))
+
+    def __len__(self) -> int:
+        return len(self.block.rows)
+
+    def column(self, name: str) -> Sequence[str]:
+        """Return the texts of a field of the items, as `Index.column` does."""
+        texts: list[str] = self.block.batch[name].to_pylist()
+        return texts
+
+    def item(self, row: int) -> Item:
+        """Return the item of a row."""
+        return Items([self.block.batch])[row]
+
+    def row(self, row: int) -> Embeddings:
+        """Return the vector of a row, float32 (dim,)."""
+        return np.asarray(self.block.rows[row], np.float32)
+
+
+def write_shard(
+    folder: Path, number: int, end: ShardEnd, report: BuildReport, items: Sequence[Item], rows: npt.NDArray[Any]
+) -> Shard:
+    """Write a shard in one step and open it. `rows`: (n, dim), in the dtype of the bundle. Raise OSError."""
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+    batch = Items.of(items).batches[0].append_column("vector", vectors)
+    metadata = {"position": json.dumps(asdict(end.position)), "report": json.dumps(report.to_json())}
+    path = folder / _name(number, end.digest)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        with pa.ipc.new_file(file, batch.schema.with_metadata(metadata)) as writer:
+            writer.write_batch(batch)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    return Shard(path)
+
+
+def open_shards(folder: Path, source: Source, options: BuildOptions) -> tuple[list[Shard], list[Shard]]:
+    """Return the finished shards that the source begins with, in order, and the other ones of the folder."""
+    stored: dict[str, Shard] = {}
+    for path in sorted(folder.glob("*.arrow")):
+        with suppress(OSError, ValueError, LookupError):
+            stored[path.name] = Shard(path)
+    digests: Iterator[str] = repeat(source.revision)
+    if source.is_lazy:
+        ends = (entry for entry in read_in_shards(source, options) if isinstance(entry, ShardEnd))
+        digests = (end.digest for end in ends)
+    names = list(takewhile(stored.__contains__, map(_name, count(), digests))) if stored else []
+    return [stored.pop(name) for name in names], list(stored.values())
+
+
+def read_in_shards(
+    source: Source, options: BuildOptions, start: Position = START
+) -> Iterator[Picture | Skip | ShardEnd]:
+    """Yield the entries of this part from `start` on, with a `ShardEnd` after each shard."""
+    part, num_parts = options.part
+    max_entries = None if options.limit is None else max(0, options.limit - start.index)
+    entries, index = islice(source.read(start), max_entries), start.index
+    for number in count(index // options.shard_size):
+        is_own, first, digest = number % num_parts == part - 1, index, hashlib.sha256()
+        for entry in islice(entries, options.shard_size):
+            index += 1
+            if is_own:
+                yield entry
+                digest.update(_to_json(entry).encode())
+        if index == first:
+            return
+        if is_own:
+            yield ShardEnd(digest.hexdigest() if source.is_lazy else source.revision, Position(index, source.state()))
+
+
+def _to_json(entry: Picture | Skip) -> str:
+    fields = [entry.picture] if isinstance(entry, Skip) else [entry.id, entry.stamp, entry.caption, dict(entry.columns)]
+    return json.dumps(fields) + "\n"
+
+
+def _name(number: int, digest: str) -> str:
+    return f"{number:06}-{digest}.arrow"

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.ingest.source import START, Position
 from imgsearch.models.encoder import Prepared
 from imgsearch.records import Picture, Skip
 
@@ -28,10 +29,10 @@ class FakeSource:
 
     def __init__(self, num_entries: int) -> None:
         self.skips: list[Skip] = []
-        self.num_entries = num_entries
+        self.num_entries: int | None = num_entries
 
-    def read(self, start: int = 0, state: str = "") -> Iterator[Picture | Skip]:
-        for index in range(start, self.num_entries):
+    def read(self, start: Position = START) -> Iterator[Picture | Skip]:
+        for index in range(start.index, self.num_entries or 0):
             yield Picture(f"train/{index}", partial(self._jpeg, index), f"caption of the picture {index}")
 
     def state(self) -> str:

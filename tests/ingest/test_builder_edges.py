@@ -85,6 +85,27 @@ def test_strict_sees_the_skips_of_earlier_runs(pictures: Path, tmp_path: Path, t
         build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, BuildOptions(shard_size=8, strict=True))
 
 
+def test_a_damaged_shard_is_built_again(pictures: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    options, steps = BuildOptions(shard_size=8), []
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 36:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, options, stop)
+    shards = sorted((tmp_path / ".bundle.build").glob("*/*.arrow"))
+    assert len(shards) == 4
+    shards[1].write_bytes(shards[1].read_bytes()[:-300])
+    (shards[0].parent / "000004").mkdir()  # earlier versions wrote a shard as a folder
+    report = build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder, options, lambda *step: steps.append(step))
+    assert steps[0] == (9, 40) and report.num_items == 40
+    assert report.num_encoded == 24  # what was encoded after the damaged shard is taken over
+    build_index(Folder(pictures), tmp_path / "whole", tiny_encoder, options)
+    check_same(tmp_path / "bundle", tmp_path / "whole")
+    assert not (tmp_path / ".bundle.build").exists()
+
+
 def test_a_bundle_inside_its_source_is_no_skip_of_it(pictures: Path, tiny_encoder: Encoder) -> None:
     bundle = pictures / "index"
 

@@ -77,17 +77,12 @@ def work_of(bundle: Path) -> Path:
 
 
 def num_finished(bundle: Path) -> int:
-    return len(list(work_of(bundle).glob("*/*.json")))
+    return len(list(work_of(bundle).glob("*/*.arrow")))
 
 
-def finished(bundle: Path) -> dict[str, tuple[int, int]]:
-    """The finished shards of a build, each with the moments at which its files were written."""
-    shards = [(file, file.with_suffix("") / "manifest.json") for file in work_of(bundle).glob("*/*.json")]
-    return {
-        file.stem: (file.stat().st_mtime_ns, manifest.stat().st_mtime_ns)
-        for file, manifest in sorted(shards)
-        if manifest.exists()  # else the build was at its end, and cleaned up
-    }
+def finished(bundle: Path) -> dict[str, int]:
+    """The finished shards of a build, each with the moment at which its file was written."""
+    return {file.name: file.stat().st_mtime_ns for file in work_of(bundle).glob("*/*.arrow")}
 
 
 def wait_until(condition: Callable[[], bool], process: Process, timeout_s: float = 120) -> None:
@@ -237,7 +232,7 @@ def kill_often(run: Callable[[], Process], bundle: Path, num_shards: int, wanted
     numbers.shuffle(early)
     moments: list[str] = []
     almost = bundle.with_name("almost")  # all shards are there, the bundle is the old one
-    before: dict[str, tuple[int, int]] = {}
+    before: dict[str, int] = {}
     while len(moments) < len(wanted):
         moment = early[len(moments)] if len(moments) < len(early) else "merging"
         if len(before) == num_shards and moment == "working":

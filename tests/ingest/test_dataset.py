@@ -18,6 +18,7 @@ from imgsearch.errors import InputError
 from imgsearch.ingest.columns import DatasetOptions
 from imgsearch.ingest.dataset import open_source
 from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import Position
 from imgsearch.records import Picture
 from tests.helpers.loopback_hub import Cut, Hang, LoopbackHub, Status
 from tests.helpers.tiny_datasets import (
@@ -88,14 +89,14 @@ def test_every_row_comes_and_reading_goes_on_where_it_stood(source: Callable[[st
     opened = open_(spec, **options)
     assert [facts(entry) for entry in opened.read()] == expected and opened.split == "train"
     for position in (0, 1, 9, 10, 17, NUM_ROWS):
-        entries = opened.read()
+        entries = (opened := open_(spec, **options)).read()
         for _ in range(position):
             next(entries)
         state = opened.state()
         again = open_(spec, **options)
         assert (again.revision, again.options) == (opened.revision, opened.options)
-        assert [facts(entry) for entry in again.read(position, state)] == expected[position:]
-        assert [facts(entry) for entry in again.read(position)] == expected[position:]
+        assert [facts(entry) for entry in again.read(Position(position, state))] == expected[position:]
+        assert [facts(entry) for entry in again.read(Position(position))] == expected[position:]
         assert bool(state) == (position > 0 and opened.num_entries is None)
 
 
@@ -117,7 +118,7 @@ def test_what_is_before_is_not_fetched_again(hub: LoopbackHub, source: Callable[
         next(entries)
     state, again = opened.state(), open_(spec, streaming=True)
     hub.requests.clear()
-    assert len(list(again.read(15, state))) == NUM_ROWS - 15
+    assert len(list(again.read(Position(15, state)))) == NUM_ROWS - 15
     assert {request.path.rsplit("/")[-1][:11] for request in hub.requests} == {"train-00001", "train-00002"}
 
 

@@ -46,7 +46,7 @@ def test_loses_nothing_unreported(folder: Path, starter_bundle: Path) -> None:
     assert skips.keys() == {
         ".hidden.jpg", ".git", "link", "loop", "outside.jpg", "bundle", "caf\\udce9.jpg",
         "gone.jpg", "../../etc/passwd", "/etc/hosts",
-        "metadata.csv, row 9", "metadata.csv, row 12", "metadata.csv, row 13",
+        "metadata.csv, line 9", "metadata.csv, line 12", "metadata.csv, line 13",
     }  # fmt: skip
     assert pictures["coffee.jpg"].caption == "a cup of coffee"
     assert pictures["train/a.jpg"].caption == "joined"
