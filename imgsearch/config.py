@@ -34,6 +34,7 @@ class Settings:
 
     index: tuple[Bundle, ...] = (STARTER_BUNDLE,)
     host: str = "127.0.0.1"
+    allowed_host: tuple[str, ...] = ()  # names in addresses of the app; empty: any, or those of this machine
     port: int | None = None  # None: 7860, or the next free one
     share: bool = False
     auth: str = field(default="", repr=False)  # USER:PASSWORD
@@ -66,6 +67,7 @@ class Settings:
             values[name] = _parse(variable, name, text)
         values |= {name: value for name, value in flags.items() if name in names and value is not None}
         values["index"] = tuple(dict.fromkeys(values.get("index", ()))) or cls.index
+        values["allowed_host"] = tuple(values.get("allowed_host", ()))
         settings = cls(**values | _defaults_by_place(values, environ))
         return replace(settings, rate=values.get("rate", 0 if settings.is_local else RATE) or None)
 
@@ -84,6 +86,18 @@ class Settings:
     def is_local(self) -> bool:
         """True if only this machine can reach the app."""
         return _is_loopback(self.host) and not (self.share or self.trust_proxy)
+
+    @property
+    def trusted_hosts(self) -> list[str]:
+        """Return the host names by which the app may be asked, ["*"] for any; Gradio itself uses this machine's.
+
+        Otherwise a page could give its own name this machine's address and read the app (DNS rebinding).
+        """
+        if not self.allowed_host and not self.is_local:
+            return ["*"]
+        address = self.host.strip("[]")
+        own = ["localhost", "127.0.0.1", "[::1]", f"[{address}]" if ":" in address else address]
+        return [*own, *self.allowed_host, *(["*.gradio.live"] if self.share else [])]
 
     @property
     def users(self) -> list[tuple[str, str]]:
@@ -133,9 +147,10 @@ def _parse(variable: str, name: str, text: str) -> Any:
     if name == "index":  # a name on the hub contains a colon, which otherwise separates two bundles
         separator = re.escape(os.pathsep)
         return [bundle_name(part) for part in re.findall(rf"{HF_DATASETS_PREFIX}[^{separator}]*|[^{separator}]+", text)]
-    if name in ("port", "rate"):
+    if name in ("port", "rate", "allowed_host"):
         try:
-            return FLAGS[name]["type"](text)
+            parse = FLAGS[name]["type"]
+            return [parse(part.strip()) for part in text.split(",")] if name == "allowed_host" else parse(text)
         except argparse.ArgumentTypeError as error:
             raise SettingsError("{variable}: {error}.", variable=variable, error=error) from None
     if name in SWITCHES:
@@ -163,6 +178,12 @@ def _rate(text: str) -> int:
     return int(text)
 
 
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-f:.]+\]", text, re.ASCII | re.IGNORECASE):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host name without a port, such as photos.example.org")
+    return text
+
+
 _SWITCH: dict[str, Any] = {"action": "store_true", "default": None}
 FLAGS: dict[str, dict[str, Any]] = {
     "index": {
@@ -173,6 +194,12 @@ FLAGS: dict[str, dict[str, Any]] = {
         f"{HF_DATASETS_PREFIX}ORG/NAME[@REVISION] (default: indexes/starter); the app takes several",
     },
     "host": {"help": "address to listen on (default: 127.0.0.1)"},
+    "allowed_host": {
+        "type": _host_name,
+        "action": "append",
+        "metavar": "HOST",
+        "help": "a name in addresses of the app, such as *.example.org (default: any; if local, this machine's names)",
+    },
     "port": {"type": port_number, "help": "port to listen on (default: 7860, or the next free one)"},
     "share": _SWITCH | {"help": "open a public link for a week, with --auth, --auth-file or --public"},
     "auth": {"metavar": "USER:PASSWORD", "help": "who may come in; other users see it here, in a file they do not"},

@@ -80,9 +80,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
             mcp_server=False,
             pwa=False,
             state_session_capacity=NUM_SESSIONS,
-            app_kwargs=security_middleware(
-                engines, settings.rate, trust_proxy=settings.trust_proxy, is_local=settings.is_local
-            ),
+            app_kwargs=security_middleware(engines, settings),
         )
     except OSError:
         address = f"{settings.host}:{settings.port or 'any port'}"

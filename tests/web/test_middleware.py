@@ -118,6 +118,22 @@ def test_own_pages_may_ask_and_others_may_not(url: str) -> None:
     assert ask(url, "config", Origin="https://example.org")[0] == 403
 
 
+def test_a_local_app_is_asked_by_names_of_this_machine_only(url: str, app_url: str) -> None:
+    port = app_url.rsplit(":", 1)[1].strip("/")
+    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}", "LOCALHOST"):
+        assert ask(app_url, "healthz", Host=host)[0] == 200, host
+    for host in ("elsewhere.example", f"localhost.elsewhere.example:{port}", "127.0.0.1.example", "[::2]", ""):
+        assert ask(app_url, "healthz", Host=host)[0] == 400, host
+    assert ask(url, "healthz", Host="elsewhere.example")[0] == 200  # others reach this one
+
+
+def test_an_app_is_asked_by_its_allowed_names() -> None:
+    with running_app(*STARTER, "--allowed-host", "a.example", "--allowed-host", "*.b.example") as (url, _):
+        for host, status in (("a.example:80", 200), ("x.b.example", 200), ("www.a.example", 400), ("b.example", 400)):
+            assert ask(url, "config", Host=host)[0] == status, host
+        assert ask(url, "config", Host="a.example", Origin="https://elsewhere.example")[0] == 403
+
+
 def test_health(url: str) -> None:
     status, text, _ = ask(url, "healthz")
     health = json.loads(text)

@@ -93,6 +93,36 @@ def test_a_password_is_not_in_what_is_printed_of_the_settings() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "trusted"),
+    [
+        (read(), ["localhost", "127.0.0.1", "[::1]", "127.0.0.1"]),
+        (read(host="::1"), ["localhost", "127.0.0.1", "[::1]", "[::1]"]),
+        (read(host="0.0.0.0"), ["*"]),
+        (read(share=True), ["*"]),
+        (read({"SPACE_ID": "org/name"}), ["*"]),
+        (read(host="0.0.0.0", allowed_host=["a.example"]), ["localhost", "127.0.0.1", "[::1]", "0.0.0.0", "a.example"]),
+        (
+            read({"IMGSEARCH_SHARE": "1", "IMGSEARCH_ALLOWED_HOST": "a.example, *.b.example"}),
+            ["localhost", "127.0.0.1", "[::1]", "127.0.0.1", "a.example", "*.b.example", "*.gradio.live"],
+        ),
+    ],
+)
+def test_a_host_is_trusted_by_its_name(settings: Settings, trusted: list[str]) -> None:
+    assert settings.trusted_hosts == trusted
+
+
+@pytest.mark.parametrize("name", ["a.example:80", "http://a.example", "*a.example", "a*", "a b", "", "a.example,"])
+def test_a_name_that_is_no_host(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "app.py", f"--allowed-host={name}"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and "is not a host name" in done.stderr and len(done.stderr.splitlines()) == 1
+    if name:
+        with pytest.raises(SettingsError, match=r"^IMGSEARCH_ALLOWED_HOST: .* is not a host name"):
+            read({"IMGSEARCH_ALLOWED_HOST": name})
+
+
+@pytest.mark.parametrize(
     ("settings", "rate"),
     [
         (read(), None),

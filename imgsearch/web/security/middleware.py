@@ -12,9 +12,11 @@ import gradio as gr
 from gradio.routes import App
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from imgsearch.config import Settings
 from imgsearch.engine import Engine
 from imgsearch.web import request_log
 from imgsearch.web.handlers import MODEL_QUEUES
@@ -45,7 +47,6 @@ COUNTED = ("login", "upload", "call")  # limited by --rate, like joins that wait
 LOGINS = 10  # per minute and client
 OTHERS = 10  # times the rate: the limit for requests that need no model
 PAGES = rf"/|/config|{API}/info"  # reads that cost time and are limited too
-LOCAL = r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?"
 NOTED = ("login", "upload")  # logged here; a request for a model is logged by its handler when it is done
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}  # the page's links hold queries
 
@@ -75,28 +76,26 @@ class RequestContext:
         return sent
 
 
-def security_middleware(
-    engines: Sequence[Engine], rate: int | None, *, trust_proxy: bool, is_local: bool
-) -> dict[str, Any]:
-    """Return the `app_kwargs` for Gradio's `launch` that add a `SecurityMiddleware` and the route /healthz."""
-    middleware = Middleware(SecurityMiddleware, rate=rate, trust_proxy=trust_proxy, is_local=is_local)
-    return {"middleware": [middleware], "routes": [health_route(engines)], "openapi_url": None}
+def security_middleware(engines: Sequence[Engine], settings: Settings) -> dict[str, Any]:
+    """Return the `app_kwargs` for Gradio's `launch` that add our middleware and the route /healthz."""
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
+    security = Middleware(SecurityMiddleware, rate=settings.rate, trust_proxy=settings.trust_proxy)
+    return {"middleware": [hosts, security], "routes": [health_route(engines)], "openapi_url": None}
 
 
 class SecurityMiddleware:
     """ASGI middleware around Gradio's app: every HTTP request passes here first."""
 
-    def __init__(self, app: ASGIApp, rate: int | None, *, trust_proxy: bool, is_local: bool) -> None:
+    def __init__(self, app: ASGIApp, rate: int | None, *, trust_proxy: bool) -> None:
         """Allow each client `rate` requests for models per minute; None for no limit.
 
-        With `trust_proxy` the client's address is the one that the proxy reports. With `is_local` the Host header must
-        name this machine: otherwise another site's name could point here (DNS rebinding).
+        With `trust_proxy` the client's address is the one that the proxy reports.
         """
         self._app = app
         self._rate = RateLimit(rate) if rate else None
         self._others = RateLimit(OTHERS * rate) if rate else None
         self._logins = RateLimit(LOGINS)
-        self._trust_proxy, self._is_local = trust_proxy, is_local
+        self._trust_proxy = trust_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to the app, or answer why it is refused."""
@@ -149,14 +148,13 @@ class SecurityMiddleware:
         return context.body.replay(request.receive)
 
     def _check(self, request: Request) -> None:
-        """Refuse requests that another site makes in a visitor's name (CSRF), unknown hosts and malformed ids."""
+        """Refuse requests that another site makes in a visitor's name (CSRF), and malformed ids."""
         hosts = [request.headers.get("host")]
         if self._trust_proxy:
             hosts.append(request.headers.get("x-forwarded-host"))
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
         is_own = site in ("same-origin", "none") if site else _host(origin or "") in hosts
-        is_foreign = (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout")
-        if is_foreign or (self._is_local and not re.fullmatch(LOCAL, hosts[0] or "")):
+        if (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout"):
             raise RefusedError(403, "other_site")
         ids = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
         if not all(token is None or re.fullmatch(TOKEN, token, re.ASCII) for token in ids):
