@@ -32,6 +32,13 @@ HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "tri
 SHOWN: dict[str, Any] = HIDDEN | {"concurrency_id": "shown", "concurrency_limit": 2}
 # For edits of a query: none is dropped, and they run one by one, so that none reads a state that another will change.
 EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1}
+FIRST_S = 1.0  # assumed seconds of a handler that has not run yet
+_seconds: dict[str, float] = {}  # handler -> running mean of its calls
+
+
+def mean_seconds(handler: str) -> float:
+    """Return about how long a call of a handler takes."""
+    return _seconds.get(handler, FIRST_S)
 
 
 def with_error_messages(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,4 +78,5 @@ def _report_outcome(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
         request_log.log_error(name, error)
         raise gr.Error(tr("failed", request), print_exception=False) from None
     finally:
+        _seconds[name] = 0.9 * mean_seconds(name) + 0.1 * (time.perf_counter() - begin)
         request_log.log_request(name.strip("_"), begin, outcome, reason)

@@ -1,7 +1,7 @@
 """GET /healthz: the state of the app for monitoring."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from gradio.routes import App
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.routing import Route
 from imgsearch import __version__
 from imgsearch.engine import Engine
 from imgsearch.web.components.status import model_name
+from imgsearch.web.gradio_internals import queue_lengths
 
 
 def health_route(engines: Sequence[Engine]) -> Route:
@@ -32,17 +33,8 @@ def health_route(engines: Sequence[Engine]) -> Route:
                 "version": __version__,
                 "models": models,
                 "collections": collections,
-                "queue": _queue_lengths(cast(App, request.app)),
+                "queue": queue_lengths(cast(App, request.app).get_blocks()),
             }
         )
 
     return Route("/healthz", healthz)
-
-
-def _queue_lengths(app: App) -> dict[str, Any]:
-    # Gradio internal: Blocks._queue, because the lengths of the queues are not public.
-    queues = app.get_blocks()._queue.event_queue_per_concurrency_id.values()
-    return {
-        "waiting": sum(len(queue.queue) for queue in queues),
-        "running": sum(queue.current_concurrency for queue in queues),
-    }

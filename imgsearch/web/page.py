@@ -11,6 +11,7 @@ from imgsearch.web.components.map import MapPanel
 from imgsearch.web.i18n import browser_translations
 from imgsearch.web.picture_files import PictureFiles
 from imgsearch.web.router import Router
+from imgsearch.web.security.cleanup import MAX_AGE_S, SWEEP_S
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.tabs.describe import DescribeTab
 from imgsearch.web.tabs.search import SearchTab
@@ -20,7 +21,7 @@ from imgsearch.web.tabs.similar import SimilarTab
 def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     """Return the page, not yet served, with one engine per collection; the engines may load their models later."""
     t = browser_translations()
-    app = gr.Blocks(title="imgsearch", fill_width=True)
+    app = gr.Blocks(title="imgsearch", fill_width=True, delete_cache=(SWEEP_S, MAX_AGE_S))
     with app:
         status.draw_title(app)
         gr.Markdown(t("tagline"), elem_id="tagline")

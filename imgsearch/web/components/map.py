@@ -23,6 +23,7 @@ from imgsearch.web.i18n import caption_of, format_num_pictures, tr
 from imgsearch.web.picture_files import PictureFiles
 from imgsearch.web.router import Router
 
+MAP_ID = "atlas"  # of the component in the page
 NUM_COLUMNS = 4  # columns that can colour the map
 MAX_COLOURING = 100  # values of such a column: with more of them the colours say nothing
 NUM_NEAREST = 5  # best hits; the query is marked at their median
@@ -148,7 +149,7 @@ class MapView:
         def card(place: Any, request: gr.Request) -> dict[str, str] | None:
             return self._card(place, request)
 
-        self.component = scripted_html("atlas", TEMPLATE, "map_draw", "map", server_functions=[card], marks=None)
+        self.component = scripted_html(MAP_ID, TEMPLATE, "map_draw", "map", server_functions=[card], marks=None)
 
     @staticmethod
     def value(

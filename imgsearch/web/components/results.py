@@ -8,8 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from imgsearch.engine import Engine
 from imgsearch.index.filters import Condition
-from imgsearch.search.query import Part
+from imgsearch.search.query import Part, check_parts
 from imgsearch.web.components.cards import DisplayedResult, as_csv, as_json, cards, result_summary
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.detail import ItemDetail
@@ -148,10 +149,8 @@ class Results:
     def _show(self, state: PageState, parts: list[Part], uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
         engine = self._collections[state.collection]
         conditions = [Condition.parse(text) for text in state.where]
-        parts = [
-            replace(part, image=self._pictures.given(part.image)) if isinstance(part.image, Path) else part
-            for part in parts
-        ]
+        begin = time.monotonic()
+        parts = [self._decoded(part, engine, begin) for part in check_parts(parts)]
         result = engine.query(parts, state.size, start=state.start, conditions=conditions, fold=state.fold)
         begin = time.perf_counter()
         thumbnails = [engine.thumbnail(hit.item) for hit in result.hits]
@@ -164,6 +163,14 @@ class Results:
         displayed = DisplayedResult(state, replace(result, hits=small_hits, sample=()))
         scores = histogram(result, request)
         return result.to_json(), result_summary(result, state, request), hits, link, scores, displayed, link, uploads
+
+    def _decoded(self, part: Part, engine: Engine, begin: float) -> Part:
+        """Return a part with the picture instead of its path, decoded as large as the encoder will look at it."""
+        if not isinstance(part.image, Path):
+            return part
+        left, top, right, bottom = part.box or (0.0, 0.0, 1.0, 1.0)
+        side = round(engine.searcher.encoder.image_side / min(right - left, bottom - top))
+        return replace(part, image=self._pictures.open_rgb(part.image, part.name, side, begin))
 
 
 def _pick(displayed: DisplayedResult | None, event: gr.EventData, request: gr.Request) -> tuple[str, str, float | None]:

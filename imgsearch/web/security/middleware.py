@@ -1,6 +1,5 @@
 """ASGI middleware before Gradio: decide which requests are let in, how large, how often, and how many may wait."""
 
-import math
 import re
 import time
 from collections.abc import Sequence
@@ -19,10 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
 from imgsearch.web import request_log
+from imgsearch.web.gradio_internals import is_known
 from imgsearch.web.handlers import MODEL_QUEUES
 from imgsearch.web.health import health_route
 from imgsearch.web.security import endpoints
 from imgsearch.web.security.body import MAX_JSON, MAX_UPLOAD, Body, check_charset
+from imgsearch.web.security.cleanup import sweeping
 from imgsearch.web.security.endpoints import TOKEN
 from imgsearch.web.security.rate_limit import RateLimit, client_of
 from imgsearch.web.security.refusals import RefusedError
@@ -80,7 +81,12 @@ def security_middleware(engines: Sequence[Engine], settings: Settings) -> dict[s
     """Return the `app_kwargs` for Gradio's `launch` that add our middleware and the route /healthz."""
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
     security = Middleware(SecurityMiddleware, rate=settings.rate, trust_proxy=settings.trust_proxy)
-    return {"middleware": [hosts, security], "routes": [health_route(engines)], "openapi_url": None}
+    return {
+        "middleware": [hosts, security],
+        "routes": [health_route(engines)],
+        "lifespan": sweeping,
+        "openapi_url": None,
+    }
 
 
 class SecurityMiddleware:
@@ -129,8 +135,9 @@ class SecurityMiddleware:
             self._check(request)
             if re.fullmatch(PAGES, path):
                 self._count(context, self._others)
-            if path == f"{API}/queue/data":
-                endpoints.check_stream(_blocks(request), request.query_params.get("session_hash", ""))
+            session = request.query_params.get("session_hash", "")
+            if path == f"{API}/queue/data" and not is_known(_blocks(request), session):
+                raise RefusedError(404, "not_there")
             return request.receive
         matches = {name: re.fullmatch(pattern, path, re.ASCII) for name, pattern in WRITES.items()}
         endpoint, match = next(((name, match) for name, match in matches.items() if match), ("", None))
@@ -184,7 +191,7 @@ class SecurityMiddleware:
     def _count(self, context: RequestContext, rate: RateLimit | None) -> None:
         client = client_of(context.request, trust_proxy=self._trust_proxy)
         for limit in (rate, self._logins if context.endpoint == "login" else None):
-            wait_s = math.ceil(limit.wait_s(client)) if limit else 0
+            wait_s = limit.wait_s(client) if limit else 0
             if wait_s:
                 raise RefusedError(429, "too_many", str(wait_s), outcome="rate", wait_s=wait_s)
 

@@ -187,7 +187,7 @@ class DescriptionView:
         effective_detail: Detail = "question" if question else detail
         with self._cancellations.as_latest(request) as stop:
             for description in self._engine.describe_stream(
-                self._pictures.given(path),
+                self._pictures.open_rgb(path, path.name),
                 path.name,
                 detail=effective_detail,
                 question=question or "",
