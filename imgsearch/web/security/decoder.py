@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from copy import copy
 from math import ceil
@@ -55,8 +56,12 @@ class Decoder:
         begin = time.monotonic() if begin is None else begin
         job = (path, _identity(path), name, side, self._timeout_s)
         try:
-            outcome = self._outcome(job)
-            error = outcome.exception(max(0.0, begin + WAIT_S + self._timeout_s - time.monotonic()))
+            while True:
+                outcome = self._outcome(job)
+                error = outcome.exception(max(0.0, begin + WAIT_S + self._timeout_s - time.monotonic()))
+                if not isinstance(error, BrokenProcessPool):
+                    break
+                self._forget(job)  # a worker died while idle, so it was not this picture: try again
         except (CancelledError, RuntimeError):  # the decoder is closed, or the pool has just broken
             raise damaged_picture(name) from None
         except TimeoutError:
@@ -73,7 +78,7 @@ class Decoder:
             raise damaged_picture(name)
         size, data = outcome.result()
         if len(data) > MAX_KEPT_BYTES:
-            self._outcomes.pop(job, None)
+            self._forget(job)
         return Image.frombytes("RGB", size, data)
 
     def close(self) -> None:
@@ -98,6 +103,10 @@ class Decoder:
             for oldest in done[: max(0, len(self._outcomes) - MAX_KEPT)]:
                 del self._outcomes[oldest]
             return outcome
+
+    def _forget(self, job: DecodeJob) -> None:
+        with self._lock:
+            self._outcomes.pop(job, None)
 
 
 def _identity(path: Path) -> tuple[int, ...]:
