@@ -4,7 +4,7 @@ import functools
 import html
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,24 +41,30 @@ def mean_seconds(handler: str) -> float:
     return _seconds.get(handler, FIRST_S)
 
 
-def with_error_messages(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a handler: show an ImgsearchError in the visitor's language, log any other error and show one sentence."""
+def with_error_messages(handler: Callable[..., Any], endpoint: str = "", **options: Any) -> Callable[..., Any]:
+    """Wrap a handler: show an ImgsearchError in the visitor's language, log any other error and show one sentence.
+
+    `endpoint` is its name in the log, by default the handler's; `options` are passed to each call.
+    """
+    name = endpoint or handler.__name__
 
     @functools.wraps(handler)  # keeps the signature: Gradio reads it to pass requests and events
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with _report_outcome(handler.__name__, args):
-            return handler(*args, **kwargs)
+        with _report_outcome(name, [*args, *kwargs.values()]):
+            return handler(*args, **kwargs, **options)
 
     @functools.wraps(handler)
     def generator_wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        with _report_outcome(handler.__name__, args):
-            yield from handler(*args, **kwargs)
+        with _report_outcome(name, [*args, *kwargs.values()]):
+            yield from handler(*args, **kwargs, **options)
 
-    return generator_wrapper if inspect.isgeneratorfunction(handler) else wrapper
+    wrapped = generator_wrapper if inspect.isgeneratorfunction(handler) else wrapper
+    wrapped.__name__ = name
+    return wrapped
 
 
 @contextmanager
-def _report_outcome(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
+def _report_outcome(name: str, arguments: Sequence[Any]) -> Iterator[None]:
     request = next((argument for argument in arguments if isinstance(argument, gr.Request)), None)
     begin, outcome, reason = time.perf_counter(), "ok", ""
     try:

@@ -27,11 +27,7 @@ class TabView(Protocol):
         ...
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> Mapping[Any, Any]:
-        """Return the new values of the tab's components for a state of the page."""
-        ...
-
-    def follow(self, trigger: Callable[..., Any], navigation: gr.State) -> Any:
-        """On `trigger`, run the query of the link in `navigation` if it belongs to this tab. Return the event."""
+        """Return the new values of the tab's components for a state of the page; they run its query."""
         ...
 
 
@@ -45,19 +41,19 @@ class Router:
         """Draw the component and its states in the current layout."""
         self.component = scripted_html("address", "<span></span>", "router", keys=list(KEYS))
         self.uploads = gr.State(Uploads())
-        self.navigation = gr.State(("", 0.0))  # its change event restores the tab of the link and runs its query
+        self.navigation = gr.State(("", 0.0))  # its change event restores the tab of the link
 
     def connect(self, tabs: gr.Tabs, collections: CollectionPicker, views: Mapping[Tab, TabView]) -> None:
         """Connect links, Back, Forward and clicks on tabs with the tabs in `views`."""
-        links = [views[tab].link for tab in TABS]
+        links: dict[str, gr.State] = {tab: views[tab].link for tab in TABS}
 
-        def selected(describe: str, similar: str, search: str, collection: str, event: gr.EventData) -> str:
-            """Return the link to what the clicked tab shows. The first three inputs are the tabs' links."""
-            tab = tab_of(str(event._data.get("tab", "")))
-            link = dict(zip(TABS, (describe, similar, search), strict=True))[tab]
-            return link or PageState(tab, collection=collections.named(collection)).to_link()
+        def selected(collection: str, event: gr.EventData, **links: str) -> str:
+            """Return the link to what the clicked tab shows."""
+            tab = tab_of(str(getattr(event, "tab", "")))
+            return links[tab] or PageState(tab, collection=collections.named(collection)).to_link()
 
-        self.component.select(selected, [*links, collections.choice], self.component, **QUIET)
+        named: dict[str, Any] = {"collection": collections.choice, **links}
+        self.component.select(selected, inputs_kwargs=named, outputs=self.component, **QUIET)
         self.follow(self.component.input, _of_event)
         self.follow(self.component.submit, _of_event)
 
@@ -72,9 +68,7 @@ class Router:
         restored = (component for view in views.values() for component in view.restored)
         components = [tabs, self.component, collections.choice, *restored]
         inputs = [self.navigation, self.uploads]
-        event = self.navigation.change(with_error_messages(restore), inputs, components, **SHOWN)
-        for tab in reversed(TABS):  # the handlers run one after the other; the description, the slowest, comes last
-            event = views[tab].follow(event.then, self.navigation)
+        self.navigation.change(with_error_messages(restore), inputs, components, **SHOWN)
 
     def follow(self, trigger: Callable[..., Any], link: Callable[..., str | None], *inputs: Any) -> None:
         """On `trigger`, open the link that `link` makes from the inputs; do nothing if it returns None."""
@@ -88,4 +82,4 @@ class Router:
 
 
 def _of_event(event: gr.EventData) -> str:
-    return str(event._data.get("link", ""))
+    return str(getattr(event, "link", ""))

@@ -41,7 +41,7 @@ class Examples:
 
 
 def _chosen(event: gr.EventData) -> Any:
-    index, paths = event._data.get("number"), _paths()
+    index, paths = getattr(event, "number", None), _paths()
     return str(paths[index]) if isinstance(index, int) and 0 <= index < len(paths) else gr.skip()
 
 

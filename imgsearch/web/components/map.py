@@ -14,14 +14,12 @@ from imgsearch.search.projection import Projection
 from imgsearch.search.searcher import Searcher
 from imgsearch.text import truncate
 from imgsearch.web.components.cards import DisplayedResult
-from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.detail import ItemDetail
 from imgsearch.web.components.results import Results
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.handlers import HIDDEN, with_error_messages
 from imgsearch.web.i18n import caption_of, format_num_pictures, tr
-from imgsearch.web.picture_files import PictureFiles
-from imgsearch.web.router import Router
+from imgsearch.web.shared import Shared
 
 MAP_ID = "atlas"  # of the component in the page
 NUM_COLUMNS = 4  # columns that can colour the map
@@ -33,10 +31,9 @@ MAPS: dict[str, Any] = HIDDEN | {"concurrency_limit": 1, "concurrency_id": "maps
 class MapPanel:
     """The map and the detail of a picked point, folded until a visitor opens them."""
 
-    def __init__(
-        self, collections: CollectionPicker, pictures: PictureFiles, router: Router, t: gr.I18n, models: gr.State
-    ) -> None:
+    def __init__(self, shared: Shared) -> None:
         """Draw the components in the current layout."""
+        collections, t = shared.collections, shared.t
         self._collections = collections
         self._is_open = gr.State(False)  # hidden: no map is computed before a visitor opens the accordion
         self._displayed = gr.State(None)  # hidden: the DisplayedResult of the last query in any tab
@@ -44,11 +41,11 @@ class MapPanel:
             note = gr.Markdown(t("map_wait"), elem_classes="note", elem_id="map_note")
             self._view = MapView(self._thumbnail)
             self._view.draw()
-            detail = ItemDetail(collections, pictures, router, "map", t)
+            detail = ItemDetail(shared, "map")
         component = self._view.component
         opened = accordion.expand(lambda: True, None, self._is_open, **HIDDEN)
         inputs = [self._is_open, collections.choice]
-        for trigger in (opened.then, models.change, *collections.changes):
+        for trigger in (opened.then, shared.models.change, *collections.changes):
             drawn = trigger(with_error_messages(self._draw), inputs, [component, note], **MAPS)
             drawn.success(self._mark, [*inputs, self._displayed], component, **HIDDEN)
         detail.connect(component.select, self._pick, collections.choice)
@@ -181,9 +178,8 @@ class MapView:
     @staticmethod
     def picked(event: gr.EventData, collection: str, num_points: int, request: gr.Request) -> int:
         """Return the point of a `select` event; raise gr.Error if the collection has no such point."""
-        data = event._data if isinstance(event._data, dict) else {}
-        point = data.get("point")
-        if type(point) is not int or not 0 <= point < num_points or data.get("collection") != collection:
+        point = getattr(event, "point", None)
+        if type(point) is not int or not 0 <= point < num_points or getattr(event, "collection", "") != collection:
             raise gr.Error(tr("no_such_hit", request), print_exception=False)
         return point
 
