@@ -12,7 +12,7 @@ from imgsearch.search.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT
 from imgsearch.text import truncate
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.upload import draw_upload
-from imgsearch.web.handlers import EDITS, QUIET, with_error_messages
+from imgsearch.web.handlers import EDITS, HIDDEN, QUIET, with_error_messages
 from imgsearch.web.i18n import MAX_CAPTION, caption_of, choice_of, tr
 from imgsearch.web.page_state import MAX_HITS, NUM_HITS, PageState, QueryTerm, Run, Uploads, new_run
 from imgsearch.web.shared import Shared
@@ -63,92 +63,50 @@ class Refinement:
             self._fold = gr.Checkbox(True, label=t("fold_copies"), elem_id=f"{name}_fold")
             scores = gr.Checkbox(False, label=t("show_scores"), elem_id=f"{name}_numbers")
         scores.change(None, scores, None, js=SHOW_SCORES, **QUIET)
-        self.restored = [self._k, self._terms, self._view, where, self._filters, self._fold]
-        self.inputs = {"k": self._k, "collection": self._collections.choice, "where": where, "fold": self._fold}
-        self.inputs |= {"terms": self._terms, "uploads": shared.router.uploads}
+        self.restored = [self._k, self._terms, where, self._filters, self._fold]
+        choice, uploads = self._collections.choice, shared.router.uploads
+        self.inputs = {"k": self._k, "collection": choice, "where": where, "fold": self._fold}
+        self.states = {"terms": self._terms, "uploads": uploads}
         self.changes = [self._k.input, self._fold.input]
-        self._edit_inputs = [self._terms, self._collections.choice, shared.router.uploads]
-        self._edit_outputs = [self._terms, self._view, run]
-        self._connect_parts(text, more, less, picture)
+        self._edited = [self._terms, run]
+        self._terms.change(self._chips, [self._terms, choice, uploads], self._view, **HIDDEN)
+        self._connect_parts(text, more, less, picture, uploads)
         # Not the input event, which does not fire for a typed value. _filtered skips changes that `restore` made.
         where.change(with_error_messages(_filtered), [where, self._filters], [self._filters, run], **EDITS)
-        accordion.expand(with_error_messages(self._offer), [self._collections.choice, where], where, **QUIET)
+        accordion.expand(with_error_messages(self._offer), [choice, where], where, **QUIET)
 
-    def _connect_parts(self, text: gr.Textbox, more: gr.Button, less: gr.Button, picture: gr.Image) -> None:
-        inputs, edited, uploads = self._edit_inputs, self._edit_outputs, self._edit_inputs[-1]
+    def _connect_parts(
+        self, text: gr.Textbox, more: gr.Button, less: gr.Button, picture: gr.Image, uploads: gr.State
+    ) -> None:
+        terms, edited = self._terms, self._edited
         for triggers, weight in (([more.click, text.submit], 1.0), ([less.click], -1.0)):
-            gr.on(
-                triggers,
-                with_error_messages(self._add_text, weight=weight),
-                [text, *inputs],
-                [text, *edited],
-                **EDITS,
-            )
-        picture.upload(with_error_messages(self._add_picture), [picture, *inputs], [picture, uploads, *edited], **EDITS)
-        self._view.edit(with_error_messages(self._edit), inputs, edited, **EDITS)
+            add = with_error_messages(_add_text, weight=weight)
+            gr.on(triggers, add, [text, terms], [text, *edited], **EDITS)
+        picture.upload(
+            with_error_messages(_add_picture), [picture, terms, uploads], [picture, uploads, *edited], **EDITS
+        )
+        self._view.edit(with_error_messages(_edit), terms, edited, **EDITS)
         for chosen in self._collections.choices:
-            chosen(with_error_messages(self._without_items), inputs, edited, **EDITS)
+            chosen(with_error_messages(_without_items), terms, edited, **EDITS)
 
     def connect(self, hits: gr.HTML, displayed: gr.State) -> None:
         """Make a hit a part of the query when its + or - is clicked."""
 
         def like(
-            displayed: Any, terms: Terms, collection: str, uploads: Uploads, event: gr.EventData, request: gr.Request
-        ) -> tuple[Any, ...]:
+            displayed: Any, terms: Terms, collection: str, event: gr.EventData, request: gr.Request
+        ) -> tuple[Terms, Run]:
             hit = displayed.hit(event) if displayed else None
             if not hit or displayed.state.collection != self._collections.named(collection):
                 raise gr.Error(tr("no_such_hit", request), print_exception=False)
-            term = QueryTerm("item", hit.item.id, 1.0 if getattr(event, "liked", False) else -1.0)
-            return self._with_term(term, terms, collection, uploads, request)
+            return _with_term(QueryTerm("item", hit.item.id, 1.0 if getattr(event, "liked", False) else -1.0), terms)
 
-        hits.like(with_error_messages(like), [displayed, *self._edit_inputs], self._edit_outputs, **EDITS)
+        inputs = [displayed, self._terms, self._collections.choice]
+        hits.like(with_error_messages(like), inputs, self._edited, **EDITS)
 
-    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """Return the new values of the components for a state of the page."""
-        view = self._chips(state.terms, state.collection, uploads, request)
+    def restore(self, state: PageState) -> tuple[Any, ...]:
+        """Return the new values of the components in `restored` for a state of the page."""
         where = list(state.where)
-        return dict(zip(self.restored, (state.k, state.terms, view, where, where, state.fold), strict=True))
-
-    def _with_term(self, term: QueryTerm, terms: Terms, *rest: Any) -> tuple[Terms, Any, Run]:
-        """Return the outputs of an edit that adds a part; if the part exists already it gets the new weight."""
-        others = tuple(other for other in terms if (other.kind, other.value) != (term.kind, term.value))
-        return self._after_edit((*others, term)[-MAX_PARTS + 1 :], *rest)
-
-    def _after_edit(self, terms: Terms, *rest: Any) -> tuple[Terms, Any, Run]:
-        return terms, self._chips(terms, *rest), new_run()
-
-    def _add_text(
-        self, text: str, terms: Terms, collection: str, uploads: Uploads, request: gr.Request, *, weight: float = 1.0
-    ) -> tuple[Any, ...]:
-        text = (text or "").strip()[:MAX_TEXT]
-        if not text:
-            return (gr.skip(),) * 4
-        return "", *self._with_term(QueryTerm("text", text, weight), terms, collection, uploads, request)
-
-    def _add_picture(
-        self, path: str | None, terms: Terms, collection: str, uploads: Uploads, request: gr.Request
-    ) -> tuple[Any, ...]:
-        if path is None:
-            return (gr.skip(),) * 5
-        uploads, token = uploads.remember(path)
-        return None, uploads, *self._with_term(QueryTerm("upload", token), terms, collection, uploads, request)
-
-    def _edit(
-        self, terms: Terms, collection: str, uploads: Uploads, event: gr.EventData, request: gr.Request
-    ) -> tuple[Terms, Any, Run]:
-        """Change the weight of a part, or remove the part if the weight is None. Ignore invalid values."""
-        index, weight = getattr(event, "number", None), getattr(event, "weight", None)
-        is_weight = isinstance(weight, int | float) and 0.01 <= abs(weight) <= MAX_WEIGHT
-        if isinstance(index, int) and 0 <= index < len(terms) and (weight is None or is_weight):
-            edited = (replace(terms[index], weight=float(weight)),) if isinstance(weight, int | float) else ()
-            terms = (*terms[:index], *edited, *terms[index + 1 :])
-        return self._after_edit(terms, collection, uploads, request)
-
-    def _without_items(
-        self, terms: Terms, collection: str, uploads: Uploads, request: gr.Request
-    ) -> tuple[Terms, Any, Run]:
-        """Remove the items: in another collection their ids mean other items or none."""
-        return self._after_edit(tuple(term for term in terms if term.kind != "item"), collection, uploads, request)
+        return state.k, state.terms, where, where, state.fold
 
     def _chips(self, terms: Terms, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         words = {"more": "more_like", "less": "less_like", "weight": "weight", "remove": "remove_part"}
@@ -181,6 +139,39 @@ class Refinement:
         offered = [f"{name}={value}" for name in names for value, _ in table.values(name, NUM_VALUES)]
         offered = [text for text in offered if len(text) <= MAX_LENGTH]
         return gr.Dropdown(choices=[choice_of(text) for text in dict.fromkeys([*offered, *(chosen or [])])])
+
+
+def _with_term(term: QueryTerm, terms: Terms) -> tuple[Terms, Run]:
+    """Return the outputs of an edit that adds a part; if the part exists already it gets the new weight."""
+    others = tuple(other for other in terms if (other.kind, other.value) != (term.kind, term.value))
+    return (*others, term)[-MAX_PARTS + 1 :], new_run()
+
+
+def _add_text(text: str, terms: Terms, *, weight: float = 1.0) -> tuple[Any, ...]:
+    text = (text or "").strip()[:MAX_TEXT]
+    return ("", *_with_term(QueryTerm("text", text, weight), terms)) if text else (gr.skip(),) * 3
+
+
+def _add_picture(path: str | None, terms: Terms, uploads: Uploads) -> tuple[Any, ...]:
+    if path is None:
+        return (gr.skip(),) * 4
+    uploads, token = uploads.remember(path)
+    return None, uploads, *_with_term(QueryTerm("upload", token), terms)
+
+
+def _edit(terms: Terms, event: gr.EventData) -> tuple[Terms, Run]:
+    """Change the weight of a part, or remove the part if the weight is None. Ignore invalid values."""
+    index, weight = getattr(event, "number", None), getattr(event, "weight", None)
+    is_weight = isinstance(weight, int | float) and 0.01 <= abs(weight) <= MAX_WEIGHT
+    if isinstance(index, int) and 0 <= index < len(terms) and (weight is None or is_weight):
+        edited = () if weight is None else (replace(terms[index], weight=float(weight)),)
+        terms = (*terms[:index], *edited, *terms[index + 1 :])
+    return terms, new_run()
+
+
+def _without_items(terms: Terms) -> tuple[Terms, Run]:
+    """Remove the items: in another collection their ids mean other items or none."""
+    return tuple(term for term in terms if term.kind != "item"), new_run()
 
 
 def _filtered(where: list[str], last: list[str]) -> Any:

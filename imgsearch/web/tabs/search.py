@@ -7,10 +7,9 @@ import gradio as gr
 
 from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.search.query import understood_languages
-from imgsearch.web.components.refine import Refinement
 from imgsearch.web.handlers import HIDDEN, QUIET
 from imgsearch.web.i18n import example_queries
-from imgsearch.web.page_state import PageState, Run, Uploads, new_run
+from imgsearch.web.page_state import PageState, Uploads, new_run
 from imgsearch.web.tabs.query import QueryTab
 
 
@@ -19,54 +18,39 @@ class SearchTab(QueryTab):
 
     name = "search"
 
-    def draw_query(self) -> None:
+    def draw(self) -> None:
         """Draw the field for the text, its button and examples."""
         t = self.shared.t
-        self._text = gr.Textbox(
-            label=t("query"),
-            info=t("query_info"),
-            placeholder=t("query_placeholder"),
-            max_lines=3,
-            elem_id="query",
+        text = gr.Textbox(
+            label=t("query"), info=t("query_info"), placeholder=t("query_placeholder"), max_lines=3, elem_id="query"
         )
         self._go = gr.Button(t("go"), variant="primary", size="sm", elem_id="query_go")
         self._examples = gr.Dataset(
-            components=[self._text], samples=_samples("", None), label=t("try_query"), elem_id="query_examples"
+            components=[text], samples=_samples("", None), label=t("try_query"), elem_id="query_examples"
         )
+        self.main = {"text": text}
 
-    def connect_query(self, refinement: Refinement) -> None:
+    def connect(self) -> None:
         """Search on Enter, on the button and for an example; adapt hints and examples to the encoder."""
-        self.connect(self._text.submit, api_name="search", is_required=True)
-        self.connect(self._go.click, is_required=True)
-        self._examples.click(_chosen, self._examples, [self._text, self.run], **HIDDEN)
-        self.shared.models.change(self._adapt, self.shared.models, [self._text, self._examples], **QUIET)
+        text, models = self.main["text"], self.shared.models
+        self.run_on(text.submit, api_name="search", is_required=True)
+        self.run_on(self._go.click, is_required=True)
+        self._examples.click(lambda sample: (sample[0], new_run()), self._examples, [text, self.run], **HIDDEN)
+        models.change(self._adapt, models, [text, self._examples], **QUIET)
 
-    def inputs(self, refining: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs of a query by name."""
-        return {"text": self._text, **refining}
-
-    def main(self, values: Mapping[str, Any], collection: str) -> tuple[dict[str, str], Uploads]:
+    def read(self, values: Mapping[str, Any], collection: str) -> tuple[dict[str, str], Uploads]:
         """Return the text."""
         return {"text": values["text"] or ""}, values["uploads"]
 
-    @property
-    def restored(self) -> list[Any]:
-        """Return the components that `restore` sets."""
-        return [self._text, *super().restored]
-
-    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """Return the new values of the components for a state of the page; they run its query."""
-        return {self._text: state.text, **super().restore(state, uploads, request)}
+    def main_values(self, state: PageState, uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
+        """Return the text of a state of the page."""
+        return (state.text,)
 
     def _adapt(self, models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, Any]:
         info = _info(models[0])
         placeholder = "query_placeholder_many" if info == "query_info_many" else "query_placeholder"
         query = gr.Textbox(info=self.shared.t(info), placeholder=self.shared.t(placeholder))
         return query, gr.Dataset(samples=_samples(models[0], request))
-
-
-def _chosen(sample: list[str]) -> tuple[str, Run]:
-    return sample[0], new_run()
 
 
 def _samples(encoder: str, request: gr.Request | None) -> list[list[str]]:

@@ -6,7 +6,6 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.web.components.examples import Examples
-from imgsearch.web.components.refine import Refinement
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.upload import draw_upload
 from imgsearch.web.handlers import HIDDEN, QUIET
@@ -21,31 +20,28 @@ class SimilarTab(QueryTab):
 
     name = "similar"
 
-    def draw_query(self) -> None:
+    def draw(self) -> None:
         """Draw the picture, its examples, and the box that a visitor may drag on it."""
         t = self.shared.t
-        self._picture = draw_upload("similar", t)
+        picture = draw_upload("similar", t)
         self._examples = Examples(self.shared.models, "similar_picture")
-        self._item = gr.State(NO_ITEM)  # hidden: (collection, item id) if the picture is an item's
-        self._box = gr.Textbox("", label=t("box_label"), info=t("box_info"), elem_id="similar_box")
+        item = gr.State(NO_ITEM)  # hidden: (collection, item id) if the picture is an item's
+        box = gr.Textbox("", label=t("box_label"), info=t("box_info"), elem_id="similar_box")
         self._drawn = scripted_html("similar_drawn", "<span></span>", "box", picture="#similar_picture")
+        self.main = {"image": picture, "box": box, "item": item}
 
-    def connect_query(self, refinement: Refinement) -> None:
+    def connect(self) -> None:
         """Search for a new picture and a new box. Another picture is not an item, and has no box yet."""
+        picture, box, item = self.main.values()
         # The hidden button is never clicked: its event only gives API clients the endpoint /similar.
-        self.connect(gr.Button(visible=False).click, api_name="similar", is_required=True)
-        self.connect(self._box.submit)
-        self._box.change(lambda box: box, self._box, self._drawn, **QUIET)
-        self._drawn.select(_dragged, None, [self._box, self.run], **HIDDEN)
-        for trigger in (self._picture.upload, self._picture.clear, self._examples.connect(self._picture)):
-            trigger(lambda: (NO_ITEM, "", new_run()), None, [self._item, self._box, self.run], **HIDDEN)
+        self.run_on(gr.Button(visible=False).click, api_name="similar", is_required=True)
+        self.run_on(box.submit)
+        box.change(lambda box: box, box, self._drawn, **QUIET)
+        self._drawn.select(_dragged, None, [box, self.run], **HIDDEN)
+        for trigger in (picture.upload, picture.clear, self._examples.connect(picture)):
+            trigger(lambda: (NO_ITEM, "", new_run()), None, [item, box, self.run], **HIDDEN)
 
-    def inputs(self, refining: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs of a query by name."""
-        first = {"image": self._picture, "k": refining["k"], "collection": refining["collection"], "box": self._box}
-        return {**first, **refining, "item": self._item}
-
-    def main(self, values: Mapping[str, Any], collection: str) -> tuple[dict[str, str], Uploads]:
+    def read(self, values: Mapping[str, Any], collection: str) -> tuple[dict[str, str], Uploads]:
         """Return the item or the upload, and the box in it."""
         path, (name, item), uploads = values["image"], values["item"], values["uploads"]
         if not path:
@@ -56,17 +52,10 @@ class SimilarTab(QueryTab):
         uploads, token = uploads.remember(path)
         return {"upload": token, "box": box}, uploads
 
-    @property
-    def restored(self) -> list[Any]:
-        """Return the components that `restore` sets."""
-        return [self._picture, self._item, self._box, *super().restored]
-
-    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """Return the new values of the components for a state of the page; they run its query."""
+    def main_values(self, state: PageState, uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
+        """Return path, box and item of a state of the page; warn if its picture is not here any more."""
         path = self.shared.pictures.asked(state, self.shared.collections, uploads, request)
-        item = (self.shared.collections.named(state.collection), state.item) if path else NO_ITEM
-        changes = {self._picture: path, self._item: item, self._box: state.box}
-        return {**changes, **super().restore(state, uploads, request)}
+        return path, state.box, (self.shared.collections.named(state.collection), state.item) if path else NO_ITEM
 
 
 def _dragged(event: gr.EventData) -> tuple[str, Run]:
