@@ -14,16 +14,14 @@ from imgsearch.errors import ImgsearchError
 from imgsearch.web import request_log
 from imgsearch.web.i18n import tr, tr_message
 
-
-def _model_queue(name: str, limit: int) -> dict[str, Any]:
-    return {"concurrency_id": name, "concurrency_limit": limit, "trigger_mode": "always_last"}
-
-
 # Options of the events that need a model. Texts, pictures and captions have separate queues, so that a long caption or
 # a slow decode never blocks a text search. Handlers that run together share the encoder's batches. If a visitor asks
 # again while a result is being computed, only the last of these requests runs, after that result ("always_last").
-TEXTS, PICTURES, CAPTIONS = _model_queue("texts", 8), _model_queue("pictures", 4), _model_queue("captions", 4)
-MODEL_QUEUES = {options["concurrency_id"] for options in (TEXTS, PICTURES, CAPTIONS)}
+MODEL_QUEUES = {"texts": 8, "pictures": 4, "captions": 4}  # with the number of handlers that run side by side
+TEXTS, PICTURES, CAPTIONS = (
+    {"concurrency_id": name, "concurrency_limit": limit, "trigger_mode": "always_last"}
+    for name, limit in MODEL_QUEUES.items()
+)
 # For quick handlers: they run at once, outside of the queue.
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # Like QUIET, but queued: without the queue, the change event of a gr.State does not reach the page.

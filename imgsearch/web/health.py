@@ -21,20 +21,15 @@ def health_route(engines: Sequence[Engine]) -> Route:
     """
 
     async def healthz(request: Request) -> JSONResponse:
-        first, *_ = statuses = [engine.status for engine in engines]
-        names = [engine.bundle.resolve().name for engine in engines]
-        collections = [
-            {"name": name, "num_items": status.num_items} for name, status in zip(names, statuses, strict=True)
-        ]
-        models = {"encoder": model_name(first.encoder), "captioner": model_name(first.captioner)}
-        return JSONResponse(
-            {
-                "status": "ok",
-                "version": __version__,
-                "models": models,
-                "collections": collections,
-                "queue": queue_lengths(cast(App, request.app).get_blocks()),
-            }
-        )
+        statuses = [(engine.bundle.resolve().name, engine.status) for engine in engines]
+        first = statuses[0][1]
+        answer = {
+            "status": "ok",
+            "version": __version__,
+            "models": {"encoder": model_name(first.encoder), "captioner": model_name(first.captioner)},
+            "collections": [{"name": name, "num_items": status.num_items} for name, status in statuses],
+            "queue": queue_lengths(cast(App, request.app).get_blocks()),
+        }
+        return JSONResponse(answer)
 
     return Route("/healthz", healthz)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -149,15 +150,12 @@ def parse_box(text: str) -> Box | None:
 
 
 def _term(text: str) -> QueryTerm | None:
-    number, _, rest = text.partition(":")
-    kind, _, value = rest.partition(":")
-    try:
-        weight = float(number)
-    except ValueError:
-        return None
-    if not isfinite(weight) or not value:
-        return None
-    return next((QueryTerm(known, value, weight) for known in ("text", "item", "upload") if known == kind), None)
+    match text.split(":", 2):
+        case [number, ("text" | "item" | "upload") as kind, value] if value:
+            with suppress(ValueError):
+                weight = float(number)
+                return QueryTerm(kind, value, weight) if isfinite(weight) else None
+    return None
 
 
 def _non_negative_int(text: str, default: int) -> int:

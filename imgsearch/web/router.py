@@ -2,7 +2,8 @@
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import gradio as gr
@@ -16,17 +17,10 @@ from imgsearch.web.page_state import KEYS, TABS, NavigationRequest, PageState, T
 class TabView(Protocol):
     """The interface of a tab for the router."""
 
-    @property
-    def link(self) -> gr.State:
-        """Return the state with the link to what the tab shows; "" before the first result."""
-        ...
+    link: gr.State  # the link to what the tab shows; "" before the first result
+    restored: list[Any]  # the components that `restore` sets
 
-    @property
-    def restored(self) -> Sequence[Any]:
-        """Return the components that `restore` sets."""
-        ...
-
-    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> Mapping[Any, Any]:
+    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the new values of the tab's components for a state of the page; they run its query."""
         ...
 
@@ -60,7 +54,8 @@ class Router:
         def restore(navigation: NavigationRequest, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
             if not navigation[1]:  # Gradio also fires `change` when the page first receives the state: nothing to open
                 return {self.component: gr.skip()}
-            state = collections.canonical(PageState.from_link(navigation[0]))
+            state = PageState.from_link(navigation[0])
+            state = replace(state, collection=collections.named(state.collection))
             choice = state.collection or collections.default
             changes = {tabs: gr.Tabs(selected=state.tab), self.component: state.to_link(), collections.choice: choice}
             return {**changes, **views[state.tab].restore(state, uploads, request)}

@@ -1,7 +1,6 @@
 """The menu from which a visitor chooses the collection to search."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -9,7 +8,6 @@ import gradio as gr
 from imgsearch.engine import Engine
 from imgsearch.text import without_surrogates
 from imgsearch.web.i18n import choice_of
-from imgsearch.web.page_state import PageState
 
 
 class CollectionPicker:
@@ -41,10 +39,6 @@ class CollectionPicker:
     def named(self, name: str) -> str:
         """Return the collection's name in links: "" for the first collection or an unknown name."""
         return name if name in self._engines and name != self.default else ""
-
-    def canonical(self, state: PageState) -> PageState:
-        """Return the state with the collection's name as `named` gives it."""
-        return replace(state, collection=self.named(state.collection))
 
     @property
     def are_complete(self) -> bool:

@@ -40,7 +40,6 @@ class MapPanel:
         with gr.Accordion(t("map_title"), open=False, elem_id="overview") as accordion:
             note = gr.Markdown(t("map_wait"), elem_classes="note", elem_id="map_note")
             self._view = MapView(self._thumbnail)
-            self._view.draw()
             detail = ItemDetail(shared, "map")
         component = self._view.component
         opened = accordion.expand(lambda: True, None, self._is_open, **HIDDEN)
@@ -138,13 +137,18 @@ class MapView:
     """
 
     def __init__(self, thumbnail: Thumbnail) -> None:
-        self._thumbnail = thumbnail
-
-    def draw(self) -> None:
         """Draw the component in the current layout, empty."""
 
         def card(place: Any, request: gr.Request) -> dict[str, str] | None:
-            return self._card(place, request)
+            """Return picture and caption of a point; `place` is [collection, point]. None if there is none."""
+            match place:
+                case [str(collection), int(point)] if not isinstance(point, bool):
+                    try:
+                        webp, caption = thumbnail(collection, point, request)
+                    except (InputError, LookupError):
+                        return None
+                    return {"picture": base64.b64encode(webp).decode(), "caption": caption}
+            return None
 
         self.component = scripted_html(MAP_ID, TEMPLATE, "map_draw", "map", server_functions=[card], marks=None)
 
@@ -182,16 +186,6 @@ class MapView:
         if type(point) is not int or not 0 <= point < num_points or getattr(event, "collection", "") != collection:
             raise gr.Error(tr("no_such_hit", request), print_exception=False)
         return point
-
-    def _card(self, place: Any, request: gr.Request) -> dict[str, str] | None:
-        """Return picture and caption of a point for the page; `place` is [collection, point]. None if there is none."""
-        if not isinstance(place, list) or len(place) != 2 or not isinstance(place[0], str) or type(place[1]) is not int:
-            return None
-        try:
-            webp, caption = self._thumbnail(place[0], place[1], request)
-        except (InputError, LookupError):
-            return None
-        return {"picture": base64.b64encode(webp).decode(), "caption": caption}
 
 
 def _by_column(name: str, values: Sequence[str]) -> dict[str, Any]:

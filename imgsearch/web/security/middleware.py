@@ -60,17 +60,14 @@ class RequestContext:
     body: Body = field(default_factory=Body)
     endpoint: str = "unknown"  # its name in the log
     begin: float = field(default_factory=time.perf_counter)
-    is_admitted: bool = False
-    is_answered: bool = False  # the response has started
+    status: int = 0  # of the response, once it has started
 
     def marked(self, send: Send) -> Send:
-        """Return an ASGI `send` that adds HEADERS to the response and logs it if its endpoint is in NOTED."""
+        """Return an ASGI `send` that adds HEADERS to the response and keeps its status."""
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self.is_answered = True
-                if self.endpoint in NOTED and self.is_admitted:
-                    request_log.log_request(self.endpoint, self.begin, "ok" if message["status"] < 400 else "refused")
+                self.status = message["status"]
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
@@ -81,12 +78,8 @@ def security_middleware(engines: Sequence[Engine], settings: Settings) -> dict[s
     """Return the `app_kwargs` for Gradio's `launch` that add our middleware and the route /healthz."""
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
     security = Middleware(SecurityMiddleware, rate=settings.rate, trust_proxy=settings.trust_proxy)
-    return {
-        "middleware": [hosts, security],
-        "routes": [health_route(engines)],
-        "lifespan": sweeping,
-        "openapi_url": None,
-    }
+    routes = [health_route(engines)]
+    return {"middleware": [hosts, security], "routes": routes, "lifespan": sweeping, "openapi_url": None}
 
 
 class SecurityMiddleware:
@@ -113,14 +106,16 @@ class SecurityMiddleware:
         try:
             admitted = await self._admit(context)
             if admitted:
-                context.is_admitted = True
                 await self._app(scope, admitted, send)
+                if context.endpoint in NOTED:
+                    outcome = "ok" if context.status < 400 else "refused"
+                    request_log.log_request(context.endpoint, context.begin, outcome)
         except RefusedError as refusal:
             request_log.log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
             await refusal.answer(context.request, context.endpoint)(scope, receive, send)
         except Exception as error:
             request_log.log_error(context.endpoint, error)
-            if not context.is_answered:
+            if not context.status:
                 await RefusedError(500, "failed").answer(context.request, context.endpoint)(scope, receive, send)
         finally:
             context.body.close()
@@ -168,22 +163,22 @@ class SecurityMiddleware:
             raise RefusedError(400, "not_understood")
 
     def _check_body(self, context: RequestContext, match: re.Match[str]) -> None:
-        content_type = context.request.headers.get("content-type", "")
-        if context.endpoint == "upload" and not context.body.is_one_picture(content_type):
+        endpoint, blocks = context.endpoint, _blocks(context.request)
+        if endpoint == "upload" and not context.body.is_one_picture(context.request.headers.get("content-type", "")):
             raise RefusedError(400, "one_picture")
-        if context.endpoint not in ("join", "run", "call", "cancel", "card"):
+        if endpoint in ("login", "upload", "reset"):
             return
-        payload, blocks = context.body.json(), _blocks(context.request)
+        payload = context.body.json()
         session = endpoints.session_of(payload)
-        if context.endpoint == "card":
+        if endpoint == "card":
             endpoints.check_card(blocks, payload, session)
-        if context.endpoint in ("cancel", "card"):
+        if endpoint in ("cancel", "card"):
             return
-        if context.endpoint == "call":
+        if endpoint == "call":
             function = endpoints.public_function(blocks, match["name"], payload, has_names=bool(match["is_v2"]))
         else:
-            function = endpoints.page_function(blocks, payload, is_queued=context.endpoint == "join")
-        if context.endpoint == "join":
+            function = endpoints.page_function(blocks, payload, is_queued=endpoint == "join")
+        if endpoint == "join":
             self._count(context, self._rate if function.concurrency_id in MODEL_QUEUES else self._others)
         if function.queue:
             endpoints.check_queue(blocks, function, session)

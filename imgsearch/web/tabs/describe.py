@@ -10,7 +10,7 @@ from imgsearch.describe.sentence import tag_name, to_query
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.search.query import MAX_TEXT
 from imgsearch.web.cancellation import Cancellations
-from imgsearch.web.components.examples import Examples
+from imgsearch.web.components.examples import draw_examples
 from imgsearch.web.components.upload import draw_upload, picture_path
 from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
 from imgsearch.web.i18n import LANGUAGES, language_of
@@ -31,7 +31,7 @@ class DescribeTab:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self._picture = draw_upload("describe", shared.t)
-                examples = Examples(shared.models, "describe_picture")
+                chosen = draw_examples(shared.models, self._picture, "describe_picture")
                 self._options = _draw_options(shared.t)
                 ask = gr.Button(shared.t("ask"), size="sm", visible=False, elem_id="ask")
             with gr.Column(scale=3, min_width=300):
@@ -40,7 +40,7 @@ class DescribeTab:
         self._run = gr.State(NOT_RUN)  # hidden: its change event describes the picture of a link
         self.restored = [self._picture, self.link, self._run, self._column, self._note]
         shared.models.change(_offer, shared.models, [*self._options, ask], **QUIET)
-        self._connect(examples.connect(self._picture), ask)
+        self._connect(chosen, ask)
 
     def _draw_description(self) -> None:
         """Draw the components that show a description, hidden until there is a picture."""
@@ -62,8 +62,8 @@ class DescribeTab:
         self._describe_on(
             partial(gr.on, [question.submit, ask.click, detail.change, language.change, self._run.change])
         )
-        for trigger in (picture.upload, chosen, picture.clear):  # another picture has another link
-            states = [router.component, self.link, router.uploads]
+        states = [router.component, self.link, router.uploads]
+        for trigger in (partial(gr.on, [picture.upload, picture.clear]), chosen):  # another picture has another link
             trigger(self._link_to, [picture, router.uploads, choice], states, **QUIET)
         picture.clear(self._clear, None, [self._column, self._note], cancels=self._events, **QUIET)
         self._stop.click(self._cancellations.stop, None, None, **QUIET)

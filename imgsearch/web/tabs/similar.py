@@ -1,11 +1,12 @@
 """The tab "find similar": takes a picture or a part of it, shows the most similar ones of the collection."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from imgsearch.web.components.examples import Examples
+from imgsearch.web.components.examples import draw_examples
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.upload import draw_upload
 from imgsearch.web.handlers import HIDDEN, QUIET
@@ -24,7 +25,7 @@ class SimilarTab(QueryTab):
         """Draw the picture, its examples, and the box that a visitor may drag on it."""
         t = self.shared.t
         picture = draw_upload("similar", t)
-        self._examples = Examples(self.shared.models, "similar_picture")
+        self._chosen = draw_examples(self.shared.models, picture, "similar_picture")
         item = gr.State(NO_ITEM)  # hidden: (collection, item id) if the picture is an item's
         box = gr.Textbox("", label=t("box_label"), info=t("box_info"), elem_id="similar_box")
         self._drawn = scripted_html("similar_drawn", "<span></span>", "box", picture="#similar_picture")
@@ -38,7 +39,7 @@ class SimilarTab(QueryTab):
         self.run_on(box.submit)
         box.change(lambda box: box, box, self._drawn, **QUIET)
         self._drawn.select(_dragged, None, [box, self.run], **HIDDEN)
-        for trigger in (picture.upload, picture.clear, self._examples.connect(picture)):
+        for trigger in (partial(gr.on, [picture.upload, picture.clear]), self._chosen):
             trigger(lambda: (NO_ITEM, "", new_run()), None, [item, box, self.run], **HIDDEN)
 
     def read(self, values: Mapping[str, Any], collection: str) -> tuple[dict[str, str], Uploads]:
