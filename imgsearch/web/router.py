@@ -32,7 +32,6 @@ class Router:
     """
 
     def __init__(self) -> None:
-        """Draw the component and its states in the current layout."""
         self.component = scripted_html("address", "<span></span>", "router", keys=list(KEYS))
         self.uploads = gr.State(Uploads())
         self.navigation = gr.State(("", 0.0))  # its change event restores the tab of the link

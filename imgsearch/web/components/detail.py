@@ -21,7 +21,6 @@ class ItemDetail:
     """The components of one picked item, hidden until there is one."""
 
     def __init__(self, shared: Shared, name: str) -> None:
-        """Draw the components in the current layout."""
         self._shared, t = shared, shared.t
         self._item = gr.State(("", ""))  # (collection, item id), read by the two buttons
         with gr.Row(visible=False, elem_id=f"{name}_hit", elem_classes="hit") as self.row:

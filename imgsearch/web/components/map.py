@@ -32,7 +32,6 @@ class MapPanel:
     """The map and the detail of a picked point, folded until a visitor opens them."""
 
     def __init__(self, shared: Shared) -> None:
-        """Draw the components in the current layout."""
         collections, t = shared.collections, shared.t
         self._collections = collections
         self._is_open = gr.State(False)  # hidden: no map is computed before a visitor opens the accordion

@@ -39,7 +39,6 @@ class Refinement:
     """The components of the controls. The query must run again on the events in `changes`; edits set `run`."""
 
     def __init__(self, shared: Shared, name: str, run: gr.State) -> None:
-        """Draw the components in the current layout, folded, and connect their events."""
         self._collections, t = shared.collections, shared.t
         self._k = NumHits(1, MAX_HITS, NUM_HITS, step=1, precision=0, label=t("num_hits"), elem_id=f"{name}_k")
         self._terms = gr.State(())  # a tuple of QueryTerm

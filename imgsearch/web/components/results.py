@@ -32,10 +32,9 @@ Pages = tuple[PageState | None, list[int]]
 
 
 class Results:
-    """The components of a result; `ask` runs a query and returns their new values (`outputs`)."""
+    """The components of a result, at first only a hint; `ask` runs a query and returns their new values (`outputs`)."""
 
     def __init__(self, shared: Shared, name: Tab) -> None:
-        """Draw the components in the current layout: only a hint at first, the rest is hidden until there are hits."""
         self._shared, self._name, t = shared, name, shared.t
         self.displayed = gr.State(None)  # hidden: the DisplayedResult, for paging, clicks on hits, export and the map
         self.link = gr.State("")  # hidden: the link to the result, for when the visitor comes back to this tab

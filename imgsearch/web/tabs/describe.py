@@ -24,7 +24,6 @@ class DescribeTab:
     """The components of the tab and their events."""
 
     def __init__(self, shared: Shared) -> None:
-        """Draw the components in the current layout and connect their events."""
         self._shared = shared
         self._cancellations = Cancellations()
         self._events: list[Any] = []

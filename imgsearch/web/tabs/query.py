@@ -25,7 +25,6 @@ class QueryTab:
     main: dict[str, Any]  # name -> component of the main part; its first input comes before k in the API
 
     def __init__(self, shared: Shared) -> None:
-        """Draw the components in the current layout and connect their events."""
         self.shared = shared
         self.run = gr.State(NOT_RUN)
         with gr.Row():
