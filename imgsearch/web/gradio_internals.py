@@ -5,18 +5,21 @@ Gradio to this minor version.
 """
 
 import secrets
-from typing import Any
+from typing import Any, TypeAlias
 
 import gradio as gr
 from gradio import processing_utils
 from gradio.block_function import BlockFunction
 from gradio.tunneling import CURRENT_TUNNELS
 
-Unfetched = dict[str, frozenset[str]]
+Function: TypeAlias = BlockFunction
+"""The function of an event. Used of it: api_name, api_visibility, collects_event_data, concurrency_id,
+concurrency_limit, inputs (with skip_api), name, queue."""
+Unfetched: TypeAlias = dict[str, frozenset[str]]
 """Session -> ids of its events whose results nobody has fetched."""
 
 
-def functions(blocks: gr.Blocks) -> dict[int, BlockFunction]:
+def functions(blocks: gr.Blocks) -> dict[int, Function]:
     """Return the functions of all events by their ids: `fns`, because the public config does not hold their queues."""
     return blocks.fns
 
@@ -30,7 +33,7 @@ def queue_lengths(blocks: gr.Blocks) -> dict[str, int]:
     }
 
 
-def num_waiting(blocks: gr.Blocks, function: BlockFunction) -> int:
+def num_waiting(blocks: gr.Blocks, function: Function) -> int:
     """Return how many events wait in the function's own queue; the public `max_size` counts all queues together."""
     queue = blocks._queue.event_queue_per_concurrency_id.get(str(function.concurrency_id))
     return len(queue.queue) if queue else 0

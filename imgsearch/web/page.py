@@ -28,8 +28,7 @@ def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     with app:
         status.draw_title(app)
         gr.Markdown(t("tagline"), elem_id="tagline")
-        collections = CollectionPicker(engines)
-        collections.draw(t)
+        collections = CollectionPicker(engines, t)
         router, pictures = Router(), PictureFiles(decoder)
         shared = Shared(t, collections, pictures, router, status.draw(collections, app))
         views: dict[Tab, Any] = {"describe": DescribeTab, "similar": SimilarTab, "search": SearchTab}

@@ -13,7 +13,8 @@ from imgsearch.web.i18n import choice_of
 class CollectionPicker:
     """Holds one engine per collection, by a unique name. With only one, neither the page nor the API shows a menu."""
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
+    def __init__(self, engines: Sequence[Engine], t: gr.I18n) -> None:
+        """Draw the menu."""
         names = [without_surrogates(engine.bundle.resolve().name) for engine in engines]
         counts = [names[: index + 1].count(name) for index, name in enumerate(names)]
         unique = [f"{name} ({count})" if count > 1 else name for name, count in zip(names, counts, strict=True)]
@@ -21,15 +22,12 @@ class CollectionPicker:
         self.first = engines[0]
         self.default = next(iter(self._engines))
 
-    def draw(self, t: gr.I18n) -> None:
-        """Draw the menu in the current layout."""
-        names = list(self._engines)
-        self.choice: gr.Dropdown | gr.State = gr.State(names[0])
+        self.choice: gr.Dropdown | gr.State = gr.State(self.default)
         self.changes: list[Any] = []  # events of any change of the choice, also by a link
         self.choices: list[Any] = []  # events of a choice by the visitor only
-        if len(names) > 1:
-            choices = [choice_of(name) for name in names]
-            self.choice = gr.Dropdown(choices, value=names[0], label=t("collection"), elem_id="collection")
+        if len(unique) > 1:
+            choices = [choice_of(name) for name in unique]
+            self.choice = gr.Dropdown(choices, value=self.default, label=t("collection"), elem_id="collection")
             self.changes, self.choices = [self.choice.change], [self.choice.input]
 
     def __getitem__(self, name: str) -> Engine:

@@ -68,7 +68,7 @@ class Refinement:
         self.states = {"terms": self._terms, "uploads": uploads}
         self.changes = [self._k.input, self._fold.input]
         self._edited = [self._terms, run]
-        self._terms.change(self._chips, [self._terms, choice, uploads], self._view, **HIDDEN)
+        self._terms.change(with_error_messages(self._chips), [self._terms, choice, uploads], self._view, **HIDDEN)
         self._connect_parts(text, more, less, picture, uploads)
         # Not the input event, which does not fire for a typed value. _filtered skips changes that `restore` made.
         where.change(with_error_messages(_filtered), [where, self._filters], [self._filters, run], **EDITS)

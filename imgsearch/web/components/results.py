@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +90,16 @@ class Results:
     def _show(self, state: PageState, parts: list[Part], uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
         engine = self._shared.collections[state.collection]
         conditions = [Condition.parse(text) for text in state.where]
-        decoded = map(partial(self._decoded, engine, time.monotonic()), check_parts(parts))
-        result = engine.query(list(decoded), state.size, start=state.start, conditions=conditions, fold=state.fold)
-        begin = time.perf_counter()
+        begin = time.monotonic()
+        parts = [self._decoded(engine, begin, part) for part in check_parts(parts)]
+        decode_s = time.monotonic() - begin
+        result = engine.query(parts, state.size, start=state.start, conditions=conditions, fold=state.fold)
+        begin = time.monotonic()
         thumbnails = [engine.thumbnail(hit.item) for hit in result.hits]
-        seconds = time.perf_counter() - begin
-        stages = {**result.stages, "thumbnails": seconds}
-        result = replace(result, stages=stages, seconds=result.seconds + seconds)
+        thumbnails_s = time.monotonic() - begin
+        stages = {**result.stages, "thumbnails": thumbnails_s}
+        stages["encode"] = stages.get("encode", 0.0) + decode_s
+        result = replace(result, stages=stages, seconds=result.seconds + decode_s + thumbnails_s)
         link = state.to_link()
         hits = cards(result, thumbnails, state, request)
         small_hits = [replace(hit, item=replace(hit.item, thumbnail=b"")) for hit in result.hits]  # to save memory

@@ -5,10 +5,9 @@ import re
 from typing import Any
 
 import gradio as gr
-from gradio.block_function import BlockFunction
 
 from imgsearch.web.components.map import MAP_ID
-from imgsearch.web.gradio_internals import functions, num_unfetched, num_waiting
+from imgsearch.web.gradio_internals import Function, functions, num_unfetched, num_waiting
 from imgsearch.web.handlers import mean_seconds
 from imgsearch.web.security.refusals import RefusedError
 
@@ -26,7 +25,7 @@ def session_of(payload: dict[str, Any]) -> str:
     return session
 
 
-def public_function(blocks: gr.Blocks, name: str, payload: dict[str, Any], *, has_names: bool) -> BlockFunction:
+def public_function(blocks: gr.Blocks, name: str, payload: dict[str, Any], *, has_names: bool) -> Function:
     """Return the public function called `name`; with `has_names` the inputs are passed by name and not counted here.
 
     Raise RefusedError if there is no such function or it takes another number of inputs.
@@ -41,7 +40,7 @@ def public_function(blocks: gr.Blocks, name: str, payload: dict[str, Any], *, ha
     return _with_checked_inputs(function, payload.get("data"), num_shown, len(function.inputs))
 
 
-def page_function(blocks: gr.Blocks, payload: dict[str, Any], *, is_queued: bool) -> BlockFunction:
+def page_function(blocks: gr.Blocks, payload: dict[str, Any], *, is_queued: bool) -> Function:
     """Return the function that an event of the page calls. Raise RefusedError as `public_function` does."""
     index = payload.get("fn_index")
     function = functions(blocks).get(index) if type(index) is int else None
@@ -52,7 +51,7 @@ def page_function(blocks: gr.Blocks, payload: dict[str, Any], *, is_queued: bool
     return _with_checked_inputs(function, payload.get("data"), len(function.inputs))
 
 
-def _with_checked_inputs(function: BlockFunction, data: Any, *counts: int) -> BlockFunction:
+def _with_checked_inputs(function: Function, data: Any, *counts: int) -> Function:
     if not isinstance(data, list) or len(data) not in counts:
         raise RefusedError(400, "not_understood")  # Gradio would print the data to the log
     return function
@@ -67,7 +66,7 @@ def check_card(blocks: gr.Blocks, payload: dict[str, Any], session: str) -> None
         raise RefusedError(404, "not_there")
 
 
-def check_queue(blocks: gr.Blocks, function: BlockFunction, session: str) -> None:
+def check_queue(blocks: gr.Blocks, function: Function, session: str) -> None:
     """Raise RefusedError if the function's queue is full or too many results of this session were not fetched."""
     num_others = max(num_waiting(blocks, function), num_unfetched(blocks, session))
     if num_others >= MAX_WAITING:
