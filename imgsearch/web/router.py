@@ -11,7 +11,7 @@ import gradio as gr
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.handlers import HIDDEN, QUIET, SHOWN, with_error_messages
-from imgsearch.web.page_state import KEYS, TABS, NavigationRequest, PageState, Tab, Uploads, tab_of
+from imgsearch.web.page_state import KEYS, NOT_RUN, TABS, NavigationRequest, PageState, Tab, Uploads, tab_of
 
 
 class TabView(Protocol):
@@ -35,6 +35,8 @@ class Router:
         self.component = scripted_html("address", "<span></span>", "router", keys=list(KEYS))
         self.uploads = gr.State(Uploads())
         self.navigation = gr.State(("", 0.0))  # its change event restores the tab of the link
+        # The change event of a tab's Run runs its query. Outside of the tabs: in one it also fires when the tab opens.
+        self.runs = {tab: gr.State(NOT_RUN) for tab in TABS}
 
     def connect(self, tabs: gr.Tabs, collections: CollectionPicker, views: Mapping[Tab, TabView]) -> None:
         """Connect links, Back, Forward and clicks on tabs with the tabs in `views`."""

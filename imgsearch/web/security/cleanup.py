@@ -33,10 +33,11 @@ async def sweeping(app: App) -> AsyncIterator[None]:
 async def _sweep_for_ever(blocks: gr.Blocks) -> None:
     unfetched: gradio_internals.Unfetched = {}
     while True:
-        await asyncio.sleep(SWEEP_S)
+        for _ in range(SWEEP_S):
+            await asyncio.sleep(1)
+            gradio_internals.forget_configs(blocks)
         try:
             unfetched = gradio_internals.forget_unfetched(blocks, unfetched)
-            gradio_internals.forget_configs(blocks)
             await asyncio.to_thread(sweep_files, upload_folder(), MAX_BYTES)
         except Exception:
             log.exception("not all could be swept")

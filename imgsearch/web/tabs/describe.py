@@ -14,7 +14,7 @@ from imgsearch.web.components.examples import draw_examples
 from imgsearch.web.components.upload import draw_upload, picture_path
 from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
 from imgsearch.web.i18n import LANGUAGES, language_of
-from imgsearch.web.page_state import NOT_RUN, PageState, Uploads, new_run
+from imgsearch.web.page_state import PageState, Uploads, new_run
 from imgsearch.web.shared import Shared
 
 Bars: TypeAlias = dict[str, float]  # tag -> score 0..1
@@ -36,8 +36,8 @@ class DescribeTab:
             with gr.Column(scale=3, min_width=300):
                 self._draw_description()
         self.link = gr.State("")  # hidden: the link to the description, for when the visitor comes back to this tab
-        self._run = gr.State(NOT_RUN)  # hidden: its change event describes the picture of a link
-        self.restored = [self._picture, self.link, self._run, self._column, self._note]
+        self._run = shared.router.runs["describe"]
+        self.restored = [self._picture, self.link, self._column, self._note, self._run]
         shared.models.change(_offer, shared.models, [*self._options, ask], **QUIET)
         self._connect(chosen, ask)
 

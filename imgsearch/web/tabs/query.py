@@ -10,7 +10,7 @@ from imgsearch.web.components.refine import Refinement
 from imgsearch.web.components.results import Results
 from imgsearch.web.components.upload import picture_path
 from imgsearch.web.handlers import PICTURES, TEXTS, with_error_messages
-from imgsearch.web.page_state import NOT_RUN, PageState, Run, Tab, Uploads, new_run
+from imgsearch.web.page_state import PageState, Run, Tab, Uploads, new_run
 from imgsearch.web.shared import Shared
 
 
@@ -26,7 +26,7 @@ class QueryTab:
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.run = gr.State(NOT_RUN)
+        self.run = shared.router.runs[self.name]
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self.draw()
@@ -38,7 +38,7 @@ class QueryTab:
         first = next(iter(self.main))
         k = {name: refinement.inputs[name] for name in ("k", "collection")}
         self._inputs = {first: self.main[first], **k, **self.main, **refinement.inputs, **refinement.states}
-        self.restored = [self.run, *self.main.values(), *refinement.restored]
+        self.restored = [*self.main.values(), *refinement.restored, self.run]
         self.connect()
         self.run_on(partial(gr.on, refinement.changes))
         self.run_on(self.run.change, run=self.run)
@@ -63,7 +63,7 @@ class QueryTab:
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the new values of the components for a state of the page; they run its query."""
         values = *self.main_values(state, uploads, request), *self._refinement.restore(state)
-        return dict(zip(self.restored, (new_run(state.start), *values), strict=True))
+        return dict(zip(self.restored, (*values, new_run(state.start)), strict=True))
 
     def run_on(
         self, trigger: Callable[..., Any], *, api_name: str = "", is_required: bool = False, **more: gr.State
@@ -82,8 +82,6 @@ class QueryTab:
     def _ask(
         self, request: gr.Request, *, is_required: bool = False, run: Run | None = None, **values: Any
     ) -> tuple[Any, ...]:
-        if run == NOT_RUN:  # Gradio also fires `change` when the page first receives the state
-            return (gr.skip(),) * len(self.results.outputs)
         if is_required and "image" in values:
             picture_path(values["image"], request)
         collection = self.shared.collections.named(values["collection"])
