@@ -28,7 +28,7 @@ from imgsearch.web.security.endpoints import MAX_WAITING
 from imgsearch.web.security.middleware import security_middleware
 
 STYLE = Path(__file__).parent / "static" / "style.css"
-NUM_SESSIONS = 1000  # kept in memory, about 50 kB each; beyond that the least recently used ones are dropped
+NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; beyond that the least recently used ones are dropped
 MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
 ANSWERS_S = 1  # seconds that running requests get to finish when the app ends
 NO_LINK = "A public link could not be opened: is there internet? The local app goes on."

@@ -20,8 +20,7 @@ class CollectionPicker:
         unique = [f"{name} ({count})" if count > 1 else name for name, count in zip(names, counts, strict=True)]
         self._engines = dict(zip(unique, engines, strict=True))
         self.first = engines[0]
-        self.default = next(iter(self._engines))
-
+        self.default = unique[0]
         self.choice: gr.Dropdown | gr.State = gr.State(self.default)
         self.changes: list[Any] = []  # events of any change of the choice, also by a link
         self.choices: list[Any] = []  # events of a choice by the visitor only
