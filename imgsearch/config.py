@@ -45,6 +45,12 @@ def _rate(text: str) -> int:
     return int(text)
 
 
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-f:.]+\]", text, re.ASCII | re.IGNORECASE):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host name without a port, such as photos.example.org")
+    return text
+
+
 def _setting(default: Any, help_text: str, *, shown: bool = True, **flag: Any) -> Any:
     """Return the field of a setting, with the options of its flag (see argparse); without `shown`, repr hides it."""
     return field(default=default, repr=shown, metadata={"default": None, "help": help_text, **flag})
@@ -65,6 +71,13 @@ class Settings:
         metavar="BUNDLE",
     )
     host: str = _setting("127.0.0.1", "address to listen on (default: 127.0.0.1)")
+    allowed_host: tuple[str, ...] = _setting(
+        (),
+        "a name in addresses of the app, such as *.example.org (default: any; if local, this machine's names)",
+        type=_host_name,
+        action="append",
+        metavar="HOST",
+    )
     port: int | None = _setting(None, "port to listen on (default: 7860, or the next free one)", type=port_number)
     share: bool = _setting(False, "open a public link for a week, with --auth, --auth-file or --public", **_SWITCH)
     auth: str = _setting(
@@ -107,6 +120,7 @@ class Settings:
             values[name] = _parse(variable, name, text)
         values |= {name: value for name, value in flags.items() if name in FLAGS and value is not None}
         values["index"] = tuple(dict.fromkeys(values.get("index", ()))) or cls.index
+        values["allowed_host"] = tuple(values.get("allowed_host", ()))
         settings = cls(**values | _defaults_by_place(values, environ))
         return replace(settings, rate=values.get("rate", 0 if settings.is_local else RATE) or None)
 
@@ -125,6 +139,18 @@ class Settings:
     def is_local(self) -> bool:
         """True if only this machine can reach the app."""
         return _is_loopback(self.host) and not (self.share or self.trust_proxy)
+
+    @property
+    def trusted_hosts(self) -> list[str]:
+        """Return the host names by which the app may be asked, ["*"] for any; Gradio itself uses this machine's.
+
+        Otherwise a page could give its own name this machine's address and read the app (DNS rebinding).
+        """
+        if not self.allowed_host and not self.is_local:
+            return ["*"]
+        address = self.host.strip("[]")
+        own = ["localhost", "127.0.0.1", "[::1]", f"[{address}]" if ":" in address else address]
+        return [*own, *self.allowed_host, *(["*.gradio.live"] if self.share else [])]
 
     @property
     def users(self) -> list[tuple[str, str]]:
@@ -179,8 +205,9 @@ def _parse(variable: str, name: str, text: str) -> Any:
         if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
             raise SettingsError("{variable} is {text!r}. Give 1 or 0.", variable=variable, text=text)
         return text.lower() in ("1", "true", "yes")
+    parse = flag.get("type", str)
     try:
-        return flag.get("type", str)(text)
+        return [parse(part.strip()) for part in text.split(",")] if name == "allowed_host" else parse(text)
     except argparse.ArgumentTypeError as error:
         raise SettingsError("{variable}: {error}.", variable=variable, error=error) from None
 

@@ -102,7 +102,7 @@ def is_from_hub(bundle: Path) -> bool:
     return folder.parent.name == "snapshots" or folder.is_relative_to(hub_folder().resolve())
 
 
-def bundle_name(bundle: Path) -> str:
+def collection_name(bundle: Path) -> str:
     """Return the name of a bundle for the page: that of its folder, in the hub's cache that of the repository."""
     folder = bundle.resolve()
     is_snapshot = folder.parent.name == "snapshots" and "--" in folder.parents[1].name

@@ -6,7 +6,7 @@ import warnings
 from contextlib import suppress
 from math import sqrt
 from pathlib import Path
-from typing import IO, Protocol, TypeAlias
+from typing import IO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,15 +29,7 @@ warnings.filterwarnings("ignore", module="PIL")  # what matters is raised, also 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses more than twice this, also for a picture in an icon
 
 
-class LazyImage(Protocol):
-    """A picture that something else decodes, such as a worker process."""
-
-    def decode(self, name: str, side: int | None) -> Image.Image:
-        """Return what `open_rgb` returns for it. Raise PictureError if it cannot be decoded."""
-        ...
-
-
-ImageSource: TypeAlias = bytes | Path | Image.Image | LazyImage
+ImageSource: TypeAlias = bytes | Path | Image.Image
 
 
 def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None = None) -> Image.Image:
@@ -50,8 +42,6 @@ def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None
     """
     if isinstance(source, Image.Image):
         return _to_rgb(source, side)
-    if not isinstance(source, bytes | Path):
-        return source.decode(name, side)
     try:
         _check_bytes(source, name)
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:

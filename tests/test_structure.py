@@ -89,6 +89,7 @@ def test_8_no_module_is_imported_in_a_circle_and_none_imports_tests() -> None:
 
 HOMES = {
     "pebble": {"web.security.decoder"},
+    "limits": {"web.security.rate_limit"},
     "pillow_heif": {"images"},
     "faiss": {"index.index", "index.flat", "search.projection"},  # there: exact neighbours of any vectors
     "pyarrow": {"ingest.shards", "index.index", "index.items", "index.filters", "index.edit"},

@@ -16,48 +16,41 @@ class Cancellations:
     """Holds one stop event per visitor, for the description that is running or waits in the queue."""
 
     def __init__(self) -> None:
-        self._stopped: dict[str, threading.Event] = {}
+        self._stopped: dict[str | None, threading.Event] = {}
 
     def begin(self, request: gr.Request) -> None:
         """Register a new description of this visitor and stop the one before."""
         self.stop(request)
-        self._stopped[_session_of(request)] = threading.Event()
+        self._stopped[request.session_hash] = threading.Event()
         if len(self._stopped) > MAX_VISITORS:
             self._stopped.pop(next(iter(self._stopped)), None)
 
     @contextmanager
     def as_latest(self, request: gr.Request) -> Iterator[Callable[[], bool]]:
-        """Yield a function for the running description to call often: it returns True once it must stop."""
-        event = self._stopped.setdefault(_session_of(request), threading.Event())
+        """Yield a function for the running description to call often: it returns True once it must stop.
+
+        The time limit counts from its first call.
+        """
+        event = self._stopped.setdefault(request.session_hash, threading.Event())
+        end = math.inf
+
+        def stop() -> bool:
+            nonlocal end
+            end = min(end, time.monotonic() + MAX_CAPTION_S)
+            return event.is_set() or time.monotonic() > end
+
         try:
-            yield _with_time_limit(event.is_set)
+            yield stop
         finally:
-            if self._stopped.get(_session_of(request)) is event:
-                del self._stopped[_session_of(request)]
+            if self._stopped.get(request.session_hash) is event:
+                del self._stopped[request.session_hash]
 
     def stop(self, request: gr.Request) -> None:
         """Stop the description of this visitor, if there is one."""
-        event = self._stopped.get(_session_of(request))
-        if event:
+        if event := self._stopped.get(request.session_hash):
             event.set()
 
     def is_under_way(self, request: gr.Request) -> bool:
         """Return whether this visitor has a description that can be stopped."""
-        event = self._stopped.get(_session_of(request))
+        event = self._stopped.get(request.session_hash)
         return event is not None and not event.is_set()
-
-
-def _session_of(request: gr.Request) -> str:
-    return request.session_hash or ""
-
-
-def _with_time_limit(is_stopped: Callable[[], bool]) -> Callable[[], bool]:
-    """Return a function: True if `is_stopped()`, or if its own first call was more than MAX_CAPTION_S ago."""
-    end = math.inf
-
-    def stop() -> bool:
-        nonlocal end
-        end = min(end, time.monotonic() + MAX_CAPTION_S)
-        return is_stopped() or time.monotonic() > end
-
-    return stop

@@ -4,7 +4,7 @@ import functools
 import html
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,16 +14,14 @@ from imgsearch.errors import ImgsearchError
 from imgsearch.web import request_log
 from imgsearch.web.i18n import tr, tr_message
 
-
-def _model_queue(name: str, limit: int) -> dict[str, Any]:
-    return {"concurrency_id": name, "concurrency_limit": limit, "trigger_mode": "always_last"}
-
-
 # Options of the events that need a model. Texts, pictures and captions have separate queues, so that a long caption or
 # a slow decode never blocks a text search. Handlers that run together share the encoder's batches. If a visitor asks
 # again while a result is being computed, only the last of these requests runs, after that result ("always_last").
-TEXTS, PICTURES, CAPTIONS = _model_queue("texts", 8), _model_queue("pictures", 4), _model_queue("captions", 4)
-MODEL_QUEUES = {options["concurrency_id"] for options in (TEXTS, PICTURES, CAPTIONS)}
+MODEL_QUEUES = {"texts": 8, "pictures": 4, "captions": 4}  # with the number of handlers that run side by side
+TEXTS, PICTURES, CAPTIONS = (
+    {"concurrency_id": name, "concurrency_limit": limit, "trigger_mode": "always_last"}
+    for name, limit in MODEL_QUEUES.items()
+)
 # For quick handlers: they run at once, outside of the queue.
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # Like QUIET, but queued: without the queue, the change event of a gr.State does not reach the page.
@@ -32,26 +30,39 @@ HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "tri
 SHOWN: dict[str, Any] = HIDDEN | {"concurrency_id": "shown", "concurrency_limit": 2}
 # For edits of a query: none is dropped, and they run one by one, so that none reads a state that another will change.
 EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1}
+FIRST_S = 1.0  # assumed seconds of a handler that has not run yet
+_seconds: dict[str, float] = {}  # handler -> running mean of its calls
 
 
-def with_error_messages(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a handler: show an ImgsearchError in the visitor's language, log any other error and show one sentence."""
+def mean_seconds(handler: str) -> float:
+    """Return about how long a call of a handler takes."""
+    return _seconds.get(handler, FIRST_S)
+
+
+def with_error_messages(handler: Callable[..., Any], endpoint: str = "", **options: Any) -> Callable[..., Any]:
+    """Wrap a handler: show an ImgsearchError in the visitor's language, log any other error and show one sentence.
+
+    `endpoint` is its name in the log, by default the handler's; `options` are passed to each call.
+    """
+    name = endpoint or handler.__name__
 
     @functools.wraps(handler)  # keeps the signature: Gradio reads it to pass requests and events
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with _report_outcome(handler.__name__, args):
-            return handler(*args, **kwargs)
+        with _report_outcome(name, [*args, *kwargs.values()]):
+            return handler(*args, **kwargs, **options)
 
     @functools.wraps(handler)
     def generator_wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        with _report_outcome(handler.__name__, args):
-            yield from handler(*args, **kwargs)
+        with _report_outcome(name, [*args, *kwargs.values()]):
+            yield from handler(*args, **kwargs, **options)
 
-    return generator_wrapper if inspect.isgeneratorfunction(handler) else wrapper
+    wrapped = generator_wrapper if inspect.isgeneratorfunction(handler) else wrapper
+    wrapped.__name__ = name
+    return wrapped
 
 
 @contextmanager
-def _report_outcome(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
+def _report_outcome(name: str, arguments: Sequence[Any]) -> Iterator[None]:
     request = next((argument for argument in arguments if isinstance(argument, gr.Request)), None)
     begin, outcome, reason = time.perf_counter(), "ok", ""
     try:
@@ -71,4 +82,5 @@ def _report_outcome(name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
         request_log.log_error(name, error)
         raise gr.Error(tr("failed", request), print_exception=False) from None
     finally:
+        _seconds[name] = 0.9 * mean_seconds(name) + 0.1 * (time.perf_counter() - begin)
         request_log.log_request(name.strip("_"), begin, outcome, reason)

@@ -1,6 +1,8 @@
 """`PageState`: what a visitor asked, in the form that the page's address holds. A link to it opens the same result."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -12,6 +14,9 @@ from imgsearch.search.query import MAX_PARTS, Box, Part
 Tab = Literal["describe", "similar", "search"]
 NavigationRequest = tuple[str, float]
 """A link to open and the time of the request (`time.time`; 0 before the first): the same link twice is a change too."""
+Run = tuple[float, int]
+"""When a query was asked for (`time.time`), so that each time is a change, and how many hits to leave out."""
+NOT_RUN: Run = (0.0, 0)
 TABS: tuple[Tab, ...] = ("describe", "similar", "search")
 NUM_HITS, MAX_HITS = 12, 50  # hits per page: default and maximum
 KEYS = ("tab", "q", "id", "u", "box", "part", "where", "k", "from", "fold", "in")
@@ -108,17 +113,31 @@ def tab_of(name: str) -> Tab:
     return next((tab for tab in TABS if tab == name), TABS[0])
 
 
-def to_query_parts(terms: Sequence[QueryTerm], uploads: Uploads) -> list[Part]:
-    """Return the terms as parts of a query; leave out uploads that have been deleted."""
-    parts = []
-    for term in terms:
-        if term.kind == "text":
-            parts.append(Part(text=term.value, weight=term.weight))
-        elif term.kind == "item":
-            parts.append(Part(item=term.value, weight=term.weight))
-        elif path := uploads.path(term.value):
-            parts.append(Part(image=path, name=path.name, weight=term.weight))
-    return parts
+def new_run(start: int = 0) -> Run:
+    """Return a value that runs the query again."""
+    return time.time(), start
+
+
+def to_query_parts(state: PageState, uploads: Uploads) -> list[Part]:
+    """Return the parts of a query, the main one first; leave out uploads that have been deleted.
+
+    Raise ValueError if the box is none.
+    """
+    main = Part(text=state.text) if state.text.strip() else None
+    if state.item or state.upload:
+        picture = QueryTerm("item", state.item) if state.item else QueryTerm("upload", state.upload)
+        main = _part(picture, uploads, parse_box(state.box))
+    return [part for part in (main, *(_part(term, uploads) for term in state.terms)) if part]
+
+
+def _part(term: QueryTerm, uploads: Uploads, box: Box | None = None) -> Part | None:
+    """Return the term as a part of a query; None for an upload that has been deleted."""
+    if term.kind == "text":
+        return Part(text=term.value, weight=term.weight)
+    if term.kind == "item":
+        return Part(item=term.value, weight=term.weight, box=box)
+    path = uploads.path(term.value)
+    return Part(image=path, name=path.name, weight=term.weight, box=box) if path else None
 
 
 def parse_box(text: str) -> Box | None:
@@ -131,15 +150,12 @@ def parse_box(text: str) -> Box | None:
 
 
 def _term(text: str) -> QueryTerm | None:
-    number, _, rest = text.partition(":")
-    kind, _, value = rest.partition(":")
-    try:
-        weight = float(number)
-    except ValueError:
-        return None
-    if not isfinite(weight) or not value:
-        return None
-    return next((QueryTerm(known, value, weight) for known in ("text", "item", "upload") if known == kind), None)
+    match text.split(":", 2):
+        case [number, ("text" | "item" | "upload") as kind, value] if value:
+            with suppress(ValueError):
+                weight = float(number)
+                return QueryTerm(kind, value, weight) if isfinite(weight) else None
+    return None
 
 
 def _non_negative_int(text: str, default: int) -> int:

@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import gradio as gr
-from gradio.utils import get_upload_folder
+from PIL import Image
 
 from imgsearch.errors import ImgsearchError
 from imgsearch.files import write_atomic
-from imgsearch.images import LazyImage
 from imgsearch.web.components.collection_picker import CollectionPicker
+from imgsearch.web.components.upload import upload_folder
 from imgsearch.web.i18n import tr, tr_message
 from imgsearch.web.page_state import PageState, Uploads
 from imgsearch.web.security.decoder import Decoder
@@ -27,16 +27,16 @@ class PictureFiles:
 
     def file(self, webp: bytes) -> str:
         """Write the bytes to a file named after their digest and return its path."""
-        path = Path(get_upload_folder()) / "shown" / f"{hashlib.sha256(webp).hexdigest()}.webp"
+        path = upload_folder() / "shown" / f"{hashlib.sha256(webp).hexdigest()}.webp"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, webp)  # another visitor may read it, or the janitor delete it, at this moment
         return str(path)
 
-    def given(self, path: Path) -> LazyImage:
-        """Return a visitor's picture, to be decoded in a worker process. Mark the file as used, to keep it longer."""
+    def open_rgb(self, path: Path, name: str, side: int | None = None, begin: float | None = None) -> Image.Image:
+        """Decode a visitor's picture in a worker, see `Decoder`. Mark the file as used, to keep it longer."""
         with suppress(OSError):  # if it has been deleted, decoding will report it
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
-        return self._decoder.picture(path)
+        return self._decoder.open_rgb(path, name, side, begin)
 
     def asked(
         self, state: PageState, collections: CollectionPicker, uploads: Uploads, request: gr.Request

@@ -2,7 +2,8 @@
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import gradio as gr
@@ -10,28 +11,17 @@ import gradio as gr
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.handlers import HIDDEN, QUIET, SHOWN, with_error_messages
-from imgsearch.web.page_state import KEYS, TABS, NavigationRequest, PageState, Tab, Uploads, tab_of
+from imgsearch.web.page_state import KEYS, NOT_RUN, TABS, NavigationRequest, PageState, Tab, Uploads, tab_of
 
 
 class TabView(Protocol):
     """The interface of a tab for the router."""
 
-    @property
-    def link(self) -> gr.State:
-        """Return the state with the link to what the tab shows; "" before the first result."""
-        ...
+    link: gr.State  # the link to what the tab shows; "" before the first result
+    restored: list[Any]  # the components that `restore` sets
 
-    @property
-    def restored(self) -> Sequence[Any]:
-        """Return the components that `restore` sets."""
-        ...
-
-    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> Mapping[Any, Any]:
-        """Return the new values of the tab's components for a state of the page."""
-        ...
-
-    def follow(self, trigger: Callable[..., Any], navigation: gr.State) -> Any:
-        """On `trigger`, run the query of the link in `navigation` if it belongs to this tab. Return the event."""
+    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
+        """Return the new values of the tab's components for a state of the page; they run its query."""
         ...
 
 
@@ -42,29 +32,31 @@ class Router:
     """
 
     def __init__(self) -> None:
-        """Draw the component and its states in the current layout."""
         self.component = scripted_html("address", "<span></span>", "router", keys=list(KEYS))
         self.uploads = gr.State(Uploads())
-        self.navigation = gr.State(("", 0.0))  # its change event restores the tab of the link and runs its query
+        self.navigation = gr.State(("", 0.0))  # its change event restores the tab of the link
+        # The change event of a tab's Run runs its query. Outside of the tabs: in one it also fires when the tab opens.
+        self.runs = {tab: gr.State(NOT_RUN) for tab in TABS}
 
     def connect(self, tabs: gr.Tabs, collections: CollectionPicker, views: Mapping[Tab, TabView]) -> None:
         """Connect links, Back, Forward and clicks on tabs with the tabs in `views`."""
-        links = [views[tab].link for tab in TABS]
+        links: dict[str, gr.State] = {tab: views[tab].link for tab in TABS}
 
-        def selected(describe: str, similar: str, search: str, collection: str, event: gr.EventData) -> str:
-            """Return the link to what the clicked tab shows. The first three inputs are the tabs' links."""
-            tab = tab_of(str(event._data.get("tab", "")))
-            link = dict(zip(TABS, (describe, similar, search), strict=True))[tab]
-            return link or PageState(tab, collection=collections.named(collection)).to_link()
+        def selected(collection: str, event: gr.EventData, **links: str) -> str:
+            """Return the link to what the clicked tab shows."""
+            tab = tab_of(str(getattr(event, "tab", "")))
+            return links[tab] or PageState(tab, collection=collections.named(collection)).to_link()
 
-        self.component.select(selected, [*links, collections.choice], self.component, **QUIET)
+        named: dict[str, Any] = {"collection": collections.choice, **links}
+        self.component.select(selected, inputs_kwargs=named, outputs=self.component, **QUIET)
         self.follow(self.component.input, _of_event)
         self.follow(self.component.submit, _of_event)
 
         def restore(navigation: NavigationRequest, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
             if not navigation[1]:  # Gradio also fires `change` when the page first receives the state: nothing to open
                 return {self.component: gr.skip()}
-            state = collections.canonical(PageState.from_link(navigation[0]))
+            state = PageState.from_link(navigation[0])
+            state = replace(state, collection=collections.named(state.collection))
             choice = state.collection or collections.default
             changes = {tabs: gr.Tabs(selected=state.tab), self.component: state.to_link(), collections.choice: choice}
             return {**changes, **views[state.tab].restore(state, uploads, request)}
@@ -72,9 +64,7 @@ class Router:
         restored = (component for view in views.values() for component in view.restored)
         components = [tabs, self.component, collections.choice, *restored]
         inputs = [self.navigation, self.uploads]
-        event = self.navigation.change(with_error_messages(restore), inputs, components, **SHOWN)
-        for tab in reversed(TABS):  # the handlers run one after the other; the description, the slowest, comes last
-            event = views[tab].follow(event.then, self.navigation)
+        self.navigation.change(with_error_messages(restore), inputs, components, **SHOWN)
 
     def follow(self, trigger: Callable[..., Any], link: Callable[..., str | None], *inputs: Any) -> None:
         """On `trigger`, open the link that `link` makes from the inputs; do nothing if it returns None."""
@@ -88,4 +78,4 @@ class Router:
 
 
 def _of_event(event: gr.EventData) -> str:
-    return str(event._data.get("link", ""))
+    return str(getattr(event, "link", ""))

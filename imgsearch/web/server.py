@@ -1,30 +1,37 @@
 """Serve the page: run Gradio's server with our security middleware until the process is interrupted."""
 
+import io
 import os
 import shutil
 import threading
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 import gradio as gr
 
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
-from imgsearch.environment import bundle_name, bypass_proxy_for_localhost
+from imgsearch.environment import bypass_proxy_for_localhost, collection_name
 from imgsearch.errors import SettingsError
-from imgsearch.web.components.upload import randomise_upload_paths
+from imgsearch.text import sanitise_line
+from imgsearch.web import gradio_internals
+from imgsearch.web.components.upload import upload_folder
 from imgsearch.web.i18n import browser_translations
 from imgsearch.web.page import build_app
 from imgsearch.web.request_log import show_requests
 from imgsearch.web.security.body import MAX_PICTURE
-from imgsearch.web.security.cleanup import Janitor
 from imgsearch.web.security.decoder import Decoder
+from imgsearch.web.security.endpoints import MAX_WAITING
 from imgsearch.web.security.middleware import security_middleware
 
 STYLE = Path(__file__).parent / "static" / "style.css"
-NUM_SESSIONS = 1000  # kept in memory, about 50 kB each; beyond that the least recently used ones are dropped
+NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; beyond that the least recently used ones are dropped
+MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
 ANSWERS_S = 1  # seconds that running requests get to finish when the app ends
+NO_LINK = "A public link could not be opened: is there internet? The local app goes on."
 
 
 def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> None:
@@ -34,56 +41,66 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
     """
     bypass_proxy_for_localhost()
     decoder = Decoder()
+    closing.callback(gradio_internals.close_links)
     closing.callback(decoder.close)
     app = build_app(engines, decoder)
     show_requests()
     closing.callback(_close, app)
-    launch(app, engines, settings)
-    folder = Path(os.environ["GRADIO_TEMP_DIR"])
-    janitor = Janitor(app, folder)
-    closing.callback(shutil.rmtree, folder, ignore_errors=True)  # runs before those above, which may take long
+    if settings.share:
+        names = [collection_name(engine.bundle) for engine in engines]
+        print(announcement(names, has_password=bool(settings.users)), flush=True)
+    # In a thread, so that the app can be interrupted while Gradio waits for the share server.
+    ThreadPoolExecutor(1).submit(launch, app, engines, settings).result()
+    closing.callback(shutil.rmtree, upload_folder(), ignore_errors=True)  # runs first: those above may take long
     print(f"imgsearch is on {app.local_url}", flush=True)
     if settings.share:
-        from imgsearch.web.share import Link, announcement
-
-        names = [bundle_name(engine.bundle) for engine in engines]
-        print(announcement(names, has_password=bool(settings.users)), flush=True)
-        link = Link(app)
-        closing.callback(link.close)
-        link.open()
+        print(f"and for a week on {app.share_url}" if app.share_url else NO_LINK, flush=True)
     threading.Thread(target=_finish_loading, args=(engines,), name="models", daemon=True).start()
-    janitor.sweep_for_ever()
+    while True:
+        time.sleep(3600)
+
+
+def announcement(names: Sequence[str], *, has_password: bool) -> str:
+    """Return the text that says what the public link opens and to whom."""
+    audience = "those who have the link and a password" if has_password else "everyone who has the link"
+    return (
+        f"--share opens this page to {audience}, for a week, by way of Gradio's servers. They may see and search\n"
+        f"{', '.join(map(sanitise_line, names))}, and use this machine to compute. "
+        "What they upload stays on it until the app ends at most."
+    )
 
 
 def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> None:
-    """Serve the page in the background and return once it answers. Raise SettingsError if the port is taken."""
-    randomise_upload_paths()
-    app.queue(api_open=False)  # no calls that bypass the queues
+    """Serve the page in the background; return once it answers and, with --share, the link is open or cannot be.
+
+    Raise SettingsError if the port is taken.
+    """
+    gradio_internals.randomise_upload_paths()
+    app.queue(max_size=MAX_WAITING_IN_ALL, api_open=False)  # no calls that bypass the queues
     os.environ.pop("SYSTEM", None)  # on a Space Gradio would watch for new code and run it
     try:
-        app.launch(
-            server_name=settings.host,
-            server_port=settings.port,
-            share=False,  # with True, launch would wait for the link; `share` opens it in the background instead
-            auth=settings.users or None,
-            prevent_thread_lock=True,
-            quiet=True,
-            i18n=browser_translations(),
-            theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
-            css_paths=STYLE,
-            max_file_size=MAX_PICTURE,
-            footer_links=["api", "settings"],
-            enable_monitoring=False,
-            run_history=False,
-            show_error=False,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
-            state_session_capacity=NUM_SESSIONS,
-            app_kwargs=security_middleware(
-                engines, settings.rate, trust_proxy=settings.trust_proxy, is_local=settings.is_local
-            ),
-        )
+        with redirect_stdout(io.StringIO()):  # Gradio's own words about the link, which are many
+            app.launch(
+                server_name=settings.host,
+                server_port=settings.port,
+                share=settings.share,
+                auth=settings.users or None,
+                prevent_thread_lock=True,
+                quiet=True,
+                i18n=browser_translations(),
+                theme=gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+                css_paths=STYLE,
+                max_file_size=MAX_PICTURE,
+                footer_links=["api", "settings"],
+                enable_monitoring=False,
+                run_history=False,
+                show_error=False,
+                ssr_mode=False,
+                mcp_server=False,
+                pwa=False,
+                state_session_capacity=NUM_SESSIONS,
+                app_kwargs=security_middleware(engines, settings),
+            )
     except OSError:
         address = f"{settings.host}:{settings.port or 'any port'}"
         raise SettingsError("{place} cannot be listened on. Give another --port or --host.", place=address) from None
@@ -96,5 +113,5 @@ def _finish_loading(engines: Sequence[Engine]) -> None:
 
 def _close(app: gr.Blocks) -> None:
     if app.is_running:
-        app.server.config.timeout_graceful_shutdown = ANSWERS_S
-    app.close(verbose=False)
+        gradio_internals.end_answers_within(app, ANSWERS_S)
+        app.close(verbose=False)

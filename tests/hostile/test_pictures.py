@@ -44,14 +44,14 @@ def test_there_are_many_of_both_kinds(hostile: list[Hostile]) -> None:
 
 
 def test_a_picture_or_one_sentence(hostile: list[Hostile], decoder: Decoder) -> None:
-    decoder.picture(hostile[-1].path).decode("It", None)
+    decoder.open_rgb(hostile[-1].path, "It")
     before = own_bytes()
     wrong = []
     for each in hostile:
         if each.path.name == "slow.jpg":  # the next test waits for it
             continue
         try:
-            image = decoder.picture(each.path).decode("It", None)
+            image = decoder.open_rgb(each.path, "It")
             sound = image.mode == "RGB" and 0 < image.width * image.height <= SEEN_PIXELS
             came = "a picture" if each.is_picture is not False and sound else f"{image.mode} {image.size}"
         except PictureError as error:
@@ -68,7 +68,7 @@ def test_decodes_that_are_endless_or_huge_are_refused(hostile: list[Hostile], de
     for each in hostile:
         if message := messages.pop(each.path.name, None):
             with pytest.raises(PictureError, match=message):
-                decoder.picture(each.path).decode("It", None)
+                decoder.open_rgb(each.path, "It")
     assert not messages
 
 

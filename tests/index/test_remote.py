@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from imgsearch.config import STARTER_BUNDLE, Settings
 from imgsearch.engine import Engine
-from imgsearch.environment import bundle_name, is_from_hub
+from imgsearch.environment import collection_name, is_from_hub
 from imgsearch.errors import BundleError, ImgsearchError, SettingsError
 from imgsearch.files import FileDigest
 from imgsearch.index.manifest import FILE_NAME, read_manifest
@@ -61,8 +61,10 @@ def test_only_the_files_of_the_bundle_are_fetched(hub: LoopbackHub, pushed: Path
     folder = folder_of()
     assert names_in(folder) == {FILE_NAME, *read_manifest(pushed).files}
     assert all((folder / name).read_bytes() == (pushed / name).read_bytes() for name in names_in(folder))
-    assert folder.is_relative_to(constants.HF_HUB_CACHE) and is_from_hub(folder) and bundle_name(folder) == "my.bundle"
-    assert not is_from_hub(pushed) and not is_from_hub(STARTER_BUNDLE) and bundle_name(pushed) == pushed.name
+    assert (
+        folder.is_relative_to(constants.HF_HUB_CACHE) and is_from_hub(folder) and collection_name(folder) == "my.bundle"
+    )
+    assert not is_from_hub(pushed) and not is_from_hub(STARTER_BUNDLE) and collection_name(pushed) == pushed.name
     assert fetch_hub_bundles(Settings()).index == (STARTER_BUNDLE,)
 
 

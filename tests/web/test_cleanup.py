@@ -1,26 +1,26 @@
-"""What visitors leave behind goes: old files, answers nobody came for, sessions whose page is closed."""
+"""What visitors leave behind goes: old files, answers nobody came for, and what a session was sent."""
 
 import json
 import os
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 import pytest
 
-from imgsearch.config import Settings
+from imgsearch.config import ROOT, Settings
 from imgsearch.engine import Engine
-from imgsearch.web.page import build_app
+from imgsearch.web import page
 from imgsearch.web.security import cleanup
-from imgsearch.web.security.cleanup import Janitor, SessionStates, sweep_files
+from imgsearch.web.security.cleanup import sweep_files
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.server import launch
-from tests.helpers.app import free_port
+from tests.helpers.app import free_port, upload_raw
+
+SWEEP_S, MAX_AGE_S = 1, 4
 
 
 def put(folder: Path, name: str, num_bytes: int, age_s: float) -> Path:
@@ -31,17 +31,14 @@ def put(folder: Path, name: str, num_bytes: int, age_s: float) -> Path:
     return path
 
 
-def test_old_files_go(tmp_path: Path) -> None:
-    old, new = put(tmp_path, "a/old.jpg", 10, 100), put(tmp_path, "b/new.jpg", 10, 1)
-    sweep_files(tmp_path, 50, 1000)
-    assert not old.parent.exists()
-    assert new.exists()
-
-
 def test_the_oldest_go_where_there_are_too_many(tmp_path: Path) -> None:
     files = [put(tmp_path, f"{number}/picture.jpg", 10, number) for number in range(10)]
-    sweep_files(tmp_path, 1000, 35)
+    sweep_files(tmp_path, 35)
     assert [file.exists() for file in files] == [True] * 3 + [False] * 7
+    for file in files:
+        os.utime(file.parent, (time.time() - 100,) * 2)
+    sweep_files(tmp_path, 35)
+    assert [file.parent.exists() for file in files] == [True] * 3 + [False] * 7
 
 
 def test_a_link_is_deleted_and_not_followed(tmp_path: Path) -> None:
@@ -50,83 +47,76 @@ def test_a_link_is_deleted_and_not_followed(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "link.jpg").symlink_to(outside)
     os.utime(folder / "link.jpg", (time.time() - 100,) * 2, follow_symlinks=False)
-    sweep_files(folder, 50, 1000)
+    sweep_files(folder, 0)
     assert not (folder / "link.jpg").is_symlink()
     assert outside.exists()
 
 
-@dataclass
-class Served:
-    """The app as it is served, in this process."""
-
-    app: gr.Blocks
-    url: str
-    sweeper: Janitor
-
-    def sweep(self) -> None:
-        """Sweep, and wait until it is done."""
-        self.sweeper.sweep()
-        done = threading.Event()
-        self.app.server.servers[0].get_loop().call_soon_threadsafe(done.set)
-        assert done.wait(10)
-
-
 @pytest.fixture(scope="module")
-def served(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
+    """The app as it is served, in this process, and swept each second."""
     engine = Engine.open(starter_bundle, "starter", "starter")
     decoder = Decoder()
-    app = build_app([engine], decoder)
-    launch(app, [engine], Settings(port=free_port()))
-    yield Served(app, str(app.local_url), Janitor(app, tmp_path_factory.mktemp("uploads")))
-    app.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        patch.setattr(cleanup, "SWEEP_S", SWEEP_S)
+        patch.setattr(page, "SWEEP_S", SWEEP_S)
+        patch.setattr(page, "MAX_AGE_S", MAX_AGE_S)
+        app = page.build_app([engine], decoder)
+        launch(app, [engine], Settings(port=free_port()))
+        yield app
+        app.close()
     decoder.close()
 
 
-def ask(url: str, *, is_fetched: bool) -> None:
+def wait_until(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ask(app: gr.Blocks, *, is_fetched: bool) -> None:
     data = json.dumps({"data": ["a dog", 12, [], True]}).encode()
-    headers = {"Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/call/search", data, headers)) as answer:
+    headers, url = {"Content-Type": "application/json"}, f"{app.local_url}gradio_api/call/search"
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers)) as answer:
         event = json.load(answer)["event_id"]
     if is_fetched:
-        with urllib.request.urlopen(f"{url}gradio_api/call/search/{event}") as answer:
+        with urllib.request.urlopen(f"{url}/{event}") as answer:
             assert b"event: complete" in answer.read()
 
 
-def test_answers_that_nobody_came_for_are_forgotten(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = served.app._queue
-    ask(served.url, is_fetched=True)
-    ask(served.url, is_fetched=False)
-    while queue.event_ids_to_events:
-        time.sleep(0.05)
-    assert len(queue.pending_messages_per_session) == 2
-    served.sweep()
-    assert len(queue.pending_messages_per_session) == 2  # somebody may come yet
-    monkeypatch.setattr(cleanup, "IDLE_S", 0)
-    served.sweep()
-    assert not queue.pending_messages_per_session
-    assert not queue.pending_event_ids_session
+def test_answers_that_nobody_came_for_are_forgotten(served: gr.Blocks) -> None:
+    queue = served._queue
+    ask(served, is_fetched=False)
+    wait_until(lambda: not queue.event_ids_to_events)
+    assert queue.pending_messages_per_session  # somebody may come yet
+    wait_until(lambda: not queue.pending_messages_per_session and not queue.pending_event_ids_session)
 
 
-def test_who_waits_is_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleanup, "IDLE_S", 1)
+def test_who_waits_is_kept(served: gr.Blocks) -> None:
+    """Though the sweeps come much more often than in the app."""
     with ThreadPoolExecutor(40) as visitors:
-        asking = [visitors.submit(ask, served.url, is_fetched=True) for _ in range(80)]
-        while not all(asked.done() for asked in asking):
-            served.sweep()
-    for asked in asking:
-        asked.result()
+        for asked in [visitors.submit(ask, served, is_fetched=True) for _ in range(80)]:
+            asked.result()
 
 
-def test_closed_sessions_are_forgotten(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    holder = served.app.state_holder
-    assert isinstance(holder, SessionStates)
-    before = set(holder.session_data)
-    ask(served.url, is_fetched=True)
-    ask(served.url, is_fetched=True)
-    closed, kept = set(holder.session_data) - before
-    holder.session_data[closed].is_closed = True
-    monkeypatch.setattr(cleanup, "MAX_AGE_S", 0)
-    served.sweep()
-    assert closed not in holder.session_data and kept in holder.session_data
-    assert holder.session_data[kept].state_data
-    assert not list(holder.session_data[kept].components)  # nothing of what it was sent
+def test_nothing_of_what_a_session_was_sent_is_kept(served: gr.Blocks) -> None:
+    ask(served, is_fetched=True)
+    sessions = served.state_holder.session_data
+    assert sessions and len(sessions) <= served.state_session_capacity == 1000
+    wait_until(lambda: not any(state.config_values for state in sessions.values()))
+    assert any(state.state_data for state in sessions.values())  # but what it asked is
+
+
+def test_an_upload_is_deleted_some_time_after_its_last_use(served: gr.Blocks) -> None:
+    owl, coffee = (ROOT / "examples" / name for name in ("stamps/animals-birds-owl.jpg", "skimage/coffee.jpg"))
+    unused, used = (Path(str(upload_raw(str(served.local_url), path)["path"])) for path in (owl, coffee))
+    begin = time.monotonic()
+    while unused.exists():
+        assert used.exists() and time.monotonic() < begin + 20
+        os.utime(used)
+        time.sleep(0.2)
+    assert time.monotonic() - begin >= MAX_AGE_S - 1
+    wait_until(lambda: not used.exists())

@@ -56,22 +56,22 @@ def workers() -> set[int]:
 
 
 def check_works(decoder: Decoder, path: Path) -> None:
-    assert decoder.picture(path).decode("It", None).size == open_rgb(path).size
+    assert decoder.open_rgb(path, "It").size == open_rgb(path).size
 
 
 @pytest.mark.parametrize("side", [None, 224])
 def test_gives_what_is_decoded_here(decoder: Decoder, photo: Image.Image, tmp_path: Path, side: int | None) -> None:
     path = tmp_path / "large.jpg"
     path.write_bytes(encoded(photo.resize((3000, 2000)), "JPEG"))
-    decoded = open_rgb(decoder.picture(path), "It", side=side)
+    decoded = decoder.open_rgb(path, "It", side)
     assert decoded.mode == "RGB" and np.array_equal(decoded, open_rgb(path, side=side))
 
 
 def test_the_engine_takes_it_like_any_picture(decoder: Decoder, engine: Engine, coffee: Path) -> None:
     for box in (None, (0.1, 0.2, 0.7, 0.9)):
-        answers = [engine.query([Part(image=image, box=box)], 5) for image in (coffee, decoder.picture(coffee))]
+        answers = [engine.query([Part(image=image, box=box)], 5) for image in (coffee, decoder.open_rgb(coffee, "It"))]
         assert answers[0].hits == answers[1].hits
-    assert engine.describe(decoder.picture(coffee)).tags == engine.describe(coffee).tags
+    assert engine.describe(decoder.open_rgb(coffee, "It")).tags == engine.describe(coffee).tags
 
 
 def test_refuses_in_the_same_words(decoder: Decoder, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_refuses_in_the_same_words(decoder: Decoder, tmp_path: Path) -> None:
         with pytest.raises(PictureError) as expected:
             open_rgb(path, "holiday.jpg")
         with pytest.raises(PictureError) as raised:
-            decoder.picture(path).decode("holiday.jpg", None)
+            decoder.open_rgb(path, "holiday.jpg", None)
         assert str(raised.value) == str(expected.value)
 
 
@@ -88,7 +88,7 @@ def test_what_takes_too_long_is_killed(single: Decoder, slow: Path, coffee: Path
     check_works(single, coffee)
     before = workers()
     with pytest.raises(PictureError, match="It takes too long to decode"):
-        single.picture(slow).decode("It", None)
+        single.open_rgb(slow, "It")
     assert not before & workers()
     check_works(single, coffee)
 
@@ -97,20 +97,20 @@ def test_who_asks_at_once_shares_one_decode(single: Decoder, slow: Path, coffee:
     check_works(single, coffee)
     seen = workers()
     with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(single.picture(slow).decode, "It", None) for _ in range(4)]
+        futures = [pool.submit(single.open_rgb, slow, "It") for _ in range(4)]
         while not all(future.done() for future in futures):
             seen |= workers()
             time.sleep(0.02)
     assert all(isinstance(future.exception(), PictureError) for future in futures)
     with pytest.raises(PictureError, match="too long"):
-        single.picture(slow).decode("It", None)
+        single.open_rgb(slow, "It")
     check_works(single, coffee)
     assert len(seen | workers()) == 2  # one was killed, once
 
 
 def test_none_is_decoded_twice_in_a_row(decoder: Decoder, tmp_path: Path) -> None:
     def decoded(path: Path) -> object:
-        return decoder.picture(path).decode("It", None).getpixel((0, 0))
+        return decoder.open_rgb(path, "It").getpixel((0, 0))
 
     path, other = tmp_path / "a.bmp", tmp_path / "b.bmp"
     red, blue = (encoded(Image.new("RGB", (4, 4), colour), "BMP") for colour in ("red", "blue"))
@@ -138,13 +138,13 @@ def test_a_worker_that_dies_is_replaced(slow: Path, coffee: Path, is_busy: bool)
     (worker,) = workers()
     with ThreadPoolExecutor(1) as pool:
         if is_busy:
-            future = pool.submit(decoder.picture(slow).decode, "It", None)
+            future = pool.submit(decoder.open_rgb, slow, "It")
             wait_for_work(worker)
         os.kill(worker, signal.SIGSEGV)
         if is_busy:
             assert "It is damaged" in str(future.exception())
     wait_until(lambda: worker not in workers())
-    decoder.picture(coffee).decode("another name", None)
+    decoder.open_rgb(coffee, "another name", None)
     decoder.close()
     assert not workers()
 
@@ -163,7 +163,7 @@ def test_closing_ends_a_decode_at_once(slow: Path, coffee: Path) -> None:
     check_works(decoder, coffee)
     (worker,) = workers()
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(decoder.picture(slow).decode, "It", None)
+        future = pool.submit(decoder.open_rgb, slow, "It")
         wait_for_work(worker)
         decoder.close()
         assert isinstance(future.exception(timeout=5), PictureError) and not workers()
@@ -177,10 +177,10 @@ PROGRAM = """if True:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     decoder = Decoder(timeout_s=60)
-    decoder.decode(Path(sys.argv[1]), "It", None)
+    decoder.open_rgb(Path(sys.argv[1]), "It")
     print(*(process.pid for process in active_children()), flush=True)
     try:
-        decoder.decode(Path(sys.argv[2]), "It", None)
+        decoder.open_rgb(Path(sys.argv[2]), "It")
     except KeyboardInterrupt:
         decoder.close()
 """
@@ -233,9 +233,7 @@ def test_waiting_is_not_blamed_on_the_picture(
     for path in others:
         path.write_bytes(slow.read_bytes())
     with ThreadPoolExecutor(3) as visitors:
-        errors = [
-            outcome.exception() for outcome in [visitors.submit(single.decode, path, "It", None) for path in others]
-        ]
+        errors = [outcome.exception() for outcome in [visitors.submit(single.open_rgb, path, "It") for path in others]]
     kinds = [type(error) for error in errors]
     assert kinds.count(PictureError) >= 1 and kinds.count(BusyError) >= 1 and {*kinds} == {PictureError, BusyError}
     assert all(("too long" if type(error) is PictureError else "wait") in str(error) for error in errors)

@@ -14,7 +14,7 @@ from imgsearch.web.i18n import DEFAULT, LANGUAGES, LOCALES
 
 WEB = ROOT / "imgsearch" / "web"
 # But for what raises errors as the library does, and what is said before there is a page.
-PAGE = [path for path in sorted(WEB.rglob("*.py")) if path.stem not in ("decoder", "server", "share")]
+PAGE = [path for path in sorted(WEB.rglob("*.py")) if path.stem not in ("decoder", "server")]
 SCRIPTS = sorted(WEB.rglob("*.js"))
 ERRORS = {name for name, thing in vars(errors).items() if isinstance(thing, type)}
 # What is said to a model, not to a visitor; and what is said before there is a page.

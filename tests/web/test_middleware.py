@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from imgsearch import __version__
 from imgsearch.config import ROOT
-from imgsearch.web.security.rate_limit import MAX_CLIENTS, RateLimit, client_of
+from imgsearch.web.security.rate_limit import RateLimit, client_of
 from tests.helpers.app import STARTER, running_app, upload_raw
 from tests.helpers.examples import NUM_EXAMPLES
 
@@ -52,17 +52,20 @@ def search(url: str, client: str, **headers: str) -> tuple[int, str, dict[str, s
 
 def test_a_rate_allows_half_a_minute_at_once() -> None:
     rate = RateLimit(60)
-    assert [rate.wait_s("one") for _ in range(30)] == [0.0] * 30
-    assert 0 < rate.wait_s("one") <= 1
+    waits = [rate.wait_s("one") for _ in range(32)]
+    assert waits[:30] == [0] * 30 and 1 <= waits[-1] <= 30
     assert rate.wait_s("another") == 0
 
 
-def test_a_rate_remembers_so_many_clients() -> None:
-    rate = RateLimit(1)
-    for number in range(MAX_CLIENTS):
-        assert rate.wait_s(str(number)) == 0
-    assert rate.wait_s("0") > 0  # and is the last one that asked
-    assert rate.wait_s("new") == rate.wait_s("1") == 0
+@pytest.mark.long
+@pytest.mark.parametrize("per_minute", [1, 7, 240])
+def test_a_rate_lets_no_more_through_in_a_minute(per_minute: int) -> None:
+    rate, end, allowed = RateLimit(per_minute), time.monotonic() + 60, 0
+    while time.monotonic() < end:
+        wait_s = rate.wait_s("one")
+        allowed += not wait_s
+        time.sleep(0.02 if per_minute > 100 else 0.5)
+    assert 0.9 * per_minute <= allowed <= 1.5 * per_minute + 1
 
 
 @pytest.mark.parametrize(
@@ -116,6 +119,22 @@ def test_own_pages_may_ask_and_others_may_not(url: str) -> None:
         status, text, _ = search(url, "4.4.4.4", **headers)
         assert status == 403 and "another site" in text
     assert ask(url, "config", Origin="https://example.org")[0] == 403
+
+
+def test_a_local_app_is_asked_by_names_of_this_machine_only(url: str, app_url: str) -> None:
+    port = app_url.rsplit(":", 1)[1].strip("/")
+    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}", "LOCALHOST"):
+        assert ask(app_url, "healthz", Host=host)[0] == 200, host
+    for host in ("elsewhere.example", f"localhost.elsewhere.example:{port}", "127.0.0.1.example", "[::2]", ""):
+        assert ask(app_url, "healthz", Host=host)[0] == 400, host
+    assert ask(url, "healthz", Host="elsewhere.example")[0] == 200  # others reach this one
+
+
+def test_an_app_is_asked_by_its_allowed_names() -> None:
+    with running_app(*STARTER, "--allowed-host", "a.example", "--allowed-host", "*.b.example") as (url, _):
+        for host, status in (("a.example:80", 200), ("x.b.example", 200), ("www.a.example", 400), ("b.example", 400)):
+            assert ask(url, "config", Host=host)[0] == status, host
+        assert ask(url, "config", Host="a.example", Origin="https://elsewhere.example")[0] == 403
 
 
 def test_health(url: str) -> None:

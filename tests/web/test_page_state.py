@@ -154,19 +154,21 @@ def test_an_upload_is_its_visitors_alone(tmp_path: Path) -> None:
         assert mine.path(guess) is None
     both, other = mine.remember(str(tmp_path / "fedcba" / "cat.jpg"))
     assert both.path(token) == picture and both.path(other) is None  # never written
-    terms = [
+    terms = (
         QueryTerm("upload", token, -1),
         QueryTerm("text", "snow"),
         QueryTerm("item", "a.jpg", 2),
         QueryTerm("upload", other),
-    ]
-    assert to_query_parts(terms, both) == [
+    )
+    state = PageState("similar", upload=token, box="0 0 50 50", terms=terms)
+    assert to_query_parts(state, both) == [
+        Part(image=picture, name="dog.jpg", box=(0, 0, 0.5, 0.5)),
         Part(image=picture, name="dog.jpg", weight=-1),
         Part("snow"),
         Part(item="a.jpg", weight=2),
     ]
     picture.unlink()
-    assert both.path(token) is None and to_query_parts(terms, both) == [Part("snow"), Part(item="a.jpg", weight=2)]
+    assert both.path(token) is None and to_query_parts(state, both) == [Part("snow"), Part(item="a.jpg", weight=2)]
 
 
 def test_a_box_is_read_as_people_write_it() -> None:

@@ -32,7 +32,7 @@ class DisplayedResult:
 
     def hit(self, event: gr.EventData) -> Hit | None:
         """Return the hit whose id is in the event; None if another result is displayed by now."""
-        return next((hit for hit in self.result.hits if hit.item.id == event._data.get("id")), None)
+        return next((hit for hit in self.result.hits if hit.item.id == getattr(event, "id", None)), None)
 
 
 def cards(result: SearchResult, thumbnails: Sequence[bytes], state: PageState, request: gr.Request) -> dict[str, Any]:

@@ -1,38 +1,33 @@
 """The menu from which a visitor chooses the collection to search."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from imgsearch.engine import Engine
-from imgsearch.environment import bundle_name
+from imgsearch.environment import collection_name
 from imgsearch.text import without_surrogates
 from imgsearch.web.i18n import choice_of
-from imgsearch.web.page_state import PageState
 
 
 class CollectionPicker:
     """Holds one engine per collection, by a unique name. With only one, neither the page nor the API shows a menu."""
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
-        names = [without_surrogates(bundle_name(engine.bundle)) for engine in engines]
+    def __init__(self, engines: Sequence[Engine], t: gr.I18n) -> None:
+        """Draw the menu."""
+        names = [without_surrogates(collection_name(engine.bundle)) for engine in engines]
         counts = [names[: index + 1].count(name) for index, name in enumerate(names)]
         unique = [f"{name} ({count})" if count > 1 else name for name, count in zip(names, counts, strict=True)]
         self._engines = dict(zip(unique, engines, strict=True))
         self.first = engines[0]
-        self.default = next(iter(self._engines))
-
-    def draw(self, t: gr.I18n) -> None:
-        """Draw the menu in the current layout."""
-        names = list(self._engines)
-        self.choice: gr.Dropdown | gr.State = gr.State(names[0])
+        self.default = unique[0]
+        self.choice: gr.Dropdown | gr.State = gr.State(self.default)
         self.changes: list[Any] = []  # events of any change of the choice, also by a link
         self.choices: list[Any] = []  # events of a choice by the visitor only
-        if len(names) > 1:
-            choices = [choice_of(name) for name in names]
-            self.choice = gr.Dropdown(choices, value=names[0], label=t("collection"), elem_id="collection")
+        if len(unique) > 1:
+            choices = [choice_of(name) for name in unique]
+            self.choice = gr.Dropdown(choices, value=self.default, label=t("collection"), elem_id="collection")
             self.changes, self.choices = [self.choice.change], [self.choice.input]
 
     def __getitem__(self, name: str) -> Engine:
@@ -42,10 +37,6 @@ class CollectionPicker:
     def named(self, name: str) -> str:
         """Return the collection's name in links: "" for the first collection or an unknown name."""
         return name if name in self._engines and name != self.default else ""
-
-    def canonical(self, state: PageState) -> PageState:
-        """Return the state with the collection's name as `named` gives it."""
-        return replace(state, collection=self.named(state.collection))
 
     @property
     def are_complete(self) -> bool:

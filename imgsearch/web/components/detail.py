@@ -3,17 +3,16 @@
 import functools
 import html
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from imgsearch.records import Item
 from imgsearch.text import truncate
-from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.handlers import QUIET, SHOWN, with_error_messages
-from imgsearch.web.page_state import PageState
-from imgsearch.web.picture_files import PictureFiles
-from imgsearch.web.router import Router
+from imgsearch.web.page_state import PageState, Tab
+from imgsearch.web.shared import Shared
 
 MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields shown; characters of a field's name and text
 
@@ -21,11 +20,8 @@ MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields shown; characters of a fi
 class ItemDetail:
     """The components of one picked item, hidden until there is one."""
 
-    def __init__(
-        self, collections: CollectionPicker, pictures: PictureFiles, router: Router, name: str, t: gr.I18n
-    ) -> None:
-        """Draw the components in the current layout."""
-        self._collections, self._pictures = collections, pictures
+    def __init__(self, shared: Shared, name: str) -> None:
+        self._shared, t = shared, shared.t
         self._item = gr.State(("", ""))  # (collection, item id), read by the two buttons
         with gr.Row(visible=False, elem_id=f"{name}_hit", elem_classes="hit") as self.row:
             self._large = gr.Image(
@@ -38,32 +34,27 @@ class ItemDetail:
                     describe = gr.Button(t("describe_this"), size="sm", elem_id=f"{name}_hit_describe")
                     close = gr.Button(t("close"), size="sm")
         close.click(lambda: gr.Row(visible=False), None, self.row, **QUIET)
-        router.follow(similar.click, _similar_link, self._item)
-        router.follow(describe.click, _describe_link, self._item)
+        shared.router.follow(similar.click, partial(_link, "similar"), self._item)
+        shared.router.follow(describe.click, partial(_link, "describe"), self._item)
 
     def connect(
         self, trigger: Callable[..., Any], pick: Callable[..., tuple[str, str, float | None]], *inputs: Any
     ) -> None:
         """On `trigger`, show the item that `pick` returns for the event and inputs: (collection, item id, score)."""
-        outputs = [self.row, self._large, self._data, self._item]
-        options = SHOWN | {"scroll_to_output": True}
 
         @functools.wraps(pick)  # keeps the signature: Gradio reads it to pass requests and events
         def show(*values: Any) -> tuple[Any, ...]:
             collection, item_id, score = pick(*values)
-            engine = self._collections[collection]
-            file = self._pictures.file(engine.large_picture(item_id))
+            engine = self._shared.collections[collection]
+            file = self._shared.pictures.file(engine.large_picture(item_id))
             return gr.Row(visible=True), file, _table(engine.index.item_by_id(item_id), score), (collection, item_id)
 
-        trigger(with_error_messages(show), list(inputs), outputs, **options)
+        outputs = [self.row, self._large, self._data, self._item]
+        trigger(with_error_messages(show), list(inputs), outputs, **SHOWN, scroll_to_output=True)
 
 
-def _similar_link(item: tuple[str, str]) -> str:
-    return PageState("similar", item=item[1], collection=item[0]).to_link()
-
-
-def _describe_link(item: tuple[str, str]) -> str:
-    return PageState("describe", item=item[1], collection=item[0]).to_link()
+def _link(tab: Tab, item: tuple[str, str]) -> str:
+    return PageState(tab, item=item[1], collection=item[0]).to_link()
 
 
 def _table(item: Item, score: float | None) -> str:

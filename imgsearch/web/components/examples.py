@@ -26,22 +26,19 @@ TEMPLATE = '<p class="label"></p><ul class="examples"></ul>'
 SIDE = 116  # pixels, shown at half the size for sharp screens
 
 
-class Examples:
-    """The example pictures as buttons."""
+def draw_examples(models: gr.State, picture: gr.Image, name: str) -> Callable[..., Any]:
+    """Draw the examples as buttons, which put them into `picture`. Return the trigger for what should run after that.
 
-    def __init__(self, models: gr.State, name: str) -> None:
-        """Draw the buttons in the current layout, empty: the change event of `models` fills them, in one language."""
-        self._view = scripted_html(f"{name}_examples", TEMPLATE, "elements", "examples")
-        models.change(_value, None, self._view, **QUIET)
-
-    def connect(self, picture: gr.Image) -> Callable[..., Any]:
-        """Put a clicked example into `picture`. Return the trigger (`then`) for what should run after that."""
-        then: Callable[..., Any] = self._view.select(_chosen, None, picture, trigger_mode="always_last", **QUIET).then
-        return then
+    They are empty until the change event of `models` fills them, in the visitor's language.
+    """
+    view = scripted_html(f"{name}_examples", TEMPLATE, "elements", "examples")
+    models.change(_value, None, view, **QUIET)
+    then: Callable[..., Any] = view.select(_chosen, None, picture, trigger_mode="always_last", **QUIET).then
+    return then
 
 
 def _chosen(event: gr.EventData) -> Any:
-    index, paths = event._data.get("number"), _paths()
+    index, paths = getattr(event, "number", None), _paths()
     return str(paths[index]) if isinstance(index, int) and 0 <= index < len(paths) else gr.skip()
 
 
@@ -55,17 +52,17 @@ def _thumbnail(path: Path) -> str:
 
 
 @cache
-def _captions() -> dict[str, dict[str, str]]:
-    """Return the metadata row of each example by file name."""
+def _captions(language: str) -> dict[str, str]:
+    """Return the caption of each example by file name."""
+    column = "caption" if language == DEFAULT else f"caption_{language}"
     with (ROOT / "examples" / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        return {row["file_name"]: row for row in csv.DictReader(file)}
+        return {row["file_name"]: row.get(column, "") for row in csv.DictReader(file)}
 
 
 def _value(request: gr.Request) -> dict[str, Any]:
-    pictures: list[dict[str, str]] = []
-    language = language_of(request)
-    for position, path in enumerate(_paths(), start=1):
-        row = _captions().get(path.relative_to(ROOT / "examples").as_posix(), {})
-        caption = row.get("caption" if language == DEFAULT else f"caption_{language}", "")
-        pictures.append({"src": _thumbnail(path), "name": tr("example_number", request).format(position, caption)})
+    captions, name = _captions(language_of(request)), tr("example_number", request)
+    pictures = [
+        {"src": _thumbnail(path), "name": name.format(number, captions.get(f"{path.parent.name}/{path.name}", ""))}
+        for number, path in enumerate(_paths(), start=1)
+    ]
     return {"title": tr("try_picture", request), "pictures": pictures}

@@ -14,15 +14,14 @@ from imgsearch.search.projection import Projection
 from imgsearch.search.searcher import Searcher
 from imgsearch.text import truncate
 from imgsearch.web.components.cards import DisplayedResult
-from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.detail import ItemDetail
 from imgsearch.web.components.results import Results
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.handlers import HIDDEN, with_error_messages
 from imgsearch.web.i18n import caption_of, format_num_pictures, tr
-from imgsearch.web.picture_files import PictureFiles
-from imgsearch.web.router import Router
+from imgsearch.web.shared import Shared
 
+MAP_ID = "atlas"  # of the component in the page
 NUM_COLUMNS = 4  # columns that can colour the map
 MAX_COLOURING = 100  # values of such a column: with more of them the colours say nothing
 NUM_NEAREST = 5  # best hits; the query is marked at their median
@@ -32,22 +31,19 @@ MAPS: dict[str, Any] = HIDDEN | {"concurrency_limit": 1, "concurrency_id": "maps
 class MapPanel:
     """The map and the detail of a picked point, folded until a visitor opens them."""
 
-    def __init__(
-        self, collections: CollectionPicker, pictures: PictureFiles, router: Router, t: gr.I18n, models: gr.State
-    ) -> None:
-        """Draw the components in the current layout."""
+    def __init__(self, shared: Shared) -> None:
+        collections, t = shared.collections, shared.t
         self._collections = collections
         self._is_open = gr.State(False)  # hidden: no map is computed before a visitor opens the accordion
         self._displayed = gr.State(None)  # hidden: the DisplayedResult of the last query in any tab
         with gr.Accordion(t("map_title"), open=False, elem_id="overview") as accordion:
             note = gr.Markdown(t("map_wait"), elem_classes="note", elem_id="map_note")
             self._view = MapView(self._thumbnail)
-            self._view.draw()
-            detail = ItemDetail(collections, pictures, router, "map", t)
+            detail = ItemDetail(shared, "map")
         component = self._view.component
         opened = accordion.expand(lambda: True, None, self._is_open, **HIDDEN)
         inputs = [self._is_open, collections.choice]
-        for trigger in (opened.then, models.change, *collections.changes):
+        for trigger in (opened.then, shared.models.change, *collections.changes):
             drawn = trigger(with_error_messages(self._draw), inputs, [component, note], **MAPS)
             drawn.success(self._mark, [*inputs, self._displayed], component, **HIDDEN)
         detail.connect(component.select, self._pick, collections.choice)
@@ -140,15 +136,20 @@ class MapView:
     """
 
     def __init__(self, thumbnail: Thumbnail) -> None:
-        self._thumbnail = thumbnail
-
-    def draw(self) -> None:
         """Draw the component in the current layout, empty."""
 
         def card(place: Any, request: gr.Request) -> dict[str, str] | None:
-            return self._card(place, request)
+            """Return picture and caption of a point; `place` is [collection, point]. None if there is none."""
+            match place:
+                case [str(collection), int(point)] if not isinstance(point, bool):
+                    try:
+                        webp, caption = thumbnail(collection, point, request)
+                    except (InputError, LookupError):
+                        return None
+                    return {"picture": base64.b64encode(webp).decode(), "caption": caption}
+            return None
 
-        self.component = scripted_html("atlas", TEMPLATE, "map_draw", "map", server_functions=[card], marks=None)
+        self.component = scripted_html(MAP_ID, TEMPLATE, "map_draw", "map", server_functions=[card], marks=None)
 
     @staticmethod
     def value(
@@ -180,21 +181,10 @@ class MapView:
     @staticmethod
     def picked(event: gr.EventData, collection: str, num_points: int, request: gr.Request) -> int:
         """Return the point of a `select` event; raise gr.Error if the collection has no such point."""
-        data = event._data if isinstance(event._data, dict) else {}
-        point = data.get("point")
-        if type(point) is not int or not 0 <= point < num_points or data.get("collection") != collection:
+        point = getattr(event, "point", None)
+        if type(point) is not int or not 0 <= point < num_points or getattr(event, "collection", "") != collection:
             raise gr.Error(tr("no_such_hit", request), print_exception=False)
         return point
-
-    def _card(self, place: Any, request: gr.Request) -> dict[str, str] | None:
-        """Return picture and caption of a point for the page; `place` is [collection, point]. None if there is none."""
-        if not isinstance(place, list) or len(place) != 2 or not isinstance(place[0], str) or type(place[1]) is not int:
-            return None
-        try:
-            webp, caption = self._thumbnail(place[0], place[1], request)
-        except (InputError, LookupError):
-            return None
-        return {"picture": base64.b64encode(webp).decode(), "caption": caption}
 
 
 def _by_column(name: str, values: Sequence[str]) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from imgsearch.errors import ImgsearchError
 from imgsearch.index.filters import MAX_LENGTH
 from imgsearch.search.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT
 from imgsearch.text import truncate
-from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.upload import draw_upload
-from imgsearch.web.handlers import EDITS, QUIET, with_error_messages
+from imgsearch.web.handlers import EDITS, HIDDEN, QUIET, with_error_messages
 from imgsearch.web.i18n import MAX_CAPTION, caption_of, choice_of, tr
-from imgsearch.web.page_state import MAX_HITS, NUM_HITS, PageState, QueryTerm, Uploads
+from imgsearch.web.page_state import MAX_HITS, NUM_HITS, PageState, QueryTerm, Run, Uploads, new_run
+from imgsearch.web.shared import Shared
 
 SHOW_SCORES = "(on) => document.body.classList.toggle('numbers', on)"
 NUM_COLUMNS, NUM_VALUES = 50, 30  # columns that are offered as filters, and values of each
@@ -36,27 +36,21 @@ class NumHits(gr.Slider):
 
 
 class Refinement:
-    """The components of the controls. The query must run again on the events in `changes` and when `edits` changes.
+    """The components of the controls. The query must run again on the events in `changes`; edits set `run`."""
 
-    `edits` counts the visitor's edits of parts and filters. Handlers that edit them also add 1 to it, and its change
-    event runs the query: after the new values are in place, and not when a link sets them (`restore`).
-    """
-
-    def __init__(self, collections: CollectionPicker, uploads: gr.State, name: str, t: gr.I18n) -> None:
-        """Draw the components in the current layout, folded."""
-        self._collections = collections
-        self.k = NumHits(1, MAX_HITS, NUM_HITS, step=1, precision=0, label=t("num_hits"), elem_id=f"{name}_k")
-        self.terms = gr.State(())  # a tuple of QueryTerm
-        self.edits = gr.State(0)
+    def __init__(self, shared: Shared, name: str, run: gr.State) -> None:
+        self._collections, t = shared.collections, shared.t
+        self._k = NumHits(1, MAX_HITS, NUM_HITS, step=1, precision=0, label=t("num_hits"), elem_id=f"{name}_k")
+        self._terms = gr.State(())  # a tuple of QueryTerm
         self._filters = gr.State([])  # the filters that were set last, by the visitor or by a link
-        with gr.Accordion(t("refine"), open=False, elem_id=f"{name}_refine") as self._accordion:
+        with gr.Accordion(t("refine"), open=False, elem_id=f"{name}_refine") as accordion:
             self._view = scripted_html(f"{name}_terms", '<ul class="terms"></ul>', "elements", "refine")
             text = gr.Textbox(label=t("add_part"), max_lines=2, elem_id=f"{name}_part")
             with gr.Row(elem_classes="buttons"):
                 more = gr.Button(t("more_like_it"), size="sm", elem_id=f"{name}_more")
                 less = gr.Button(t("less_like_it"), size="sm", elem_id=f"{name}_less")
             picture = draw_upload(f"{name}_part", t, "add_picture", 140)
-            self.where = gr.Dropdown(
+            where = self._where = gr.Dropdown(
                 [],
                 value=[],
                 multiselect=True,
@@ -65,115 +59,53 @@ class Refinement:
                 info=t("filters_info"),
                 elem_id=f"{name}_where",
             )
-            self.fold = gr.Checkbox(True, label=t("fold_copies"), elem_id=f"{name}_fold")
+            self._fold = gr.Checkbox(True, label=t("fold_copies"), elem_id=f"{name}_fold")
             scores = gr.Checkbox(False, label=t("show_scores"), elem_id=f"{name}_numbers")
         scores.change(None, scores, None, js=SHOW_SCORES, **QUIET)
-        self.restored = [self.k, self.terms, self._view, self.where, self._filters, self.fold]
-        self.inputs = [self.k, collections.choice, self.where, self.fold, self.terms, uploads]
-        self.changes = [self.k.input, self.fold.input]
-        self._edit_inputs = [self.terms, self.edits, collections.choice, uploads]
-        self._edit_outputs = [self.terms, self._view, self.edits]
-        self._connect(text, more, less, picture, uploads)
+        self.restored = [self._k, self._terms, where, self._filters, self._fold]
+        choice, uploads = self._collections.choice, shared.router.uploads
+        self.inputs = {"k": self._k, "collection": choice, "where": where, "fold": self._fold}
+        self.states = {"terms": self._terms, "uploads": uploads}
+        self.changes = [self._k.input, self._fold.input]
+        self._edited = [self._terms, run]
+        self._terms.change(with_error_messages(self._chips), [self._terms, choice, uploads], self._view, **HIDDEN)
+        self._connect_parts(text, more, less, picture, uploads)
+        # Not the input event, which does not fire for a typed value. _filtered skips changes that `restore` made.
+        where.change(with_error_messages(_filtered), [where, self._filters], [self._filters, run], **EDITS)
+        accordion.expand(with_error_messages(self._offer), [choice, where], where, **QUIET)
 
-    def _connect(
+    def _connect_parts(
         self, text: gr.Textbox, more: gr.Button, less: gr.Button, picture: gr.Image, uploads: gr.State
     ) -> None:
-        inputs, edited, choice = self._edit_inputs, self._edit_outputs, self._collections.choice
-        more.click(with_error_messages(self._add_text(1.0)), [text, *inputs], [text, *edited], **EDITS)
-        text.submit(with_error_messages(self._add_text(1.0)), [text, *inputs], [text, *edited], **EDITS)
-        less.click(with_error_messages(self._add_text(-1.0)), [text, *inputs], [text, *edited], **EDITS)
-        picture.upload(with_error_messages(self._add_picture), [picture, *inputs], [picture, uploads, *edited], **EDITS)
-        self._view.edit(with_error_messages(self._edit), inputs, edited, **EDITS)
+        terms, edited = self._terms, self._edited
+        for triggers, weight in (([more.click, text.submit], 1.0), ([less.click], -1.0)):
+            add = with_error_messages(_add_text, weight=weight)
+            gr.on(triggers, add, [text, terms], [text, *edited], **EDITS)
+        picture.upload(
+            with_error_messages(_add_picture), [picture, terms, uploads], [picture, uploads, *edited], **EDITS
+        )
+        self._view.edit(with_error_messages(_edit), terms, edited, **EDITS)
         for chosen in self._collections.choices:
-            chosen(with_error_messages(self._without_items), inputs, edited, **EDITS)
-        # Not the input event, which does not fire for a typed value. _filtered skips changes that `restore` made.
-        filters = [self._filters, self.edits]
-        self.where.change(with_error_messages(_filtered), [self.where, *filters], filters, **EDITS)
-        self._accordion.expand(with_error_messages(self._offer), [choice, self.where], self.where, **QUIET)
+            chosen(with_error_messages(_without_items), terms, edited, **EDITS)
 
     def connect(self, hits: gr.HTML, displayed: gr.State) -> None:
         """Make a hit a part of the query when its + or - is clicked."""
 
         def like(
-            displayed: Any,
-            terms: Terms,
-            edits: int,
-            collection: str,
-            uploads: Uploads,
-            event: gr.EventData,
-            request: gr.Request,
-        ) -> tuple[Any, ...]:
+            displayed: Any, terms: Terms, collection: str, event: gr.EventData, request: gr.Request
+        ) -> tuple[Terms, Run]:
             hit = displayed.hit(event) if displayed else None
             if not hit or displayed.state.collection != self._collections.named(collection):
                 raise gr.Error(tr("no_such_hit", request), print_exception=False)
-            term = QueryTerm("item", hit.item.id, 1.0 if event._data.get("liked") else -1.0)
-            return self._with_term(term, terms, edits, collection, uploads, request)
+            return _with_term(QueryTerm("item", hit.item.id, 1.0 if getattr(event, "liked", False) else -1.0), terms)
 
-        hits.like(with_error_messages(like), [displayed, *self._edit_inputs], self._edit_outputs, **EDITS)
+        inputs = [displayed, self._terms, self._collections.choice]
+        hits.like(with_error_messages(like), inputs, self._edited, **EDITS)
 
-    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """Return the new values of the components for a state of the page."""
-        view = self._chips(state.terms, state.collection, uploads, request)
-        return {
-            self.k: state.k,
-            self.terms: state.terms,
-            self._view: view,
-            self.where: list(state.where),
-            self._filters: list(state.where),
-            self.fold: state.fold,
-        }
-
-    def _with_term(self, term: QueryTerm, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
-        """Return the outputs of an edit that adds a part; if the part exists already it gets the new weight."""
-        others = tuple(other for other in terms if (other.kind, other.value) != (term.kind, term.value))
-        return self._after_edit((*others, term)[-MAX_PARTS + 1 :], edits, *rest)
-
-    def _after_edit(self, terms: Terms, edits: int, *rest: Any) -> tuple[Terms, Any, int]:
-        return terms, self._chips(terms, *rest), edits + 1
-
-    def _add_text(self, weight: float) -> Any:
-        def add(
-            text: str, terms: Terms, edits: int, collection: str, uploads: Uploads, request: gr.Request
-        ) -> tuple[Any, ...]:
-            text = (text or "").strip()[:MAX_TEXT]
-            if not text:
-                return (gr.skip(),) * 4
-            return "", *self._with_term(QueryTerm("text", text, weight), terms, edits, collection, uploads, request)
-
-        return add
-
-    def _add_picture(
-        self, path: str | None, terms: Terms, edits: int, collection: str, uploads: Uploads, request: gr.Request
-    ) -> tuple[Any, ...]:
-        if path is None:
-            return (gr.skip(),) * 5
-        uploads, token = uploads.remember(path)
-        return None, uploads, *self._with_term(QueryTerm("upload", token), terms, edits, collection, uploads, request)
-
-    def _edit(
-        self,
-        terms: Terms,
-        edits: int,
-        collection: str,
-        uploads: Uploads,
-        event: gr.EventData,
-        request: gr.Request,
-    ) -> tuple[Terms, Any, int]:
-        """Change the weight of a part, or remove the part if the weight is None. Ignore invalid values."""
-        data = event._data if isinstance(event._data, dict) else {}
-        index, weight = data.get("number"), data.get("weight")
-        is_weight = isinstance(weight, int | float) and 0.01 <= abs(weight) <= MAX_WEIGHT
-        if isinstance(index, int) and 0 <= index < len(terms) and (weight is None or is_weight):
-            edited = (replace(terms[index], weight=float(weight)),) if isinstance(weight, int | float) else ()
-            terms = (*terms[:index], *edited, *terms[index + 1 :])
-        return self._after_edit(terms, edits, collection, uploads, request)
-
-    def _without_items(
-        self, terms: Terms, edits: int, collection: str, uploads: Uploads, request: gr.Request
-    ) -> tuple[Terms, Any, int]:
-        """Remove the items: in another collection their ids mean other items or none."""
-        terms = tuple(term for term in terms if term.kind != "item")
-        return self._after_edit(terms, edits, collection, uploads, request)
+    def restore(self, state: PageState) -> tuple[Any, ...]:
+        """Return the new values of the components in `restored` for a state of the page."""
+        where = list(state.where)
+        return state.k, state.terms, where, where, state.fold
 
     def _chips(self, terms: Terms, collection: str, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         words = {"more": "more_like", "less": "less_like", "weight": "weight", "remove": "remove_part"}
@@ -208,8 +140,41 @@ class Refinement:
         return gr.Dropdown(choices=[choice_of(text) for text in dict.fromkeys([*offered, *(chosen or [])])])
 
 
-def _filtered(where: list[str], last: list[str], edits: int) -> Any:
-    return (gr.skip(), gr.skip()) if where == last else (where, edits + 1)
+def _with_term(term: QueryTerm, terms: Terms) -> tuple[Terms, Run]:
+    """Return the outputs of an edit that adds a part; if the part exists already it gets the new weight."""
+    others = tuple(other for other in terms if (other.kind, other.value) != (term.kind, term.value))
+    return (*others, term)[-MAX_PARTS + 1 :], new_run()
+
+
+def _add_text(text: str, terms: Terms, *, weight: float = 1.0) -> tuple[Any, ...]:
+    text = (text or "").strip()[:MAX_TEXT]
+    return ("", *_with_term(QueryTerm("text", text, weight), terms)) if text else (gr.skip(),) * 3
+
+
+def _add_picture(path: str | None, terms: Terms, uploads: Uploads) -> tuple[Any, ...]:
+    if path is None:
+        return (gr.skip(),) * 4
+    uploads, token = uploads.remember(path)
+    return None, uploads, *_with_term(QueryTerm("upload", token), terms)
+
+
+def _edit(terms: Terms, event: gr.EventData) -> tuple[Terms, Run]:
+    """Change the weight of a part, or remove the part if the weight is None. Ignore invalid values."""
+    index, weight = getattr(event, "number", None), getattr(event, "weight", None)
+    is_weight = isinstance(weight, int | float) and 0.01 <= abs(weight) <= MAX_WEIGHT
+    if isinstance(index, int) and 0 <= index < len(terms) and (weight is None or is_weight):
+        edited = () if weight is None else (replace(terms[index], weight=float(weight)),)
+        terms = (*terms[:index], *edited, *terms[index + 1 :])
+    return terms, new_run()
+
+
+def _without_items(terms: Terms) -> tuple[Terms, Run]:
+    """Remove the items: in another collection their ids mean other items or none."""
+    return tuple(term for term in terms if term.kind != "item"), new_run()
+
+
+def _filtered(where: list[str], last: list[str]) -> Any:
+    return (gr.skip(), gr.skip()) if where == last else (where, new_run())
 
 
 def data_url(webp: bytes) -> str:

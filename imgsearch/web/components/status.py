@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
-from imgsearch.environment import bundle_name
+from imgsearch.environment import collection_name
 from imgsearch.models.clip import LOCAL_DIR_PREFIX
 from imgsearch.records import Progress, Status
 from imgsearch.text import sanitise_line, truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
-from imgsearch.web.handlers import QUIET
+from imgsearch.web.handlers import HIDDEN, QUIET
 from imgsearch.web.i18n import format_num_pictures, format_number, tr, tr_message
 
 MAX_NAME = 60  # characters of a collection's name
@@ -21,9 +21,13 @@ POLL_S = 1.0  # seconds between two looks at the engines while they are still lo
 
 def draw_title(app: gr.Blocks) -> None:
     """Draw the name of the app, and set the page's title in the visitor's language."""
+
+    def title(request: gr.Request) -> str:
+        return tr("title", request)
+
     script = "watch('value', () => { document.title = props.value; });"
     header = gr.HTML("", html_template="<h1>imgsearch</h1>", js_on_load=script, padding=False, elem_id="header")
-    app.load(_title, None, header, **QUIET)
+    app.load(title, None, header, **QUIET)
 
 
 def draw(collections: CollectionPicker, app: gr.Blocks) -> gr.State:
@@ -43,14 +47,10 @@ def draw(collections: CollectionPicker, app: gr.Blocks) -> gr.State:
         models = (status.encoder, status.captioner, status.takes_questions)
         return _render(engine, status, request), gr.Timer(active=not collections.are_complete), models
 
-    options: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}  # queued: see HIDDEN
+    options = HIDDEN | {"trigger_mode": "once"}
     outputs = [banner, timer, models_state]
     gr.on([app.load, timer.tick, *collections.changes], show, collections.choice, outputs, **options)
     return models_state
-
-
-def _title(request: gr.Request) -> str:
-    return tr("title", request)
 
 
 def _render(engine: Engine, status: Status, request: gr.Request) -> str:
@@ -59,7 +59,7 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     facts = {
         tr("encoder", request): model_name(status.encoder),
         tr("captioner", request): model_name(status.captioner) or tr("from_vectors", request),
-        tr("collection", request): truncate(bundle_name(engine.bundle), MAX_NAME),
+        tr("collection", request): truncate(collection_name(engine.bundle), MAX_NAME),
     }
     if status.num_items is not None:
         facts[tr("collection", request)] += f", {format_num_pictures(status.num_items, request)}"

@@ -29,7 +29,7 @@ def check_charset(content_type: str) -> None:
     """
     _, options = parse_options_header(content_type)
     if options.get(b"charset", b"utf-8").lower() != b"utf-8":
-        raise _not_understood()
+        raise RefusedError(400, "not_understood")
 
 
 class Body:
@@ -93,10 +93,10 @@ class Body:
         try:
             value = json.loads(self._file.read())
         except (ValueError, RecursionError):
-            raise _not_understood() from None
+            raise RefusedError(400, "not_understood") from None
         self._file.seek(0)
         if not isinstance(value, dict):
-            raise _not_understood()
+            raise RefusedError(400, "not_understood")
         _check_value(value)
         return value
 
@@ -116,13 +116,9 @@ def _check_value(value: Any) -> None:
     if len(paths) > MAX_PATHS or not all(map(is_upload, paths)):
         raise RefusedError(400, "not_an_upload")
     if level:
-        raise _not_understood()
+        raise RefusedError(400, "not_understood")
 
 
 def _too_large(max_bytes: int) -> RefusedError:
     limit = f"{MAX_PICTURE // 2**20} MB" if max_bytes == MAX_UPLOAD else f"{max_bytes // 2**10} kB"
     return RefusedError(413, "too_large", limit)
-
-
-def _not_understood() -> RefusedError:
-    return RefusedError(400, "not_understood")

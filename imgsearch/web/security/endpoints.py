@@ -5,13 +5,14 @@ import re
 from typing import Any
 
 import gradio as gr
-from gradio.block_function import BlockFunction
 
+from imgsearch.web.components.map import MAP_ID
+from imgsearch.web.gradio_internals import Function, functions, num_unfetched, num_waiting
+from imgsearch.web.handlers import mean_seconds
 from imgsearch.web.security.refusals import RefusedError
 
 TOKEN = r"[\w-]{1,64}"  # id of a session, an event or an upload in progress: random, from the client or the server
 MAX_WAITING = 64  # requests in one queue, and results of one visitor that are not fetched yet
-FIRST_S = 1.0  # assumed seconds of an event that has not been measured yet
 
 
 def session_of(payload: dict[str, Any]) -> str:
@@ -24,12 +25,12 @@ def session_of(payload: dict[str, Any]) -> str:
     return session
 
 
-def public_function(blocks: gr.Blocks, name: str, payload: dict[str, Any], *, has_names: bool) -> BlockFunction:
+def public_function(blocks: gr.Blocks, name: str, payload: dict[str, Any], *, has_names: bool) -> Function:
     """Return the public function called `name`; with `has_names` the inputs are passed by name and not counted here.
 
     Raise RefusedError if there is no such function or it takes another number of inputs.
     """
-    public = (function for function in blocks.fns.values() if function.api_visibility == "public")
+    public = (function for function in functions(blocks).values() if function.api_visibility == "public")
     function = next((function for function in public if function.api_name == name), None)
     if function is None:
         raise RefusedError(404, "not_there")
@@ -39,10 +40,10 @@ def public_function(blocks: gr.Blocks, name: str, payload: dict[str, Any], *, ha
     return _with_checked_inputs(function, payload.get("data"), num_shown, len(function.inputs))
 
 
-def page_function(blocks: gr.Blocks, payload: dict[str, Any], *, is_queued: bool) -> BlockFunction:
+def page_function(blocks: gr.Blocks, payload: dict[str, Any], *, is_queued: bool) -> Function:
     """Return the function that an event of the page calls. Raise RefusedError as `public_function` does."""
     index = payload.get("fn_index")
-    function = blocks.fns.get(index) if type(index) is int else None
+    function = functions(blocks).get(index) if type(index) is int else None
     if function is None or bool(function.queue) != is_queued:
         raise RefusedError(404, "not_there")
     if function.collects_event_data and not isinstance(payload.get("event_data"), dict):
@@ -50,7 +51,7 @@ def page_function(blocks: gr.Blocks, payload: dict[str, Any], *, is_queued: bool
     return _with_checked_inputs(function, payload.get("data"), len(function.inputs))
 
 
-def _with_checked_inputs(function: BlockFunction, data: Any, *counts: int) -> BlockFunction:
+def _with_checked_inputs(function: Function, data: Any, *counts: int) -> Function:
     if not isinstance(data, list) or len(data) not in counts:
         raise RefusedError(400, "not_understood")  # Gradio would print the data to the log
     return function
@@ -60,28 +61,16 @@ def check_card(blocks: gr.Blocks, payload: dict[str, Any], session: str) -> None
     """Raise RefusedError unless a call to a component's server function is the map's `card`."""
     component_id = payload.get("component_id")
     block = blocks.blocks.get(component_id) if type(component_id) is int else None
-    # Gradio internal: _is_server_fn, its mark of functions that browsers may call.
-    is_card = payload.get("fn_name") == "card" and getattr(getattr(block, "card", None), "_is_server_fn", False)
+    is_card = payload.get("fn_name") == "card" and getattr(block, "elem_id", None) == MAP_ID
     if not (is_card and session and "data" in payload):
         raise RefusedError(404, "not_there")
 
 
-def check_stream(blocks: gr.Blocks, session: str) -> None:
-    """Raise RefusedError if this session has made no request: Gradio would start a response and then fail."""
-    if session not in blocks._queue.pending_messages_per_session:  # Gradio internal: Blocks._queue, to see sessions
-        raise RefusedError(404, "not_there")
-
-
-def check_queue(blocks: gr.Blocks, function: BlockFunction, session: str) -> None:
+def check_queue(blocks: gr.Blocks, function: Function, session: str) -> None:
     """Raise RefusedError if the function's queue is full or too many results of this session were not fetched."""
-    # Gradio internal: Blocks._queue, because Gradio's own limit (max_size) counts all queues together.
-    queues, times = blocks._queue, blocks._queue.process_time_per_fn
-    queue = queues.event_queue_per_concurrency_id.get(str(function.concurrency_id))
-    waiting = list(queue.queue) if queue else []
-    num_unfetched = len(queues.pending_event_ids_session.get(session, ()))
-    num_others = max(len(waiting), num_unfetched)
-    if num_others < MAX_WAITING:
-        return
-    total_s = sum(times[event.fn].avg_time if event.fn in times else FIRST_S for event in waiting)
-    wait_s = max(math.ceil(total_s / ((queue.concurrency_limit if queue else 0) or 1)), 1)
-    raise RefusedError(429, "busy", str(num_others), str(wait_s), outcome="busy", wait_s=wait_s)
+    num_others = max(num_waiting(blocks, function), num_unfetched(blocks, session))
+    if num_others >= MAX_WAITING:
+        limit = function.concurrency_limit
+        total_s = num_others * mean_seconds(str(function.name)) / (limit if isinstance(limit, int) else 1)
+        wait_s = max(math.ceil(total_s), 1)
+        raise RefusedError(429, "busy", str(num_others), str(wait_s), outcome="busy", wait_s=wait_s)

@@ -1,44 +1,28 @@
 """Limit how many requests per minute a client may make."""
 
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil
 
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
-
-MAX_CLIENTS = 10_000  # kept; beyond that the one whose last request is oldest is forgotten
-
-
-@dataclass
-class TokenBucket:
-    """The requests that a client had left at `moment` (`time.monotonic`)."""
-
-    tokens: float
-    moment: float
 
 
 class RateLimit:
-    """A token bucket per client: `per_minute` requests a minute, at most half of them (but at least one) at once."""
+    """At most `per_minute` requests a minute of each client, and at most half of them (but at least one) at once."""
 
     def __init__(self, per_minute: int) -> None:
-        self._per_s = per_minute / 60
-        self._burst = max(per_minute / 2, 1.0)
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        burst = max(per_minute // 2, 1)
+        self._limit = RateLimitItemPerSecond(burst, ceil(60 * burst / per_minute))
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())  # it forgets a client after two windows
 
-    def wait_s(self, client: str) -> float:
+    def wait_s(self, client: str) -> int:
         """Count a request; return 0 if it is allowed, else the seconds until the next one will be."""
-        now = time.monotonic()
-        bucket = self._buckets.setdefault(client, TokenBucket(self._burst, now))
-        self._buckets.move_to_end(client)
-        if len(self._buckets) > MAX_CLIENTS:
-            self._buckets.popitem(last=False)
-        bucket.tokens = min(bucket.tokens + (now - bucket.moment) * self._per_s, self._burst)
-        bucket.moment = now
-        if bucket.tokens < 1:
-            return (1 - bucket.tokens) / self._per_s
-        bucket.tokens -= 1
-        return 0.0
+        if self._limiter.hit(self._limit, client):
+            return 0
+        return max(ceil(self._limiter.get_window_stats(self._limit, client).reset_time - time.time()), 1)
 
 
 def client_of(request: Request, *, trust_proxy: bool) -> str:

@@ -1,0 +1,96 @@
+"""All names of Gradio that its documentation does not promise and that the page rests on, as read in Gradio 6.31.0.
+
+Look here first when a new version of Gradio breaks something: no other module uses such a name. requirements.txt holds
+Gradio to this minor version.
+"""
+
+import secrets
+from typing import Any, TypeAlias
+
+import gradio as gr
+from gradio import processing_utils
+from gradio.block_function import BlockFunction
+from gradio.tunneling import CURRENT_TUNNELS
+
+Function: TypeAlias = BlockFunction
+"""The function of an event. Used of it: api_name, api_visibility, collects_event_data, concurrency_id,
+concurrency_limit, inputs (with skip_api), name, queue."""
+Unfetched: TypeAlias = dict[str, frozenset[str]]
+"""Session -> ids of its events whose results nobody has fetched."""
+
+
+def functions(blocks: gr.Blocks) -> dict[int, Function]:
+    """Return the functions of all events by their ids: `fns`, because the public config does not hold their queues."""
+    return blocks.fns
+
+
+def queue_lengths(blocks: gr.Blocks) -> dict[str, int]:
+    """Return how many events wait and run: `Blocks._queue`, because no public function tells."""
+    queues = blocks._queue.event_queue_per_concurrency_id.values()
+    return {
+        "waiting": sum(len(queue.queue) for queue in queues),
+        "running": sum(queue.current_concurrency for queue in queues),
+    }
+
+
+def num_waiting(blocks: gr.Blocks, function: Function) -> int:
+    """Return how many events wait in the function's own queue; the public `max_size` counts all queues together."""
+    queue = blocks._queue.event_queue_per_concurrency_id.get(str(function.concurrency_id))
+    return len(queue.queue) if queue else 0
+
+
+def num_unfetched(blocks: gr.Blocks, session: str) -> int:
+    """Return how many results of a session wait or are not fetched: Gradio has no limit for them."""
+    return len(blocks._queue.pending_event_ids_session.get(session, ()))
+
+
+def is_known(blocks: gr.Blocks, session: str) -> bool:
+    """Return whether a session has asked for something: for others Gradio begins a response and then fails."""
+    return session in blocks._queue.pending_messages_per_session
+
+
+def forget_unfetched(blocks: gr.Blocks, before: Unfetched) -> Unfetched:
+    """Forget the results that were there `before` and are still not fetched; Gradio keeps them for ever.
+
+    Return those that are left, for the next call. Call it in the thread of the server.
+    """
+    queue = blocks._queue
+    sessions = {*queue.pending_messages_per_session, *queue.pending_event_ids_session}
+    events = {session: frozenset(queue.pending_event_ids_session.get(session, ())) for session in sessions}
+    idle = {session: ids for session, ids in events.items() if not ids & queue.event_ids_to_events.keys()}
+    for session in [session for session, ids in idle.items() if before.get(session) == ids]:
+        queue.pending_messages_per_session.pop(session, None)
+        queue.pending_event_ids_session.pop(session, None)
+        del idle[session]
+    return idle
+
+
+def forget_configs(blocks: gr.Blocks) -> None:
+    """Forget each session's copy of the page, 0.25 MB and all that it was sent: no option turns this off.
+
+    Gradio keeps it for deep links, which are not served. Call it in the thread of the server.
+    """
+    for state in blocks.state_holder.session_data.values():
+        state.config_values.clear()
+
+
+def randomise_upload_paths() -> None:
+    """Give Gradio a random seed for the names of its upload folders, so that nobody can compute them.
+
+    The names are digests of the content and the seed. Gradio stores its own seed in its package folder, where
+    everybody who has the same container image can read it.
+    """
+    processing_utils.hash_seed = secrets.token_bytes(32)
+
+
+def end_answers_within(app: gr.Blocks, seconds: int) -> None:
+    """Let `close` wait that long at most for running requests: uvicorn itself waits for ever."""
+    app.server.config.timeout_graceful_shutdown = seconds
+
+
+def close_links() -> None:
+    """End the program of the public link: Gradio ends it only when the interpreter exits, which the app does not."""
+    for tunnel in CURRENT_TUNNELS:
+        process: Any = tunnel.proc
+        if process:
+            process.terminate()
