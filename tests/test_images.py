@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -205,15 +204,3 @@ def test_fewer_pixels_where_memory_is_short() -> None:
     assert max_pixels(None) == max_pixels(2**40) == MAX_PIXELS
     assert max_pixels(2**30) == 2**29 // BYTES_PER_PIXEL
     assert max_pixels(0) == 1_000_000
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """Decodes to a picture as wide as the name is long."""
-
-    def decode(self, name: str, side: int | None) -> Image.Image:
-        return Image.new("RGB", (len(name), side or 1))
-
-
-def test_what_is_decoded_elsewhere_is_asked() -> None:
-    assert open_rgb(Elsewhere(), "holiday", side=224).size == (7, 224)
