@@ -8,16 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from imgsearch.config import FLAGS, FlagParser, Settings
-from imgsearch.engine import Engine
 from imgsearch.environment import cache_folder, configure_environment, exit_within, on_space, temporary_folder
 from imgsearch.errors import ImgsearchError
-from imgsearch.index.remote import fetch_hub_bundles
-from imgsearch.model_manager import ModelManager
-from imgsearch.models.registry import STARTER
 from imgsearch.text import sanitise_line
-
-SPACE_IS_PUBLIC = "A Space has an address of its own, so --share is left out."
-END_S = 4.0  # seconds after which the process ends, whatever still runs
 
 
 def main() -> int:
@@ -27,9 +20,15 @@ def main() -> int:
         try:
             configure_environment(cache_folder().parent)
             settings = _settings()
+            # Not above: each decode worker imports this file, and a signal during these imports must end the app, too.
+            from imgsearch.engine import Engine
+            from imgsearch.index.remote import fetch_hub_bundles
+            from imgsearch.model_manager import ModelManager
+            from imgsearch.models.registry import STARTER
+
             os.environ["GRADIO_TEMP_DIR"] = closing.enter_context(temporary_folder())
             engines: list[Engine] = []
-            for bundle in settings.index:
+            for bundle in fetch_hub_bundles(settings).index:
                 captioner = STARTER if engines else settings.captioner  # only the first engine needs one
                 models = ModelManager(Path(bundle), settings.encoder, captioner, settings.precision)
                 closing.callback(models.close)
@@ -42,7 +41,7 @@ def main() -> int:
             print(f"imgsearch: {sanitise_line(str(error))}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            exit_within(END_S)
+            exit_within(4.0)  # seconds, whatever still runs
     os._exit(0)  # a model that is still loading would delay the exit, and torch aborts if it is interrupted
 
 
@@ -51,10 +50,10 @@ def _settings() -> Settings:
     parser.add_settings(*FLAGS)
     settings = Settings.read(vars(parser.parse_args()))
     if settings.share and on_space():
-        print(SPACE_IS_PUBLIC, flush=True)
+        print("A Space has an address of its own, so --share is left out.", flush=True)
         settings = replace(settings, share=False)
     _ = settings.users  # report wrong users before anything is fetched
-    return fetch_hub_bundles(settings)
+    return settings
 
 
 if __name__ == "__main__":
