@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imgsearch.models.registry import load_captioner, load_encoder
     from imgsearch.search.query import Part
 
-__version__ = "0.8.0"
+__version__ = "0.9.0"
 _MODULES = {
     "describe.describer": ("Describer",),
     "engine": ("Engine",),
