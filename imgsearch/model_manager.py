@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # FAISS and Arrow are imported with the models, after the pag
 
 log = logging.getLogger(__name__)
 KINDS: tuple[ModelKind, ModelKind] = ("encoder", "captioner")
-UNSEARCHABLE = "This collection cannot be searched: {error}"
 FAILED = "Something unexpected went wrong while a model was loaded; the log says more."
 
 
@@ -164,7 +163,7 @@ class ModelManager:
                 return self._load_encoder(ref)
             problem = Message("The encoder of this collection, {name}, is being fetched. Wait a little.", name=ref)
         except ImgsearchError as error:
-            problem = error if self._specs["encoder"] != "auto" else Message(UNSEARCHABLE, error=error)
+            problem = self._unsearchable(error)
         encoder = shared_encoder(starter)
         describer = Describer(encoder, cache_folder())
         return LoadedModels(encoder, describer, searcher=None, missing={"encoder": problem})
@@ -200,8 +199,11 @@ class ModelManager:
         elif models and kind == "captioner":
             self._current = replace(models, missing={**models.missing, kind: problem})
         elif models:
-            problem = problem if self._specs[kind] != "auto" else Message(UNSEARCHABLE, error=problem)
-            self._current = replace(models, searcher=None, missing={kind: problem})
+            self._current = replace(models, searcher=None, missing={kind: self._unsearchable(problem)})
+
+    def _unsearchable(self, problem: Message) -> Message:
+        is_named = self._specs["encoder"] != "auto"
+        return problem if is_named else Message("This collection cannot be searched: {error}", error=problem)
 
     def _is_optional(self, kind: ModelKind) -> bool:
         """Return True if another model may answer in the place of the requested one."""

@@ -43,7 +43,9 @@ def check_target(bundle: Path) -> None:
 
 def is_bundle(folder: Path) -> bool:
     """Return True if `folder` holds a bundle and nothing else. Data files may be damaged, the manifest may not."""
-    return (folder / FILE_NAME).exists() and _holds_only_a_bundle(folder)
+    with suppress(OSError):  # of some folders the names can be listed, and no more
+        return (folder / FILE_NAME).exists() and _holds_only_a_bundle(folder)
+    return False
 
 
 @contextmanager

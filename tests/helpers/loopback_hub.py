@@ -68,7 +68,7 @@ class Corrupt:
 
 @dataclass(frozen=True)
 class Slow:
-    """Sends files in chunks of `chunk` bytes with a pause after each."""
+    """Sends files in chunks of `chunk` bytes with a pause between two."""
 
     seconds: float
     chunk: int = 1 << 16
@@ -229,7 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
             pace = fault if isinstance(fault, Slow) and self.hub.fault is fault else Slow(0)
             self.wfile.write(data[start : min(start + pace.chunk, last)])
             start += pace.chunk
-            self.hub.closed.wait(pace.seconds)
+            if start < last:
+                self.hub.closed.wait(pace.seconds)
         if cut and cut.stall:
             self.hub.wait_while(cut)
         if cut and cut.once:
