@@ -275,6 +275,7 @@ def test_a_page_belongs_to_the_answer_shown(visit: Open, app_url: str) -> None:
     page.locator("#query textarea").fill("mountains")  # and not asked
     page.locator("#search_next").click()
     expect(page).to_have_url(re.compile(r"q=a\+planet&from=6\d"), timeout=WAIT_MS)
+    page.wait_for_timeout(LOOK_MS)  # the address is there before the hits
     page.locator("#search_previous").click()
     expect(page).to_have_url(re.compile(r"q=a\+planet&from=12"), timeout=WAIT_MS)
 
