@@ -177,12 +177,6 @@ class BuildReport:
         stages = {name: round(seconds, 2) for name, seconds in self.stages.items()}
         return asdict(self) | {"seconds": round(self.seconds, 2), "stages": stages, "pictures_per_s": round(rate, 1)}
 
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "BuildReport":
-        """Read what `to_json` returned."""
-        skipped = [Skip(str(skip["picture"]), str(skip["reason"])) for skip in fields["skipped"]]
-        return cls(**{name: value for name, value in fields.items() if name != "pictures_per_s"} | {"skipped": skipped})
-
 
 @dataclass(frozen=True)
 class Progress:

@@ -19,12 +19,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from imgsearch.embeddings import Embeddings
+from imgsearch.index.bundle import REPORT_JSON
 from imgsearch.index.index import Block
 from imgsearch.index.items import Items
 from imgsearch.ingest.source import START, BuildOptions, Position, Source
 from imgsearch.records import BuildReport, Item, Picture, Skip
+
+POSITION_JSON = TypeAdapter(Position)
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,8 @@ class Shard:
         with pa.memory_map(str(path)) as file:
             batch = pa.ipc.open_file(file).get_batch(0)
         batch.validate(full=True)
-        metadata = {name: json.loads(text) for name, text in batch.schema.metadata.items()}
-        self.position = Position(**metadata[b"position"])
-        self.report = BuildReport.from_json(metadata[b"report"])
+        self.position = POSITION_JSON.validate_json(batch.schema.metadata[b"position"])
+        self.report = REPORT_JSON.validate_json(batch.schema.metadata[b"report"])
         vectors = batch["vector"]
         rows = vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)
         self.block = Block(rows, batch.drop_columns("vector"))

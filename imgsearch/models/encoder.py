@@ -42,11 +42,9 @@ class Encoder(Protocol):
 
     def prepare(self, image: Image.Image) -> Prepared:
         """Return the model's input for an upright RGB image: the part of the work that other threads can do ahead."""
-        raise NotImplementedError
 
     def encode_prepared(self, prepared: Sequence[Prepared]) -> Embeddings:
         """Embed what `prepare` returned: float32 (n, dim), unit rows; row i is prepared[i]. n may be 0."""
-        raise NotImplementedError
 
     def encode_images(self, images: Sequence[Image.Image]) -> Embeddings:
         """Embed upright RGB images: float32 (n, dim), unit rows; row i is images[i]. n may be 0."""
@@ -54,7 +52,6 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts: float32 (n, dim), unit rows; row i is texts[i]. n may be 0."""
-        raise NotImplementedError
 
     def truncated_tail(self, text: str) -> str:
         """Return the words at the end of a text that the model does not read; "" if it reads all."""
@@ -70,7 +67,6 @@ class Classifier(Protocol):
 
     def class_probabilities(self, rows: Embeddings) -> Embeddings:
         """Return the probability of each class for (n, dim) image rows: float32 (n, classes), rows that sum to 1."""
-        raise NotImplementedError
 
 
 def in_batches(encode: Callable[[Sequence[Any]], Embeddings], inputs: Sequence[Any], size: int, dim: int) -> Embeddings:

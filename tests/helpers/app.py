@@ -131,3 +131,11 @@ def children_of(pid: int) -> list[int]:
         own = [int(child) for thread in threads for child in (thread / "children").read_text("ascii").split()]
         return [process for child in own for process in (child, *children_of(child))]
     return []
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return once the condition is true; fail after 20 s."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -18,7 +18,7 @@ from imgsearch.web.security import cleanup
 from imgsearch.web.security.cleanup import sweep_files
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.server import launch
-from tests.helpers.app import free_port, upload_raw
+from tests.helpers.app import free_port, upload_raw, wait_until
 
 SWEEP_S, MAX_AGE_S = 1, 4
 
@@ -67,14 +67,6 @@ def served(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield app
         app.close()
     decoder.close()
-
-
-def wait_until(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def ask(app: gr.Blocks, *, is_fetched: bool) -> None:

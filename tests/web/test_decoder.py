@@ -21,6 +21,7 @@ from imgsearch.errors import BusyError, PictureError
 from imgsearch.images import open_rgb
 from imgsearch.search.query import Part
 from imgsearch.web.security.decoder import MAX_KEPT, NICENESS, Decoder
+from tests.helpers.app import wait_until
 from tests.helpers.hostile_pictures import encoded, slow_jpeg
 
 
@@ -214,14 +215,6 @@ def wait_for_work(pid: int) -> None:
     """Until a worker has begun to decode."""
     start = seconds_of(pid)
     wait_until(lambda: seconds_of(pid) > start + 0.1)
-
-
-def wait_until(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_waiting_is_not_blamed_on_the_picture(

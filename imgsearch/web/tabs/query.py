@@ -1,5 +1,6 @@
 """`QueryTab`: what both search tabs share. A query is read from the components of its tab, run, and shown."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from imgsearch.web.page_state import PageState, Run, Tab, Uploads, new_run
 from imgsearch.web.shared import Shared
 
 
-class QueryTab:
+class QueryTab(ABC):
     """The components of a search tab and their events; a subclass has those for the main part of the query.
 
     The query runs on the tab's own events and when the state `run` changes: handlers that edit the query set it, too,
@@ -44,21 +45,21 @@ class QueryTab:
         self.run_on(self.run.change, run=self.run)
         refinement.connect(results.hits, results.displayed)
 
+    @abstractmethod
     def draw(self) -> None:
         """Draw the components of `main`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def connect(self) -> None:
         """Connect their events, the public one first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, values: Mapping[str, Any], collection: str) -> tuple[dict[str, str], Uploads]:
         """Return the main part of a query, as fields of a `PageState`, from the inputs; and the uploads with it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def main_values(self, state: PageState, uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
         """Return the values of `main` for a state of the page."""
-        raise NotImplementedError
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the new values of the components for a state of the page; they run its query."""
