@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from imgsearch.config import FLAGS, FlagParser, Settings
-from imgsearch.environment import cache_folder, configure_environment, exit_within, on_space, temporary_folder
+from imgsearch.environment import (
+    cache_folder,
+    configure_environment,
+    exit_within,
+    limit_malloc,
+    on_space,
+    temporary_folder,
+)
 from imgsearch.errors import ImgsearchError
 from imgsearch.text import sanitise_line
 
@@ -18,6 +25,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the app as Ctrl-C does, with cleanup
     with ExitStack() as closing:
         try:
+            limit_malloc()
             configure_environment(cache_folder().parent)
             settings = _settings()
             # Not above: each decode worker imports this file, and a signal during these imports must end the app, too.

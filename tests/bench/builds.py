@@ -40,7 +40,7 @@ def make_photos(folder: Path) -> dict[str, Any]:
 def plain_rate(folder: Path) -> dict[str, Any]:
     """Measure the pictures per second of the plain loop, with the checkpoint."""
     photos = sorted((folder / "photos").iterdir())[:NUM_PLAIN]
-    return {"rate": NUM_PLAIN / compare(1, plain=partial(load_plainly(folder), photos))["plain"]}
+    return {"rate": NUM_PLAIN / compare(plain=partial(load_plainly(folder), photos))["plain"]}
 
 
 def model_rate(folder: Path) -> dict[str, Any]:
