@@ -145,6 +145,10 @@ class Engine:
             searcher.derived.calibrate()
         return searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words)
 
+    def browse(self, k: int, *, start: int = 0, conditions: Sequence[Condition] = ()) -> SearchResult:
+        """Return k items of the collection, in an order that mixes all parts of it. Raise as `query` does."""
+        return self.searcher.browse(k, start=start, conditions=conditions)
+
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> SearchResult:
         """Return the k items most similar to a picture; score = cosine of the embeddings. Raise as `query` does."""
         return self.query([Part(image=image, name=name)], k)

@@ -24,6 +24,7 @@ from imgsearch.search.words import Shares, nearest_with_words, word_shares
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
 MAX_CONDITIONS = 16
+GOLDEN_RATIO = (1 + 5**0.5) / 2
 WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
 MAX_S = 30.0  # seconds after which no further part of a query is encoded
 
@@ -117,6 +118,21 @@ class Searcher:
             sample=query.sample.tolist(),
             language=next(filter(None, (foreign_language(self.encoder.model_id, text) for text in texts)), ""),
         )
+
+    def browse(self, k: int, *, start: int = 0, conditions: Sequence[Condition] = ()) -> SearchResult:
+        """Return the items start + 1 to start + k of a fixed order that mixes all parts of the collection, not judged.
+
+        The order is that of the fractional parts of row * golden ratio: any run of it is spread evenly (Knuth, "The Art
+        of Computer Programming", vol. 3, 6.4). Raise InputError if the query is not valid.
+        """
+        _check_page(k, start, conditions)
+        begin = time.perf_counter()
+        rows = np.flatnonzero(self.table.mask(conditions)) if conditions else np.arange(len(self.index))
+        spread = rows[np.argsort(np.arange(len(rows)) * GOLDEN_RATIO % 1, kind="stable")]
+        shown = spread[start : start + k].tolist()
+        hits = [Hit(rank, self.index.item(row), 0.0, row=row) for rank, row in enumerate(shown, start=start + 1)]
+        following = start + k if start + k < len(spread) else None
+        return SearchResult("", hits, time.perf_counter() - begin, start=start, following=following)
 
     def _ranked(self, query: QueryVector, shares: Shares | None, start: int, end: int, mask: Mask | None) -> list[Hit]:
         """Return the hits of ranks start + 1 to end by score plus a bonus for the share of the words, judged."""

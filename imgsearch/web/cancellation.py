@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import gradio as gr
 
 MAX_CAPTION_S = 120.0  # seconds that a captioner may write, from the first word on
-MAX_VISITORS = 1000  # entries kept: a visitor who begins but never runs a description leaves one behind
+MAX_VISITORS = 1000  # entries kept
 
 
 class Cancellations:
@@ -18,39 +18,31 @@ class Cancellations:
     def __init__(self) -> None:
         self._stopped: dict[str | None, threading.Event] = {}
 
-    def begin(self, request: gr.Request) -> None:
-        """Register a new description of this visitor and stop the one before."""
+    @contextmanager
+    def latest(self, request: gr.Request) -> Iterator[tuple[Callable[[], bool], Callable[[], bool]]]:
+        """Register a description of this visitor, and stop the one before.
+
+        Yield two functions for it: whether it must stop, to be called often (the time limit counts from the first
+        call), and whether it is still this visitor's latest.
+        """
         self.stop(request)
-        self._stopped[request.session_hash] = threading.Event()
+        visitor, event, end = request.session_hash, threading.Event(), math.inf
+        self._stopped[visitor] = event
         if len(self._stopped) > MAX_VISITORS:
             self._stopped.pop(next(iter(self._stopped)), None)
 
-    @contextmanager
-    def as_latest(self, request: gr.Request) -> Iterator[Callable[[], bool]]:
-        """Yield a function for the running description to call often: it returns True once it must stop.
-
-        The time limit counts from its first call.
-        """
-        event = self._stopped.setdefault(request.session_hash, threading.Event())
-        end = math.inf
-
-        def stop() -> bool:
+        def must_stop() -> bool:
             nonlocal end
             end = min(end, time.monotonic() + MAX_CAPTION_S)
             return event.is_set() or time.monotonic() > end
 
         try:
-            yield stop
+            yield must_stop, lambda: self._stopped.get(visitor) is event
         finally:
-            if self._stopped.get(request.session_hash) is event:
-                del self._stopped[request.session_hash]
+            if self._stopped.get(visitor) is event:
+                del self._stopped[visitor]
 
     def stop(self, request: gr.Request) -> None:
         """Stop the description of this visitor, if there is one."""
         if event := self._stopped.get(request.session_hash):
             event.set()
-
-    def is_under_way(self, request: gr.Request) -> bool:
-        """Return whether this visitor has a description that can be stopped."""
-        event = self._stopped.get(request.session_hash)
-        return event is not None and not event.is_set()

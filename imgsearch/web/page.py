@@ -1,4 +1,4 @@
-"""Build the page: draw the three tabs and connect their events. `server` serves it."""
+"""Build the page: three tabs that ask, one wall of pictures that answers, the map. `server` serves it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,16 +6,17 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
+from imgsearch.web.api import define_endpoints
 from imgsearch.web.components import status
 from imgsearch.web.components.collection_picker import CollectionPicker
-from imgsearch.web.components.map import MapPanel
+from imgsearch.web.components.map import draw_map
+from imgsearch.web.components.wall import Wall
+from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import browser_translations
-from imgsearch.web.page_state import Tab
-from imgsearch.web.picture_files import PictureFiles
+from imgsearch.web.retrieval import Retrieval
 from imgsearch.web.router import Router
 from imgsearch.web.security.cleanup import MAX_AGE_S, SWEEP_S
 from imgsearch.web.security.decoder import Decoder
-from imgsearch.web.shared import Shared
 from imgsearch.web.tabs.describe import DescribeTab
 from imgsearch.web.tabs.search import SearchTab
 from imgsearch.web.tabs.similar import SimilarTab
@@ -26,18 +27,33 @@ def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     t = browser_translations()
     app = gr.Blocks(title="imgsearch", fill_width=True, delete_cache=(SWEEP_S, MAX_AGE_S))
     with app:
-        status.draw_title(app)
-        gr.Markdown(t("tagline"), elem_id="tagline")
-        collections = CollectionPicker(engines, t)
-        router, pictures = Router(), PictureFiles(decoder)
-        shared = Shared(t, collections, pictures, router, status.draw(collections, app))
-        views: dict[Tab, Any] = {"describe": DescribeTab, "similar": SimilarTab, "search": SearchTab}
-        with gr.Tabs(overflow_behavior="wrap") as tabs:
-            for name, view in views.items():
-                with gr.Tab(t(f"{name}_tab"), id=name, elem_id=f"{name}_tab"):
-                    views[name] = view(shared)
-        map_panel = MapPanel(shared)
-        map_panel.connect(views["similar"].results)
-        map_panel.connect(views["search"].results)
-        router.connect(tabs, collections, views)
+        with gr.Row(elem_id="head"):
+            status.draw_title(app)
+            banner = status.draw_banner()
+            collections = CollectionPicker(engines, t)
+        retrieval, router = Retrieval(collections, decoder), Router()
+        with gr.Tabs(overflow_behavior="wrap", elem_id="tabs") as tabs:
+            with gr.Tab(t("search_tab"), id="search", elem_id="search_tab"):
+                search = SearchTab(t, collections.choice)
+            with gr.Tab(t("similar_tab"), id="similar", elem_id="similar_tab"):
+                similar = SimilarTab(retrieval)
+            with gr.Tab(t("describe_tab"), id="describe", elem_id="describe_tab"):
+                describe = DescribeTab(retrieval, router, t)
+        wall = Wall(retrieval)
+        draw_map(collections)
+        router.connect(tabs, {"search": search, "similar": similar, "describe": describe}, wall, retrieval)
+        define_endpoints(retrieval)
+        models = status.connect(banner, collections, app)
+
+        def adapt(models: status.Models, collection: str, request: gr.Request) -> dict[Any, Any]:
+            """Return what the tabs show for the models and the collection that the page has now."""
+            engine, name = collections[collection], collections.named(collection)
+            return {
+                **search.adapted(models.encoder, name, request),
+                **similar.adapted(engine, name, request),
+                **describe.adapted(engine, name, models, request),
+            }
+
+        outputs = [*search.adapts, *similar.adapts, *describe.adapts]
+        models.change(adapt, [models, collections.choice], outputs, **QUIET)
     return app

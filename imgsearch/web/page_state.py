@@ -1,26 +1,22 @@
-"""`PageState`: what a visitor asked, in the form that the page's address holds. A link to it opens the same result."""
+"""`PageState`: what a visitor asked, in the form that the page's address holds. A link to it opens the same answer."""
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 from urllib.parse import parse_qs, urlencode
 
 from imgsearch.search.query import MAX_PARTS, Box, Part
 
-Tab = Literal["describe", "similar", "search"]
-NavigationRequest = tuple[str, float]
-"""A link to open and the time of the request (`time.time`; 0 before the first): the same link twice is a change too."""
-Run = tuple[float, int]
-"""When a query was asked for (`time.time`), so that each time is a change, and how many hits to leave out."""
-NOT_RUN: Run = (0.0, 0)
-TABS: tuple[Tab, ...] = ("describe", "similar", "search")
-NUM_HITS, MAX_HITS = 12, 50  # hits per page: default and maximum
-KEYS = ("tab", "q", "id", "u", "box", "part", "where", "k", "from", "fold", "in")
+Tab = Literal["search", "similar", "describe"]
+TABS: tuple[Tab, ...] = ("search", "similar", "describe")
+NUM_HITS, MAX_HITS = 24, 50  # hits per page: default and maximum
+KEYS = ("tab", "q", "id", "u", "box", "part", "where", "k", "from", "fold", "in", "open")  # "open": hit in the dialog
 MAX_LINK = 32_000  # characters
+Uploads: TypeAlias = Mapping[str, Path]
+"""The pictures that a visitor uploaded, by their tokens, which stand for them in links; others cannot open them."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class QueryTerm:
 class PageState:
     """One state of the page. In `similar` and `describe` the picture is `item` (an id) or `upload` (a token)."""
 
-    tab: Tab = "describe"
+    tab: Tab = "search"
     text: str = ""
     item: str = ""
     upload: str = ""
@@ -52,6 +48,20 @@ class PageState:
     def size(self) -> int:
         """Return how many hits the page asks for: k on the first page, MAX_HITS on the later ones."""
         return MAX_HITS if self.start else self.k
+
+    @property
+    def has_main(self) -> bool:
+        """Return whether there is a main part: a text or a picture."""
+        return bool(self.text.strip() or self.item or self.upload)
+
+    @property
+    def items(self) -> set[str]:
+        """Return the ids of the items that are parts of the query."""
+        return {self.item, *(term.value for term in self.terms if term.kind == "item")} - {""}
+
+    def without_main(self) -> "PageState":
+        """Return the state without its main part."""
+        return replace(self, tab="search", text="", item="", upload="", box="", start=0)
 
     def to_link(self) -> str:
         """Return the state as the query string of an address, "?tab=...", without the fields that have defaults."""
@@ -77,7 +87,7 @@ class PageState:
         first = {name: texts[0] for name, texts in values.items()}
         terms = [term for text in values.get("part", [])[:MAX_PARTS] if (term := _term(text))]
         return cls(
-            tab=tab_of(first.get("tab", "")),
+            tab=next((tab for tab in TABS if tab == first.get("tab")), TABS[0]),
             text=first.get("q", ""),
             item=first.get("id", ""),
             upload=first.get("u", ""),
@@ -91,35 +101,13 @@ class PageState:
         )
 
 
-@dataclass(frozen=True)
-class Uploads:
-    """The pictures of one visitor by their tokens, which stand for them in links; others cannot open them."""
-
-    paths: Mapping[str, str] = field(default_factory=dict)
-
-    def remember(self, path: str) -> tuple["Uploads", str]:
-        """Return a copy with one more upload, and its token: from the name of its folder, a digest of the content."""
-        token = Path(path).parent.name[:16]
-        return Uploads({**self.paths, token: path}), token
-
-    def path(self, token: str) -> Path | None:
-        """Return the path of an upload; None if it is not this visitor's or has been deleted."""
-        path = self.paths.get(token)
-        return Path(path) if path and Path(path).is_file() else None
-
-
-def tab_of(name: str) -> Tab:
-    """Return the tab with this name; the first one if there is no such tab."""
-    return next((tab for tab in TABS if tab == name), TABS[0])
-
-
-def new_run(start: int = 0) -> Run:
-    """Return a value that runs the query again."""
-    return time.time(), start
+def token_of(path: Path) -> str:
+    """Return the token of an upload: the beginning of its folder's name, a digest of the content."""
+    return path.parent.name[:16]
 
 
 def to_query_parts(state: PageState, uploads: Uploads) -> list[Part]:
-    """Return the parts of a query, the main one first; leave out uploads that have been deleted.
+    """Return the parts of a query, the main one first; leave out uploads that are not this visitor's or are deleted.
 
     Raise ValueError if the box is none.
     """
@@ -131,12 +119,12 @@ def to_query_parts(state: PageState, uploads: Uploads) -> list[Part]:
 
 
 def _part(term: QueryTerm, uploads: Uploads, box: Box | None = None) -> Part | None:
-    """Return the term as a part of a query; None for an upload that has been deleted."""
+    """Return the term as a part of a query; None for an upload that is not there."""
     if term.kind == "text":
         return Part(text=term.value, weight=term.weight)
     if term.kind == "item":
         return Part(item=term.value, weight=term.weight, box=box)
-    path = uploads.path(term.value)
+    path = uploads.get(term.value)
     return Part(image=path, name=path.name, weight=term.weight, box=box) if path else None
 
 

@@ -8,7 +8,11 @@ import gradio as gr
 from imgsearch.engine import Engine
 from imgsearch.environment import collection_name
 from imgsearch.text import without_surrogates
+from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import choice_of
+
+BROWSE = """(collection) => document.dispatchEvent(new CustomEvent('ask', {detail: {
+  link: '?' + new URLSearchParams({tab: 'search', in: collection})}}))"""
 
 
 class CollectionPicker:
@@ -22,13 +26,14 @@ class CollectionPicker:
         self._engines = dict(zip(unique, engines, strict=True))
         self.first = engines[0]
         self.default = unique[0]
+        self.names = unique
         self.choice: gr.Dropdown | gr.State = gr.State(self.default)
         self.changes: list[Any] = []  # events of any change of the choice, also by a link
-        self.choices: list[Any] = []  # events of a choice by the visitor only
         if len(unique) > 1:
             choices = [choice_of(name) for name in unique]
             self.choice = gr.Dropdown(choices, value=self.default, label=t("collection"), elem_id="collection")
-            self.changes, self.choices = [self.choice.change], [self.choice.input]
+            self.changes = [self.choice.change]
+            self.choice.input(None, self.choice, None, js=BROWSE, **QUIET)
 
     def __getitem__(self, name: str) -> Engine:
         """Return the engine of a collection; the first engine if there is no collection with this name."""

@@ -1,68 +1,63 @@
-"""Example pictures to try with one click, each with a name for screen readers."""
+"""Questions to try with one click: texts, or pictures of the collection."""
 
-import csv
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from imgsearch.config import ROOT
-from imgsearch.images import open_rgb, to_webp
-from imgsearch.web.components.refine import data_url
+from imgsearch.engine import Engine
+from imgsearch.errors import ImgsearchError
+from imgsearch.records import Item
 from imgsearch.web.components.scripted import scripted_html
-from imgsearch.web.handlers import QUIET
-from imgsearch.web.i18n import DEFAULT, language_of, tr
+from imgsearch.web.components.wall import data_url
+from imgsearch.web.i18n import caption_of, tr
+from imgsearch.web.page_state import PageState, Tab
 
-EXAMPLES = (
+NUM_PICTURES = 5
+PREFERRED = (  # of the packaged photos
     "stamps/animals-birds-owl.jpg",
     "skimage/chelsea.jpg",
     "wallpapers/yellow_flower.jpg",
     "places/colosseum.jpg",
     "wallpapers/mountain_path.jpg",
 )
-TEMPLATE = '<p class="label"></p><ul class="examples"></ul>'
-SIDE = 116  # pixels, shown at half the size for sharp screens
 
 
-def draw_examples(models: gr.State, picture: gr.Image, name: str) -> Callable[..., Any]:
-    """Draw the examples as buttons, which put them into `picture`. Return the trigger for what should run after that.
+class Examples:
+    """The component of one tab, empty at first."""
 
-    They are empty until the change event of `models` fills them, in the visitor's language.
-    """
-    view = scripted_html(f"{name}_examples", TEMPLATE, "elements", "examples")
-    models.change(_value, None, view, **QUIET)
-    then: Callable[..., Any] = view.select(_chosen, None, picture, trigger_mode="always_last", **QUIET).then
-    return then
+    def __init__(self, tab: Tab) -> None:
+        template = '<p class="label"></p><ul class="examples"></ul>'
+        self._tab = tab
+        self.component = scripted_html(f"{tab}_examples", template, "elements", "examples")
 
+    def value(self, title: str, examples: Sequence[dict[str, str]], request: gr.Request) -> dict[str, Any]:
+        """Return the component's value; each example has a link and a label, and a picture its `src`."""
+        return {"title": tr(title, request), "examples": list(examples)}
 
-def _chosen(event: gr.EventData) -> Any:
-    index, paths = getattr(event, "number", None), _paths()
-    return str(paths[index]) if isinstance(index, int) and 0 <= index < len(paths) else gr.skip()
-
-
-def _paths() -> list[Path]:
-    return [path for name in EXAMPLES if (path := ROOT / "examples" / name).is_file()]
-
-
-@cache
-def _thumbnail(path: Path) -> str:
-    return data_url(to_webp(open_rgb(path), SIDE))
-
-
-@cache
-def _captions(language: str) -> dict[str, str]:
-    """Return the caption of each example by file name."""
-    column = "caption" if language == DEFAULT else f"caption_{language}"
-    with (ROOT / "examples" / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        return {row["file_name"]: row.get(column, "") for row in csv.DictReader(file)}
+    def pictures(self, engine: Engine, collection: str, request: gr.Request) -> dict[str, Any]:
+        """Return the value that offers pictures of a collection; none while it is not loaded."""
+        try:
+            items = _items(engine)
+        except ImgsearchError:
+            items = []
+        examples = [
+            {
+                "label": caption_of(item, request),
+                "src": data_url(engine.thumbnail(item)),
+                "link": PageState(self._tab, item=item.id, collection=collection).to_link(),
+            }
+            for item in items
+        ]
+        return self.value("try_picture", examples, request)
 
 
-def _value(request: gr.Request) -> dict[str, Any]:
-    captions, name = _captions(language_of(request)), tr("example_number", request)
-    pictures = [
-        {"src": _thumbnail(path), "name": name.format(number, captions.get(f"{path.parent.name}/{path.name}", ""))}
-        for number, path in enumerate(_paths(), start=1)
-    ]
-    return {"title": tr("try_picture", request), "pictures": pictures}
+def _items(engine: Engine) -> list[Item]:
+    """Return the preferred items that the collection has, else some from all parts of it."""
+    found = []
+    for item_id in PREFERRED:
+        try:
+            found.append(engine.index.item_by_id(item_id))
+        except ImgsearchError:
+            break
+    return found if len(found) == NUM_PICTURES else [hit.item for hit in engine.browse(NUM_PICTURES).hits]

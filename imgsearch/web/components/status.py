@@ -1,50 +1,62 @@
-"""The banner under the title: models and collection in use, loading progress, and missing models."""
+"""The line beside the title: how many pictures and what model; names, progress and what is missing behind it."""
 
 import html
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from imgsearch.engine import Engine
 from imgsearch.environment import collection_name
 from imgsearch.models.clip import LOCAL_DIR_PREFIX
+from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.records import Progress, Status
 from imgsearch.text import sanitise_line, truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.handlers import HIDDEN, QUIET
-from imgsearch.web.i18n import format_num_pictures, format_number, tr, tr_message
+from imgsearch.web.i18n import format_num_pictures, format_number, language_of, tr, tr_message
 
 MAX_NAME = 60  # characters of a collection's name
 POLL_S = 1.0  # seconds between two looks at the engines while they are still loading
 
 
+class Models(NamedTuple):
+    """The models that the page has: ids of encoder and captioner ("" for descriptions from vectors), and an ability."""
+
+    encoder: str
+    captioner: str
+    takes_questions: bool
+
+
 def draw_title(app: gr.Blocks) -> None:
-    """Draw the name of the app, and set the page's title in the visitor's language."""
+    """Draw the name of the app, and set the page's title and language in the browser."""
 
-    def title(request: gr.Request) -> str:
-        return tr("title", request)
+    def title(request: gr.Request) -> dict[str, str]:
+        return {"title": tr("title", request), "language": language_of(request)}
 
-    script = "watch('value', () => { document.title = props.value; });"
-    header = gr.HTML("", html_template="<h1>imgsearch</h1>", js_on_load=script, padding=False, elem_id="header")
+    script = """watch('value', () => {
+  document.title = props.value.title;
+  document.documentElement.lang = props.value.language;
+});"""
+    header = gr.HTML(None, html_template="<h1>imgsearch</h1>", js_on_load=script, padding=False, elem_id="header")
     app.load(title, None, header, **QUIET)
 
 
-def draw(collections: CollectionPicker, app: gr.Blocks) -> gr.State:
-    """Draw the banner, which a timer updates. Return the state of the models that the page has.
+def draw_banner() -> gr.HTML:
+    """Draw the line of the status, empty."""
+    return gr.HTML(padding=False, elem_id="banner")
 
-    It holds the ids of encoder and captioner ("" for descriptions from vectors) and whether the captioner takes
-    questions. Its change event is the one on which tabs adapt to the models.
-    """
-    banner = gr.HTML(padding=False, elem_id="banner")
+
+def connect(banner: gr.HTML, collections: CollectionPicker, app: gr.Blocks) -> gr.State:
+    """Let a timer update the banner. Return the state of `Models`, on whose change event the tabs adapt to them."""
     timer = gr.Timer(POLL_S)
     models_state = gr.State()
 
-    def show(collection: str, request: gr.Request) -> tuple[str, Any, tuple[str, str, bool]]:
+    def show(collection: str, request: gr.Request) -> tuple[str, Any, Models]:
         engine = collections[collection]
         status, first = engine.status, collections.first.status  # the first engine writes all descriptions
         status = replace(status, captioner=first.captioner, takes_questions=first.takes_questions)
-        models = (status.encoder, status.captioner, status.takes_questions)
+        models = Models(status.encoder, status.captioner, status.takes_questions)
         return _render(engine, status, request), gr.Timer(active=not collections.are_complete), models
 
     options = HIDDEN | {"trigger_mode": "once"}
@@ -54,30 +66,24 @@ def draw(collections: CollectionPicker, app: gr.Blocks) -> gr.State:
 
 
 def _render(engine: Engine, status: Status, request: gr.Request) -> str:
+    """Return one line with the facts folded under it; what is under way stands below."""
     if not status.encoder:
         return _lines("<p>{}</p>", [tr("failed" if status.is_complete else "loading", request)])
     facts = {
+        tr("collection", request): truncate(collection_name(engine.bundle), MAX_NAME),
         tr("encoder", request): model_name(status.encoder),
         tr("captioner", request): model_name(status.captioner) or tr("from_vectors", request),
-        tr("collection", request): truncate(collection_name(engine.bundle), MAX_NAME),
     }
-    if status.num_items is not None:
-        facts[tr("collection", request)] += f", {format_num_pictures(status.num_items, request)}"
-    chips = (f"<li>{html.escape(name)} <b>{html.escape(sanitise_line(fact))}</b></li>" for name, fact in facts.items())
+    rows = (f"<div>{html.escape(name)} <b>{html.escape(sanitise_line(fact))}</b></div>" for name, fact in facts.items())
     progress = [_progress(status.progress, request)] if status.progress else []
     problems = [tr_message(problem, request) for problem in status.problems]
     num_blocking = 0 if status.num_items is not None else 1  # without items, the first one says why search fails
-    blocking, missing = problems[:num_blocking], _missing(problems[num_blocking:], request)
-    lines = _lines("<p>{}</p>", progress) + _lines("<p class=problem>{}</p>", blocking)
-    return f"<ul>{''.join(chips)}</ul>{lines}{missing}"
-
-
-def _missing(problems: list[str], request: gr.Request) -> str:
-    """Return one line with the number of missing models; the reasons and what to do are folded under it."""
-    if not problems:
-        return ""
-    line = tr("missing_count" if len(problems) == 1 else "missings_count", request).format(len(problems))
-    return f"<details class=problem><summary>{line}</summary>{_lines('<div>{}</div>', problems)}</details>"
+    blocking, missing = problems[:num_blocking], problems[num_blocking:]
+    kind = "offline_model" if missing else "small_model" if status.encoder in STARTER_IDS else "large_model"
+    count = [] if status.num_items is None else [format_num_pictures(status.num_items, request)]
+    line = html.escape(" · ".join([*count, tr(kind, request)]))
+    folded = f"<details><summary>{line}</summary>{''.join(rows)}{_lines('<div>{}</div>', missing)}</details>"
+    return folded + _lines("<p>{}</p>", progress) + _lines("<p class=problem>{}</p>", blocking)
 
 
 def _lines(template: str, texts: list[str]) -> str:

@@ -62,16 +62,3 @@ def picture_path(path: str | None, request: gr.Request) -> Path:
     if path is None:
         raise gr.Error(tr("no_picture", request), print_exception=False)
     return Path(path)
-
-
-def draw_upload(name: str, t: gr.I18n, label: str = "picture", height: int = 300) -> UploadedImage:
-    """Draw the input for a picture."""
-    return UploadedImage(
-        label=t(label),
-        type="filepath",
-        image_mode=None,
-        sources=["upload", "clipboard"],
-        buttons=[],
-        height=height,
-        elem_id=f"{name}_picture",
-    )

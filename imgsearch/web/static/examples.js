@@ -1,13 +1,10 @@
-// Shows the example pictures as buttons, each with a name for screen readers.
+// Shows questions to try as buttons: a text, or a picture with its caption as its name.
 const render = () => {
-  const items = (props.value?.pictures || []).map((picture, number) => {
-    const named = { type: 'button', title: picture.name, 'aria-label': picture.name };
-    const button = make('button', named, make('img', { src: picture.src, alt: '' }));
-    button.addEventListener('click', () => trigger('select', { number }));
-    return make('li', {}, button);
-  });
-  element.querySelector('.label').textContent = props.value?.title || '';
-  element.querySelector('.examples').replaceChildren(...items);
+  const { title = '', examples = [] } = props.value || {};
+  element.querySelector('.label').textContent = title;
+  element.querySelector('.examples').replaceChildren(...examples.map(({ label, src, link }) => make('li', {},
+    make('button', { type: 'button', title: src ? label : false, 'aria-label': label, click: () => tell('ask', { link }) },
+      src ? make('img', { src, alt: '' }) : label))));
 };
 
 watch('value', render);

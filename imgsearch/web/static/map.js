@@ -1,14 +1,16 @@
-// The map. props.value holds its points, props.marks the query and its hits. Text of the collection never becomes HTML.
+// The map. props.value holds its points; the wall tells the hits. Text of the collection never becomes HTML.
 const root = element.querySelector('.atlas');
 const [canvas, card, select, legend, key, live] = ['canvas', '.atlas-card', 'select', '.atlas-legend', '.atlas-key',
   '.atlas-live'].map((name) => root.querySelector(name));
-const MARGIN = 26, MAX_ZOOM = 60, WAIT_MS = 90, MAX_CARDS = 400, STEP = 1.6, SLACK = 5; // MARGIN and SLACK in pixels
+const MARGIN = 26, MAX_ZOOM = 60, WAIT_MS = 90, MAX_CARDS = 400, STEP = 1.6, SLACK = 5, NUM_NEAREST = 5; // MARGIN and SLACK in pixels
+const sheet = new Image(); // the pictures of all points, if there are few
+sheet.onload = () => redraw();
 
 let map = null; // points, colourings and the bounding box of the points
 let view = { x: 0, y: 0, zoom: 1 }; // (x, y) on the map at the middle of the canvas
 let colouring = null, only = null; // the column that colours the points; the only series that is not dimmed, if any
 let current = -1, cards = new Map(), waiting = 0;
-let marks = { query: null, hits: [] }, moved = 0;
+let marks = { query: null, hits: [] }, asked = { rows: [] }, moved = 0;
 const pointers = new Map();
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -75,8 +77,7 @@ const ask = async (point, isAnnounced) => {
   if (cards.size > MAX_CARDS) cards.delete(cards.keys().next().value);
   if (point !== current) return;
   const picture = card.querySelector('img');
-  picture.hidden = !answer.picture;
-  picture.src = answer.picture ? `data:image/webp;base64,${answer.picture}` : '';
+  picture.src = answer.src;
   card.querySelector('p').textContent = answer.caption;
   if (isAnnounced) live.textContent = answer.caption;
   card.hidden = false;
@@ -91,8 +92,9 @@ const showCard = () => {
   card.style.top = `${clamp(top - card.offsetHeight / 2, 4, height - card.offsetHeight - 4)}px`;
 };
 
-const open = (point) => {
-  if (point >= 0) trigger('select', { collection: map.collection, point });
+const open = async (point) => {
+  const answer = point >= 0 && (cards.get(point) ?? await server.card([map.collection, point]).catch(() => null));
+  if (answer) document.dispatchEvent(new CustomEvent('open', { detail: { id: answer.id } }));
 };
 
 // Returns the nearest point within 45 degrees of a direction.
@@ -145,8 +147,8 @@ on('pointercancel', (event) => pointers.delete(event.pointerId));
 on('pointerleave', () => choose(-1));
 on('blur', () => choose(-1));
 on('wheel', (event) => {
+  if (!event.ctrlKey) return; // a plain wheel scrolls the page
   const factor = Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002));
-  if (factor < 1 && view.zoom === 1) return; // let the page scroll
   event.preventDefault();
   zoom(factor, ...local(event));
 });
@@ -205,10 +207,16 @@ const colourBy = (number) => {
 };
 select.addEventListener('change', () => colourBy(select.selectedIndex));
 
+// The query is marked at the median of its nearest hits.
 const mark = () => {
-  const { query = null, hits = [] } = props.marks || {};
-  marks = { query, hits: hits.filter((point) => point < map?.count) };
-  key.hidden = !(marks.query || marks.hits.length);
+  const isHere = map && asked.isQuery && asked.collection === map.collection;
+  const hits = isHere ? asked.rows.map((row) => map.pointOf.get(row)).filter((point) => point !== undefined) : [];
+  const middle = (axis) => {
+    const values = hits.slice(0, NUM_NEAREST).map((point) => map.points[2 * point + axis]).sort((one, other) => one - other);
+    return (values[Math.floor((values.length - 1) / 2)] + values[Math.ceil((values.length - 1) / 2)]) / 2;
+  };
+  marks = { query: hits.length ? [middle(0), middle(1)] : null, hits };
+  key.hidden = !hits.length;
   redraw();
 };
 
@@ -230,7 +238,10 @@ const read = () => {
     codes.forEach((code, point) => members[code].push(point));
     return { name, values, codes, members };
   });
-  map = { ...value, points, count, box, colourings };
+  const pointOf = new Map([...unpack(value.rows, Uint32Array)].map((row, point) => [row, point]));
+  map = { ...value, points, pointOf, count, box, colourings };
+  element.querySelector('.atlas-wait').textContent = '';
+  if (value.sheet) sheet.src = value.sheet;
   canvas.setAttribute('aria-label', map.words.label);
   for (const named of root.querySelectorAll('[data-word]')) {
     const text = map.words[named.dataset.word];
@@ -244,7 +255,16 @@ const read = () => {
 };
 
 watch('value', read);
-watch('marks', mark);
+document.addEventListener('answer', ({ detail }) => {
+  asked = detail;
+  mark();
+  if (map && map.collection !== detail.collection && document.body.dataset.view === 'map') trigger('submit', detail);
+});
+document.addEventListener('map', ({ detail }) => {
+  if (map && map.collection === detail.collection) return;
+  element.querySelector('.atlas-wait').textContent = detail.wait;
+  trigger('submit', detail);
+});
 new ResizeObserver(() => map && canvas.clientWidth && look(view.x, view.y)).observe(canvas);
 new MutationObserver((_, observer) => (root.isConnected ? redraw() : observer.disconnect())).observe(document.body, { attributeFilter: ['class'] }); // the theme
 read();

@@ -1,30 +1,60 @@
-// Keeps the page's address and the page's state in step, in both directions.
-const own = (link) => {
+// Keeps the page's address and the page's answer in step. The paths of uploads stay in this window's storage.
+const KEPT = 'imgsearch.uploads', MAX_KEPT = 50;
+const own = (link, open = '') => {
   const kept = new URLSearchParams(location.search);
   for (const key of props.keys) kept.delete(key);
-  new URLSearchParams(link).forEach((value, key) => kept.append(key, value));
+  new URLSearchParams(link).forEach((value, key) => key !== 'open' && value && kept.append(key, value));
+  if (open) kept.append('open', open);
   return `?${kept}`;
 };
+const tokenOf = (path) => path.split(/[\\/]/).at(-2).slice(0, 16);
+const kept = () => JSON.parse(sessionStorage.getItem(KEPT) || '{}');
+const keep = (path) => {
+  const entries = Object.entries({ ...kept(), [tokenOf(path)]: path }).slice(-MAX_KEPT);
+  sessionStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(entries)));
+};
 
-let current = own(location.search);
-let isFollowing = false; // opening a link, Back or Forward: replace the history entry instead of adding one
-watch('value', () => {
-  if (!props.value) return;
-  const link = own(props.value);
-  if (link !== current) history[isFollowing ? 'replaceState' : 'pushState'](null, '', link);
-  current = link;
-  isFollowing = false;
+let current = null; // the link of the question asked last
+const send = (link) => {
+  const asked = new URLSearchParams(link), uploads = kept();
+  const tokens = [asked.get('u'), ...asked.getAll('part').map((part) => part.split(':upload:')[1])];
+  const data = { link, paths: tokens.map((token) => uploads[token]).filter(Boolean) };
+  const isPicture = ['similar', 'describe'].includes(asked.get('tab'));
+  trigger(isPicture ? 'input' : 'select', data);
+  if (asked.get('tab') === 'describe' && !asked.get('from')) trigger('submit', data);
+};
+const ask = (link, how = 'pushState') => {
+  const address = own(link);
+  if (address !== own(location.search) || location.search.includes('open=')) history[how](null, '', address);
+  current = address;
+  tell('asked', link);
+  send(address);
+};
+
+document.addEventListener('ask', ({ detail: { link, path } }) => {
+  if (path) keep(path);
+  ask(path ? `?${new URLSearchParams({ ...link, u: tokenOf(path) })}` : link);
+});
+document.addEventListener('more', ({ detail }) => send(detail));
+document.addEventListener('describe', () => {
+  if (new URLSearchParams(current).get('tab') === 'describe') ask(current);
+});
+// The dialog has its own address, so that Back closes it.
+document.addEventListener('opened', ({ detail: { id, isNext } }) => {
+  const address = own(location.search, id);
+  if (address !== location.search) history[isNext ? 'replaceState' : 'pushState']({ isOpened: true }, '', address);
+});
+document.addEventListener('closed', () => {
+  if (!location.search.includes('open=')) return;
+  if (history.state?.isOpened) history.back();
+  else history.replaceState(null, '', own(location.search));
 });
 addEventListener('popstate', () => {
-  current = own(location.search);
-  isFollowing = true;
-  trigger('input', { link: location.search });
+  if (own(location.search) !== current) ask(own(location.search), 'replaceState');
+  tell('open', { id: new URLSearchParams(location.search).get('open') });
 });
-document.addEventListener('click', (event) => {
-  const tab = event.isTrusted && event.target.closest?.('[role=tab]');
-  if (tab) trigger('select', { tab: tab.id.replace(/_tab-button$/, '') });
-});
-if (props.keys.some((key) => new URLSearchParams(location.search).has(key))) {
-  isFollowing = true;
-  trigger('submit', { link: location.search });
-}
+
+const opened = new URLSearchParams(location.search).get('open');
+if (opened) document.addEventListener('answer', () => tell('open', { id: opened }), { once: true });
+current = own(location.search);
+send(location.search);

@@ -1,151 +1,136 @@
-"""The tab "describe": takes a picture, shows a sentence while it is written, tags and colours as bars, and the time."""
+"""The tab "describe": takes a picture; shows a sentence while it is written, tags, colours and what to do next."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, TypeAlias
+import html
+from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 
 from imgsearch.describe.sentence import tag_name, to_query
+from imgsearch.engine import Engine
+from imgsearch.errors import ImgsearchError
+from imgsearch.images import ImageSource
 from imgsearch.models.captioner import MAX_QUESTION, Detail
+from imgsearch.records import Description
 from imgsearch.search.query import MAX_TEXT
 from imgsearch.web.cancellation import Cancellations
-from imgsearch.web.components.examples import draw_examples
-from imgsearch.web.components.upload import draw_upload, picture_path
+from imgsearch.web.components.examples import Examples
+from imgsearch.web.components.picture_input import draw_picture_input, picture_value, picture_words
+from imgsearch.web.components.scripted import scripted_html
+from imgsearch.web.components.status import Models
 from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
-from imgsearch.web.i18n import LANGUAGES, language_of
-from imgsearch.web.page_state import PageState, Uploads, new_run
-from imgsearch.web.shared import Shared
+from imgsearch.web.i18n import LANGUAGES, format_number, language_of, tr
+from imgsearch.web.page_state import PageState, Uploads
+from imgsearch.web.retrieval import Retrieval, asked
+from imgsearch.web.router import PRIVATE, Router
 
-Bars: TypeAlias = dict[str, float]  # tag -> score 0..1
+WORDS = ("copy", "copied", "search_with_description", "tags", "colours", "description", "describe_hint")
+AGAIN = "() => document.dispatchEvent(new CustomEvent('describe'))"  # router.js asks for the shown picture again
 
 
 class DescribeTab:
-    """The components of the tab and their events."""
+    """The place for the picture, the options of a captioner, and the description."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self._cancellations = Cancellations()
-        self._events: list[Any] = []
-        with gr.Row():
-            with gr.Column(scale=2, min_width=300):
-                self._picture = draw_upload("describe", shared.t)
-                chosen = draw_examples(shared.models, self._picture, "describe_picture")
-                self._options = _draw_options(shared.t)
-                ask = gr.Button(shared.t("ask"), size="sm", visible=False, elem_id="ask")
-            with gr.Column(scale=3, min_width=300):
-                self._draw_description()
-        self.link = gr.State("")  # hidden: the link to the description, for when the visitor comes back to this tab
-        self._run = shared.router.runs["describe"]
-        self.restored = [self._picture, self.link, self._column, self._note, self._run]
-        shared.models.change(_offer, shared.models, [*self._options, ask], **QUIET)
-        self._connect(chosen, ask)
-
-    def _draw_description(self) -> None:
-        """Draw the components that show a description, hidden until there is a picture."""
-        t = self._shared.t
-        with gr.Column(visible=False) as self._column:
-            self._sentence = gr.Textbox(label=t("description"), lines=2, buttons=["copy"], elem_id="sentence")
-            self._search = gr.Button(t("search_with_description"), size="sm", elem_id="search_description")
-            self._stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
-            tags = gr.Label(label=t("tags"), show_heading=False, elem_id="tags")
-            colours = gr.Label(label=t("colours"), show_heading=False, elem_id="colours")
-        self._note = gr.Markdown(t("describe_hint"), elem_classes="note", elem_id="describe_note")
-        self._outputs = [self._sentence, tags, self._note, colours]
-
-    def _connect(self, chosen: Callable[..., Any], ask: gr.Button) -> None:
-        picture, (detail, question, language) = self._picture, self._options
-        router, choice = self._shared.router, self._shared.collections.choice
-        self._describe_on(picture.upload, api_name="describe")
-        self._describe_on(chosen)
-        self._describe_on(
-            partial(gr.on, [question.submit, ask.click, detail.change, language.change, self._run.change])
+    def __init__(self, retrieval: Retrieval, router: Router, t: gr.I18n) -> None:
+        self._retrieval, self._cancellations = retrieval, Cancellations()
+        with gr.Row(elem_classes="question"):
+            with gr.Column(scale=1, min_width=280):
+                self.picture = draw_picture_input("describe")
+            with gr.Column(scale=2, min_width=280):
+                self.description = scripted_html("description", '<div class="description"></div>', "elements", "description", words=None)
+                stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
+                self.options = _draw_options(t)
+                self.examples = Examples("describe")
+        self._stop = stop
+        self.inputs = [self.picture]
+        self.adapts = [self.picture, self.examples.component, self.description, *self.options]
+        detail, question, language, ask = self.options
+        gr.on([question.submit, ask.click, detail.input, language.input], None, None, None, js=AGAIN, **QUIET)
+        router.component.submit(
+            self._describe,
+            inputs_kwargs={"detail": detail, "question": question, "language": language},
+            outputs=[self.description, stop],
+            show_progress="hidden",
+            **PRIVATE,
+            **CAPTIONS | {"trigger_mode": "multiple"},  # a new question stops the description before
         )
-        states = [router.component, self.link, router.uploads]
-        for trigger in (partial(gr.on, [picture.upload, picture.clear]), chosen):  # another picture has another link
-            trigger(self._link_to, [picture, router.uploads, choice], states, **QUIET)
-        picture.clear(self._clear, None, [self._column, self._note], cancels=self._events, **QUIET)
-        self._stop.click(self._cancellations.stop, None, None, **QUIET)
-        router.follow(self._search.click, self._search_link, self._sentence, choice)
-
-    def _describe_on(self, trigger: Callable[..., Any], api_name: str = "") -> None:
-        """Describe on `trigger`. With `api_name` the event is public, and a missing picture is an error."""
-        api: dict[str, Any] = {"api_name": api_name} if api_name else {"api_visibility": "private"}
-        handler = with_error_messages(self._describe, "describe", is_required=bool(api_name))
-        inputs = [self._picture, *self._options]
-        event = trigger(self._begin, self._picture, [self._column, self._stop], **QUIET).then(
-            handler, inputs, self._outputs, show_progress_on=self._note, **api, **CAPTIONS
-        )
-        event.then(self._end, None, self._stop, **QUIET)
-        event.failure(self._clear, None, [self._column, self._note], **QUIET)
-        self._events.append(event)
+        stop.click(self._cancellations.stop, None, None, **QUIET)
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """Return the new values of the components for a state of the page; they run the description."""
-        path = self._shared.pictures.asked(state, self._shared.collections, uploads, request)
-        changes: dict[Any, Any] = {self._picture: path, self.link: state.to_link() if path else ""}
-        if path:
-            return changes | {self._run: new_run()}
-        column, note = self._clear(request)
-        return changes | {self._column: column, self._note: note}
+        """Return the picture of a state of the page."""
+        try:
+            picture = self._retrieval.picture(state, uploads)
+        except ImgsearchError:  # the description says why
+            picture = None
+        return {self.picture: picture_value(picture, "")}
 
-    def _link_to(self, path: str | None, uploads: Uploads, collection: str) -> tuple[str, str, Uploads]:
-        token = ""
-        if path:
-            uploads, token = uploads.remember(path)
-        link = PageState("describe", upload=token, collection=self._shared.collections.named(collection)).to_link()
-        return link, link if path else "", uploads
-
-    def _search_link(self, sentence: str | None, collection: str) -> str | None:
-        text = to_query(sentence or "")[:MAX_TEXT]
-        state = PageState("search", text=text, collection=self._shared.collections.named(collection))
-        return state.to_link() if text else None
-
-    def _clear(self, request: gr.Request) -> tuple[Any, Any]:
-        """Stop the description; return the values of column and note as before the first picture."""
-        self._cancellations.stop(request)
-        return gr.Column(visible=False), self._shared.t("describe_hint")
-
-    def _begin(self, image: str | None, request: gr.Request) -> tuple[Any, Any]:
-        self._cancellations.begin(request)
-        has_captioner = bool(self._shared.collections.first.status.captioner)
-        return gr.Column(visible=image is not None), gr.Button(visible=has_captioner)
-
-    def _end(self, request: gr.Request) -> Any:
-        return gr.Button(visible=self._cancellations.is_under_way(request))
+    def adapted(
+        self, engine: Engine, collection: str, models: Models, request: gr.Request
+    ) -> dict[Any, Any]:
+        """Return the examples of a collection, and the options that the captioner takes."""
+        detail, question, language, ask = self.options
+        return {
+            self.picture: picture_words(request),
+            self.examples.component: self.examples.pictures(engine, collection, request),
+            self.description: gr.HTML(words=_words(request)),
+            detail: gr.Radio(visible=bool(models.captioner)),
+            question: gr.Textbox(visible=models.takes_questions),
+            language: gr.Radio(visible=models.takes_questions, value=language_of(request)),
+            ask: gr.Button(visible=models.takes_questions),
+        }
 
     def _describe(
-        self,
-        image: str | None,
-        detail: Detail,
-        question: str | None,
-        language: str,
-        request: gr.Request,
-        *,
-        is_required: bool = False,
-    ) -> Iterator[Any]:
-        if image is None and not is_required:  # an option was changed before there was a picture
-            self._cancellations.stop(request)
-            yield (gr.skip(),) * len(self._outputs)
-            return
-        path = picture_path(image, request)
-        with self._cancellations.as_latest(request) as stop:
-            for description in self._shared.collections.first.describe_stream(
-                self._shared.pictures.open_rgb(path, path.name),
-                path.name,
-                detail="question" if question else detail,
-                question=question or "",
-                language=language,
-                stop=stop,
-            ):
-                bars: tuple[Bars, Bars] = {}, {}  # of all but colours, and of colours
-                for tag in description.tags:
-                    bars[tag.group == "colours"][tag_name(tag, language)] = tag.score
-                yield description.caption, bars[0], f"{description.seconds:.2f} s", bars[1]
+        self, event: gr.EventData, request: gr.Request, detail: Detail, question: str | None, language: str
+    ) -> Iterator[dict[Any, Any]]:
+        state, uploads = asked(event)
+        options = {"detail": "question" if question else detail, "question": question or "", "language": language}
+        answer: dict[str, Any] = {}
+        has_captioner = bool(self._retrieval.collections.first.status.captioner)
+        with self._cancellations.latest(request) as (must_stop, is_latest):
+            write = with_error_messages(self._write, "describe")
+            try:
+                for description in write(state, uploads, request, stop=must_stop, **options):
+                    answer = answer | description_value(description, language, state.collection, request)
+                    yield {self.description: answer, self._stop: gr.Button(visible=has_captioner)}
+            except gr.Error as error:
+                answer = answer | {"error": html.unescape(error.message)}  # escaped for Gradio, which shows it as HTML
+            if is_latest():
+                yield {self.description: answer, self._stop: gr.Button(visible=False)}
+
+    def _write(self, state: PageState, uploads: Uploads, request: gr.Request, **options: Any) -> Iterator[Description]:
+        if state.item:
+            image: ImageSource = self._retrieval.collections[state.collection].large_picture(state.item)
+            name = state.item
+        elif path := uploads.get(state.upload):
+            image, name = self._retrieval.open_rgb(path, path.name), path.name
+        else:
+            raise gr.Error(tr("not_here_any_more", request), print_exception=False)
+        yield from self._retrieval.collections.first.describe_stream(image, name, **options)
 
 
-def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
-    """Draw the options of a captioner (detail, question, language), hidden until a model that takes them is loaded."""
+def description_value(
+    description: Description, language: str, collection: str, request: gr.Request
+) -> dict[str, Any]:
+    """Return what the page shows of a description: sentence, tags and colours with their shares in percent."""
+    query = to_query(description.caption)[:MAX_TEXT]
+    shares: dict[bool, list[list[Any]]] = {True: [], False: []}  # whether it is a colour
+    for tag in description.tags:
+        shares[tag.group == "colours"].append([tag_name(tag, language), round(100 * tag.score), tag.tag])
+    return {
+        "sentence": description.caption,
+        "tags": shares[False],
+        "colours": shares[True],
+        "time": f"{format_number(description.seconds, request, 2)} s",
+        "search": PageState(text=query, collection=collection).to_link() if query else "",
+    }
+
+
+def _words(request: gr.Request) -> dict[str, str]:
+    return {key: tr(key, request) for key in WORDS}
+
+
+def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio, gr.Button]:
+    """Draw the options of a captioner, hidden until a model that takes them is loaded."""
     detail = gr.Radio(
         [(t(f"detail_{detail}"), detail) for detail in ("short", "detailed")],
         value="short",
@@ -163,15 +148,4 @@ def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
     )
     languages = [(name, code) for code, name in LANGUAGES.items()]
     language = gr.Radio(languages, value="en", label=t("language"), visible=False, elem_id="language")
-    return detail, question, language
-
-
-def _offer(models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, ...]:
-    """Show the options that the captioner takes; the visitor's language is the default."""
-    _, captioner, takes_questions = models
-    return (
-        gr.Radio(visible=bool(captioner)),
-        gr.Textbox(visible=takes_questions),
-        gr.Radio(visible=takes_questions, value=language_of(request)),
-        gr.Button(visible=takes_questions),
-    )
+    return detail, question, language, gr.Button(t("ask"), size="sm", visible=False, elem_id="ask")

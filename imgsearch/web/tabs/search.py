@@ -1,67 +1,59 @@
-"""The tab "search by text": takes a text, shows the pictures that match it."""
+"""The tab "search by text": takes a text, whose hits the wall shows."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.search.query import understood_languages
-from imgsearch.web.handlers import HIDDEN, QUIET
+from imgsearch.web.components.examples import Examples
+from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import example_queries
-from imgsearch.web.page_state import PageState, Uploads, new_run
-from imgsearch.web.tabs.query import QueryTab
+from imgsearch.web.page_state import PageState, Uploads
+
+ASK = """(text, collection) => document.dispatchEvent(new CustomEvent('ask', {detail: {
+  link: '?' + new URLSearchParams({tab: 'search', q: text || '', in: collection || ''})}}))"""
 
 
-class SearchTab(QueryTab):
-    """The search for a text."""
+class SearchTab:
+    """The field for the text, its button and examples."""
 
-    name = "search"
+    def __init__(self, t: gr.I18n, choice: Any) -> None:
+        self._t = t
+        with gr.Row(elem_id="search_row"):
+            self.text = gr.Textbox(
+                label=t("query"),
+                show_label=False,
+                placeholder=t("query_placeholder"),
+                max_lines=3,
+                container=False,
+                scale=1,
+                elem_id="query",
+                autofocus=True,
+            )
+            go = gr.Button(t("go"), variant="primary", scale=0, min_width=120, elem_id="query_go")
+        self.examples = Examples("search")
+        self.inputs = [self.text]
+        self.adapts = [self.text, self.examples.component]
+        gr.on([self.text.submit, go.click], None, [self.text, choice], None, js=ASK, **QUIET)
 
-    def draw(self) -> None:
-        """Draw the field for the text, its button and examples."""
-        t = self.shared.t
-        text = gr.Textbox(
-            label=t("query"), info=t("query_info"), placeholder=t("query_placeholder"), max_lines=3, elem_id="query"
-        )
-        self._go = gr.Button(t("go"), variant="primary", size="sm", elem_id="query_go")
-        self._examples = gr.Dataset(
-            components=[text], samples=_samples("", None), label=t("try_query"), elem_id="query_examples"
-        )
-        self.main = {"text": text}
-
-    def connect(self) -> None:
-        """Search on Enter, on the button and for an example; adapt hints and examples to the encoder."""
-        text, models = self.main["text"], self.shared.models
-        self.run_on(text.submit, api_name="search", is_required=True)
-        self.run_on(self._go.click, is_required=True)
-        self._examples.click(lambda sample: (sample[0], new_run()), self._examples, [text, self.run], **HIDDEN)
-        models.change(self._adapt, models, [text, self._examples], **QUIET)
-
-    def read(self, values: Mapping[str, Any], collection: str) -> tuple[dict[str, str], Uploads]:
-        """Return the text."""
-        return {"text": values["text"] or ""}, values["uploads"]
-
-    def main_values(self, state: PageState, uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
+    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the text of a state of the page."""
-        return (state.text,)
+        return {self.text: state.text}
 
-    def _adapt(self, models: tuple[str, str, bool], request: gr.Request) -> tuple[Any, Any]:
-        info = _info(models[0])
-        placeholder = "query_placeholder_many" if info == "query_info_many" else "query_placeholder"
-        query = gr.Textbox(info=self.shared.t(info), placeholder=self.shared.t(placeholder))
-        return query, gr.Dataset(samples=_samples(models[0], request))
+    def adapted(self, encoder: str, collection: str, request: gr.Request) -> dict[Any, Any]:
+        """Return the hints and examples for an encoder."""
+        states = [PageState(text=text, collection=collection) for text in example_queries(encoder, request)]
+        examples = [{"label": state.text, "link": state.to_link()} for state in states]
+        return {
+            self.text: gr.Textbox(placeholder=self._t(_placeholder(encoder))),
+            self.examples.component: self.examples.value("try_query", examples, request),
+        }
 
 
-def _samples(encoder: str, request: gr.Request | None) -> list[list[str]]:
-    return [[text] for text in example_queries(encoder, request)]
-
-
-def _info(encoder: str) -> str:
+def _placeholder(encoder: str) -> str:
     """Return the key of the words that say which languages an encoder understands."""
-    if encoder in ("", *STARTER_IDS):
-        return "query_info"
     languages = understood_languages(encoder)
-    if languages is None:
-        return "query_info_other"
-    return "query_info_many" if len(languages) > 1 else "query_info_english"
+    if encoder in ("", *STARTER_IDS) or languages is None:
+        return "query_placeholder"
+    return "query_placeholder_many" if len(languages) > 1 else "query_placeholder_english"

@@ -1,0 +1,117 @@
+"""The three public endpoints, `/search`, `/similar` and `/describe`: hidden components for their inputs and answers.
+
+The names, the order of the inputs and the number of the answers stay as they are, for the programs that call them.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.describe.sentence import tag_name
+from imgsearch.models.captioner import MAX_QUESTION, Detail
+from imgsearch.search.query import Part, check_parts
+from imgsearch.web.components.upload import UploadedImage, picture_path
+from imgsearch.web.components.wall import summary, tile
+from imgsearch.web.handlers import CAPTIONS, PICTURES, TEXTS, with_error_messages
+from imgsearch.web.i18n import LANGUAGES, tr
+from imgsearch.web.page_state import MAX_HITS, PageState, token_of
+from imgsearch.web.retrieval import Retrieval
+
+NUM_HITS = 12
+
+
+class NumHits(gr.Slider):
+    """The number of hits. A call that asks for more than MAX_HITS gets MAX_HITS instead of an error."""
+
+    is_template = True  # the browser draws it as the stock component
+
+    def preprocess(self, payload: Any) -> int:
+        """Return k as an int of at most MAX_HITS; raise gr.Error if it is no number."""
+        try:
+            return min(int(payload), MAX_HITS)
+        except (TypeError, ValueError, OverflowError):
+            raise gr.Error(tr("bad_k", None), print_exception=False) from None
+
+
+def define_endpoints(retrieval: Retrieval) -> None:
+    """Define the endpoints. With several collections the searches take the name of one, too."""
+    names, default = retrieval.collections.names, retrieval.collections.default
+    with gr.Column(visible=False):
+        text, image = gr.Textbox(label="text"), _draw_image()
+        k = NumHits(1, MAX_HITS, NUM_HITS, step=1, label="k")
+        collection = gr.Dropdown(names, value=default, label="collection") if len(names) > 1 else gr.State(default)
+        box = gr.Textbox("", label="box")
+        where = gr.Dropdown([], value=[], multiselect=True, allow_custom_value=True, label="where")
+        fold = gr.Checkbox(True, label="fold")
+        answers = [gr.JSON(label="answer"), gr.HTML(label="summary"), gr.JSON(label="cards"), gr.Textbox(label="link")]
+        answers.append(gr.Textbox(label="unused"))  # once a drawing of the scores
+        first, last = {"k": k, "collection": collection}, {"where": where, "fold": fold}
+        find = Find(retrieval)
+        _define("search", find.search, {"text": text, **first, **last}, answers, TEXTS)
+        _define("similar", find.similar, {"image": image, **first, "box": box, **last}, answers, PICTURES)
+        options = {
+            "detail": gr.Radio(["short", "detailed"], value="short", label="detail"),
+            "question": gr.Textbox("", label="question", max_length=MAX_QUESTION),
+            "language": gr.Radio(list(LANGUAGES), value="en", label="language"),
+        }
+        written = [gr.Textbox(label="sentence"), gr.Label(label="tags"), gr.Textbox(label="seconds")]
+        written.append(gr.Label(label="colours"))
+        _define("describe", find.describe, {"image": _draw_image(), **options}, written, CAPTIONS)
+
+
+def _draw_image() -> UploadedImage:
+    return UploadedImage(label="image", type="filepath", image_mode=None, sources=["upload"])
+
+
+def _define(name: str, handler: Any, inputs: dict[str, Any], outputs: Sequence[Any], queue: dict[str, Any]) -> None:
+    # The hidden button is never clicked: its event only gives clients the endpoint.
+    handler = with_error_messages(handler, name)
+    gr.Button(visible=False).click(handler, inputs_kwargs=inputs, outputs=list(outputs), api_name=name, **queue)
+
+
+class Find:
+    """The handlers of the endpoints."""
+
+    def __init__(self, retrieval: Retrieval) -> None:
+        self._retrieval = retrieval
+
+    def search(self, request: gr.Request, text: str | None, **options: Any) -> tuple[Any, ...]:
+        """Return the hits for a text."""
+        check_parts([Part(text=text or "")])
+        return self._answers(PageState("search", text=text or "", **self._state(options)), {}, request)
+
+    def similar(self, request: gr.Request, image: str | None, box: str | None, **options: Any) -> tuple[Any, ...]:
+        """Return the hits for a picture."""
+        path = picture_path(image, request)
+        state = PageState("similar", upload=token_of(path), box=(box or "").strip(), **self._state(options))
+        return self._answers(state, {state.upload: path}, request)
+
+    def describe(
+        self, request: gr.Request, image: str | None, detail: Detail, question: str | None, language: str
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the growing description of a picture."""
+        path = picture_path(image, request)
+        for description in self._retrieval.collections.first.describe_stream(
+            self._retrieval.open_rgb(path, path.name),
+            path.name,
+            detail="question" if question else detail,
+            question=question or "",
+            language=language,
+        ):
+            bars: tuple[dict[str, float], dict[str, float]] = {}, {}  # of all but colours, and of colours
+            for tag in description.tags:
+                bars[tag.group == "colours"][tag_name(tag, language)] = tag.score
+            yield description.caption, bars[0], f"{description.seconds:.2f} s", bars[1]
+
+    def _state(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the inputs that the searches share as fields of a PageState."""
+        collection = self._retrieval.collections.named(options["collection"])
+        where = tuple(map(str, options["where"] or ()))
+        return {"k": options["k"], "where": where, "fold": options["fold"], "collection": collection}
+
+    def _answers(self, state: PageState, uploads: Any, request: gr.Request) -> tuple[Any, ...]:
+        engine = self._retrieval.collections[state.collection]
+        result = self._retrieval.find(state, uploads, request)
+        tiles = [tile(hit, engine.thumbnail(hit.item), request) for hit in result.hits]
+        return result.to_json(), summary(result, state, request), {"hits": tiles}, state.to_link(), ""

@@ -1,0 +1,31 @@
+"""The place for a visitor's picture in a tab: choose, drop or paste one, look at it, and select a part of it."""
+
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.web.components.scripted import scripted_html
+from imgsearch.web.components.wall import data_url
+from imgsearch.web.i18n import tr
+from imgsearch.web.page_state import Tab
+from imgsearch.web.security.body import MAX_PICTURE
+
+WORDS = ("drop", "remove", "box_label", "box_info", "box_select", "box_remove", "picture")
+
+
+def draw_picture_input(tab: Tab, max_bytes: int = MAX_PICTURE) -> gr.HTML:
+    """Draw the component, empty. `picture_words` gives it words, `picture_value` a picture."""
+    template = '<div class="picture"></div>'
+    return scripted_html(
+        f"{tab}_picture", template, "elements", "picture", tab=tab, max_bytes=max_bytes, words=None
+    )
+
+
+def picture_words(request: gr.Request) -> Any:
+    """Return the update that gives the component its words."""
+    return gr.HTML(words={key: tr(key, request) for key in WORDS})
+
+
+def picture_value(picture: bytes | None, box: str) -> dict[str, Any]:
+    """Return the component's value: a picture as WebP, None for none, and the box in it."""
+    return {"src": data_url(picture) if picture else "", "box": box}

@@ -1,0 +1,260 @@
+"""The wall of pictures under the tabs: the collection at first, then the hits of a query, with all that was asked."""
+
+import base64
+import html
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.errors import ImgsearchError
+from imgsearch.index.filters import MAX_LENGTH, ColumnStore
+from imgsearch.records import Hit, Item, SearchResult
+from imgsearch.text import json_text, sanitise_line, truncate
+from imgsearch.web.components.scripted import scripted_html
+from imgsearch.web.handlers import QUIET, with_error_messages
+from imgsearch.web.i18n import (
+    LANGUAGES,
+    MAX_CAPTION,
+    MAX_CHOICE,
+    caption_of,
+    foreign_notice,
+    format_num_duplicates,
+    format_num_pictures,
+    format_number,
+    language_of,
+    tr,
+)
+from imgsearch.web.page_state import PageState, QueryTerm, Uploads
+from imgsearch.web.retrieval import Retrieval, asked, visible_hits
+
+WALL_ID = "wall"  # of the component in the page
+WORDS = (
+    *("clear", "remove", "filters", "filter_typed", "filter_info", "fold_copies", "grid", "map", "export_csv"),
+    *("export_json", "more_hits", "less_likely", "nearest_anyway", "close", "previous", "next", "download", "map_wait"),
+    *("similar_to_this", "describe_this", "more_like", "less_like", "no_such_hit"),
+)
+NUM_VALUES = 14  # values of a column that is offered as filters: with more of them it says nothing
+KNOWN_COLUMNS = ("column_subject", "column_credit", "column_license")  # those of the packaged photos
+MIN_REPEATED = 2.0  # items per value, at least
+MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item shown; characters of a field's name and text
+
+
+class Wall:
+    """The component; `answer` computes its value for a state of the page."""
+
+    def __init__(self, retrieval: Retrieval) -> None:
+        self._retrieval = retrieval
+        self.component = scripted_html(
+            WALL_ID,
+            '<div class="wall" aria-busy="true"></div>',
+            *("elements", "dialog", "wall"),
+            server_functions=[self._item_function()],
+            saved=None,
+        )
+        self.component.download(with_error_messages(self._saved, "export"), None, self.component, **QUIET)
+
+    def answer(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
+        """Return the value for a state of the page; an error is a sentence in it."""
+        value: dict[str, Any] = {
+            "link": state.to_link(),
+            "collection": state.collection,
+            "words": {key: tr(key, request) for key in WORDS},
+            "chips": list(self._chips(state, uploads, request)),
+            "clear": PageState(collection=state.collection).to_link(),
+        }
+        endpoint = state.tab if state.has_main or state.terms else "browse"
+        try:
+            answered: dict[str, Any] = with_error_messages(self._answered, endpoint)(state, uploads, request)
+        except gr.Error as error:
+            answered = {"error": html.unescape(error.message)}  # escaped for Gradio, which shows it as HTML
+        return value | answered
+
+    def _saved(self, event: gr.EventData, request: gr.Request) -> Any:
+        """Return the update with the hits of a link as a CSV or JSON file: its text and its name."""
+        state, uploads = asked(event)
+        result = self._retrieval.find(state, uploads, request)
+        if getattr(event, "kind", "") == "csv":
+            return gr.HTML(saved=[result.to_csv(), "imgsearch.csv"])
+        return gr.HTML(saved=[json_text(result.to_json()), "imgsearch.json"])
+
+    def _answered(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
+        engine = self._retrieval.collections[state.collection]
+        result = self._retrieval.find(state, uploads, request)
+        hits = visible_hits(state, result)
+        is_text = state.tab == "search"
+        is_folded = bool(hits) and not result.has_match and is_text
+        following = replace(state, start=result.following).to_link() if result.following else ""
+        return {
+            "filters": _filters(engine.searcher.table, state, request),
+            "fold": {"on": state.fold, "link": replace(state, fold=not state.fold, start=0).to_link()},
+            "notices": _notices(result, state, request),
+            "count": _count(result, hits, state, request),
+            "time": _time(result, request),
+            "hits": [tile(hit, engine.thumbnail(hit.item), request) for hit in hits],
+            "likely": 0 if is_folded else _num_likely(hits),
+            "folded": is_folded,
+            "start": state.start,
+            "following": following,
+        }
+
+    def _chips(self, state: PageState, uploads: Uploads, request: gr.Request) -> Iterator[dict[str, Any]]:
+        """Yield what was asked: the main part, the other parts and the filters, each with the link without it."""
+        if state.text.strip():
+            yield {"label": state.text.strip(), "without": state.without_main().to_link()}
+        if state.item or state.upload:
+            main = QueryTerm("item", state.item) if state.item else QueryTerm("upload", state.upload)
+            yield self._picture_chip(main, state, uploads, request) | {"without": state.without_main().to_link()}
+        if state.box:
+            yield {"label": tr("box", request).format(state.box), "without": replace(state, box="").to_link()}
+        for term in state.terms:
+            others = tuple(other for other in state.terms if other is not term)
+            chip = {"label": term.value} if term.kind == "text" else self._picture_chip(term, state, uploads, request)
+            sign = "more_like" if term.weight > 0 else "less_like"
+            yield chip | {"sign": tr(sign, request), "without": replace(state, terms=others, start=0).to_link()}
+        for text in state.where:
+            yield {"label": _shown(text, request), "without": _toggled(state, text).to_link()}
+
+    def _picture_chip(self, term: QueryTerm, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, str]:
+        if term.kind == "upload":
+            return {"label": uploads[term.value].name if term.value in uploads else tr("picture", request)}
+        engine = self._retrieval.collections[state.collection]
+        try:
+            item = engine.index.item_by_id(term.value)
+            return {"label": caption_of(item, request), "src": data_url(engine.thumbnail(item))}
+        except ImgsearchError:
+            return {"label": truncate(term.value, MAX_CAPTION)}  # the search will report it
+
+    def _item_function(self) -> Any:
+        def item(place: Any, request: gr.Request) -> dict[str, Any] | None:
+            """Return the large picture and the fields of an item; `place` is [collection, id]. None if there is none."""
+            match place:
+                case [str(collection), str(item_id)]:
+                    engine = self._retrieval.collections[collection]
+                    try:
+                        found = engine.index.item_by_id(item_id)
+                        picture = data_url(engine.large_picture(item_id))
+                    except ImgsearchError:
+                        return None
+                    return {"src": picture, "caption": caption_of(found, request), "fields": _fields(found, request)}
+            return None
+
+        return item
+
+
+def data_url(webp: bytes) -> str:
+    """Return a picture as a data URL."""
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+
+
+def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
+    """Return what the page shows of a hit; `thumbnail` is WebP."""
+    copies = len(hit.near_duplicates)
+    keys = ["strong"] * (hit.strength == "strong") + ["in_caption"] * bool(hit.words)
+    return {
+        "id": hit.item.id,
+        "row": hit.row,
+        "src": data_url(thumbnail),
+        "caption": caption_of(hit.item, request),
+        "mark": " · ".join(tr(key, request) for key in keys),  # why it is here: "best match · in the caption"
+        "copies": f"+ {format_num_duplicates(copies, request)}" if copies else "",
+    }
+
+
+def _num_likely(hits: Sequence[Hit]) -> int:
+    """Return how many hits stand above "less likely": to the last best match or, without one, the last fair."""
+    strengths = [hit.strength for hit in hits]
+    for strength in ("strong", "fair"):
+        if strength in strengths:
+            return len(hits) - strengths[::-1].index(strength)
+    return len(hits)
+
+
+def _notices(result: SearchResult, state: PageState, request: gr.Request) -> list[str]:
+    """Return the sentences above the hits."""
+    notices = [foreign_notice(result.language, request)] if result.language else []
+    if not result.hits:
+        notices.append(tr("no_hits_filtered" if state.where else "no_more_hits", request))
+    elif not result.has_match:
+        notices.append(tr("nothing_matches" if state.tab == "search" else "nothing_alike", request))
+    if result.cut:
+        notices.append(tr("query_cut", request).format(sanitise_line(result.cut)))
+    return notices
+
+
+def summary(result: SearchResult, state: PageState, request: gr.Request) -> str:
+    """Return how many hits there are, in what time, and the notices, as HTML."""
+    count = format_num_pictures(len(result.hits), request)
+    lines = [*_notices(result, state, request), f"{count} · {_time(result, request)}"]
+    return "<br>".join(map(html.escape, lines))
+
+
+def _count(result: SearchResult, hits: Sequence[Hit], state: PageState, request: gr.Request) -> str:
+    if not state.has_main and not state.terms:
+        return tr("collection_shown", request) if hits else ""
+    if not result.has_match and state.tab == "search":
+        return ""
+    count = format_num_pictures(len(hits), request)
+    return tr("similar_pictures", request).format(count) if state.tab == "describe" else count
+
+
+def _time(result: SearchResult, request: gr.Request) -> str:
+    """Return the seconds of an answer, and of its stages."""
+    stages = (
+        f"{tr(f'stage_{name}', request)} {format_number(value, request, 3)}" for name, value in result.stages.items()
+    )
+    return f"{format_number(result.seconds, request, 2)} s ({', '.join(stages)})"
+
+
+def _filters(table: ColumnStore, state: PageState, request: gr.Request) -> list[dict[str, Any]]:
+    """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
+    columns = []
+    for name in _names(table.metadata, language_of(request)):
+        if set(name) & set("=~"):  # such a name is ambiguous
+            continue
+        values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
+        total = sum(count for _, count in values)
+        if not 2 <= len(values) <= NUM_VALUES or total < MIN_REPEATED * len(values):
+            continue
+        offered = [
+            {"label": truncate(text, MAX_CHOICE), "count": count, "link": _toggled(state, f"{name}={text}").to_link()}
+            for text, count in values
+            if len(f"{name}={text}") <= MAX_LENGTH
+        ]
+        columns.append({"name": _name(name, request), "values": offered})
+    return columns
+
+
+def _toggled(state: PageState, text: str) -> PageState:
+    """Return the state with a filter or, if it has it, without."""
+    where = tuple(other for other in state.where if other != text)
+    return replace(state, where=where if text in state.where else (*where, text), start=0)
+
+
+def _names(columns: Collection[str], language: str) -> list[str]:
+    """Return the columns in a language: of "subject" and "subject_fr" only the second in French, else the first."""
+    own = {name.removesuffix(f"_{language}") for name in columns if name.endswith(f"_{language}")} & {*columns, "caption"}
+    others = {f"{name}_{code}" for code in LANGUAGES if code != language for name in (*columns, "caption")}
+    return [name for name in columns if name not in own and name not in others]
+
+
+def _fields(item: Item, request: gr.Request) -> list[list[str]]:
+    """Return the names and texts of an item's fields in the visitor's language, without its caption."""
+    names = [name for name in _names(item.columns, language_of(request)) if not name.startswith("caption_")]
+    fields = [(_name(name, request), item.columns[name]) for name in names[:MAX_ROWS]]
+    shown = [[name, truncate(text, MAX_TEXT)] for name, text in fields if text]
+    return [*shown, [tr("file", request), truncate(item.id, MAX_TEXT)]]
+
+
+def _name(column: str, request: gr.Request) -> str:
+    """Return the name of a column for visitors."""
+    known = f"column_{column.removesuffix(f'_{language_of(request)}')}"
+    return tr(known, request) if known in KNOWN_COLUMNS else truncate(column, MAX_NAME)
+
+
+def _shown(text: str, request: gr.Request) -> str:
+    """Return a filter for visitors: "Subject: animals" for "subject=animals", any other one as it is."""
+    name, sign, value = text.partition("=")
+    is_plain = sign and not set(name) & set("~:")
+    return f"{_name(name, request)}: {truncate(value, MAX_CHOICE)}" if is_plain else truncate(text, MAX_CHOICE)

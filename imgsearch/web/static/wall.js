@@ -1,0 +1,140 @@
+// The wall: what was asked as chips, the number of hits, and the pictures. Text of a collection never becomes HTML.
+const root = element.querySelector('.wall');
+const bar = make('span', { class: 'actions' }); // on the tile under the pointer or with the focus
+const more = make('button', { type: 'button', class: 'more', click: () => askMore() });
+let shown = null, isWaiting = false; // `shown`: the value with all hits so far
+
+const button = (text, link, attributes, ...children) =>
+  make('button', { type: 'button', click: () => tell('ask', { link }), ...attributes }, text, ...children);
+
+const chips = ({ chips: asked = [], clear, words }) => asked.length > 0 && make('ul', { class: 'chips' },
+  ...asked.map(({ label, src, sign, without }) => make('li', {}, src && make('img', { src, alt: '' }),
+    make('span', {}, sign ? `${sign}: ${label}` : label), button('×', without, { 'aria-label': `${words.remove}: ${label}` }))),
+  make('li', { class: 'clear' }, button(words.clear, clear)));
+
+const filters = ({ filters: columns, fold, link, words }) => {
+  const type = () => {
+    const asked = new URLSearchParams(link);
+    asked.append('where', typed.value);
+    tell('ask', { link: `?${asked}` });
+  };
+  const typed = make('input', { type: 'text', 'aria-label': words.filter_typed, placeholder: words.filter_info, change: type });
+  const count = (text) => new URLSearchParams(text).getAll('where').length;
+  const value = ({ label, count: number, link: to }) =>
+    button(label, to, { 'aria-pressed': String(count(to) < count(link)) }, make('b', {}, number));
+  const folded = make('input', { type: 'checkbox', change: () => tell('ask', { link: fold.link }) });
+  folded.checked = fold.on;
+  return make('details', { class: 'filters', open: root.querySelector('.filters')?.open || false },
+    make('summary', {}, words.filters),
+    ...columns.map(({ name, values }) => make('fieldset', {}, make('legend', {}, name), ...values.map(value))),
+    typed, make('label', {}, folded, words.fold_copies));
+};
+
+const views = (words) => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) => make('button',
+  { type: 'button', 'aria-pressed': String((document.body.dataset.view || 'grid') === view), click: () => look(view) }, words[view])));
+const look = (view) => {
+  document.body.dataset.view = view;
+  if (view === 'map') tell('map', { collection: shown.collection, wait: shown.words.map_wait });
+  render();
+};
+
+const tile = (hit) => {
+  const name = [hit.caption, hit.mark, hit.copies].filter(Boolean).join(', ');
+  const pick = make('button', { type: 'button', class: 'pick', 'aria-label': name, 'data-id': hit.id, tabindex: '-1',
+    click: () => tell('open', { id: hit.id }) }, make('img', { src: hit.src, alt: '', loading: 'lazy' }));
+  const choose = () => {
+    bar.replaceChildren(...actions(hit));
+    made.append(bar);
+  };
+  const made = make('li', { class: 'tile', pointerenter: choose, focusin: choose }, pick,
+    hit.mark && make('span', { class: 'mark', 'aria-hidden': 'true' }, hit.mark),
+    hit.copies && make('span', { class: 'copies', 'aria-hidden': 'true' }, hit.copies),
+    make('span', { class: 'caption', 'aria-hidden': 'true' }, hit.caption));
+  return made;
+};
+const tiles = (hits) => hits.length > 0 && make('ul', { class: 'tiles' }, ...hits.map(tile));
+
+const askMore = () => {
+  if (isWaiting || !shown.following) return;
+  isWaiting = true;
+  tell('more', shown.following);
+};
+new IntersectionObserver(([entry]) => entry.isIntersecting && askMore(), { rootMargin: '600px' }).observe(more);
+
+// With more hits to come, an incomplete last row is left out.
+const wholeRows = () => {
+  const last = [...root.querySelectorAll('.tiles')].at(-1);
+  if (!last) return;
+  const width = getComputedStyle(last).gridTemplateColumns.split(' ').length;
+  const count = last.children.length, left = shown.following && count > width ? count % width : 0;
+  [...last.children].forEach((one, index) => { one.hidden = index >= count - left; });
+};
+
+const render = () => {
+  const { words, error, count = '', time = '', notices = [], hits = [], likely = 0, folded = false } = shown;
+  const status = make('p', { class: 'count', role: 'status', title: time }, error ? '' : count);
+  const save = (kind) => make('button', { type: 'button', click: () => trigger('download', { link: shown.link, kind }) },
+    words[`export_${kind}`]);
+  const rest = tiles(hits.slice(likely));
+  refill(root, chips(shown),
+    error && make('p', { class: 'error', role: 'alert' }, error),
+    make('div', { class: 'bar' }, status, views(words), shown.filters && filters(shown), hits.length > 0 && save('csv'),
+      hits.length > 0 && save('json')),
+    ...notices.map((notice) => make('p', { class: 'notice', role: 'status' }, notice)),
+    make('div', { class: 'grid' }, ...(folded
+      ? [make('details', { class: 'nearest' }, make('summary', {}, words.nearest_anyway), rest)]
+      : [tiles(hits.slice(0, likely)), likely > 0 && rest && make('p', { class: 'divider' }, words.less_likely), rest])
+      .filter(Boolean), ...(shown.following && !folded ? [more] : [])), dialog);
+  more.textContent = words.more_hits;
+  root.querySelector('.pick')?.setAttribute('tabindex', '0');
+  wholeRows();
+};
+
+// The arrow keys walk from picture to picture; only one of them is reached by Tab.
+root.addEventListener('keydown', (event) => {
+  const pick = event.target.closest('.pick'), picks = [...root.querySelectorAll('.pick')].filter((one) => one.offsetParent);
+  const here = picks.indexOf(pick), top = (one) => one.getBoundingClientRect().top;
+  const width = Math.max(1, picks.findIndex((one) => top(one) > top(picks[0])));
+  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -width, ArrowDown: width, Home: -here, End: picks.length - 1 - here }[event.key];
+  const next = here >= 0 && step !== undefined && picks[here + step];
+  if (!next) return;
+  event.preventDefault();
+  pick.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+});
+
+watch('value', () => {
+  const value = props.value;
+  if (!value?.words) return;
+  root.removeAttribute('aria-busy');
+  isWaiting = false;
+  const isMore = value.start > 0 && shown && value.collection === shown.collection && value.link === shown.following;
+  shown = isMore ? { ...value, hits: [...shown.hits, ...value.hits], likely: shown.likely === shown.hits.length && value.likely ? shown.likely + value.likely : shown.likely,
+    count: shown.count, link: shown.link, notices: shown.notices } : value;
+  if (isMore && !value.hits?.length) shown.following = value.following || '';
+  render();
+  if (!isMore) tell('answer', { collection: shown.collection, rows: (shown.hits || []).map((hit) => hit.row), isQuery: shown.chips.length > 0 });
+  document.body.dataset.asked = shown.chips.length > 0 ? 'yes' : 'no';
+});
+watch('saved', () => {
+  const [text, name] = props.saved || [];
+  if (!name) return;
+  const link = make('a', { download: name, href: URL.createObjectURL(new Blob([text])) });
+  link.click();
+  URL.revokeObjectURL(link.href);
+});
+document.addEventListener('asked', () => root.setAttribute('aria-busy', 'true'));
+addEventListener('resize', () => shown && wholeRows());
+
+// A picture dropped or pasted anywhere is a question: in "describe" if that tab is open, else in "find similar".
+const give = (event, files) => {
+  const file = [...(files || [])].find(({ type, name }) => type.startsWith('image/') || /\.(heic|heif|jp2|tiff?|avif)$/i.test(name));
+  if (!file) return;
+  event.preventDefault();
+  const isDescribe = document.querySelector('#describe_tab-button')?.getAttribute('aria-selected') === 'true';
+  upload(file).then(({ path }) => tell('ask', { link: { tab: isDescribe ? 'describe' : 'similar' }, path })).catch(() => {});
+};
+document.addEventListener('paste', (event) => give(event, event.clipboardData?.files));
+document.addEventListener('dragover', (event) => event.dataTransfer?.types.includes('Files') && event.preventDefault());
+document.addEventListener('drop', (event) => give(event, event.dataTransfer?.files));
