@@ -78,9 +78,10 @@ def visible_hits(state: PageState, result: SearchResult) -> list[Hit]:
     """Return the hits that are no parts of the query themselves."""
     return [hit for hit in result.hits if hit.item.id not in state.items]
 
+
 def asked(event: gr.EventData) -> tuple[PageState, Uploads]:
     """Return what an event asks, and the uploads that it names; paths that are no uploads are left out."""
     link, paths = getattr(event, "link", ""), getattr(event, "paths", None)
-    texts = [text for text in (paths if isinstance(paths, list) else [])[:MAX_PARTS + 1] if isinstance(text, str)]
+    texts = [text for text in (paths if isinstance(paths, list) else [])[: MAX_PARTS + 1] if isinstance(text, str)]
     uploads = [Path(text).resolve() for text in texts if is_upload(text)]
     return PageState.from_link(link if isinstance(link, str) else ""), {token_of(path): path for path in uploads}

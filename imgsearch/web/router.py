@@ -33,7 +33,7 @@ class Router:
     """The invisible component."""
 
     def __init__(self) -> None:
-        self.component = scripted_html("address", "<span></span>", "router", keys=list(KEYS))
+        self.component = scripted_html("address", "<span></span>", "elements", "router", keys=list(KEYS))
 
     def connect(self, tabs: gr.Tabs, views: Mapping[Tab, TabView], wall: Wall, retrieval: Retrieval) -> None:
         """Answer each link on the wall, and in the tab that it names."""
@@ -54,4 +54,3 @@ class Router:
         shown = {"show_progress": "hidden", **PRIVATE}
         self.component.select(answer, None, outputs, **shown, **TEXTS)
         self.component.input(answer, None, outputs, **shown, **PICTURES)
-

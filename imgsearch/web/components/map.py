@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -69,7 +69,11 @@ def draw_map(collections: CollectionPicker) -> None:
                     return None
                 if 0 <= point < len(rows):
                     item = engine.index.item(int(rows[point]))
-                    return {"src": data_url(engine.thumbnail(item)), "caption": caption_of(item, request), "id": item.id}
+                    return {
+                        "src": data_url(engine.thumbnail(item)),
+                        "caption": caption_of(item, request),
+                        "id": item.id,
+                    }
         return None
 
     def draw(event: gr.EventData, request: gr.Request) -> dict[str, Any]:

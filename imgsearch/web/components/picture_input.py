@@ -10,15 +10,13 @@ from imgsearch.web.i18n import tr
 from imgsearch.web.page_state import Tab
 from imgsearch.web.security.body import MAX_PICTURE
 
-WORDS = ("drop", "remove", "box_label", "box_info", "box_select", "box_remove", "picture")
+WORDS = ("drop", "other", "not_sent", "too_large_picture", "picture", "box_label", "box_info", "box_select")
 
 
-def draw_picture_input(tab: Tab, max_bytes: int = MAX_PICTURE) -> gr.HTML:
+def draw_picture_input(tab: Tab) -> gr.HTML:
     """Draw the component, empty. `picture_words` gives it words, `picture_value` a picture."""
-    template = '<div class="picture"></div>'
-    return scripted_html(
-        f"{tab}_picture", template, "elements", "picture", tab=tab, max_bytes=max_bytes, words=None
-    )
+    template = f'<div class="picture" data-tab="{tab}" data-max-bytes="{MAX_PICTURE}"></div>'
+    return scripted_html(f"{tab}_picture", template, "elements", "picture", words=None)
 
 
 def picture_words(request: gr.Request) -> Any:

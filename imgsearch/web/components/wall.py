@@ -195,7 +195,7 @@ def _count(result: SearchResult, hits: Sequence[Hit], state: PageState, request:
         return tr("collection_shown", request) if hits else ""
     if not result.has_match and state.tab == "search":
         return ""
-    count = format_num_pictures(len(hits), request)
+    count = format_num_pictures(state.start + len(hits), request)
     return tr("similar_pictures", request).format(count) if state.tab == "describe" else count
 
 
@@ -234,7 +234,10 @@ def _toggled(state: PageState, text: str) -> PageState:
 
 def _names(columns: Collection[str], language: str) -> list[str]:
     """Return the columns in a language: of "subject" and "subject_fr" only the second in French, else the first."""
-    own = {name.removesuffix(f"_{language}") for name in columns if name.endswith(f"_{language}")} & {*columns, "caption"}
+    own = {name.removesuffix(f"_{language}") for name in columns if name.endswith(f"_{language}")} & {
+        *columns,
+        "caption",
+    }
     others = {f"{name}_{code}" for code in LANGUAGES if code != language for name in (*columns, "caption")}
     return [name for name in columns if name not in own and name not in others]
 

@@ -7,11 +7,13 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.web.components.map import MAP_ID
+from imgsearch.web.components.wall import WALL_ID
 from imgsearch.web.gradio_internals import Function, functions, num_unfetched, num_waiting
 from imgsearch.web.handlers import mean_seconds
 from imgsearch.web.security.refusals import RefusedError
 
 TOKEN = r"[\w-]{1,64}"  # id of a session, an event or an upload in progress: random, from the client or the server
+SERVER_FUNCTIONS = ((MAP_ID, "card"), (WALL_ID, "item"))  # component, function
 MAX_WAITING = 64  # requests in one queue, and results of one visitor that are not fetched yet
 
 
@@ -58,11 +60,12 @@ def _with_checked_inputs(function: Function, data: Any, *counts: int) -> Functio
 
 
 def check_card(blocks: gr.Blocks, payload: dict[str, Any], session: str) -> None:
-    """Raise RefusedError unless a call to a component's server function is the map's `card`."""
+    """Raise RefusedError unless a call to a component's server function is one of SERVER_FUNCTIONS."""
     component_id = payload.get("component_id")
     block = blocks.blocks.get(component_id) if type(component_id) is int else None
-    is_card = payload.get("fn_name") == "card" and getattr(block, "elem_id", None) == MAP_ID
-    if not (is_card and session and "data" in payload):
+    if not (
+        (getattr(block, "elem_id", None), payload.get("fn_name")) in SERVER_FUNCTIONS and session and "data" in payload
+    ):
         raise RefusedError(404, "not_there")
 
 

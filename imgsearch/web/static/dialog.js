@@ -22,7 +22,7 @@ const show = async (id, isNext = dialog.open) => {
   const { words, collection, hits = [] } = props.value || {};
   const position = hits.findIndex((hit) => hit.id === id), hit = hits[position] || { id, caption: '' };
   const step = (by, word, sign) => hits[position + by] && position >= 0 &&
-    make('button', { type: 'button', class: 'step', 'aria-label': word, click: () => show(hits[position + by].id) }, sign);
+    make('button', { type: 'button', class: by > 0 ? 'step next' : 'step', 'aria-label': word, click: () => show(hits[position + by].id) }, sign);
   const fill = (src, caption, fields) => dialog.replaceChildren(
     make('div', { class: 'stage' }, make('img', { src, alt: caption }), step(-1, words.previous, '‹'), step(1, words.next, '›')),
     make('div', { class: 'data' }, make('h2', { id: 'hit_title' }, caption),

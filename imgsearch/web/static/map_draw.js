@@ -19,7 +19,7 @@ const draw = () => {
   pen.clearRect(0, 0, width, height);
   const style = getComputedStyle(root), ink = (name) => style.getPropertyValue(name);
   const spacing = Math.sqrt((width * height) / (map.count + 1));
-  const radius = clamp(0.16 * spacing, 1.7, 5.5) * clamp(view.zoom ** 0.4, 1, 2.2);
+  const radius = map.sheet ? 0.6 * pictureSide() : clamp(0.16 * spacing, 1.7, 5.5) * clamp(view.zoom ** 0.4, 1, 2.2);
   const hasMarks = marks.query || marks.hits.length;
   drawPoints(radius, ink, hasMarks ? 0.45 : 0.9);
   if (hasMarks) drawMarks(radius, ink, style.fontFamily);
@@ -86,6 +86,10 @@ const drawMarks = (radius, ink, font) => {
   for (const point of [...marks.hits].reverse()) {
     const [left, top] = placeOf(point), series = colouring.codes[point];
     ring(left, top, radius + 3, ink, 1.5);
+    if (map.sheet) {
+      picture(point, left, top);
+      continue;
+    }
     pen.beginPath();
     shape(series, left, top, radius);
     pen.fillStyle = colourOf(series, ink);

@@ -1,6 +1,7 @@
 // The place for a picture: choose, drop or paste one, and select a part of it by dragging.
-const root = element.querySelector('.picture'), isBoxed = props.tab === 'similar';
-const PARAMETERS = { tab: props.tab };
+const root = element.querySelector('.picture');
+const asks = root.dataset.tab, maxBytes = Number(root.dataset.maxBytes);
+const isBoxed = asks === 'similar';
 const clamp = (share) => Math.min(1, Math.max(0, share));
 let message = '', start = null;
 
@@ -13,17 +14,15 @@ const smaller = async (file) => {
   return new File([blob], file.name.replace(/\.\w+$/, '.jpg'), { type: 'image/jpeg' });
 };
 const take = async (file) => {
-  message = '';
   root.setAttribute('aria-busy', 'true');
   try {
-    const sent = file.size > props.max_bytes ? await smaller(file).catch(() => file) : file;
-    if (sent.size > props.max_bytes) throw new Error(props.words?.too_large);
-    const { path } = await upload(sent);
-    tell('ask', { link: PARAMETERS, path });
-  } catch (error) {
-    message = props.words?.too_large && file.size > props.max_bytes ? props.words.too_large : props.words?.not_sent || '';
-    render();
+    const sent = file.size > maxBytes ? await smaller(file).catch(() => file) : file;
+    message = sent.size > maxBytes ? props.words.too_large_picture : '';
+    if (!message) tell('ask', { link: { tab: asks }, path: (await upload(sent)).path });
+  } catch {
+    message = props.words.not_sent;
   }
+  render();
   root.removeAttribute('aria-busy');
 };
 

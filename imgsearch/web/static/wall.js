@@ -59,7 +59,7 @@ const askMore = () => {
   isWaiting = true;
   tell('more', shown.following);
 };
-new IntersectionObserver(([entry]) => entry.isIntersecting && askMore(), { rootMargin: '600px' }).observe(more);
+new IntersectionObserver(([entry]) => entry.isIntersecting && askMore(), { rootMargin: '200px' }).observe(more);
 
 // With more hits to come, an incomplete last row is left out.
 const wholeRows = () => {
@@ -110,9 +110,10 @@ watch('value', () => {
   root.removeAttribute('aria-busy');
   isWaiting = false;
   const isMore = value.start > 0 && shown && value.collection === shown.collection && value.link === shown.following;
-  shown = isMore ? { ...value, hits: [...shown.hits, ...value.hits], likely: shown.likely === shown.hits.length && value.likely ? shown.likely + value.likely : shown.likely,
-    count: shown.count, link: shown.link, notices: shown.notices } : value;
-  if (isMore && !value.hits?.length) shown.following = value.following || '';
+  if (isMore) {
+    const { hits, likely, link, notices } = shown, areAllLikely = likely === hits.length;
+    shown = { ...value, hits: [...hits, ...(value.hits || [])], likely: areAllLikely ? likely + value.likely : likely, link, notices };
+  } else shown = value;
   render();
   if (!isMore) tell('answer', { collection: shown.collection, rows: (shown.hits || []).map((hit) => hit.row), isQuery: shown.chips.length > 0 });
   document.body.dataset.asked = shown.chips.length > 0 ? 'yes' : 'no';

@@ -37,7 +37,9 @@ class DescribeTab:
             with gr.Column(scale=1, min_width=280):
                 self.picture = draw_picture_input("describe")
             with gr.Column(scale=2, min_width=280):
-                self.description = scripted_html("description", '<div class="description"></div>', "elements", "description", words=None)
+                self.description = scripted_html(
+                    "description", '<div class="description"></div>', "elements", "description", words=None
+                )
                 stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
                 self.options = _draw_options(t)
                 self.examples = Examples("describe")
@@ -64,9 +66,7 @@ class DescribeTab:
             picture = None
         return {self.picture: picture_value(picture, "")}
 
-    def adapted(
-        self, engine: Engine, collection: str, models: Models, request: gr.Request
-    ) -> dict[Any, Any]:
+    def adapted(self, engine: Engine, collection: str, models: Models, request: gr.Request) -> dict[Any, Any]:
         """Return the examples of a collection, and the options that the captioner takes."""
         detail, question, language, ask = self.options
         return {
@@ -108,9 +108,7 @@ class DescribeTab:
         yield from self._retrieval.collections.first.describe_stream(image, name, **options)
 
 
-def description_value(
-    description: Description, language: str, collection: str, request: gr.Request
-) -> dict[str, Any]:
+def description_value(description: Description, language: str, collection: str, request: gr.Request) -> dict[str, Any]:
     """Return what the page shows of a description: sentence, tags and colours with their shares in percent."""
     query = to_query(description.caption)[:MAX_TEXT]
     shares: dict[bool, list[list[Any]]] = {True: [], False: []}  # whether it is a colour
