@@ -7,32 +7,54 @@ from PIL import Image
 from playwright.sync_api import Locator, Page
 
 WIDE = {"width": 1400, "height": 900}
-NARROW = {"width": 400, "height": 860}
+NARROW = {"width": 400, "height": 664}
 Open = Callable[..., Page]
 WAIT_MS = 30_000
 
 
+def open_tab(page: Page, tab: str) -> None:
+    """Open a tab: "search", "similar" or "describe"."""
+    page.locator(f"#{tab}_tab-button").click()
+
+
 def upload(page: Page, tab: str, picture: Path) -> None:
-    """Give a tab a picture."""
+    """Open a tab and give it a picture."""
+    open_tab(page, tab)
     page.locator(f"#{tab}_picture input[type=file]").set_input_files(picture)
 
 
-def hits_of(page: Page, tab: str) -> Locator:
-    """The cards of a tab's hits."""
-    return page.locator(f"#{tab}_hits .card")
+def tiles_of(page: Page) -> Locator:
+    """The pictures on the wall."""
+    return page.locator("#wall .tile")
+
+
+def chips_of(page: Page) -> Locator:
+    """What was asked."""
+    return page.locator("#wall .chips li:not(.clear)")
 
 
 def search(page: Page, text: str) -> Locator:
-    """Search by text; the cards."""
-    page.get_by_role("tab").nth(2).click()
+    """Search by text, up to its answer; the pictures on the wall."""
+    open_tab(page, "search")
     page.locator("#query textarea").fill(text)
     page.locator("#query textarea").press("Enter")
-    return hits_of(page, "search")
+    page.locator("#wall .chips li", has_text=text).wait_for(timeout=WAIT_MS)
+    page.locator("#wall .wall:not([aria-busy])").wait_for(timeout=WAIT_MS)
+    return tiles_of(page)
 
 
-def act(card: Locator, number: int) -> None:
-    """Press a button of a card: 0 more like, 1 less like, 2 similar, 3 describe."""
-    card.locator(".actions button").nth(number).click()
+def open_hit(page: Page, number: int) -> Locator:
+    """Open a picture of the wall; the dialog."""
+    tiles_of(page).nth(number).locator(".pick").click()
+    dialog = page.locator("dialog[open]")
+    dialog.wait_for()
+    return dialog
+
+
+def act(tile: Locator, number: int) -> None:
+    """Press a button of a picture: 0 similar, 1 describe, 2 more like, 3 less like."""
+    tile.hover()
+    tile.locator(".actions button").nth(number).click()
 
 
 def is_too_wide(page: Page) -> bool:

@@ -27,7 +27,7 @@ class Examples:
     """The component of one tab, empty at first."""
 
     def __init__(self, tab: Tab) -> None:
-        template = '<p class="label"></p><ul class="examples"></ul>'
+        template = '<div class="tries"><p class="label"></p><ul class="examples"></ul></div>'
         self._tab = tab
         self.component = scripted_html(f"{tab}_examples", template, "elements", "examples")
 

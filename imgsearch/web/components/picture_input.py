@@ -20,10 +20,14 @@ def draw_picture_input(tab: Tab) -> gr.HTML:
 
 
 def picture_words(request: gr.Request) -> Any:
-    """Return the update that gives the component its words."""
-    return gr.HTML(words={key: tr(key, request) for key in WORDS})
+    """Return the update that gives the component its words, and keeps its picture."""
+    return gr.HTML(words=_words(request))
 
 
-def picture_value(picture: bytes | None, box: str) -> dict[str, Any]:
+def picture_value(picture: bytes | None, box: str, request: gr.Request) -> dict[str, Any]:
     """Return the component's value: a picture as WebP, None for none, and the box in it."""
-    return {"src": data_url(picture) if picture else "", "box": box}
+    return {"src": data_url(picture) if picture else "", "box": box, "words": _words(request)}
+
+
+def _words(request: gr.Request) -> dict[str, str]:
+    return {key: tr(key, request) for key in WORDS}

@@ -1,6 +1,6 @@
 // Shows a description: the sentence, what it can lead to, tags as bars and colours as swatches.
 const render = () => {
-  const words = props.words || {}, value = props.value || {};
+  const value = props.value || {}, words = props.words || value.words || {};
   const root = element.querySelector('.description');
   if (value.error) return refill(root, make('p', { class: 'error', role: 'alert' }, value.error));
   if (!value.tags) return refill(root, make('p', { class: 'hint' }, words.describe_hint || ''));

@@ -3,7 +3,7 @@ const root = element.querySelector('.picture');
 const asks = root.dataset.tab, maxBytes = Number(root.dataset.maxBytes);
 const isBoxed = asks === 'similar';
 const clamp = (share) => Math.min(1, Math.max(0, share));
-let message = '', start = null;
+let message = '', start = null, words = {};
 
 // A picture that is larger than the server takes is made smaller first, if the browser can decode it.
 const smaller = async (file) => {
@@ -17,10 +17,10 @@ const take = async (file) => {
   root.setAttribute('aria-busy', 'true');
   try {
     const sent = file.size > maxBytes ? await smaller(file).catch(() => file) : file;
-    message = sent.size > maxBytes ? props.words.too_large_picture : '';
+    message = sent.size > maxBytes ? words.too_large_picture : '';
     if (!message) tell('ask', { link: { tab: asks }, path: (await upload(sent)).path });
   } catch {
-    message = props.words.not_sent;
+    message = words.not_sent;
   }
   render();
   root.removeAttribute('aria-busy');
@@ -71,7 +71,8 @@ const draggable = {
 };
 
 const render = () => {
-  const words = props.words || {}, { src = '', box = '' } = props.value || {};
+  const { src = '', box = '' } = props.value || {};
+  words = props.words || props.value?.words || words;
   const input = make('input', { type: 'file', accept: 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', 'aria-label': words.drop || '',
     change: () => input.files[0] && take(input.files[0]) });
   const zone = make('label', { class: src ? 'drop again' : 'drop' }, input, make('span', {}, src ? words.other : words.drop));

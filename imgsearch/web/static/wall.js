@@ -1,5 +1,5 @@
 // The wall: what was asked as chips, the number of hits, and the pictures. Text of a collection never becomes HTML.
-const root = element.querySelector('.wall');
+const root = element.querySelector('.wall'), page = element.closest('main'); // styles depend on its data
 const bar = make('span', { class: 'actions' }); // on the tile under the pointer or with the focus
 const more = make('button', { type: 'button', class: 'more', click: () => askMore() });
 let shown = null, isWaiting = false; // `shown`: the value with all hits so far
@@ -24,16 +24,16 @@ const filters = ({ filters: columns, fold, link, words }) => {
     button(label, to, { 'aria-pressed': String(count(to) < count(link)) }, make('b', {}, number));
   const folded = make('input', { type: 'checkbox', change: () => tell('ask', { link: fold.link }) });
   folded.checked = fold.on;
-  return make('details', { class: 'filters', open: root.querySelector('.filters')?.open || false },
+  return make('details', { class: 'filters', open: root.querySelector('.filters')?.contains(document.activeElement) || false },
     make('summary', {}, words.filters),
     ...columns.map(({ name, values }) => make('fieldset', {}, make('legend', {}, name), ...values.map(value))),
     typed, make('label', {}, folded, words.fold_copies));
 };
 
 const views = (words) => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) => make('button',
-  { type: 'button', 'aria-pressed': String((document.body.dataset.view || 'grid') === view), click: () => look(view) }, words[view])));
+  { type: 'button', 'aria-pressed': String((page.dataset.view || 'grid') === view), click: () => look(view) }, words[view])));
 const look = (view) => {
-  document.body.dataset.view = view;
+  page.dataset.view = view;
   if (view === 'map') tell('map', { collection: shown.collection, wait: shown.words.map_wait });
   render();
 };
@@ -115,8 +115,8 @@ watch('value', () => {
     shown = { ...value, hits: [...hits, ...(value.hits || [])], likely: areAllLikely ? likely + value.likely : likely, link, notices };
   } else shown = value;
   render();
+  page.dataset.asked = shown.chips.length > 0 ? 'yes' : 'no';
   if (!isMore) tell('answer', { collection: shown.collection, rows: (shown.hits || []).map((hit) => hit.row), isQuery: shown.chips.length > 0 });
-  document.body.dataset.asked = shown.chips.length > 0 ? 'yes' : 'no';
 });
 watch('saved', () => {
   const [text, name] = props.saved || [];

@@ -64,7 +64,7 @@ class DescribeTab:
             picture = self._retrieval.picture(state, uploads)
         except ImgsearchError:  # the description says why
             picture = None
-        return {self.picture: picture_value(picture, "")}
+        return {self.picture: picture_value(picture, "", request)}
 
     def adapted(self, engine: Engine, collection: str, models: Models, request: gr.Request) -> dict[Any, Any]:
         """Return the examples of a collection, and the options that the captioner takes."""
@@ -83,15 +83,16 @@ class DescribeTab:
         self, event: gr.EventData, request: gr.Request, detail: Detail, question: str | None, language: str
     ) -> Iterator[dict[Any, Any]]:
         state, uploads = asked(event)
+        first = self._retrieval.collections.first.status
+        language = language if first.takes_questions else language_of(request)
         options = {"detail": "question" if question else detail, "question": question or "", "language": language}
-        answer: dict[str, Any] = {}
-        has_captioner = bool(self._retrieval.collections.first.status.captioner)
+        answer: dict[str, Any] = {"words": _words(request)}
         with self._cancellations.latest(request) as (must_stop, is_latest):
             write = with_error_messages(self._write, "describe")
             try:
                 for description in write(state, uploads, request, stop=must_stop, **options):
                     answer = answer | description_value(description, language, state.collection, request)
-                    yield {self.description: answer, self._stop: gr.Button(visible=has_captioner)}
+                    yield {self.description: answer, self._stop: gr.Button(visible=bool(first.captioner))}
             except gr.Error as error:
                 answer = answer | {"error": html.unescape(error.message)}  # escaped for Gradio, which shows it as HTML
             if is_latest():

@@ -31,7 +31,7 @@ class SimilarTab:
             picture = self._retrieval.picture(state, uploads)
         except ImgsearchError:  # the wall says why
             picture = None
-        return {self.picture: picture_value(picture, state.box)}
+        return {self.picture: picture_value(picture, state.box, request)}
 
     def adapted(self, engine: Engine, collection: str, request: gr.Request) -> dict[Any, Any]:
         """Return the examples of a collection."""
