@@ -258,7 +258,7 @@ watch('value', read);
 document.addEventListener('answer', ({ detail }) => {
   asked = detail;
   mark();
-  if (map && map.collection !== detail.collection && element.closest('main').dataset.view === 'map') trigger('submit', detail);
+  if (map && map.collection !== detail.collection && element.closest('.column').dataset.view === 'map') trigger('submit', detail);
 });
 document.addEventListener('map', ({ detail }) => {
   if (map && map.collection === detail.collection) return;
