@@ -16,7 +16,8 @@ const render = () => {
     make('p', { class: 'buttons' }, copy, value.search &&
       make('button', { type: 'button', id: 'search_description', click: () => tell('ask', { link: value.search }) },
         words.search_with_description)),
-    value.tags.length > 0 && make('ul', { class: 'tags', id: 'tags', 'aria-label': words.tags }, ...value.tags.map(bar)),
+    value.tags.length > 0 &&
+      make('ul', { class: 'tags', id: 'tags', 'aria-label': words.tags }, ...value.tags.map(bar)),
     value.colours.length > 0 &&
       make('ul', { class: 'swatches', id: 'colours', 'aria-label': words.colours }, ...value.colours.map(swatch)));
 };
