@@ -262,7 +262,7 @@ watch('value', read);
 document.addEventListener('answer', ({ detail }) => {
   asked = detail;
   markHits();
-  if (element.closest('main').dataset.view === 'map') ask(detail);
+  if (element.closest('.column').dataset.view === 'map') ask(detail);
 });
 document.addEventListener('map', ({ detail }) => {
   if (!map) wait.textContent = detail.wait;

@@ -1,5 +1,5 @@
 // The wall: what was asked as chips, the number of hits, and the pictures. Text of a collection never becomes HTML.
-const root = element.querySelector('.wall'), page = element.closest('main'); // styles depend on its data
+const root = element.querySelector('.wall'), page = element.closest('.column'); // styles depend on its data
 const bar = make('span', { class: 'actions' }); // on the tile under the pointer or with the focus
 const more = make('button', { type: 'button', class: 'more', click: () => askMore() });
 let shown = null, isWaiting = false; // `shown`: the value with all hits so far
