@@ -128,7 +128,7 @@ class Wall:
 
     def _item_function(self) -> Any:
         def item(place: Any, request: gr.Request) -> dict[str, Any] | None:
-            """Return the large picture and the fields of the item at `place`, [collection, id]; None if there is none."""
+            """Return the large picture and the fields of the item at `place`, [collection, id], None if it is none."""
             match place:
                 case [str(collection), str(item_id)]:
                     engine = self._retrieval.collections[collection]
