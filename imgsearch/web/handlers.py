@@ -26,10 +26,6 @@ TEXTS, PICTURES, CAPTIONS = (
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # Like QUIET, but queued: without the queue, the change event of a gr.State does not reach the page.
 HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}
-# For handlers that make a large picture from the collection: at most 2 at once, because each takes memory.
-SHOWN: dict[str, Any] = HIDDEN | {"concurrency_id": "shown", "concurrency_limit": 2}
-# For edits of a query: none is dropped, and they run one by one, so that none reads a state that another will change.
-EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1}
 FIRST_S = 1.0  # assumed seconds of a handler that has not run yet
 _seconds: dict[str, float] = {}  # handler -> running mean of its calls
 

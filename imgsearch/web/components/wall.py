@@ -1,5 +1,6 @@
 """The wall of pictures under the tabs: the collection at first, then the hits of a query, with all that was asked."""
 
+import asyncio
 import base64
 import html
 from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +14,7 @@ from imgsearch.index.filters import MAX_LENGTH, ColumnStore
 from imgsearch.records import Hit, Item, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.components.scripted import scripted_html
-from imgsearch.web.handlers import QUIET, with_error_messages
+from imgsearch.web.handlers import TEXTS, with_error_messages
 from imgsearch.web.i18n import (
     LANGUAGES,
     MAX_CAPTION,
@@ -30,6 +31,7 @@ from imgsearch.web.page_state import PageState, QueryTerm, Uploads
 from imgsearch.web.retrieval import Retrieval, asked, visible_hits
 
 WALL_ID = "wall"  # of the component in the page
+NUM_LARGE = 2  # large pictures of the collection that are made at once: each takes memory
 WORDS = (
     *("clear", "remove", "filters", "filter_typed", "filter_info", "fold_copies", "grid", "map", "export_csv"),
     *("export_json", "more_hits", "less_likely", "nearest_anyway", "close", "previous", "next", "download", "map_wait"),
@@ -53,7 +55,8 @@ class Wall:
             server_functions=[self._item_function()],
             saved=None,
         )
-        self.component.download(with_error_messages(self._saved, "export"), None, self.component, **QUIET)
+        options = {"api_visibility": "private", "show_progress": "hidden"}
+        self.component.download(with_error_messages(self._saved, "export"), None, self.component, **options, **TEXTS)
 
     def answer(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         """Return the value for a state of the page; an error is a sentence in it."""
@@ -127,20 +130,26 @@ class Wall:
             return {"label": truncate(term.value, MAX_CAPTION)}  # the search will report it
 
     def _item_function(self) -> Any:
-        def item(place: Any, request: gr.Request) -> dict[str, Any] | None:
+        limit = asyncio.Semaphore(NUM_LARGE)
+
+        async def item(place: Any, request: gr.Request) -> dict[str, Any] | None:
             """Return picture and fields of the item at `place`, [collection, id]; None if there is none."""
             match place:
                 case [str(collection), str(item_id)]:
-                    engine = self._retrieval.collections[collection]
-                    try:
-                        found = engine.index.item_by_id(item_id)
-                        picture = data_url(engine.large_picture(item_id))
-                    except ImgsearchError:
-                        return None
-                    return {"src": picture, "caption": caption_of(found, request), "fields": _fields(found, request)}
+                    async with limit:
+                        return await asyncio.to_thread(self._item, collection, item_id, request)
             return None
 
         return item
+
+    def _item(self, collection: str, item_id: str, request: gr.Request) -> dict[str, Any] | None:
+        engine = self._retrieval.collections[collection]
+        try:
+            found = engine.index.item_by_id(item_id)
+            picture = data_url(engine.large_picture(item_id))
+        except ImgsearchError:
+            return None
+        return {"src": picture, "caption": caption_of(found, request), "fields": _fields(found, request)}
 
 
 def data_url(webp: bytes) -> str:
