@@ -31,7 +31,6 @@ const look = (x, y) => {
   canvas.style.touchAction = view.zoom > 1 ? 'none' : 'pan-y'; // at zoom 1 a finger scrolls the page
   redraw();
 };
-const move = (across, down) => look(view.x - across / scale(), view.y - down / scale());
 const zoom = (factor, left = size()[0] / 2, top = size()[1] / 2) => {
   const [x, y] = back(left, top);
   view.zoom = clamp(view.zoom * factor, 1, MAX_ZOOM);
@@ -72,24 +71,21 @@ const draw = () => {
     pen.fill();
   };
   const ring = (point, line) => {
-    pen.globalAlpha = 1;
-    for (const [thick, colour] of [[line + 3, ground], [line, ink]]) {
-      pen.beginPath();
-      pen.arc(...place(...at(point)), (map.sheet ? 1.25 : 1) * radius + 3, 0, TURN);
-      [pen.lineWidth, pen.strokeStyle] = [thick, colour];
-      pen.stroke();
-    }
+    Object.assign(pen, { globalAlpha: 1, lineWidth: line, strokeStyle: ink });
+    pen.beginPath();
+    pen.arc(...place(...at(point)), (map.sheet ? 1.25 : 1) * radius + 3, 0, TURN);
+    pen.stroke();
   };
   const write = (text, left, top, font) => {
-    Object.assign(pen, { globalAlpha: 1, font: `${font} ${style.fontFamily}`, lineJoin: 'round', lineWidth: 4 });
-    Object.assign(pen, { strokeStyle: ground, fillStyle: ink });
+    const colours = { globalAlpha: 1, strokeStyle: ground, fillStyle: ink };
+    Object.assign(pen, { ...colours, font: `${font} ${style.fontFamily}`, lineJoin: 'round', lineWidth: 4 });
     pen.strokeText(text, left, top);
     pen.fillText(text, left, top);
   };
   for (let point = 0; point < map.count; point++) mark(point, hits.length ? 0.3 : 1);
-  for (const point of [...hits].reverse()) {
+  for (const point of hits) {
     mark(point, 1);
-    ring(point, 1.5);
+    ring(point, 2);
   }
   pen.textAlign = 'center';
   for (const [name, x, y] of map.areas) write(name, ...place(x, y), '600 15px');
@@ -97,15 +93,15 @@ const draw = () => {
     const [left, top] = place(...at(point));
     write(index + 1, left + radius + 6, top - radius, '600 12px');
   });
-  if (current >= 0) ring(current, 2.5);
+  if (current >= 0) ring(current, 3);
   showCard();
 };
 
 // --- The point chosen by pointer or keyboard, and its card.
 
 // Checks every point: 10,000 distances take less time than the browser's own work for one move of the pointer.
-const best = (badness) => {
-  let found = -1, least = Infinity;
+const best = (badness, least = Infinity) => {
+  let found = -1;
   for (let point = 0; point < map.count; point++) {
     const value = badness(...at(point));
     if (value < least) [found, least] = [point, value];
@@ -113,11 +109,8 @@ const best = (badness) => {
   return found;
 };
 const nearest = (left, top, slack) => {
-  const [x, y] = back(left, top), far = slack / scale();
-  return best((right, below) => {
-    const distance = Math.hypot(right - x, below - y);
-    return distance < far ? distance : Infinity;
-  });
+  const [x, y] = back(left, top);
+  return best((right, below) => Math.hypot(right - x, below - y), slack / scale());
 };
 const walk = (across, down) => { // the nearest point within 45 degrees of a direction
   if (current < 0) return hits[0] ?? nearest(size()[0] / 2, size()[1] / 2, Infinity);
@@ -153,9 +146,8 @@ const tellCard = async (point, isAnnounced) => {
 };
 const showCard = () => {
   if (card.hidden) return;
-  const [width, height] = size(), [left, top] = place(...at(current)), gap = reach() + 12;
-  const isRight = left + gap + card.offsetWidth < width;
-  card.style.left = `${clamp(isRight ? left + gap : left - gap - card.offsetWidth, 4, width - card.offsetWidth - 4)}px`;
+  const [width, height] = size(), [left, top] = place(...at(current)), gap = reach() + 12, across = card.offsetWidth;
+  card.style.left = `${left + gap + across < width ? left + gap : Math.max(4, left - gap - across)}px`;
   card.style.top = `${clamp(top - card.offsetHeight / 2, 4, height - card.offsetHeight - 4)}px`;
 };
 const open = async (point) => {
@@ -171,14 +163,13 @@ const local = (event) => {
 };
 const under = (event) => nearest(...local(event), Math.max(reach(), event.pointerType === 'mouse' ? 12 : 24));
 const drag = (event) => {
-  const [left, top] = local(event), [wasLeft, wasTop] = pointers.get(event.pointerId);
+  const now = local(event), was = pointers.get(event.pointerId);
+  const by = (one, two) => Math.hypot(one[0] - two[0], one[1] - two[1]);
   const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
-  pointers.set(event.pointerId, [left, top]);
-  moved += Math.hypot(left - wasLeft, top - wasTop);
-  if (other) {
-    const spread = (one) => Math.hypot(one[0] - other[0], one[1] - other[1]);
-    zoom(spread([left, top]) / Math.max(spread([wasLeft, wasTop]), 1), (left + other[0]) / 2, (top + other[1]) / 2);
-  } else if (moved > SLACK) move(left - wasLeft, top - wasTop);
+  pointers.set(event.pointerId, now);
+  moved += by(now, was);
+  if (other) zoom(by(now, other) / Math.max(by(was, other), 1), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
+  else if (moved > SLACK) look(view.x - (now[0] - was[0]) / scale(), view.y - (now[1] - was[1]) / scale());
 };
 const on = (name, handler) => canvas.addEventListener(name, (event) => map && handler(event), { passive: false });
 on('pointerdown', (event) => {
@@ -201,23 +192,17 @@ on('wheel', (event) => {
   event.preventDefault();
   zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...local(event));
 });
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const KEYS = {
-  ArrowLeft: () => choose(walk(-1, 0), true),
-  ArrowRight: () => choose(walk(1, 0), true),
-  ArrowUp: () => choose(walk(0, -1), true),
-  ArrowDown: () => choose(walk(0, 1), true),
-  Enter: () => open(current),
-  Escape: () => choose(-1),
-  '+': () => zoom(STEP),
-  '=': () => zoom(STEP), // the same key without Shift
-  '-': () => zoom(1 / STEP),
-  '0': () => zoom(0),
+  ...Object.fromEntries(Object.entries(STEPS).map(([key, step]) => [key, () => choose(walk(...step), true)])),
+  ...{ Enter: () => open(current), Escape: () => choose(-1) },
+  ...{ '+': () => zoom(STEP), '=': () => zoom(STEP), '-': () => zoom(1 / STEP), '0': () => zoom(0) },
 };
 on('keydown', (event) => {
   if (!KEYS[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   KEYS[event.key]();
-  if (current < 0 || !event.key.startsWith('Arrow')) return;
+  if (current < 0 || !STEPS[event.key]) return;
   const [left, top] = place(...at(current)), [width, height] = size();
   if (left < 0 || top < 0 || left > width || top > height) look(...at(current));
 });
@@ -240,10 +225,8 @@ const read = () => {
   card.hidden = true;
   if (!value) return;
   const points = unpack(value.points, Uint16Array), count = points.length / 2;
-  const [xs, ys] = [0, 1].map((axis) => points.filter((_, index) => index % 2 === axis));
-  const least = (values) => values.reduce((one, other) => Math.min(one, other), 65535);
-  const most = (values) => values.reduce((one, other) => Math.max(one, other), 0);
-  const box = { left: least(xs), top: least(ys), right: most(xs), bottom: most(ys) };
+  const [xs, ys] = [0, 1].map((axis) => points.filter((_, index) => index % 2 === axis).sort());
+  const box = { left: xs[0], top: ys[0], right: xs.at(-1), bottom: ys.at(-1) };
   const pointOf = new Map([...unpack(value.rows, Uint32Array)].map((row, point) => [row, point]));
   map = { ...value, points, pointOf, count, box, clusters: unpack(value.clusters, Uint8Array) };
   if (map.sheet) sheet.src = map.sheet;
