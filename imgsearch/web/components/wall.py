@@ -55,7 +55,7 @@ class Wall:
             server_functions=[self._item_function()],
             saved=None,
         )
-        options = {"api_visibility": "private", "show_progress": "hidden"}
+        options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         self.component.download(with_error_messages(self._saved, "export"), None, self.component, **options, **TEXTS)
 
     def answer(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
