@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import gradio as gr
 
+from imgsearch.web.components.picture_input import picture_words
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.wall import Wall
 from imgsearch.web.handlers import PICTURES, TEXTS
@@ -43,13 +44,15 @@ class Router:
             state, uploads = asked(event)
             collection = collections.named(state.collection)
             state = PageState(**{**vars(state), "collection": collection})
-            changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request)}
+            changes: dict[Any, Any] = dict.fromkeys(pictures, picture_words(request))  # else Gradio drops the words
+            changes[wall.component] = wall.answer(state, uploads, request)
             if state.start:  # more hits of the same answer
                 return changes
             changes |= {tabs: gr.Tabs(selected=state.tab), collections.choice: collection or collections.default}
             return changes | views[state.tab].restore(state, uploads, request)
 
-        inputs = (component for view in views.values() for component in view.inputs)
+        inputs = [component for view in views.values() for component in view.inputs]
+        pictures = [component for component in inputs if isinstance(component, gr.HTML)]
         outputs = [wall.component, tabs, collections.choice, *inputs]
         shown = {"show_progress": "hidden", **PRIVATE}
         self.component.select(answer, None, outputs, **shown, **TEXTS)

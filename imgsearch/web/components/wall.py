@@ -219,9 +219,7 @@ def _time(result: SearchResult, request: gr.Request) -> str:
 def _filters(table: ColumnStore, state: PageState, request: gr.Request) -> list[dict[str, Any]]:
     """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
     columns = []
-    for name in _names(table.metadata, language_of(request)):
-        if set(name) & set("=~"):  # such a name is ambiguous
-            continue
+    for name in column_names(table.metadata, request):
         values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
         total = sum(count for _, count in values)
         if not 2 <= len(values) <= NUM_VALUES or total < MIN_REPEATED * len(values):
@@ -241,19 +239,20 @@ def _toggled(state: PageState, text: str) -> PageState:
     return replace(state, where=where if text in state.where else (*where, text), start=0)
 
 
-def _names(columns: Collection[str], language: str) -> list[str]:
-    """Return the columns in a language: of "subject" and "subject_fr" only the second in French, else the first."""
-    own = {name.removesuffix(f"_{language}") for name in columns if name.endswith(f"_{language}")} & {
-        *columns,
-        "caption",
-    }
-    others = {f"{name}_{code}" for code in LANGUAGES if code != language for name in (*columns, "caption")}
-    return [name for name in columns if name not in own and name not in others]
+def column_names(columns: Collection[str], request: gr.Request) -> list[str]:
+    """Return the columns in the visitor's language: of "subject" and "subject_fr" the second in French, else the first.
+
+    Columns whose names have a sign of a filter are left out.
+    """
+    stems, language = {*columns, "caption"}, language_of(request)
+    own = {stem for stem in stems if f"{stem}_{language}" in columns}
+    others = {f"{stem}_{code}" for code in LANGUAGES if code != language for stem in stems}
+    return [name for name in columns if name not in own | others and not set(name) & set("=~")]
 
 
 def _fields(item: Item, request: gr.Request) -> list[list[str]]:
     """Return the names and texts of an item's fields in the visitor's language, without its caption."""
-    names = [name for name in _names(item.columns, language_of(request)) if not name.startswith("caption_")]
+    names = [name for name in column_names(item.columns, request) if not name.startswith("caption_")]
     fields = [(_name(name, request), item.columns[name]) for name in names[:MAX_ROWS]]
     shown = [[name, truncate(text, MAX_TEXT)] for name, text in fields if text]
     return [*shown, [tr("file", request), truncate(item.id, MAX_TEXT)]]
