@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -84,7 +84,6 @@ class SearchResult:
     start: int = 0  # the number of hits before the first one here
     following: int | None = None  # the start of the next page; None on the last page
     bounds: tuple[float, float] | None = None  # the lowest scores of a fair and of a strong hit
-    sample: Sequence[float] = field(default=(), repr=False)  # the query's scores over a fixed sample of the items
     language: str = ""  # of the query, if the encoder does not understand it
 
     @property

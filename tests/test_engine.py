@@ -5,12 +5,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError, ModelError, PictureError, SettingsError
 from imgsearch.images import open_rgb
+from imgsearch.index.filters import Condition
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.ingest.builder import build_index
@@ -53,6 +55,31 @@ def test_k_is_held_to_the_collection(engine: Engine) -> None:
     for k in (0, -3):
         with pytest.raises(InputError, match="at least 1"):
             engine.search("a dog", k)
+
+
+def test_browsing_shows_each_item_once_in_pages_of_all_parts(engine: Engine) -> None:
+    pages = [engine.browse(50)]
+    while (start := pages[-1].following) is not None:
+        pages.append(engine.browse(50, start=start))
+    hits = [hit for page in pages for hit in page.hits]
+    assert sorted(hit.row for hit in hits) == list(range(len(engine.index)))
+    assert [hit.rank for hit in hits] == list(range(1, len(engine.index) + 1))
+    rows = sorted(hit.row for hit in engine.browse(24).hits)
+    assert max(np.diff([-1, *rows, len(engine.index)])) < 2.5 * len(engine.index) / 24  # far apart
+    assert engine.browse(24).has_match and not any(hit.strength for hit in hits)
+    assert engine.browse(5, start=10**9).hits == []
+
+
+def test_browsing_takes_the_filters_of_a_search(engine: Engine) -> None:
+    space = engine.browse(12, conditions=[Condition.parse("subject=space")])
+    assert len(space.hits) == 12 and {hit.item.columns["subject"] for hit in space.hits} == {"space"}
+    rest = engine.browse(12, start=12, conditions=[Condition.parse("subject=space")])
+    assert len(rest.hits) == 3 and rest.following is None
+    for options, words in (({"k": 0}, "at least 1"), ({"k": 1, "start": -1}, "leave out is -1")):
+        with pytest.raises(InputError, match=words):
+            engine.browse(**options)
+    with pytest.raises(InputError, match="no column 'nothing'"):
+        engine.browse(1, conditions=[Condition.parse("nothing=1")])
 
 
 @pytest.mark.parametrize("text", ["", "   \n", "x" * 10_000, "dog \udcff"])

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from imgsearch.config import ROOT
+from imgsearch.engine import Engine
+from imgsearch.web.page import build_app
+from imgsearch.web.security.decoder import Decoder
 
 PACKAGES = {"models", "index", "ingest", "search", "describe", "web", "cli"}
 FILES = sorted(path for path in (ROOT / "imgsearch").rglob("*.py") if path.name != "__init__.py")
@@ -156,3 +159,14 @@ def test_every_public_name_is_there() -> None:
         assert getattr(imgsearch, name).__doc__
     with pytest.raises(AttributeError, match="nothing_such"):
         _ = imgsearch.nothing_such
+
+
+def test_the_page_stays_small(engine: Engine) -> None:
+    """How much it takes to draw it, and how much of it Python does not check."""
+    decoder = Decoder()
+    page = build_app([engine], decoder)
+    decoder.close()
+    assert len(page.fns) <= 60 and len(page.blocks) <= 100
+    sources = [path for path in (ROOT / "imgsearch" / "web" / "static").rglob("*") if path.suffix in (".js", ".css")]
+    lines = [line for path in sources for line in path.read_text("utf-8").splitlines()]
+    assert 400 <= len(lines) <= 800 and max(map(len, lines)) <= 120

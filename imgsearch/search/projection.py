@@ -41,11 +41,6 @@ class Projection:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def number_of(self, row: int) -> int | None:
-        """Return the point of the item at that row of the index; None if the map leaves the item out."""
-        point = int(np.searchsorted(self.rows, row))
-        return point if point < len(self) and self.rows[point] == row else None
-
     def to_bytes(self) -> bytes:
         """Return an .npz file, 1 kB and 13 bytes per point. Equal maps give equal bytes."""
         buffer = io.BytesIO()

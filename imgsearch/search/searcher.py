@@ -115,7 +115,6 @@ class Searcher:
             start=start,
             following=start + following if following else None,
             bounds=query.bounds,
-            sample=query.sample.tolist(),
             language=next(filter(None, (foreign_language(self.encoder.model_id, text) for text in texts)), ""),
         )
 

@@ -18,6 +18,9 @@ from imgsearch.web.i18n import tr, tr_message
 # a slow decode never blocks a text search. Handlers that run together share the encoder's batches. If a visitor asks
 # again while a result is being computed, only the last of these requests runs, after that result ("always_last").
 MODEL_QUEUES = {"texts": 8, "pictures": 4, "captions": 4}  # with the number of handlers that run side by side
+TEXTS: dict[str, Any]
+PICTURES: dict[str, Any]
+CAPTIONS: dict[str, Any]
 TEXTS, PICTURES, CAPTIONS = (
     {"concurrency_id": name, "concurrency_limit": limit, "trigger_mode": "always_last"}
     for name, limit in MODEL_QUEUES.items()
@@ -26,10 +29,6 @@ TEXTS, PICTURES, CAPTIONS = (
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # Like QUIET, but queued: without the queue, the change event of a gr.State does not reach the page.
 HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}
-# For handlers that make a large picture from the collection: at most 2 at once, because each takes memory.
-SHOWN: dict[str, Any] = HIDDEN | {"concurrency_id": "shown", "concurrency_limit": 2}
-# For edits of a query: none is dropped, and they run one by one, so that none reads a state that another will change.
-EDITS: dict[str, Any] = HIDDEN | {"concurrency_id": "edits", "concurrency_limit": 1}
 FIRST_S = 1.0  # assumed seconds of a handler that has not run yet
 _seconds: dict[str, float] = {}  # handler -> running mean of its calls
 

@@ -54,6 +54,6 @@ class Router:
         inputs = [component for view in views.values() for component in view.inputs]
         pictures = [component for component in inputs if isinstance(component, gr.HTML)]
         outputs = [wall.component, tabs, collections.choice, *inputs]
-        shown = {"show_progress": "hidden", **PRIVATE}
+        shown: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
         self.component.select(answer, None, outputs, **shown, **TEXTS)
         self.component.input(answer, None, outputs, **shown, **PICTURES)

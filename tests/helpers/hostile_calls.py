@@ -60,6 +60,10 @@ class Server:
         html = {component["id"] for component in self.config["components"] if component["type"] == "html"}
         return [event["id"] for event in self.config["dependencies"] if html & {id for id, _ in event["targets"]}]
 
+    def component(self, elem_id: str) -> int:
+        """The component of that id in the page."""
+        return next(part["id"] for part in self.config["components"] if part["props"].get("elem_id") == elem_id)
+
     def number(self, api_name: str) -> int:
         """The event of that name."""
         return next(event["id"] for event in self.config["dependencies"] if event["api_name"] == api_name)
@@ -74,7 +78,7 @@ def post(name: str, path: str, value: object, *, may_answer: bool = False, **hea
 
 def make_calls(server: Server) -> dict[str, list[Call]]:
     """All of them, in groups."""
-    groups = (pictures, misplaced, malformed, events, files, routes, uploads)
+    groups = (pictures, misplaced, malformed, events, functions, files, routes, uploads)
     return {make.__name__: list(make(server)) for make in groups}
 
 
@@ -191,15 +195,45 @@ def events(server: Server) -> Iterator[Call]:
     for session in ("", "../../etc", "a" * 5000, "a\r\nSet-Cookie: a=b", 7, [server.session], None):
         body = body_of(server, server.number("search"), session_hash=session)
         yield post(f"session {session!r:.20}", "/queue/join", body)
-    stolen = server.number("as_json")
-    yield event(server, "another's hits", stolen, {}, event_data={"session_hash": server.session})
     yield post(
         "another's event", "/cancel", {"session_hash": server.session, "fn_index": 0, "event_id": "a"}, may_answer=True
     )
-    forged = (None, {}, [], 7, "x", {"index": 10**30}, {"index": -1}, {"number": 1e308, "weight": "x"}, {"tab": []})
     for number in server.scripted():
-        for value in (*forged, {"box": "x" * 9000}, {"link": "?tab=similar&u=../../etc/passwd&id=../x", "_data": {}}):
-            yield event(server, f"scripted {number} {value!r:.30}", number, {}, event_data=value)
+        for value in forged(server):
+            yield event(server, f"scripted {number} {value!r:.60}", number, {}, event_data=value)
+
+
+def forged(server: Server) -> Iterator[object]:
+    """What scripts of the page could send of a question: link, paths, kind and collection."""
+    yield from (None, {}, [], 7, "x", {"link": None}, {"link": []}, {"link": {"q": "a"}}, {"paths": {}}, {"kind": [7]})
+    yield from ({"collection": value} for value in (7, [], {}, None, "../../etc", "x" * 9000))
+    links = ["?tab=similar&u=../../etc/passwd&id=../x", "?tab=describe&id=../../README.md", "?where=" * 99, "%00"]
+    links += ["?" + "part=1:text:a%20dog&" * 2000, "?q=" + "x" * 40_000, "?tab=similar&id=a.jpg&box=" + "9" * 5000]
+    links += [f"?q=a&k={k}&from={start}" for k, start in (("9" * 20, 1), (1, "9" * 9), (-1, -1), ("1e9", "NaN"))]
+    links += [f"?tab=similar&part={weight}:item:skimage/coffee.jpg" for weight in ("1e308", "nan", "-1", "0")]
+    yield from ({"link": link, "paths": [], "kind": "csv", "_data": {}} for link in links)
+    token = Path(server.upload).parent.name[:16]
+    anothers = f"?tab=similar&u={token}&part=1:upload:{token}"
+    for paths in ([], None, 7, [7, None, {}], ["\0"], ["x" * 9000], [server.upload + "/.."] * 5000, "/etc/passwd"):
+        yield {"link": anothers, "paths": paths, "kind": "json"}
+    for path in (str(COFFEE), "/etc/passwd", f"{Path(server.upload).parent}/../../../../etc/passwd", "/dev/zero"):
+        folder = Path(path).parent.name[:16]
+        yield {"link": f"?tab=similar&u={folder}&part=1:upload:{folder}", "paths": [path], "kind": "json"}
+
+
+def functions(server: Server) -> Iterator[Call]:
+    """Calls of the wall and of the map behind their events, and of what is no function of theirs."""
+    odd = (None, [], {}, 7, "x", True, ["starter"], [1, 2, 3], [[], {}], [None, None], ["starter", None])
+    odd += (["starter", "../../etc/passwd"], ["starter", "\0"], ["starter", "x" * 9000], ["../../etc", 1])
+    odd += (["starter", -1], ["starter", 10**30], ["starter", 1.5], ["starter", True], ["starter", {"path": "/"}])
+    for part, name in (("wall", "item"), ("atlas", "card")):
+        for data in odd:
+            body = {"component_id": server.component(part), "fn_name": name, "session_hash": "stranger", "data": data}
+            yield post(f"{part} {name} {data!r:.40}", "/component_server", body, may_answer=True)
+        sound = {"component_id": server.component(part), "fn_name": name, "session_hash": "stranger"}
+        yield post(f"{name} of nothing", "/component_server", sound)
+        for wrong in ({"component_id": server.component("query")}, {"fn_name": "postprocess"}, {"session_hash": ""}):
+            yield post(f"{name} {wrong}", "/component_server", sound | {"data": ["starter", 1]} | wrong)
 
 
 def files(server: Server) -> Iterator[Call]:

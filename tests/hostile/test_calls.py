@@ -3,6 +3,7 @@
 Each is answered or refused in plain words; nothing is fetched, nothing given away.
 """
 
+import hashlib
 import re
 import socket
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from gradio.utils import get_hash_seed
 from gradio_client import Client, handle_file
 
 from imgsearch.config import ROOT
@@ -25,7 +27,6 @@ from tests.helpers.hostile_calls import (
     Call,
     Server,
     ask,
-    body_of,
     event,
     is_mute,
     is_refused,
@@ -34,7 +35,7 @@ from tests.helpers.hostile_calls import (
 )
 from tests.helpers.hostile_pictures import make_hostile
 
-GROUPS = ("pictures", "misplaced", "malformed", "events", "files", "routes", "uploads")
+GROUPS = ("pictures", "misplaced", "malformed", "events", "functions", "files", "routes", "uploads")
 GROWTH_MB = 64  # of resident memory, over all calls
 FILES_GROWTH_MB = 96  # over all files: the last pictures are kept, up to 50 MB
 SENTENCE = re.compile(r'"error": ?"([^"]+\.)"')
@@ -138,17 +139,46 @@ def test_there_are_as_many_as_promised(calls: dict[str, list[Call]]) -> None:
     assert sum(map(len, calls.values())) > 400
 
 
+def asked(app: App, name: str, link: str, path: object, **more: object) -> str:
+    """What an event of the page answers to a link, with the path of an upload that the link names."""
+    data = {"link": link, "paths": [path]} | more
+    return ask(app.url, event(app.server, "", app.server.number(name), {}, event_data=data))
+
+
+@pytest.mark.parametrize("path", [str(COFFEE), "/etc/passwd", f"{ROOT}/README.md"])
+def test_the_page_opens_nothing_but_uploads(app: App, path: str) -> None:
+    folder = Path(path).parent.name[:16]
+    for name, link in (
+        ("answer", f"?tab=search&q=a+dog&part=1:upload:{folder}"),
+        ("answer_1", f"?tab=similar&u={folder}"),
+        ("_describe", f"?tab=describe&u={folder}"),
+        ("export", f"?tab=similar&u={folder}"),
+    ):
+        answer = asked(app, name, link, path, kind="json")
+        assert "is not here any more" in answer and "data:image" not in answer.replace("gif;base64", "")
+
+
+def test_a_link_to_anothers_picture_opens_nothing(app: App) -> None:
+    """Nor does a path that is worked out from the content."""
+    upload = Path(app.server.upload)
+    digest = hashlib.sha256(get_hash_seed().encode() + COFFEE.read_bytes()).hexdigest()
+    for path in (None, upload.parent.parent / digest / upload.name, upload.parent / "..", upload.parent):
+        for name in ("answer_1", "_describe", "export"):
+            answer = asked(app, name, f"?tab=similar&u={upload.parent.name[:16]}", path and str(path), kind="csv")
+            assert "is not here any more" in answer
+    assert "espresso" in asked(app, "_describe", f"?tab=describe&u={upload.parent.name[:16]}", str(upload))
+
+
 def answers(app: App, file: Path) -> dict[str, str]:
     """What each tab says of a file; the search has it as one of its parts."""
     picture: dict[str, Any] = upload_raw(app.url, file) | {"orig_name": file.name}
-    session = picture["path"].split("/")[-2][:32]
-    added = event(app.server, "", app.server.number("_add_picture_1"), {"image": picture}, session_hash=session)
-    assert not is_refused(ask(app.url, added))
-    search = body_of(app.server, app.server.number("search"), session_hash=session)
+    token = Path(picture["path"]).parent.name[:16]
     return {
         "describe": ask(app.url, post("", "/call/describe", {"data": [picture, "short", "", "en"]})),
         "similar": ask(app.url, post("", "/call/similar", {"data": [picture, 3, "", [], True]})),
-        "search": ask(app.url, post("", "/queue/join", search)),
+        "search": asked(app, "answer", f"?tab=search&q=an+animal&part=1:upload:{token}", picture["path"]),
+        "picture": asked(app, "answer_1", f"?tab=similar&u={token}", picture["path"]),
+        "words": asked(app, "_describe", f"?tab=describe&u={token}", picture["path"]),
     }
 
 
@@ -159,7 +189,7 @@ def test_a_hostile_file_gets_an_answer_or_a_sentence(app: App, step: int, tmp_pa
     wrong = []
     for hostile in make_hostile(tmp_path)[::step]:
         for tab, answer in answers(app, hostile.path).items():
-            refused = is_refused(answer)
+            refused = is_refused(answer) or bool(SENTENCE.search(answer))
             if is_mute(answer) or (refused and not SENTENCE.search(answer)) or refused is hostile.is_picture:
                 wrong.append(f"{tab}, {hostile.path.name!r}: {answer[-300:]!r}")
     assert not wrong, "\n".join(wrong)

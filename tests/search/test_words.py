@@ -82,7 +82,8 @@ def test_the_ranking_is_exact(engine: Engine) -> None:
     searcher = engine.searcher
     result = searcher.search([Part("a white cup of coffee")], len(searcher.index), fold=False)
     assert len(result.hits) == len(searcher.index)
-    raised = {hit.row: hit.score + 3 * float(np.std(result.sample)) * hit.words**3 for hit in result.hits}
+    spread = float(np.std([hit.score for hit in result.hits]))
+    raised = {hit.row: hit.score + 3 * spread * hit.words**3 for hit in result.hits}
     assert [hit.row for hit in result.hits] == sorted(raised, key=lambda row: (-raised[row], row))
     first = searcher.search([Part("a white cup of coffee")], 20, fold=False).hits
     assert [hit.row for hit in first] == [hit.row for hit in result.hits[:20]]

@@ -16,10 +16,9 @@ from imgsearch.web.page_state import (
     TABS,
     PageState,
     QueryTerm,
-    Uploads,
     parse_box,
-    tab_of,
     to_query_parts,
+    token_of,
 )
 
 CHARACTERS = "ab:=&?#%+;,.~/\\\"'<>{}\n\t\r\0 é犬\u0301\u202e\ufeff👩‍👩‍👧"
@@ -73,7 +72,7 @@ def test_a_link_says_all_that_was_asked() -> None:
 
 
 def test_a_link_says_no_more_than_what_is_not_as_at_first() -> None:
-    assert PageState().to_link() == "?tab=describe"
+    assert PageState().to_link() == "?tab=search"
     assert PageState("search", text=" two dogs ").to_link() == "?tab=search&q=two+dogs"
     asked = PageState(
         "search", terms=(QueryTerm("text", "snow: deep", -1.5),), where=("year:1990..", "a=b&c"), k=20, fold=False
@@ -95,7 +94,9 @@ def test_a_text_that_is_no_unicode_does_no_harm() -> None:
     [
         ("", PageState()),
         ("?", PageState()),
-        ("?tab=SEARCH&tab=search", PageState()),
+        ("?tab=SIMILAR&tab=similar", PageState()),
+        ("?tab=../etc", PageState()),
+        ("?open=a.jpg", PageState()),
         ("?tab=search&q=a&q=b", PageState("search", text="a")),
         ("?tab=search&q=%FF%FE", PageState("search", text="\ufffd\ufffd")),
         ("?tab=search&q=%E4%B", PageState("search", text="\ufffd%B")),
@@ -135,40 +136,38 @@ def test_nonsense_gives_a_sound_state() -> None:
     check_sound(PageState.from_link("q=" + quote("犬" * 10_000)))
 
 
-def test_the_first_page_is_as_long_as_asked_for_and_later_ones_are_full() -> None:
+def test_the_first_hits_are_as_many_as_asked_for_and_what_follows_is_full() -> None:
     assert PageState().size == NUM_HITS and PageState(k=5).size == 5
     assert replace(PageState(k=5), start=5).size == MAX_HITS
-    assert tab_of("similar") == "similar" and tab_of("") == tab_of("../etc") == "describe"
 
 
-def test_an_upload_is_its_visitors_alone(tmp_path: Path) -> None:
+def test_what_is_asked_can_be_taken_away() -> None:
+    terms, where = (QueryTerm("item", "b.jpg", -1), QueryTerm("text", "snow")), ("subject=space",)
+    state = PageState("similar", item="a.jpg", box="0, 0, 50, 50", terms=terms, where=where, start=24)
+    assert state.has_main and state.items == {"a.jpg", "b.jpg"}
+    assert state.without_main() == PageState("search", terms=terms, where=where)
+    assert not state.without_main().has_main and not PageState(text=" ").has_main
+
+
+def test_an_upload_is_found_by_its_token_where_the_visitor_names_it(tmp_path: Path) -> None:
     token = "0123456789abcdef"
     picture = tmp_path / f"{token}fedcba9876543210" / "dog.jpg"
-    picture.parent.mkdir()
-    picture.write_bytes(b"picture")
-    before = Uploads()
-    mine, name = before.remember(str(picture))
-    assert name == token and mine.path(token) == picture
-    assert before.path(token) is None and Uploads().path(token) is None  # another visitor, with the same link
-    for guess in ("", "0", token[:-1], token + "f", str(picture), f"../{token}", "\0"):
-        assert mine.path(guess) is None
-    both, other = mine.remember(str(tmp_path / "fedcba" / "cat.jpg"))
-    assert both.path(token) == picture and both.path(other) is None  # never written
+    assert token_of(picture) == token
     terms = (
         QueryTerm("upload", token, -1),
         QueryTerm("text", "snow"),
         QueryTerm("item", "a.jpg", 2),
-        QueryTerm("upload", other),
+        QueryTerm("upload", token[:-1]),
     )
     state = PageState("similar", upload=token, box="0 0 50 50", terms=terms)
-    assert to_query_parts(state, both) == [
+    assert to_query_parts(state, {token: picture}) == [
         Part(image=picture, name="dog.jpg", box=(0, 0, 0.5, 0.5)),
         Part(image=picture, name="dog.jpg", weight=-1),
         Part("snow"),
         Part(item="a.jpg", weight=2),
     ]
-    picture.unlink()
-    assert both.path(token) is None and to_query_parts(state, both) == [Part("snow"), Part(item="a.jpg", weight=2)]
+    # Another visitor, with the same link.
+    assert to_query_parts(state, {}) == [Part("snow"), Part(item="a.jpg", weight=2)]
 
 
 def test_a_box_is_read_as_people_write_it() -> None:

@@ -1,5 +1,6 @@
 """The wall of pictures under the tabs: the collection at first, then the hits of a query, with all that was asked."""
 
+import asyncio
 import base64
 import html
 from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +14,7 @@ from imgsearch.index.filters import MAX_LENGTH, ColumnStore
 from imgsearch.records import Hit, Item, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.components.scripted import scripted_html
-from imgsearch.web.handlers import QUIET, with_error_messages
+from imgsearch.web.handlers import TEXTS, with_error_messages
 from imgsearch.web.i18n import (
     LANGUAGES,
     MAX_CAPTION,
@@ -30,6 +31,7 @@ from imgsearch.web.page_state import PageState, QueryTerm, Uploads
 from imgsearch.web.retrieval import Retrieval, asked, visible_hits
 
 WALL_ID = "wall"  # of the component in the page
+NUM_LARGE = 2  # large pictures of the collection that are made at once: each takes memory
 WORDS = (
     *("clear", "remove", "filters", "filter_typed", "filter_info", "fold_copies", "grid", "map", "export_csv"),
     *("export_json", "more_hits", "less_likely", "nearest_anyway", "close", "previous", "next", "download", "map_wait"),
@@ -53,7 +55,8 @@ class Wall:
             server_functions=[self._item_function()],
             saved=None,
         )
-        self.component.download(with_error_messages(self._saved, "export"), None, self.component, **QUIET)
+        options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        self.component.download(with_error_messages(self._saved, "export"), None, self.component, **options, **TEXTS)
 
     def answer(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         """Return the value for a state of the page; an error is a sentence in it."""
@@ -127,20 +130,26 @@ class Wall:
             return {"label": truncate(term.value, MAX_CAPTION)}  # the search will report it
 
     def _item_function(self) -> Any:
-        def item(place: Any, request: gr.Request) -> dict[str, Any] | None:
-            """Return the large picture and the fields of the item at `place`, [collection, id]; None if there is none."""
+        limit = asyncio.Semaphore(NUM_LARGE)
+
+        async def item(place: Any, request: gr.Request) -> dict[str, Any] | None:
+            """Return picture and fields of the item at `place`, [collection, id]; None if there is none."""
             match place:
                 case [str(collection), str(item_id)]:
-                    engine = self._retrieval.collections[collection]
-                    try:
-                        found = engine.index.item_by_id(item_id)
-                        picture = data_url(engine.large_picture(item_id))
-                    except ImgsearchError:
-                        return None
-                    return {"src": picture, "caption": caption_of(found, request), "fields": _fields(found, request)}
+                    async with limit:
+                        return await asyncio.to_thread(self._item, collection, item_id, request)
             return None
 
         return item
+
+    def _item(self, collection: str, item_id: str, request: gr.Request) -> dict[str, Any] | None:
+        engine = self._retrieval.collections[collection]
+        try:
+            found = engine.index.item_by_id(item_id)
+            picture = data_url(engine.large_picture(item_id))
+        except ImgsearchError:
+            return None
+        return {"src": picture, "caption": caption_of(found, request), "fields": _fields(found, request)}
 
 
 def data_url(webp: bytes) -> str:
@@ -210,9 +219,7 @@ def _time(result: SearchResult, request: gr.Request) -> str:
 def _filters(table: ColumnStore, state: PageState, request: gr.Request) -> list[dict[str, Any]]:
     """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
     columns = []
-    for name in _names(table.metadata, language_of(request)):
-        if set(name) & set("=~"):  # such a name is ambiguous
-            continue
+    for name in column_names(table.metadata, request):
         values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
         total = sum(count for _, count in values)
         if not 2 <= len(values) <= NUM_VALUES or total < MIN_REPEATED * len(values):
@@ -232,19 +239,20 @@ def _toggled(state: PageState, text: str) -> PageState:
     return replace(state, where=where if text in state.where else (*where, text), start=0)
 
 
-def _names(columns: Collection[str], language: str) -> list[str]:
-    """Return the columns in a language: of "subject" and "subject_fr" only the second in French, else the first."""
-    own = {name.removesuffix(f"_{language}") for name in columns if name.endswith(f"_{language}")} & {
-        *columns,
-        "caption",
-    }
-    others = {f"{name}_{code}" for code in LANGUAGES if code != language for name in (*columns, "caption")}
-    return [name for name in columns if name not in own and name not in others]
+def column_names(columns: Collection[str], request: gr.Request) -> list[str]:
+    """Return the columns in the visitor's language: of "subject" and "subject_fr" the second in French, else the first.
+
+    Columns whose names have a sign of a filter are left out.
+    """
+    stems, language = {*columns, "caption"}, language_of(request)
+    own = {stem for stem in stems if f"{stem}_{language}" in columns}
+    others = {f"{stem}_{code}" for code in LANGUAGES if code != language for stem in stems}
+    return [name for name in columns if name not in own | others and not set(name) & set("=~")]
 
 
 def _fields(item: Item, request: gr.Request) -> list[list[str]]:
     """Return the names and texts of an item's fields in the visitor's language, without its caption."""
-    names = [name for name in _names(item.columns, language_of(request)) if not name.startswith("caption_")]
+    names = [name for name in column_names(item.columns, request) if not name.startswith("caption_")]
     fields = [(_name(name, request), item.columns[name]) for name in names[:MAX_ROWS]]
     shown = [[name, truncate(text, MAX_TEXT)] for name, text in fields if text]
     return [*shown, [tr("file", request), truncate(item.id, MAX_TEXT)]]

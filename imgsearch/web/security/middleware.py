@@ -42,7 +42,7 @@ WRITES = {
     "upload": f"{API}/upload",
     "cancel": f"{API}/cancel",
     "reset": f"{API}/reset",
-    "card": f"{API}/component_server/?",  # of the map
+    "card": f"{API}/component_server/?",  # a hit or a point of the map
 }
 COUNTED = ("login", "upload", "call")  # limited by --rate, like joins that wait for a model
 LOGINS = 10  # per minute and client

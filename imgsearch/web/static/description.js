@@ -7,18 +7,15 @@ const render = () => {
   const copy = make('button', { type: 'button', click: () => {
     navigator.clipboard?.writeText(value.sentence).then(() => { copy.textContent = words.copied; });
   } }, words.copy);
-  const bar = ([name, percent]) => make('li', {}, make('span', {}, name),
-    make('meter', { min: 0, max: 100, value: percent, 'aria-label': name }), make('b', {}, `${percent} %`));
-  const swatch = ([name, percent, colour]) => make('li', {}, make('i', { style: `background: ${colour}` }),
-    make('span', {}, `${name} ${percent} %`));
+  const list = (id, entries, isColour) => entries.length > 0 && make('ul', { id, 'aria-label': words[id] },
+    ...entries.map(([name, percent, colour]) => make('li', {},
+      isColour && make('i', { style: `background: ${colour}` }), `${name} `, make('b', {}, `${percent} %`))));
   return refill(root,
     make('p', { class: 'sentence', id: 'sentence', title: value.time, 'aria-live': 'polite' }, value.sentence),
     make('p', { class: 'buttons' }, copy, value.search &&
       make('button', { type: 'button', id: 'search_description', click: () => tell('ask', { link: value.search }) },
         words.search_with_description)),
-    value.tags.length > 0 && make('ul', { class: 'tags', id: 'tags', 'aria-label': words.tags }, ...value.tags.map(bar)),
-    value.colours.length > 0 &&
-      make('ul', { class: 'swatches', id: 'colours', 'aria-label': words.colours }, ...value.colours.map(swatch)));
+    list('tags', value.tags, false), list('colours', value.colours, true));
 };
 
 watch(['value', 'words'], render);

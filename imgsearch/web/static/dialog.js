@@ -2,59 +2,62 @@
 const dialog = make('dialog', { class: 'hit', 'aria-labelledby': 'hit_title' });
 let openId = null;
 
-const linkTo = (tab, id) => `?${new URLSearchParams({ tab, id, in: props.value.collection })}`;
 const withPart = (id, weight) => {
-  const link = new URLSearchParams(props.value.link);
+  const link = new URLSearchParams(shown.link);
   link.delete('from');
   link.append('part', `${weight}:item:${id}`);
   return `?${link}`;
 };
 const actions = (hit) => {
-  const { words } = props.value;
-  const to = (link) => () => { tell('ask', { link }); dialog.close(); };
-  return [[words.similar_to_this, linkTo('similar', hit.id)], [words.describe_this, linkTo('describe', hit.id)],
-    [words.more_like, withPart(hit.id, 1)], [words.less_like, withPart(hit.id, -1)]].map(([word, link]) =>
-    make('button', { type: 'button', click: to(link), 'aria-label': `${word}: ${hit.caption || hit.id}` }, word));
+  const { words, collection } = props.value;
+  const to = (tab) => `?${new URLSearchParams({ tab, id: hit.id, in: collection })}`;
+  const does = (word, link) => make('button', { type: 'button', 'aria-label': `${word}: ${hit.caption}`, click: () => {
+    dialog.close();
+    tell('ask', { link });
+  } }, word);
+  return [does(words.similar_to_this, to('similar')), does(words.describe_this, to('describe')),
+    does(words.more_like, withPart(hit.id, 1)), does(words.less_like, withPart(hit.id, -1))];
 };
 
-const show = async (id, isNext = dialog.open) => {
-  openId = id;
-  const { words, collection, hits = [] } = props.value || {};
-  const position = hits.findIndex((hit) => hit.id === id), hit = hits[position] || { id, caption: '' };
-  const step = (by, word, sign) => hits[position + by] && position >= 0 &&
-    make('button', { type: 'button', class: by > 0 ? 'step next' : 'step', 'aria-label': word, click: () => show(hits[position + by].id) }, sign);
-  const fill = (src, caption, fields) => dialog.replaceChildren(
-    make('div', { class: 'stage' }, make('img', { src, alt: caption }), step(-1, words.previous, '‹'), step(1, words.next, '›')),
-    make('div', { class: 'data' }, make('h2', { id: 'hit_title' }, caption),
-      hit.mark && make('p', { class: 'mark' }, hit.mark),
-      make('dl', {}, ...fields.flatMap(([name, text]) => [make('dt', {}, name), make('dd', {}, text)])),
-      make('p', { class: 'actions' }, ...actions({ ...hit, caption }),
-        make('a', { href: src, download: id.split('/').at(-1).replace(/\.\w+$/, '.webp') }, words.download))),
+const fill = (hit, src, caption, fields) => {
+  const { words } = props.value, position = shown.hits.findIndex(({ id }) => id === hit.id);
+  const step = (by, word, sign) => position >= 0 && shown.hits[position + by] && make('button', { type: 'button',
+    class: by > 0 ? 'step next' : 'step', 'aria-label': word, click: () => show(shown.hits[position + by].id) }, sign);
+  const name = hit.id.split('/').at(-1).replace(/\.\w+$/, '.webp');
+  dialog.replaceChildren(
+    make('div', { class: 'stage' }, make('img', { src, alt: caption }),
+      step(-1, words.previous, '‹'), step(1, words.next, '›')),
+    make('div', { class: 'data' }, make('h2', { id: 'hit_title' }, caption), hit.mark && make('p', {}, hit.mark),
+      make('dl', {}, ...fields.flatMap(([field, text]) => [make('dt', {}, field), make('dd', {}, text)])),
+      make('p', { class: 'actions' }, ...actions({ id: hit.id, caption }),
+        make('a', { href: src, download: name }, words.download))),
     make('button', { type: 'button', class: 'close', 'aria-label': words.close, click: () => dialog.close() }, '×'));
-  fill(hit.src || '', hit.caption, []);
-  if (!dialog.open) dialog.showModal();
   dialog.querySelector('.close').focus();
+};
+const show = async (id) => {
+  const isNext = dialog.open, hit = shown.hits.find((one) => one.id === id) || { id, caption: '', src: '' };
+  openId = id;
+  fill(hit, hit.src, hit.caption, []);
+  if (!isNext) dialog.showModal();
   tell('opened', { id, isNext });
-  const item = await server.item([collection, id]).catch(() => null);
-  if (openId !== id || !dialog.open) return;
-  if (item) fill(item.src, item.caption, item.fields);
-  else fill(hit.src || '', words.no_such_hit, []);
-  if (document.activeElement === document.body || !dialog.contains(document.activeElement)) dialog.querySelector('.close').focus();
+  const item = await server.item([shown.collection, id]).catch(() => null);
+  if (openId !== id) return;
+  if (item) fill(hit, item.src, item.caption, item.fields);
+  else fill(hit, hit.src, props.value.words.no_such_hit, []);
 };
 
 dialog.addEventListener('close', () => {
-  const id = openId;
+  const pick = [...element.querySelectorAll('.pick')].find((one) => one.dataset.id === openId);
   openId = null;
   tell('closed');
-  [...element.querySelectorAll('.pick')].find((pick) => pick.dataset.id === id)?.focus();
+  pick?.focus();
 });
 dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
-dialog.addEventListener('keydown', (event) => {
-  const step = { ArrowLeft: '.step:first-of-type', ArrowRight: '.step:last-of-type' }[event.key];
-  const button = step && [...dialog.querySelectorAll('.step')].find((one) => one.textContent === (event.key === 'ArrowLeft' ? '‹' : '›'));
-  if (button) { event.preventDefault(); button.click(); }
+dialog.addEventListener('keydown', ({ key }) => {
+  const step = { ArrowLeft: '.step:not(.next)', ArrowRight: '.next' }[key];
+  if (step) dialog.querySelector(step)?.click();
 });
 document.addEventListener('open', ({ detail: { id } }) => {
-  if (id && id !== openId && props.value?.words) show(id);
-  else if (!id && dialog.open) dialog.close();
+  if (!id) dialog.close();
+  else if (id !== openId && shown?.hits) show(id);
 });

@@ -19,3 +19,31 @@ const refill = (root, ...children) => {
   root.replaceChildren(...children.filter(Boolean));
   if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus();
 };
+
+// The paths of this window's uploads stay in its storage, by the tokens that stand for them in links.
+const UPLOADS = 'imgsearch.uploads', MAX_UPLOADS = 50;
+const uploads = () => JSON.parse(sessionStorage.getItem(UPLOADS) || '{}');
+const pathsOf = (link) => {
+  const asked = new URLSearchParams(link), parts = asked.getAll('part').map((part) => part.split(':upload:')[1]);
+  return [asked.get('u'), ...parts].map((token) => uploads()[token]).filter(Boolean);
+};
+
+const collection = () => new URLSearchParams(location.search).get('in') || '';
+
+// Uploads a picture and asks for it in a tab. One that is larger than the server takes is made smaller first, if the
+// browser can decode it. Throws if that fails.
+const PICTURES = /\.(heic|heif|jp2|tiff?|avif)$/i, MAX_SIDE = 4000; // pixels of a picture that is made smaller
+const smaller = async (file) => {
+  const bitmap = await createImageBitmap(file), scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
+  const canvas = new OffscreenCanvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
+  canvas.getContext('2d').drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const blob = await canvas.convertToBlob({ type: 'image/jpeg', quality: 0.92 });
+  return new File([blob], file.name.replace(/\.\w+$/, '.jpg'), { type: 'image/jpeg' });
+};
+const sendPicture = async (file, tab, maxBytes = Infinity) => {
+  const { path } = await upload(file.size > maxBytes ? await smaller(file) : file);
+  const token = path.split(/[\\/]/).at(-2).slice(0, 16); // as the server names it
+  const kept = Object.entries({ ...uploads(), [token]: path }).slice(-MAX_UPLOADS);
+  sessionStorage.setItem(UPLOADS, JSON.stringify(Object.fromEntries(kept)));
+  tell('ask', { link: `?${new URLSearchParams({ tab, u: token, in: collection() })}` });
+};

@@ -3,7 +3,7 @@ const render = () => {
   const { title = '', examples = [] } = props.value || {};
   element.querySelector('.label').textContent = title;
   element.querySelector('.examples').replaceChildren(...examples.map(({ label, src, link }) => make('li', {},
-    make('button', { type: 'button', title: src ? label : false, 'aria-label': label, click: () => tell('ask', { link }) },
+    make('button', { type: 'button', title: label, 'aria-label': label, click: () => tell('ask', { link }) },
       src ? make('img', { src, alt: '' }) : label))));
 };
 

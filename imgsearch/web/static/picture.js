@@ -5,25 +5,12 @@ const isBoxed = asks === 'similar';
 const clamp = (share) => Math.min(1, Math.max(0, share));
 let message = '', start = null, words = {};
 
-// A picture that is larger than the server takes is made smaller first, if the browser can decode it.
-const smaller = async (file) => {
-  const bitmap = await createImageBitmap(file), scale = Math.min(1, 4000 / Math.max(bitmap.width, bitmap.height));
-  const canvas = new OffscreenCanvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
-  canvas.getContext('2d').drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  const blob = await canvas.convertToBlob({ type: 'image/jpeg', quality: 0.92 });
-  return new File([blob], file.name.replace(/\.\w+$/, '.jpg'), { type: 'image/jpeg' });
-};
 const take = async (file) => {
   root.setAttribute('aria-busy', 'true');
-  try {
-    const sent = file.size > maxBytes ? await smaller(file).catch(() => file) : file;
-    message = sent.size > maxBytes ? words.too_large_picture : '';
-    if (!message) tell('ask', { link: { tab: asks }, path: (await upload(sent)).path });
-  } catch {
-    message = words.not_sent;
-  }
-  render();
+  message = await sendPicture(file, asks, maxBytes)
+    .then(() => '', () => (file.size > maxBytes ? 'too_large_picture' : 'not_sent'));
   root.removeAttribute('aria-busy');
+  render();
 };
 
 const image = () => root.querySelector('img');
@@ -73,15 +60,17 @@ const draggable = {
 const render = () => {
   const { src = '', box = '' } = props.value || {};
   words = props.words || props.value?.words || words;
-  const input = make('input', { type: 'file', accept: 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', 'aria-label': words.drop || '',
-    change: () => input.files[0] && take(input.files[0]) });
-  const zone = make('label', { class: src ? 'drop again' : 'drop' }, input, make('span', {}, src ? words.other : words.drop));
-  const figure = src && make('figure', {}, make('img', { src, alt: words.picture, draggable: 'false', ...(isBoxed ? draggable : {}) }));
-  const field = make('input', { type: 'text', value: box, 'aria-label': words.box_label, change: () => askBox(field.value) });
+  const types = 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', change = () => input.files[0] && take(input.files[0]);
+  const input = make('input', { type: 'file', accept: types, 'aria-label': words.drop || '', change });
+  const zone = make('label', { class: src ? 'drop again' : 'drop' }, input, src ? words.other : words.drop);
+  const drawn = { src, alt: words.picture, draggable: 'false', ...(isBoxed ? draggable : {}) };
+  const typed = () => askBox(field.value);
+  const field = make('input', { type: 'text', value: box, 'aria-label': words.box_label, change: typed });
   const select = src && isBoxed && make('p', { class: 'select' },
     make('button', { type: 'button', click: () => root.classList.toggle('selecting') }, words.box_select),
     make('details', {}, make('summary', {}, words.box_label), field, make('small', {}, words.box_info)));
-  refill(root, figure, zone, select, message && make('p', { class: 'error', role: 'alert' }, message));
+  refill(root, src && make('figure', {}, make('img', drawn)), zone, select,
+    message && make('p', { class: 'error', role: 'alert' }, words[message]));
   if (src && isBoxed) drawBox(shown());
 };
 

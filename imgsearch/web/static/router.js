@@ -1,5 +1,4 @@
-// Keeps the page's address and the page's answer in step. The paths of uploads stay in this window's storage.
-const KEPT = 'imgsearch.uploads', MAX_KEPT = 50;
+// Keeps the page's address and the page's answer in step.
 const own = (link, open = '') => {
   const kept = new URLSearchParams(location.search);
   for (const key of props.keys) kept.delete(key);
@@ -7,21 +6,11 @@ const own = (link, open = '') => {
   if (open) kept.append('open', open);
   return `?${kept}`;
 };
-const tokenOf = (path) => path.split(/[\\/]/).at(-2).slice(0, 16);
-const kept = () => JSON.parse(sessionStorage.getItem(KEPT) || '{}');
-const keep = (path) => {
-  const entries = Object.entries({ ...kept(), [tokenOf(path)]: path }).slice(-MAX_KEPT);
-  sessionStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(entries)));
-};
-
 let current = null; // the link of the question asked last
 const send = (link) => {
-  const asked = new URLSearchParams(link), uploads = kept();
-  const tokens = [asked.get('u'), ...asked.getAll('part').map((part) => part.split(':upload:')[1])];
-  const data = { link, paths: tokens.map((token) => uploads[token]).filter(Boolean) };
-  const isPicture = ['similar', 'describe'].includes(asked.get('tab'));
-  trigger(isPicture ? 'input' : 'select', data);
-  if (asked.get('tab') === 'describe' && !asked.get('from')) trigger('submit', data);
+  const asked = new URLSearchParams(link), tab = asked.get('tab'), data = { link, paths: pathsOf(link) };
+  trigger(['similar', 'describe'].includes(tab) ? 'input' : 'select', data);
+  if (tab === 'describe' && !asked.get('from')) trigger('submit', data);
 };
 const ask = (link, how = 'pushState') => {
   const address = own(link);
@@ -31,10 +20,7 @@ const ask = (link, how = 'pushState') => {
   send(address);
 };
 
-document.addEventListener('ask', ({ detail: { link, path } }) => {
-  if (path) keep(path);
-  ask(path ? `?${new URLSearchParams({ ...link, u: tokenOf(path) })}` : link);
-});
+document.addEventListener('ask', ({ detail: { link } }) => ask(link));
 document.addEventListener('more', ({ detail }) => send(detail));
 document.addEventListener('describe', () => {
   if (new URLSearchParams(current).get('tab') === 'describe') ask(current);

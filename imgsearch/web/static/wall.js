@@ -9,7 +9,8 @@ const button = (text, link, attributes, ...children) =>
 
 const chips = ({ chips: asked = [], clear, words }) => asked.length > 0 && make('ul', { class: 'chips' },
   ...asked.map(({ label, src, sign, without }) => make('li', {}, src && make('img', { src, alt: '' }),
-    make('span', {}, sign ? `${sign}: ${label}` : label), button('×', without, { 'aria-label': `${words.remove}: ${label}` }))),
+    make('span', {}, sign ? `${sign}: ${label}` : label),
+    button('×', without, { 'aria-label': `${words.remove}: ${label}` }))),
   make('li', { class: 'clear' }, button(words.clear, clear)));
 
 const filters = ({ filters: columns, fold, link, words }) => {
@@ -18,20 +19,24 @@ const filters = ({ filters: columns, fold, link, words }) => {
     asked.append('where', typed.value);
     tell('ask', { link: `?${asked}` });
   };
-  const typed = make('input', { type: 'text', 'aria-label': words.filter_typed, placeholder: words.filter_info, change: type });
+  const named = { 'aria-label': words.filter_typed, placeholder: words.filter_info };
+  const typed = make('input', { type: 'text', ...named, change: type });
   const count = (text) => new URLSearchParams(text).getAll('where').length;
   const value = ({ label, count: number, link: to }) =>
     button(label, to, { 'aria-pressed': String(count(to) < count(link)) }, make('b', {}, number));
   const folded = make('input', { type: 'checkbox', change: () => tell('ask', { link: fold.link }) });
   folded.checked = fold.on;
-  return make('details', { class: 'filters', open: root.querySelector('.filters')?.contains(document.activeElement) || false },
+  const isOpen = root.querySelector('.filters')?.open || false; // as the visitor left them
+  return make('details', { class: 'filters', open: isOpen },
     make('summary', {}, words.filters),
     ...columns.map(({ name, values }) => make('fieldset', {}, make('legend', {}, name), ...values.map(value))),
     typed, make('label', {}, folded, words.fold_copies));
 };
 
-const views = (words) => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) => make('button',
-  { type: 'button', 'aria-pressed': String((page.dataset.view || 'grid') === view), click: () => look(view) }, words[view])));
+const views = (words) => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) => {
+  const isPressed = (page.dataset.view || 'grid') === view;
+  return make('button', { type: 'button', 'aria-pressed': String(isPressed), click: () => look(view) }, words[view]);
+}));
 const look = (view) => {
   page.dataset.view = view;
   if (view === 'map') tell('map', { collection: shown.collection, wait: shown.words.map_wait });
@@ -71,31 +76,31 @@ const wholeRows = () => {
 };
 
 const render = () => {
-  const { words, error, count = '', time = '', notices = [], hits = [], likely = 0, folded = false } = shown;
-  const status = make('p', { class: 'count', role: 'status', title: time }, error ? '' : count);
-  const save = (kind) => make('button', { type: 'button', click: () => trigger('download', { link: shown.link, kind }) },
-    words[`export_${kind}`]);
+  const { words, error, count = '', time = '', notices = [], hits, likely = 0, folded = false } = shown;
+  const paths = pathsOf(shown.link), send = (kind) => trigger('download', { link: shown.link, paths, kind });
+  const save = (kind) => hits.length > 0 &&
+    make('button', { type: 'button', click: () => send(kind) }, words[`export_${kind}`]);
   const rest = tiles(hits.slice(likely));
-  refill(root, chips(shown),
-    error && make('p', { class: 'error', role: 'alert' }, error),
-    make('div', { class: 'bar' }, status, views(words), shown.filters && filters(shown), hits.length > 0 && save('csv'),
-      hits.length > 0 && save('json')),
-    ...notices.map((notice) => make('p', { class: 'notice', role: 'status' }, notice)),
-    make('div', { class: 'grid' }, ...(folded
-      ? [make('details', { class: 'nearest' }, make('summary', {}, words.nearest_anyway), rest)]
-      : [tiles(hits.slice(0, likely)), likely > 0 && rest && make('p', { class: 'divider' }, words.less_likely), rest])
-      .filter(Boolean), ...(shown.following && !folded ? [more] : [])), dialog);
+  const lists = folded ? [make('details', { class: 'nearest' }, make('summary', {}, words.nearest_anyway), rest)]
+    : [tiles(hits.slice(0, likely)), likely > 0 && rest && make('p', { class: 'divider' }, words.less_likely), rest];
   more.textContent = words.more_hits;
+  refill(root, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
+    make('div', { class: 'bar' }, make('p', { class: 'count', role: 'status', title: time }, error ? '' : count),
+      views(words), shown.filters && filters(shown), save('csv'), save('json')),
+    ...notices.map((notice) => make('p', { class: 'notice', role: 'status' }, notice)),
+    make('div', { class: 'grid' }, ...lists, shown.following && !folded && more), dialog);
   root.querySelector('.pick')?.setAttribute('tabindex', '0');
   wholeRows();
 };
 
 // The arrow keys walk from picture to picture; only one of them is reached by Tab.
 root.addEventListener('keydown', (event) => {
-  const pick = event.target.closest('.pick'), picks = [...root.querySelectorAll('.pick')].filter((one) => one.offsetParent);
-  const here = picks.indexOf(pick), top = (one) => one.getBoundingClientRect().top;
+  const pick = event.target.closest('.pick');
+  const picks = [...root.querySelectorAll('.pick')].filter((one) => one.offsetParent);
+  const here = picks.indexOf(pick), end = picks.length - 1, top = (one) => one.getBoundingClientRect().top;
   const width = Math.max(1, picks.findIndex((one) => top(one) > top(picks[0])));
-  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -width, ArrowDown: width, Home: -here, End: picks.length - 1 - here }[event.key];
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -width, ArrowDown: width, Home: -here, End: end - here };
+  const step = steps[event.key];
   const next = here >= 0 && step !== undefined && picks[here + step];
   if (!next) return;
   event.preventDefault();
@@ -105,18 +110,21 @@ root.addEventListener('keydown', (event) => {
 });
 
 watch('value', () => {
-  const value = props.value;
-  if (!value?.words) return;
+  const value = { hits: [], ...props.value };
+  if (!value.words) return;
   root.removeAttribute('aria-busy');
   isWaiting = false;
-  const isMore = value.start > 0 && shown && value.collection === shown.collection && value.link === shown.following;
+  const isMore = value.start > 0 && shown?.following === value.link;
   if (isMore) {
     const { hits, likely, link, notices } = shown, areAllLikely = likely === hits.length;
-    shown = { ...value, hits: [...hits, ...(value.hits || [])], likely: areAllLikely ? likely + value.likely : likely, link, notices };
+    const sum = areAllLikely ? likely + value.likely : likely;
+    shown = { ...value, hits: [...hits, ...value.hits], likely: sum, link, notices };
   } else shown = value;
   render();
   page.dataset.asked = shown.chips.length > 0 ? 'yes' : 'no';
-  if (!isMore) tell('answer', { collection: shown.collection, rows: (shown.hits || []).map((hit) => hit.row), isQuery: shown.chips.length > 0 });
+  if (isMore) return;
+  const rows = shown.hits.map(({ row }) => row);
+  tell('answer', { collection: shown.collection, rows, isQuery: shown.chips.length > 0 });
 });
 watch('saved', () => {
   const [text, name] = props.saved || [];
@@ -129,12 +137,12 @@ document.addEventListener('asked', () => root.setAttribute('aria-busy', 'true'))
 addEventListener('resize', () => shown && wholeRows());
 
 // A picture dropped or pasted anywhere is a question: in "describe" if that tab is open, else in "find similar".
-const give = (event, files) => {
-  const file = [...(files || [])].find(({ type, name }) => type.startsWith('image/') || /\.(heic|heif|jp2|tiff?|avif)$/i.test(name));
+const give = (event, files = []) => {
+  const file = [...files].find(({ type, name }) => type.startsWith('image/') || PICTURES.test(name));
   if (!file) return;
   event.preventDefault();
   const isDescribe = document.querySelector('#describe_tab-button')?.getAttribute('aria-selected') === 'true';
-  upload(file).then(({ path }) => tell('ask', { link: { tab: isDescribe ? 'describe' : 'similar' }, path })).catch(() => {});
+  sendPicture(file, isDescribe ? 'describe' : 'similar').catch(() => {});
 };
 document.addEventListener('paste', (event) => give(event, event.clipboardData?.files));
 document.addEventListener('dragover', (event) => event.dataTransfer?.types.includes('Files') && event.preventDefault());

@@ -24,7 +24,7 @@ from imgsearch.web.page_state import PageState, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 from imgsearch.web.router import PRIVATE, Router
 
-WORDS = ("copy", "copied", "search_with_description", "tags", "colours", "description", "describe_hint")
+WORDS = ("copy", "copied", "search_with_description", "tags", "colours", "describe_hint")
 AGAIN = "() => document.dispatchEvent(new CustomEvent('describe'))"  # router.js asks for the shown picture again
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.search.query import understood_languages
 from imgsearch.web.components.examples import Examples
 from imgsearch.web.handlers import QUIET
@@ -52,8 +51,5 @@ class SearchTab:
 
 
 def _placeholder(encoder: str) -> str:
-    """Return the key of the words that say which languages an encoder understands."""
-    languages = understood_languages(encoder)
-    if encoder in ("", *STARTER_IDS) or languages is None:
-        return "query_placeholder"
-    return "query_placeholder_many" if len(languages) > 1 else "query_placeholder_english"
+    """Return the key of the words that say what to type, and in English if an encoder understands nothing else."""
+    return "query_placeholder_english" if understood_languages(encoder) == frozenset({"en"}) else "query_placeholder"
