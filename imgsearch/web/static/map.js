@@ -5,13 +5,11 @@ const MARGIN = 30, MAX_ZOOM = 60, WAIT_MS = 90, MAX_CARDS = 400, STEP = 1.6, SLA
 const NUM_RANKS = 12, NUM_COLOURS = 6, TURN = 2 * Math.PI;
 const sheet = new Image(), pointers = new Map(), cards = new Map();
 let map = null, view = { x: 0, y: 0, zoom: 1 }, current = -1; // (x, y) on the map at the middle of the canvas
-let asked = { rows: [] }, hits = [], frame = 0, waiting = 0, moved = 0;
+let asked = { hits: [], chips: [] }, hits = [], frame = 0, waiting = 0, moved = 0;
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const unpack = (text, Kind) => new Kind(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
-
 // --- Conversion between map coordinates and the canvas (CSS pixels).
-
 const size = () => [canvas.clientWidth, canvas.clientHeight];
 const fit = () => {
   const [width, height] = size(), { left, top, right, bottom } = map.box;
@@ -37,9 +35,7 @@ const zoom = (factor, left = size()[0] / 2, top = size()[1] / 2) => {
   const [newX, newY] = back(left, top);
   look(view.x + x - newX, view.y + y - newY);
 };
-
 // --- Drawing, at most once per frame.
-
 const redraw = () => {
   frame ||= requestAnimationFrame(() => { frame = 0; draw(); });
 };
@@ -96,9 +92,7 @@ const draw = () => {
   if (current >= 0) ring(current, 3);
   showCard();
 };
-
 // --- The point chosen by pointer or keyboard, and its card.
-
 // Checks every point: 10,000 distances take less time than the browser's own work for one move of the pointer.
 const best = (badness, least = Infinity) => {
   let found = -1;
@@ -154,9 +148,7 @@ const open = async (point) => {
   const answer = point >= 0 && (await fetchCard(point));
   if (answer) tell('open', { id: answer.id });
 };
-
 // --- Input: pointers, wheel and keys.
-
 const local = (event) => {
   const { left, top } = canvas.getBoundingClientRect();
   return [event.clientX - left, event.clientY - top];
@@ -209,12 +201,10 @@ on('keydown', (event) => {
 for (const button of root.querySelectorAll('[data-key]')) {
   button.addEventListener('click', () => map && KEYS[button.dataset.key]());
 }
-
 // --- Data from the server and from the wall.
-
 const markHits = () => {
-  const isHere = map && asked.isQuery && asked.collection === map.collection;
-  hits = isHere ? asked.rows.map((row) => map.pointOf.get(row)).filter((point) => point !== undefined) : [];
+  const isHere = asked.chips.length > 0 && asked.collection === map?.collection;
+  hits = (isHere ? asked.hits : []).map(({ row }) => map.pointOf.get(row)).filter((point) => point !== undefined);
   redraw();
 };
 const read = () => {

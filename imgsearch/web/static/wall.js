@@ -116,15 +116,12 @@ watch('value', () => {
   isWaiting = false;
   const isMore = value.start > 0 && shown?.following === value.link;
   if (isMore) {
-    const { hits, likely, link, notices } = shown, areAllLikely = likely === hits.length;
-    const sum = areAllLikely ? likely + value.likely : likely;
-    shown = { ...value, hits: [...hits, ...value.hits], likely: sum, link, notices };
+    const { hits, likely, link, notices } = shown, more = likely === hits.length ? value.likely : 0;
+    shown = { ...value, hits: [...hits, ...value.hits], likely: likely + more, link, notices };
   } else shown = value;
   render();
   page.dataset.asked = shown.chips.length > 0 ? 'yes' : 'no';
-  if (isMore) return;
-  const rows = shown.hits.map(({ row }) => row);
-  tell('answer', { collection: shown.collection, rows, isQuery: shown.chips.length > 0 });
+  if (!isMore) tell('answer', shown);
 });
 watch('saved', () => {
   const [text, name] = props.saved || [];
@@ -133,16 +130,20 @@ watch('saved', () => {
   link.click();
   URL.revokeObjectURL(link.href);
 });
+document.addEventListener('failed', ({ detail }) => {
+  root.removeAttribute('aria-busy');
+  shown = { ...shown, error: shown.words[detail] };
+  render();
+});
 document.addEventListener('asked', () => root.setAttribute('aria-busy', 'true'));
 addEventListener('resize', () => shown && wholeRows());
 
 // A picture dropped or pasted anywhere is a question: in "describe" if that tab is open, else in "find similar".
 const give = (event, files = []) => {
   const file = [...files].find(({ type, name }) => type.startsWith('image/') || PICTURES.test(name));
-  if (!file) return;
-  event.preventDefault();
+  if (files.length) event.preventDefault();
   const isDescribe = document.querySelector('#describe_tab-button')?.getAttribute('aria-selected') === 'true';
-  sendPicture(file, isDescribe ? 'describe' : 'similar').catch(() => {});
+  if (file) sendPicture(file, isDescribe ? 'describe' : 'similar');
 };
 document.addEventListener('paste', (event) => give(event, event.clipboardData?.files));
 document.addEventListener('dragover', (event) => event.dataTransfer?.types.includes('Files') && event.preventDefault());
