@@ -1,5 +1,6 @@
 """Behind a real nginx, with the lines of the README: the page and the API work, under a path of their own, too."""
 
+import json
 import os
 import re
 import shutil
@@ -74,12 +75,16 @@ def test_the_page_works(address: str, new_context: Callable[..., BrowserContext]
 
 
 def test_the_api_works_with_pictures_larger_than_nginx_takes_by_itself(address: str, tmp_path: Path) -> None:
-    client = Client(address.replace(PROXY_NAME, "127.0.0.1"), verbose=False)
+    url = address.replace(PROXY_NAME, "127.0.0.1")
+    client = Client(url, verbose=False)
     Image.effect_noise((1200, 1200), 100).save(tmp_path / "noise.png")
     assert (tmp_path / "noise.png").stat().st_size > 2**20
     assert client.predict(handle_file(tmp_path / "noise.png"), api_name="/describe")[0]
     assert client.predict("a red fruit", 3, api_name="/search")[0]["hits"]
     assert client.predict(handle_file(COFFEE), 3, api_name="/similar")[0]["hits"][0]["id"] == "skimage/coffee.jpg"
+    with urllib.request.urlopen(f"{url}gradio_api/info", timeout=30) as info:
+        code = json.load(info)["named_endpoints"]["/search"]["code_snippets"]["python"]
+    assert f'Client("{url.rstrip("/")}")' in code
 
 
 def test_events_come_at_once(address: str) -> None:

@@ -131,6 +131,8 @@ class SecurityMiddleware:
                 self._check(request)
             if re.fullmatch(PAGES, path):
                 self._count(context, self._others)
+            if path == f"{API}/info":  # of a page: without one, all get the code that names the first client's address
+                request.scope["query_string"] = b"page="
             session = request.query_params.get("session_hash", "")
             if path == f"{API}/queue/data" and not is_known(_blocks(request), session):
                 raise RefusedError(404, "not_there")
