@@ -27,7 +27,7 @@ from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.security.endpoints import MAX_WAITING
 from imgsearch.web.security.middleware import security_middleware
 
-STYLE = Path(__file__).parent / "static" / "style.css"
+STATIC = Path(__file__).parent / "static"
 NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; beyond that the least recently used ones are dropped
 MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
 ANSWERS_S = 1  # seconds that running requests get to finish when the app ends
@@ -89,7 +89,8 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
                 quiet=True,
                 i18n=browser_translations(),
                 theme=_theme(),
-                css_paths=STYLE,
+                css_paths=STATIC / "style.css",
+                js=(STATIC / "address.js").read_text("utf-8"),
                 max_file_size=MAX_PICTURE,
                 footer_links=["api", "settings"],
                 enable_monitoring=False,

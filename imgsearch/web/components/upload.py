@@ -6,13 +6,15 @@ from typing import Any, Self
 
 import gradio as gr
 from gradio.data_classes import ImageData
-from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from imgsearch.web.i18n import tr
 
 
 class Upload(ImageData):
     """The data that the page and API clients send for a picture."""
+
+    model_config = ConfigDict(json_schema_extra={"description": "The path of a local file."})
 
     @model_validator(mode="wrap")
     @classmethod

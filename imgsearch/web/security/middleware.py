@@ -127,9 +127,12 @@ class SecurityMiddleware:
             if not re.fullmatch(READS, path, re.ASCII):
                 raise RefusedError(404, "not_there")
             context.endpoint = "read"
-            self._check(request)
+            if not path.startswith("/assets/"):  # Gradio's own files, for which a browser names the Origin of our page
+                self._check(request)
             if re.fullmatch(PAGES, path):
                 self._count(context, self._others)
+            if path == f"{API}/info":  # of a page: without one, all get the code that names the first client's address
+                request.scope["query_string"] = b"page="
             session = request.query_params.get("session_hash", "")
             if path == f"{API}/queue/data" and not is_known(_blocks(request), session):
                 raise RefusedError(404, "not_there")
