@@ -3,7 +3,6 @@ const root = element.querySelector('.picture');
 const asks = root.dataset.tab, isBoxed = asks === 'similar';
 const clamp = (share) => Math.min(1, Math.max(0, share));
 let start = null, words = {};
-
 const share = (event) => {
   const { left, top, width, height } = root.querySelector('img').getBoundingClientRect();
   return [clamp((event.clientX - left) / width), clamp((event.clientY - top) / height)];
@@ -26,7 +25,6 @@ const askBox = (box) => {
   if (box) link.set('box', box);
   tell('ask', { link: `?${link}` });
 };
-
 const draggable = {
   pointerdown: (event) => {
     if (event.button || (event.pointerType === 'touch' && !root.classList.contains('selecting'))) return;
@@ -45,7 +43,6 @@ const draggable = {
   },
   pointercancel: () => { start = null; drawBox(shown()); },
 };
-
 const render = () => {
   const { src = '', box = '' } = props.value || {};
   words = props.words || props.value?.words || words;

@@ -3,16 +3,13 @@ const root = element.querySelector('.wall'), page = element.closest('.column'); 
 const bar = make('span', { class: 'actions' }); // on the tile under the pointer or with the focus
 const more = make('button', { type: 'button', class: 'more', click: () => askMore() });
 let shown = null, isWaiting = false; // `shown`: the value with all hits so far
-
 const button = (text, link, attributes, ...children) =>
   make('button', { type: 'button', click: () => tell('ask', { link }), ...attributes }, text, ...children);
-
 const chips = ({ chips: asked = [], clear, words }) => asked.length > 0 && make('ul', { class: 'chips' },
   ...asked.map(({ label, src, sign, without }) => make('li', {}, src && make('img', { src, alt: '' }),
     make('span', {}, sign ? `${sign}: ${label}` : label),
     button('×', without, { 'aria-label': `${words.remove}: ${label}` }))),
   make('li', { class: 'clear' }, button(words.clear, clear)));
-
 const filters = ({ filters: columns, fold, link, words }) => {
   const type = () => {
     const asked = new URLSearchParams(link);
@@ -32,7 +29,6 @@ const filters = ({ filters: columns, fold, link, words }) => {
     ...columns.map(({ name, values }) => make('fieldset', {}, make('legend', {}, name), ...values.map(value))),
     typed, make('label', {}, folded, words.fold_copies));
 };
-
 const views = (words) => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) => {
   const isPressed = (page.dataset.view || 'grid') === view;
   return make('button', { type: 'button', 'aria-pressed': String(isPressed), click: () => look(view) }, words[view]);
@@ -42,7 +38,6 @@ const look = (view) => {
   if (view === 'map') tell('map', { collection: shown.collection, wait: shown.words.map_wait });
   render();
 };
-
 const tile = (hit) => {
   const name = [hit.caption, hit.mark, hit.copies].filter(Boolean).join(', ');
   const pick = make('button', { type: 'button', class: 'pick', 'aria-label': name, 'data-id': hit.id, tabindex: '-1',
@@ -58,7 +53,6 @@ const tile = (hit) => {
   return made;
 };
 const tiles = (hits) => hits.length > 0 && make('ul', { class: 'tiles' }, ...hits.map(tile));
-
 const askMore = () => {
   if (isWaiting || !shown.following) return;
   isWaiting = true;
@@ -74,7 +68,6 @@ const wholeRows = () => {
   const count = last.children.length, left = shown.following && count > width ? count % width : 0;
   [...last.children].forEach((one, index) => { one.hidden = index >= count - left; });
 };
-
 const render = () => {
   const { words, error, count = '', time = '', notices = [], hits, likely = 0, folded = false } = shown;
   const paths = pathsOf(shown.link), send = (kind) => trigger('download', { link: shown.link, paths, kind });
