@@ -54,7 +54,7 @@ const tile = (hit) => {
 };
 const tiles = (hits) => hits.length > 0 && make('ul', { class: 'tiles' }, ...hits.map(tile));
 const askMore = () => {
-  if (isWaiting || !shown.following) return;
+  if (isWaiting || !shown.following || root.ariaBusy) return;
   isWaiting = true;
   tell('more', shown.following);
 };
