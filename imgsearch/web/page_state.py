@@ -21,6 +21,7 @@ TABS: tuple[Tab, ...] = ("describe", "similar", "search")
 NUM_HITS, MAX_HITS = 12, 50  # hits per page: default and maximum
 KEYS = ("tab", "q", "id", "u", "box", "part", "where", "k", "from", "fold", "in")
 MAX_LINK = 32_000  # characters
+MAX_UPLOADS = 100  # of a visitor that links can open
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class PageState:
             "fold": "" if self.fold else "0",
             "in": self.collection,
         }
-        return "?" + urlencode({name: value for name, value in values.items() if value}, doseq=True, errors="replace")
+        link = urlencode({name: value for name, value in values.items() if value}, doseq=True, errors="replace")
+        return f"?{link}"[:MAX_LINK]
 
     @classmethod
     def from_link(cls, link: str) -> "PageState":
@@ -100,7 +102,7 @@ class Uploads:
     def remember(self, path: str) -> tuple["Uploads", str]:
         """Return a copy with one more upload, and its token: from the name of its folder, a digest of the content."""
         token = Path(path).parent.name[:16]
-        return Uploads({**self.paths, token: path}), token
+        return Uploads(dict([*({**self.paths, token: path}).items()][-MAX_UPLOADS:])), token
 
     def path(self, token: str) -> Path | None:
         """Return the path of an upload; None if it is not this visitor's or has been deleted."""

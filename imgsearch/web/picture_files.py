@@ -32,11 +32,14 @@ class PictureFiles:
         write_atomic(path, webp)  # another visitor may read it, or the janitor delete it, at this moment
         return str(path)
 
-    def open_rgb(self, path: Path, name: str, side: int | None = None, begin: float | None = None) -> Image.Image:
+    def open_rgb(
+        self, path: Path, name: str, request: gr.Request, side: int | None = None, begin: float | None = None
+    ) -> Image.Image:
         """Decode a visitor's picture in a worker, see `Decoder`. Mark the file as used, to keep it longer."""
         with suppress(OSError):  # if it has been deleted, decoding will report it
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
-        return self._decoder.open_rgb(path, name, side, begin)
+        client = request.client.host if request.client else ""
+        return self._decoder.open_rgb(path, name, side, begin, client)
 
     def asked(
         self, state: PageState, collections: CollectionPicker, uploads: Uploads, request: gr.Request

@@ -11,7 +11,7 @@ import gradio as gr
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.handlers import HIDDEN, QUIET, SHOWN, with_error_messages
-from imgsearch.web.page_state import KEYS, NOT_RUN, TABS, NavigationRequest, PageState, Tab, Uploads, tab_of
+from imgsearch.web.page_state import KEYS, MAX_LINK, NOT_RUN, TABS, NavigationRequest, PageState, Tab, Uploads, tab_of
 
 
 class TabView(Protocol):
@@ -78,4 +78,5 @@ class Router:
 
 
 def _of_event(event: gr.EventData) -> str:
-    return str(getattr(event, "link", ""))
+    link = str(getattr(event, "link", ""))[:MAX_LINK]
+    return link if link.isascii() else ""  # the page's address is always ASCII

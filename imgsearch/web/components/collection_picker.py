@@ -8,6 +8,7 @@ import gradio as gr
 from imgsearch.engine import Engine
 from imgsearch.environment import collection_name
 from imgsearch.text import without_surrogates
+from imgsearch.web.components.choices import QuietDropdown
 from imgsearch.web.i18n import choice_of
 
 
@@ -27,7 +28,7 @@ class CollectionPicker:
         self.choices: list[Any] = []  # events of a choice by the visitor only
         if len(unique) > 1:
             choices = [choice_of(name) for name in unique]
-            self.choice = gr.Dropdown(choices, value=self.default, label=t("collection"), elem_id="collection")
+            self.choice = QuietDropdown(choices, value=self.default, label=t("collection"), elem_id="collection")
             self.changes, self.choices = [self.choice.change], [self.choice.input]
 
     def __getitem__(self, name: str) -> Engine:

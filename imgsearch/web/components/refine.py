@@ -137,7 +137,7 @@ class Refinement:
         names = [name for name in table.metadata if not set(name) & set("=~")][:NUM_COLUMNS]  # such a name is ambiguous
         offered = [f"{name}={value}" for name in names for value, _ in table.values(name, NUM_VALUES)]
         offered = [text for text in offered if len(text) <= MAX_LENGTH]
-        return gr.Dropdown(choices=[choice_of(text) for text in dict.fromkeys([*offered, *(chosen or [])])])
+        return gr.Dropdown(choices=[choice_of(text) for text in dict.fromkeys([*offered, *_filters(chosen)])])
 
 
 def _with_term(term: QueryTerm, terms: Terms) -> tuple[Terms, Run]:
@@ -174,7 +174,12 @@ def _without_items(terms: Terms) -> tuple[Terms, Run]:
 
 
 def _filtered(where: list[str], last: list[str]) -> Any:
-    return (gr.skip(), gr.skip()) if where == last else (where, new_run())
+    return (gr.skip(), gr.skip()) if _filters(where) == last else (_filters(where), new_run())
+
+
+def _filters(where: Any) -> list[str]:
+    """Return what a session keeps of the filters: a search refuses longer ones, and more of them."""
+    return [str(text)[: MAX_LENGTH + 1] for text in (where or ())[: MAX_PARTS + 1]]
 
 
 def data_url(webp: bytes) -> str:

@@ -91,7 +91,7 @@ class Results:
         engine = self._shared.collections[state.collection]
         conditions = [Condition.parse(text) for text in state.where]
         begin = time.monotonic()
-        parts = [self._decoded(engine, begin, part) for part in check_parts(parts)]
+        parts = [self._decoded(engine, begin, part, request) for part in check_parts(parts)]
         decode_s = time.monotonic() - begin
         result = engine.query(parts, state.size, start=state.start, conditions=conditions, fold=state.fold)
         begin = time.monotonic()
@@ -107,13 +107,13 @@ class Results:
         scores = histogram(result, request)
         return result.to_json(), result_summary(result, state, request), hits, link, scores, displayed, link, uploads
 
-    def _decoded(self, engine: Engine, begin: float, part: Part) -> Part:
+    def _decoded(self, engine: Engine, begin: float, part: Part, request: gr.Request) -> Part:
         """Return a part with the picture instead of its path, decoded as large as the encoder will look at it."""
         if not isinstance(part.image, Path):
             return part
         left, top, right, bottom = part.box or (0.0, 0.0, 1.0, 1.0)
         side = round(engine.searcher.encoder.image_side / min(right - left, bottom - top))
-        return replace(part, image=self._shared.pictures.open_rgb(part.image, part.name, side, begin))
+        return replace(part, image=self._shared.pictures.open_rgb(part.image, part.name, request, side, begin))
 
 
 def _pick(displayed: DisplayedResult | None, event: gr.EventData, request: gr.Request) -> tuple[str, str, float | None]:

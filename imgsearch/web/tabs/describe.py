@@ -10,6 +10,7 @@ from imgsearch.describe.sentence import tag_name, to_query
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.search.query import MAX_TEXT
 from imgsearch.web.cancellation import Cancellations
+from imgsearch.web.components.choices import QuietRadio
 from imgsearch.web.components.examples import draw_examples
 from imgsearch.web.components.upload import draw_upload, picture_path
 from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
@@ -131,7 +132,7 @@ class DescribeTab:
         path = picture_path(image, request)
         with self._cancellations.as_latest(request) as stop:
             for description in self._shared.collections.first.describe_stream(
-                self._shared.pictures.open_rgb(path, path.name),
+                self._shared.pictures.open_rgb(path, path.name, request),
                 path.name,
                 detail="question" if question else detail,
                 question=question or "",
@@ -146,7 +147,7 @@ class DescribeTab:
 
 def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
     """Draw the options of a captioner (detail, question, language), hidden until a model that takes them is loaded."""
-    detail = gr.Radio(
+    detail = QuietRadio(
         [(t(f"detail_{detail}"), detail) for detail in ("short", "detailed")],
         value="short",
         label=t("detail"),
@@ -162,7 +163,7 @@ def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
         elem_id="question",
     )
     languages = [(name, code) for code, name in LANGUAGES.items()]
-    language = gr.Radio(languages, value="en", label=t("language"), visible=False, elem_id="language")
+    language = QuietRadio(languages, value="en", label=t("language"), visible=False, elem_id="language")
     return detail, question, language
 
 

@@ -93,7 +93,7 @@ class QueryTab(ABC):
             where=tuple(map(str, values["where"] or ())),
             k=values["k"],
             start=run[1] if run else 0,
-            fold=values["fold"],
+            fold=bool(values["fold"]),
             collection=collection,
             **main,
         )

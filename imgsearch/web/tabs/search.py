@@ -7,6 +7,7 @@ import gradio as gr
 
 from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.search.query import understood_languages
+from imgsearch.web.components.choices import QuietDataset
 from imgsearch.web.handlers import HIDDEN, QUIET
 from imgsearch.web.i18n import example_queries
 from imgsearch.web.page_state import PageState, Uploads, new_run
@@ -25,7 +26,7 @@ class SearchTab(QueryTab):
             label=t("query"), info=t("query_info"), placeholder=t("query_placeholder"), max_lines=3, elem_id="query"
         )
         self._go = gr.Button(t("go"), variant="primary", size="sm", elem_id="query_go")
-        self._examples = gr.Dataset(
+        self._examples = QuietDataset(
             components=[text], samples=_samples("", None), label=t("try_query"), elem_id="query_examples"
         )
         self.main = {"text": text}
@@ -40,7 +41,7 @@ class SearchTab(QueryTab):
 
     def read(self, values: Mapping[str, Any], collection: str) -> tuple[dict[str, str], Uploads]:
         """Return the text."""
-        return {"text": values["text"] or ""}, values["uploads"]
+        return {"text": (values["text"] or "").strip()}, values["uploads"]
 
     def main_values(self, state: PageState, uploads: Uploads, request: gr.Request) -> tuple[Any, ...]:
         """Return the text of a state of the page."""

@@ -14,6 +14,7 @@ from imgsearch.web.page_state import PageState, Run, Uploads, new_run
 from imgsearch.web.tabs.query import QueryTab
 
 NO_ITEM = ("", "")  # the picture is an upload
+MAX_BOX = 100  # characters
 
 
 class SimilarTab(QueryTab):
@@ -47,7 +48,7 @@ class SimilarTab(QueryTab):
         path, (name, item), uploads = values["image"], values["item"], values["uploads"]
         if not path:
             return {}, uploads
-        box = (values["box"] or "").strip()
+        box = (values["box"] or "").strip()[:MAX_BOX]
         if item and name == collection:  # ids are valid in their collection only
             return {"item": item, "box": box}, uploads
         uploads, token = uploads.remember(path)
@@ -60,4 +61,4 @@ class SimilarTab(QueryTab):
 
 
 def _dragged(event: gr.EventData) -> tuple[str, Run]:
-    return str(getattr(event, "box", ""))[:100], new_run()
+    return str(getattr(event, "box", ""))[:MAX_BOX], new_run()
