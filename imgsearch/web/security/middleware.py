@@ -1,5 +1,6 @@
 """ASGI middleware before Gradio: decide which requests are let in, how large, how often, and how many may wait."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -49,6 +50,7 @@ WRITES = {
 }
 COUNTED = ("login", "upload", "call")  # limited by --rate, like joins that wait for a model
 PAGES = rf"/|/config|{API}/info"  # reads that cost time: limited by --rate, too, without the files of a page
+REFUSAL_S = 0.3  # seconds before a client learns that it asks too often: it may ask again at once
 NOTED = ("login", "upload")  # logged here; a request for a model is logged by its handler when it is done
 
 
@@ -102,6 +104,7 @@ class SecurityMiddleware:
                     request_log.log_request(context.endpoint, context.begin, outcome)
         except RefusedError as refusal:
             request_log.log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
+            await asyncio.sleep(REFUSAL_S if refusal.outcome == "rate" else 0)
             await refusal.answer(context.request, context.endpoint)(scope, receive, send)
         except Exception as error:
             request_log.log_error(context.endpoint, error)
@@ -170,6 +173,8 @@ class SecurityMiddleware:
         endpoint, blocks = context.endpoint, _blocks(context.request)
         if endpoint == "upload" and not context.body.is_one_picture(context.request.headers.get("content-type", "")):
             raise RefusedError(400, "one_picture")
+        if endpoint == "upload":
+            await self._visitors.take_only(context, endpoint)  # Gradio parses and copies it
         if endpoint == "login":
             form = await Request(context.request.scope, context.body.replay(context.request.receive)).form()
             context.body.rewind()

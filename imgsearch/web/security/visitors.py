@@ -86,17 +86,21 @@ class Visitors:
         own = self._sessions_of(context.client)
         if sum(gradio_internals.num_unfetched(blocks, session) for session in own) >= OWN_RESULTS:
             raise busy(function, OWN_RESULTS)
-        turn = self._turns.setdefault((context.client, str(function.concurrency_id)), asyncio.Lock())
         limit = MODEL_QUEUES.get(str(function.concurrency_id))
+        most = limit - 1 if limit else OWN_WAITING
         try:
             async with asyncio.timeout(TURN_S):
-                await context.closing.enter_async_context(turn)
-                while gradio_internals.num_own(blocks, function, context.client) >= (
-                    limit - 1 if limit else OWN_WAITING
-                ):
+                await self.take_only(context, str(function.concurrency_id))
+                while gradio_internals.num_own(blocks, function, context.client) >= most:
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise busy(function, MAX_WAITING) from None
+
+    async def take_only(self, context: RequestContext, kind: str) -> None:
+        """Wait until no other request of this kind and client is under way: it would take the server's thread."""
+        if self._is_limited:
+            turn = self._turns.setdefault((context.client, kind), asyncio.Lock())
+            await context.closing.enter_async_context(turn)
 
     def _sessions_of(self, client: str) -> list[str]:
         return [session for session, owner in self._sessions.items() if owner == client]
