@@ -115,7 +115,7 @@ class SecurityMiddleware:
         """Check a request; return the `receive` for the app, or None if the client has left. Raise RefusedError."""
         request, path = context.request, context.request.scope["path"]
         if request.method in ("GET", "HEAD"):
-            self._admit_read(context)
+            await self._admit_read(context)
             return request.receive
         matches = {name: re.fullmatch(pattern, path, re.ASCII) for name, pattern in WRITES.items()}
         endpoint, match = next(((name, match) for name, match in matches.items() if match), ("", None))
@@ -133,7 +133,7 @@ class SecurityMiddleware:
         await self._check_body(context, match)
         return context.body.replay(request.receive)
 
-    def _admit_read(self, context: RequestContext) -> None:
+    async def _admit_read(self, context: RequestContext) -> None:
         """Check a request that reads. Raise RefusedError if it is not let in."""
         request, path, blocks = context.request, context.request.scope["path"], _blocks(context.request)
         match = re.fullmatch(READS, path, re.ASCII)
@@ -143,6 +143,7 @@ class SecurityMiddleware:
         self._check(request)
         if re.fullmatch(PAGES, path):
             self._visitors.count(context.client, "page")
+            await self._visitors.take_only(context, "page")
         if re.fullmatch(STREAMS, path):
             context.take(self._visitors.streams)
         session = request.query_params.get("session_hash", "")

@@ -42,7 +42,7 @@ class Visitors:
     def __init__(self, rate: int | None) -> None:
         """Allow each client `rate` requests for models per minute, as many pages, and its share of the rest."""
         self._is_limited = bool(rate)
-        kinds = {"model": rate, "page": rate, "other": OTHERS * rate} if rate else {}
+        kinds = {"model": rate, "page": rate, "session": rate, "other": OTHERS * rate} if rate else {}
         self._rates = {kind: RateLimit(per_minute) for kind, per_minute in kinds.items()}
         self._logins = RateLimit(LOGINS)
         self.bodies, self.streams = (Share(most if rate else sys.maxsize) for most in (OWN_BODIES, OWN_STREAMS))
@@ -51,7 +51,7 @@ class Visitors:
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def count(self, client: str, kind: str) -> None:
-        """Count a request of the kind "model", "page" or "other". Raise RefusedError if it is one too many."""
+        """Count a request of a kind in `_rates`. Raise RefusedError if it is one too many."""
         if self._is_limited:
             _count(self._rates[kind], client)
 
@@ -60,7 +60,13 @@ class Visitors:
         _count(self._logins, f"{client} {user[:MAX_USER]}")
 
     def use_session(self, blocks: gr.Blocks, client: str, session: str) -> None:
-        """Remember whose session it is. Forget the client's oldest one if it has too many, or the oldest of all."""
+        """Remember whose session it is. Raise RefusedError if it is one too many: Gradio takes a while to make one."""
+        if session not in self._sessions:
+            self.count(client, "session")
+        self._keep_session(blocks, client, session)
+
+    def _keep_session(self, blocks: gr.Blocks, client: str, session: str) -> None:
+        """Remember a session. Forget the client's oldest one if it has too many, or the oldest of all."""
         self._sessions.pop(session, None)
         self._sessions[session] = client
         own = self._sessions_of(client)
@@ -74,7 +80,7 @@ class Visitors:
         if context.status != 200 or not context.answer:
             return
         if context.endpoint == "call":
-            self.use_session(blocks, context.client, json.loads(context.answer)["event_id"])
+            self._keep_session(blocks, context.client, json.loads(context.answer)["event_id"])  # counted as a call
             return
         for path in json.loads(context.answer):
             self._add_upload(context.client, Path(path))
