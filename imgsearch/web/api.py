@@ -11,6 +11,7 @@ import gradio as gr
 from imgsearch.describe.sentence import tag_name
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.search.query import Part, check_parts
+from imgsearch.web.components.choices import QuietDropdown, QuietRadio
 from imgsearch.web.components.upload import UploadedImage, picture_path
 from imgsearch.web.components.wall import summary, tile
 from imgsearch.web.handlers import CAPTIONS, PICTURES, TEXTS, with_error_messages
@@ -62,7 +63,7 @@ def define_endpoints(retrieval: Retrieval) -> None:
     with gr.Column(visible=False):
         text, image = gr.Textbox(label="What to search for"), _draw_image()
         k = NumHits(1, MAX_HITS, NUM_HITS, step=1, label="Number of hits, at most 50")
-        collection = gr.Dropdown(names, value=default, label="Collection") if len(names) > 1 else gr.State(default)
+        collection = QuietDropdown(names, value=default, label="Collection") if len(names) > 1 else gr.State(default)
         box = gr.Textbox("", label="Part of the picture: left, top, right, bottom in percent, such as 30, 10, 70, 60")
         where = gr.Dropdown(
             [], value=[], multiselect=True, allow_custom_value=True, label="Filters, such as subject=animals"
@@ -75,7 +76,7 @@ def define_endpoints(retrieval: Retrieval) -> None:
         _define("search", find.search, {"text": text, **first, **last}, answers, TEXTS)
         _define("similar", find.similar, {"image": image, **first, "box": box, **last}, answers, PICTURES)
         options = {
-            "detail": gr.Radio(
+            "detail": QuietRadio(
                 ["short", "detailed"],
                 value="short",
                 label="A short or a detailed description, for models that write both",
@@ -83,7 +84,7 @@ def define_endpoints(retrieval: Retrieval) -> None:
             "question": gr.Textbox(
                 "", label="Question about the picture, for models that answer some", max_length=MAX_QUESTION
             ),
-            "language": gr.Radio(list(LANGUAGES), value="en", label="Language of the answer"),
+            "language": QuietRadio(list(LANGUAGES), value="en", label="Language of the answer"),
         }
         written = [gr.Textbox(label="description"), gr.Label(label="tags"), gr.Textbox(label="time")]
         written.append(gr.Label(label="colours"))
@@ -123,7 +124,7 @@ class Find:
         """Yield the growing description of a picture."""
         path = picture_path(image, request)
         for description in self._retrieval.collections.first.describe_stream(
-            self._retrieval.open_rgb(path, path.name),
+            self._retrieval.open_rgb(path, path.name, request),
             path.name,
             detail="question" if question else detail,
             question=question or "",
