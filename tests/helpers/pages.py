@@ -11,6 +11,7 @@ WIDE = {"width": 1400, "height": 900}
 NARROW = {"width": 400, "height": 664}
 Open = Callable[..., Page]
 WAIT_MS = 30_000
+PROXY_NAME = "photos.example"  # stands for this machine in the browser, which takes it for another
 INSIDE = """one => {
   const { left, top, right, bottom } = one.getBoundingClientRect();
   return left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight && right > left && bottom > top;

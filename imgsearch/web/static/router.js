@@ -20,7 +20,6 @@ const ask = (link, how = 'pushState') => {
   tell('asked', link);
   send(address);
 };
-
 document.addEventListener('ask', ({ detail: { link } }) => ask(link));
 document.addEventListener('more', ({ detail }) => send(detail));
 document.addEventListener('describe', () => {
