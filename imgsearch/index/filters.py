@@ -27,6 +27,7 @@ MAX_LENGTH = 500  # characters of a condition
 ITEM_FIELDS = ("id", "caption")  # columns that every item has
 MAX_COLUMNS, MAX_CELLS = 1000, 50_000_000  # of the metadata that are read at most: 4 bytes a cell, 200 MB
 NUM_NAMED, MAX_NAME = 20, 60  # columns listed in an error message, and characters of each name
+NUM_COUNTED = 64  # columns whose most frequent values are kept
 NUM_MASKS = 16  # kept in memory: one byte per item each
 NUM_FOLDED = 2  # columns whose texts are kept without accents
 LAST_COMBINING = 0x1FFFF  # no later character of Unicode has a combining class
@@ -90,6 +91,7 @@ class ColumnStore:
     def __init__(self, index: Index) -> None:
         self._items = index.items
         self._column = cache(self._read_column)
+        self.values = lru_cache(NUM_COUNTED)(self._count_values)
         self._cached_mask = lru_cache(NUM_MASKS)(self._compute_mask)
         self._folded = lru_cache(NUM_FOLDED)(lambda name: _fold(self._column(name).dictionary))
 
@@ -105,7 +107,7 @@ class ColumnStore:
         names = (name for maps in self._maps for name in maps.keys.unique()[:limit].to_pylist())
         return [name for name in islice(dict.fromkeys(names), limit) if name not in ITEM_FIELDS]
 
-    def values(self, name: str, limit: int) -> list[tuple[str, int]]:
+    def _count_values(self, name: str, limit: int) -> list[tuple[str, int]]:
         """Return a column's `limit` most frequent texts, except "", with their counts. Raise InputError if unknown."""
         column = self._column(name)
         counts = np.bincount(column.indices.to_numpy(), minlength=len(column.dictionary))
