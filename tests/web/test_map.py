@@ -1,8 +1,11 @@
 """The map of a collection in a real browser, on a page of its own."""
 
+import asyncio
 import io
 import json
 import re
+import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -290,6 +293,23 @@ def test_the_server_answers_for_points_of_the_map_only(url: str, asked: object) 
 
     assert card(["starter", 1])["caption"]  # type: ignore[index]
     assert card(asked) is None
+
+
+def test_cards_are_made_one_by_one_and_keep_no_thread_waiting() -> None:
+    threads: list[int] = []
+
+    def thumbnail(collection: str, point: int, request: gr.Request) -> tuple[bytes, str]:
+        threads.append(threading.active_count())
+        time.sleep(0.02)
+        return b"", str(point)
+
+    async def ask(view: MapView) -> list[dict[str, str]]:
+        cards = (view.component.card(["starter", point], gr.Request()) for point in range(20))
+        return await asyncio.gather(*cards)
+
+    with gr.Blocks():
+        captions = [card["caption"] for card in asyncio.run(ask(MapView(thumbnail)))]
+    assert captions == [str(point) for point in range(20)] and max(threads) - threads[0] < 2
 
 
 @pytest.mark.parametrize(

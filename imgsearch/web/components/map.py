@@ -1,5 +1,6 @@
 """The map of the collection: computed when a visitor opens it, then marked with the hits of each result."""
 
+import asyncio
 import base64
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -138,12 +139,15 @@ class MapView:
     def __init__(self, thumbnail: Thumbnail) -> None:
         """Draw the component in the current layout, empty."""
 
-        def card(place: Any, request: gr.Request) -> dict[str, str] | None:
+        one_by_one = asyncio.Lock()  # a collection without thumbnails decodes its pictures; no thread is to wait
+
+        async def card(place: Any, request: gr.Request) -> dict[str, str] | None:
             """Return picture and caption of a point; `place` is [collection, point]. None if there is none."""
             match place:
                 case [str(collection), int(point)] if not isinstance(point, bool):
                     try:
-                        webp, caption = thumbnail(collection, point, request)
+                        async with one_by_one:
+                            webp, caption = await asyncio.to_thread(thumbnail, collection, point, request)
                     except (InputError, LookupError):
                         return None
                     return {"picture": base64.b64encode(webp).decode(), "caption": caption}
