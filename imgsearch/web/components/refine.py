@@ -2,12 +2,13 @@
 
 import base64
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import gradio as gr
 
 from imgsearch.errors import ImgsearchError
-from imgsearch.index.filters import MAX_LENGTH
+from imgsearch.index.filters import MAX_CONDITIONS, MAX_LENGTH
 from imgsearch.search.query import MAX_PARTS, MAX_TEXT, MAX_WEIGHT
 from imgsearch.text import truncate
 from imgsearch.web.components.scripted import scripted_html
@@ -35,6 +36,16 @@ class NumHits(gr.Slider):
             raise gr.Error(tr("bad_k", None), print_exception=False) from None
 
 
+class Filters(gr.Dropdown):
+    """The menu of filters. It lets in one filter, and one character of each, more than a search takes and refuses."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> list[str]:
+        """Return at most MAX_CONDITIONS + 1 texts of at most MAX_LENGTH + 1 characters."""
+        return [str(text)[: MAX_LENGTH + 1] for text in islice(payload or (), MAX_CONDITIONS + 1)]
+
+
 class Refinement:
     """The components of the controls. The query must run again on the events in `changes`; edits set `run`."""
 
@@ -50,7 +61,7 @@ class Refinement:
                 more = gr.Button(t("more_like_it"), size="sm", elem_id=f"{name}_more")
                 less = gr.Button(t("less_like_it"), size="sm", elem_id=f"{name}_less")
             picture = draw_upload(f"{name}_part", t, "add_picture", 140)
-            where = self._where = gr.Dropdown(
+            where = self._where = Filters(
                 [],
                 value=[],
                 multiselect=True,

@@ -90,7 +90,7 @@ class QueryTab(ABC):
         state = PageState(
             self.name,
             terms=tuple(values["terms"]),
-            where=tuple(map(str, values["where"] or ())),
+            where=tuple(values["where"]),
             k=values["k"],
             start=run[1] if run else 0,
             fold=values["fold"],
