@@ -4,8 +4,10 @@ import ctypes
 import functools
 import logging
 import os
+import shutil
 import signal
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -15,6 +17,10 @@ from tempfile import TemporaryDirectory
 
 from imgsearch.errors import SettingsError
 
+if sys.platform != "win32":
+    import fcntl
+
+UPLOADS = "imgsearch-uploads-"  # prefix of the folder for visitors' pictures
 M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3  # from glibc's malloc.h
 # Gradio's own request statistics: by default it recomputes them after each failed request, and nobody reads them.
 STATISTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000"}
@@ -125,6 +131,7 @@ def disable_openmp_spinning() -> None:
 def temporary_folder() -> TemporaryDirectory[str]:
     """Create the folder for visitors' pictures. Only this user can open it; leaving its context deletes it.
 
+    Delete those of apps that were killed: an app locks its folder as long as it runs.
     Raise SettingsError if GRADIO_TEMP_DIR names a folder that cannot be written to.
     """
     place = os.environ.get("GRADIO_TEMP_DIR")
@@ -132,7 +139,21 @@ def temporary_folder() -> TemporaryDirectory[str]:
         raise SettingsError(
             "GRADIO_TEMP_DIR is {place}, where nothing can be written. Give another folder.", place=place
         )
-    return TemporaryDirectory(prefix="imgsearch-", dir=place or None, ignore_cleanup_errors=True)
+    for left in Path(place or tempfile.gettempdir()).glob(f"{UPLOADS}*"):
+        if _locked(left):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = TemporaryDirectory(prefix=UPLOADS, dir=place or None, ignore_cleanup_errors=True)
+    _locked(Path(folder.name))
+    return folder
+
+
+def _locked(folder: Path) -> bool:
+    """Lock a folder of this user until the process ends; return False if another process has locked it."""
+    with suppress(OSError):
+        if sys.platform != "win32" and folder.lstat().st_uid == os.getuid():
+            fcntl.flock(os.open(folder, os.O_RDONLY | os.O_NOFOLLOW), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def exit_within(seconds: float) -> None:

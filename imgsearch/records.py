@@ -11,7 +11,8 @@ from imgsearch.errors import Message
 from imgsearch.text import sanitise_text
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
-INNER_FORMULA = re.compile(r"([;\t\r\n][\s\"']*)(?=[=+\-@＝＋－＠])")  # these separate cells in French Excel, say
+# A semicolon, tab or line break separates cells in French Excel, say. A run of blanks and quotes is read only once.
+INNER_FORMULA = re.compile(r"(?<![\s\"';])((?:[^\S\t\r\n]|[\"'])*+[;\t\r\n][\s\"';]*+)(?=[=+\-@＝＋－＠])")
 FORMULA = re.compile(r"[\t\r\n]|[\s\"']*[=+\-@＝＋－＠]")  # Japanese programs accept the full-width signs
 Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder and the collection
 

@@ -34,8 +34,10 @@ def without_surrogates(text: str) -> str:
 
 def fold_accents(text: str) -> str:
     """Return the text in lower case and without accents: "Œufs à la coque" becomes "oeufs a la coque"."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("œ", "oe").replace("æ", "ae"))
-    return decomposed if decomposed.isascii() else "".join(filter(lambda c: not unicodedata.combining(c), decomposed))
+    text = text.casefold().replace("œ", "oe").replace("æ", "ae")
+    # Letter by letter: for a run of accents `normalize` takes the square of its length.
+    letters = text if text.isascii() else (part for letter in text for part in unicodedata.normalize("NFKD", letter))
+    return "".join(part for part in letters if not unicodedata.combining(part))
 
 
 def json_text(value: Any) -> str:

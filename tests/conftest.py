@@ -23,7 +23,7 @@ from tests.helpers.app import running_app
 from tests.helpers.commands import Run, run_module
 from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.loopback_hub import HUB, LoopbackHub
-from tests.helpers.pages import WIDE, Open
+from tests.helpers.pages import PROXY_NAME, WIDE, Open, tiles_of
 
 BROWSER = os.environ.get("TEST_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -189,6 +189,7 @@ def visit(new_context: Callable[..., BrowserContext], app_url: str) -> Open:
         page.on("request", lambda request: outside.append(request.url))
         page.goto(app_url)
         expect(page.locator("#banner")).to_contain_text(str(NUM_EXAMPLES), timeout=60_000)
+        tiles_of(page).first.wait_for(timeout=60_000)
         return page
 
     yield visit
@@ -213,7 +214,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, object]:
     flags = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
-    return {
-        "executable_path": BROWSER,
-        "args": [f"--{flag}" for flag in (*flags, "disable-component-update", "disable-sync")],
-    }
+    flags += ["disable-component-update", "disable-sync", f"host-resolver-rules=MAP {PROXY_NAME} 127.0.0.1"]
+    return {"executable_path": BROWSER, "args": [f"--{flag}" for flag in flags]}

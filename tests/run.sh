@@ -34,22 +34,23 @@ PYTHON
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
-install_chromium() {
-  if command -v apt-get >/dev/null; then
-    as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
-      apt-get install -y -qq --no-install-recommends chromium >/dev/null && return
-  fi
-  timeout 300 "$venv/bin/playwright" install --with-deps chromium
+apt_install() {
+  command -v apt-get >/dev/null && as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "$1" >/dev/null
 }
 
 browser=${TEST_BROWSER:-$(find_chromium || true)}
 if [ -z "$browser" ]; then
   echo "No Chromium here: installing one." >&2
-  install_chromium >&2 || true
+  apt_install chromium >&2 || timeout 300 "$venv/bin/playwright" install --with-deps chromium >&2 || true
   browser=$(find_chromium) || browser=""
 fi
 export TEST_BROWSER=$browser
 [ -n "$TEST_BROWSER" ] || echo "WARNING: no browser could be had: the browser tests will be SKIPPED." >&2
+
+PATH=$PATH:/usr/sbin  # where nginx lies
+command -v nginx >/dev/null || apt_install nginx >&2 || true
+command -v nginx >/dev/null || echo "WARNING: no nginx could be had: the tests behind a proxy will be SKIPPED." >&2
 
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .

@@ -86,8 +86,9 @@ def to_query(caption: str) -> str:
         if not text.lower().startswith(tuple(leads)):
             continue
         things, _, colours = text.replace(words["grey"], "").partition(words["colours"].format(""))
-        things = re.sub(words["ground"].format(r"[\w ]+"), "", things)
-        parts = [re.sub("|".join(leads), "", part, flags=re.IGNORECASE).strip() for part in things.split(",")]
+        ground, lead = words["ground"].format(r"[\w ]+"), "|".join(leads)
+        named = [part for part in things.split(",") if not re.fullmatch(ground, part.strip())]
+        parts = [re.sub(lead, "", part, flags=re.IGNORECASE).strip() for part in named]
         return ", ".join(filter(None, parts)) or colours.strip()
     return caption
 

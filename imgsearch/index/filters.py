@@ -177,12 +177,15 @@ def _not_understood(text: str) -> InputError:
 @cache
 def _combining() -> str:
     """Return a regular expression of the characters that are no letters of their own, such as accents."""
-    return f"[{''.join(filter(unicodedata.combining, map(chr, range(LAST_COMBINING))))}]"
+    letters = map(chr, range(LAST_COMBINING))
+    marks = (mark for mark in letters if unicodedata.combining(unicodedata.normalize("NFKD", mark)[0]))
+    return f"[{''.join(marks)}]"
 
 
 def _fold(texts: pa.Array) -> pa.Array:
     """Return the texts without accents, and with "ss" for "ß"; their case stays."""
-    letters = pc.replace_substring_regex(pc.utf8_normalize(texts, "NFKD"), _combining(), "")
+    letters = pc.replace_substring_regex(texts, _combining(), "")  # for a run of accents the next step takes its square
+    letters = pc.replace_substring_regex(pc.utf8_normalize(letters, "NFKD"), _combining(), "")
     return pc.replace_substring_regex(letters, "[ßẞ]", "ss")
 
 

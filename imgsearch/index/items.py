@@ -21,6 +21,7 @@ MAGIC = b"ARROW1\0\0"  # first bytes of an Arrow file; a stream of messages foll
 MAX_TEXT, MAX_COLUMNS = 2**14, 1000  # characters of a text and columns of an item; what is beyond is left out
 MAX_BYTES = {"id": 4096, "names": 4 * MAX_TEXT, "texts": 4 * MAX_TEXT}  # "names" and "texts" of columns
 MAX_VALUE = 4 * 2**20  # bytes of any other text or thumbnail
+MAX_THUMBNAIL, MAX_ITEM = 2**18, 2**18  # bytes of a thumbnail, characters of all columns of an item, that are shown
 NUM_EMPTY = 1000  # batches without items that a file may have; a part of a divided build may be empty
 MAX_SHOWN = 100  # characters of an id in an error message
 MAX_SIDE = 1024  # pixels of the longer side of a thumbnail that is shown
@@ -87,7 +88,7 @@ class Items:
         position = bisect_right(self.starts, row) - 1
         batch = _with_maps(self._batches[position].slice(row - self.starts[position], 1))
         [fields] = batch.to_pylist()
-        fields |= {"caption": fields["caption"][:MAX_TEXT], "columns": dict(fields["columns"])}
+        fields |= {"caption": fields["caption"][:MAX_TEXT], "columns": _shown(fields["columns"])}
         return Item(**fields | {"thumbnail": _thumbnail(fields["thumbnail"])})
 
     @property
@@ -114,6 +115,12 @@ def _bounded(columns: Mapping[str, str]) -> dict[str, str]:
     return {name[:MAX_TEXT]: text[:MAX_TEXT] for name, text in islice(columns.items(), MAX_COLUMNS)}
 
 
+def _shown(columns: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the columns of an item that are within MAX_ITEM."""
+    sizes = accumulate(len(name) + len(text) for name, text in columns)
+    return dict(islice(columns, sum(size <= MAX_ITEM for size in sizes)))
+
+
 def _with_maps(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return the batch with its columns as maps, whatever format it is of."""
     if batch.schema.field("columns") == COLUMNS:
@@ -133,13 +140,14 @@ def _parse(text: str) -> dict[str, str]:
 
 
 def _thumbnail(data: bytes) -> bytes:
-    """Return a WebP of one lossy frame of at most MAX_SIDE, as `images.to_webp` writes it; b"" for anything else.
+    """Return a small WebP of one lossy frame, as `images.to_webp` writes it; b"" for anything else.
 
     The size is in the header of the frame (RFC 6386, section 9.1).
     """
     if len(data) < 30 or (data[:4], data[8:16], data[23:26]) != (b"RIFF", b"WEBPVP8 ", b"\x9d\x01\x2a"):
         return b""
-    return data if max(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26)) <= MAX_SIDE else b""
+    longest = max(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    return data if longest <= MAX_SIDE and len(data) <= MAX_THUMBNAIL else b""
 
 
 def _read_batch(message: pa.ipc.Message, schema: pa.Schema) -> pa.RecordBatch:

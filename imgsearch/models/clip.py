@@ -20,6 +20,7 @@ from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared, in_batches
 from imgsearch.models.weight_files import CONFIG, clip_weights, tokenizer_files
 
 LOCAL_DIR_PREFIX, HF_HUB_PREFIX = "local-dir:", "hf-hub:"  # open_clip's own prefixes
+MAX_CHARACTERS = 2000  # of a text that are read: the tokenizers take the square of a run of accents
 SAFE = {"trust_remote_code": False, "local_files_only": True}  # for a tokenizer, whatever its own files say
 
 
@@ -189,7 +190,9 @@ class ClipEncoder(Encoder):
         """Return the words at the end of a text that are beyond the model's context; "" if it reads all."""
         words = text.split()
         size = self._tokenizer.context_length
-        room = size + len(text.encode()) + 8  # no text has more tokens than bytes, plus a few at its ends
+        room = (
+            size + len(text[:MAX_CHARACTERS].encode()) + 8
+        )  # no text has more tokens than bytes, plus a few at its ends
         empty = self._tokens([""], room)[0]
 
         def is_cut(count: int) -> bool:
@@ -201,7 +204,7 @@ class ClipEncoder(Encoder):
     def _tokens(self, texts: Sequence[str], size: int | None = None) -> Any:
         """Return the tokens of texts, (n, size). The default size is the model's context length."""
         with self._tokenizing:
-            return self._tokenizer(list(texts), context_length=size)
+            return self._tokenizer([text[:MAX_CHARACTERS] for text in texts], context_length=size)
 
     def _encode(self, inputs: Sequence[Any], encode: Any) -> Embeddings:
         import torch

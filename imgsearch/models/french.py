@@ -72,7 +72,7 @@ def _forms(words: Words) -> Iterator[Words]:
     """Yield what may stand in the dictionary for an expression without accents: itself, then its singular, ..."""
     yield words
     if len(words) > 1:
-        yield tuple(re.sub("[sx]$", "", word) for word in words)
+        yield tuple(word[:-1] if word.endswith(("s", "x")) else word for word in words)
         return
     for ending, base in ENDINGS:
         if words[0].endswith(ending) and len(words[0]) > len(ending) + 1:

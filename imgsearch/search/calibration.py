@@ -13,10 +13,9 @@ from pydantic import BaseModel, Field
 from imgsearch.embeddings import Embeddings
 from imgsearch.images import open_rgb
 from imgsearch.index.hashing import stable_sample
-from imgsearch.index.index import Index
+from imgsearch.index.index import Index, Rows
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.french import french_terms
-from imgsearch.records import Hit
 from imgsearch.search.thresholds import Floats, Number, QueryScores, ScoreThresholds, best_threshold, fit_thresholds
 
 QUERIES = Path(__file__).parents[1] / "data" / "queries.tsv"
@@ -77,14 +76,13 @@ def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
     )
 
 
-def search_texts(index: Index, encoder: Encoder, texts: Sequence[str]) -> tuple[QueryScores, list[list[Hit]]]:
-    """Return the scores of texts in an index, and the first NUM_FOUND hits of each (scored by inner product)."""
+def search_texts(index: Index, encoder: Encoder, texts: Sequence[str]) -> tuple[QueryScores, list[Rows]]:
+    """Return the scores of texts in an index, and the rows of the first NUM_FOUND hits of each."""
     vectors = encoder.encode_texts(texts)
-    hits = [index.search(vector[None], NUM_FOUND) for vector in vectors]
-    scale = encoder.text_scale
-    best = np.array([page[0].score for page in hits], np.float64) * scale
+    found = [index.nearest(vector[None], NUM_FOUND) for vector in vectors]
+    best = np.array([scores[0] for scores, _ in found], np.float64) * encoder.text_scale
     lengths = np.array([len(text) for text in texts], np.float64)
-    return QueryScores(best, _locations(index, vectors) * scale, lengths), hits
+    return QueryScores(best, _locations(index, vectors) * encoder.text_scale, lengths), [rows for _, rows in found]
 
 
 def search_good_queries(index: Index, encoder: Encoder) -> tuple[list[str], QueryScores]:
@@ -98,9 +96,10 @@ def search_good_queries(index: Index, encoder: Encoder) -> tuple[list[str], Quer
     words = "\n".join(map(_spaced, captions))
     terms = sorted(term for term in french_terms() if _spaced(term) in words)
     texts = [*captions, *(terms[position] for position in stable_sample(terms, NUM_CAPTIONS))]
-    scores, hits = search_texts(index, encoder, texts)
+    scores, pages = search_texts(index, encoder, texts)
     is_good = [
-        any(_spaced(text) in _spaced(hit.item.caption) for hit in page) for text, page in zip(texts, hits, strict=True)
+        any(_spaced(text) in _spaced(index.item(row).caption) for row in rows.tolist())
+        for text, rows in zip(texts, pages, strict=True)
     ]
     return [text for text, good in zip(texts, is_good, strict=True) if good], scores[np.array(is_good, np.bool_)]
 

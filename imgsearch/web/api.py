@@ -11,6 +11,7 @@ import gradio as gr
 from imgsearch.describe.sentence import tag_name
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.search.query import Part, check_parts
+from imgsearch.web.components.choices import QuietDropdown, QuietRadio
 from imgsearch.web.components.upload import UploadedImage, picture_path
 from imgsearch.web.components.wall import summary, tile
 from imgsearch.web.handlers import CAPTIONS, PICTURES, TEXTS, with_error_messages
@@ -19,6 +20,28 @@ from imgsearch.web.page_state import MAX_HITS, PageState, token_of
 from imgsearch.web.retrieval import Retrieval
 
 NUM_HITS = 12
+DESCRIPTIONS = {
+    "/describe": "Describe a picture.",
+    "/similar": "Find the pictures of a collection that are most similar to a picture.",
+    "/search": "Find the pictures of a collection that fit a text.",
+}
+PICTURE = "examples/skimage/coffee.jpg"
+EXAMPLES = {"image": {"path": PICTURE, "url": PICTURE, "meta": {"_type": "gradio.FileData"}}, "text": "a red fruit"}
+
+
+class ApiBlocks(gr.Blocks):
+    """A `gr.Blocks` whose *Use via API* says what each endpoint does, with calls that work as they stand."""
+
+    def get_api_info(self, *args: Any, **options: Any) -> Any:
+        """Return Gradio's description of the public endpoints with these words and examples."""
+        info = super().get_api_info(*args, **options)
+        for endpoint, about in info["named_endpoints"].items():
+            about["description"] = DESCRIPTIONS[endpoint]
+            for parameter in about["parameters"]:
+                kind = parameter["python_type"]
+                parameter["example_input"] = EXAMPLES.get(parameter["parameter_name"], parameter["parameter_default"])
+                kind["type"] = kind["type"].replace("Literal[]", "str")  # of a menu that takes any text
+        return info
 
 
 class NumHits(gr.Slider):
@@ -38,30 +61,38 @@ def define_endpoints(retrieval: Retrieval) -> None:
     """Define the endpoints. With several collections the searches take the name of one, too."""
     names, default = retrieval.collections.names, retrieval.collections.default
     with gr.Column(visible=False):
-        text, image = gr.Textbox(label="text"), _draw_image()
-        k = NumHits(1, MAX_HITS, NUM_HITS, step=1, label="k")
-        collection = gr.Dropdown(names, value=default, label="collection") if len(names) > 1 else gr.State(default)
-        box = gr.Textbox("", label="box")
-        where = gr.Dropdown([], value=[], multiselect=True, allow_custom_value=True, label="where")
-        fold = gr.Checkbox(True, label="fold")
+        text, image = gr.Textbox(label="What to search for"), _draw_image()
+        k = NumHits(1, MAX_HITS, NUM_HITS, step=1, label="Number of hits, at most 50")
+        collection = QuietDropdown(names, value=default, label="Collection") if len(names) > 1 else gr.State(default)
+        box = gr.Textbox("", label="Part of the picture: left, top, right, bottom in percent, such as 30, 10, 70, 60")
+        where = gr.Dropdown(
+            [], value=[], multiselect=True, allow_custom_value=True, label="Filters, such as subject=animals"
+        )
+        fold = gr.Checkbox(True, label="Fold near-duplicates into one")
         answers = [gr.JSON(label="answer"), gr.HTML(label="summary"), gr.JSON(label="cards"), gr.Textbox(label="link")]
-        answers.append(gr.Textbox(label="unused"))  # once a drawing of the scores
+        answers.append(gr.Textbox(label="scores"))  # once a drawing of the scores
         first, last = {"k": k, "collection": collection}, {"where": where, "fold": fold}
         find = Find(retrieval)
         _define("search", find.search, {"text": text, **first, **last}, answers, TEXTS)
         _define("similar", find.similar, {"image": image, **first, "box": box, **last}, answers, PICTURES)
         options = {
-            "detail": gr.Radio(["short", "detailed"], value="short", label="detail"),
-            "question": gr.Textbox("", label="question", max_length=MAX_QUESTION),
-            "language": gr.Radio(list(LANGUAGES), value="en", label="language"),
+            "detail": QuietRadio(
+                ["short", "detailed"],
+                value="short",
+                label="A short or a detailed description, for models that write both",
+            ),
+            "question": gr.Textbox(
+                "", label="Question about the picture, for models that answer some", max_length=MAX_QUESTION
+            ),
+            "language": QuietRadio(list(LANGUAGES), value="en", label="Language of the answer"),
         }
-        written = [gr.Textbox(label="sentence"), gr.Label(label="tags"), gr.Textbox(label="seconds")]
+        written = [gr.Textbox(label="description"), gr.Label(label="tags"), gr.Textbox(label="time")]
         written.append(gr.Label(label="colours"))
         _define("describe", find.describe, {"image": _draw_image(), **options}, written, CAPTIONS)
 
 
 def _draw_image() -> UploadedImage:
-    return UploadedImage(label="image", type="filepath", image_mode=None, sources=["upload"])
+    return UploadedImage(label="Picture", type="filepath", image_mode=None, sources=["upload"])
 
 
 def _define(name: str, handler: Any, inputs: dict[str, Any], outputs: Sequence[Any], queue: dict[str, Any]) -> None:
@@ -93,7 +124,7 @@ class Find:
         """Yield the growing description of a picture."""
         path = picture_path(image, request)
         for description in self._retrieval.collections.first.describe_stream(
-            self._retrieval.open_rgb(path, path.name),
+            self._retrieval.open_rgb(path, path.name, request),
             path.name,
             detail="question" if question else detail,
             question=question or "",

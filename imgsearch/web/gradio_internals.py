@@ -44,9 +44,27 @@ def num_unfetched(blocks: gr.Blocks, session: str) -> int:
     return len(blocks._queue.pending_event_ids_session.get(session, ()))
 
 
+def num_own(blocks: gr.Blocks, function: Function, client: str) -> int:
+    """Return how many events of a client wait and run in the function's own queue."""
+    events = list(blocks._queue.event_ids_to_events.values())
+    own = (event for event in events if event.request.client and event.request.client.host == client)
+    return sum(event.concurrency_id == function.concurrency_id for event in own)
+
+
 def is_known(blocks: gr.Blocks, session: str) -> bool:
     """Return whether a session has asked for something: for others Gradio begins a response and then fails."""
     return session in blocks._queue.pending_messages_per_session
+
+
+def is_event(blocks: gr.Blocks, event: str) -> bool:
+    """Return whether there is an event with a result to come or to fetch: for others Gradio fails, too."""
+    return any(event in ids for ids in list(blocks._queue.pending_event_ids_session.values()))
+
+
+def forget_session(blocks: gr.Blocks, session: str) -> None:
+    """Forget what a session holds: Gradio drops the oldest one, whosever it is."""
+    blocks.state_holder.session_data.pop(session, None)
+    blocks.state_holder.time_last_used.pop(session, None)
 
 
 def forget_unfetched(blocks: gr.Blocks, before: Unfetched) -> Unfetched:
@@ -86,6 +104,11 @@ def randomise_upload_paths() -> None:
 def end_answers_within(app: gr.Blocks, seconds: int) -> None:
     """Let `close` wait that long at most for running requests: uvicorn itself waits for ever."""
     app.server.config.timeout_graceful_shutdown = seconds
+
+
+def use_protocol(app: gr.Blocks, protocol: Any) -> None:
+    """Let uvicorn make each connection by `protocol`: its option `http`, which Gradio does not pass on."""
+    app.server.config.http_protocol_class = protocol
 
 
 def close_links() -> None:

@@ -15,13 +15,16 @@ from imgsearch.web.components.status import model_name
 from imgsearch.web.gradio_internals import queue_lengths
 
 
-def health_route(engines: Sequence[Engine]) -> Route:
+def health_route(engines: Sequence[Engine], *, has_password: bool) -> Route:
     """Return the route. It answers 200 and a JSON object while the app runs, waits for nothing and shows no paths.
 
     A model that is not loaded yet is ""; the number of items is None until then. The captioner is the first engine's.
+    With a password, strangers who do not have it see no more than the status.
     """
 
     async def healthz(request: Request) -> JSONResponse:
+        if has_password:
+            return JSONResponse({"status": "ok"})
         statuses = [(collection_name(engine.bundle), engine.status) for engine in engines]
         first = statuses[0][1]
         answer = {

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
-from imgsearch.web.api import define_endpoints
+from imgsearch.web.api import ApiBlocks, define_endpoints
 from imgsearch.web.components import status
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.map import draw_map
@@ -25,7 +25,7 @@ from imgsearch.web.tabs.similar import SimilarTab
 def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     """Return the page, not yet served, with one engine per collection; the engines may load their models later."""
     t = browser_translations()
-    app = gr.Blocks(title="imgsearch", fill_width=True, delete_cache=(SWEEP_S, MAX_AGE_S))
+    app = ApiBlocks(title="imgsearch", fill_width=True, delete_cache=(SWEEP_S, MAX_AGE_S))
     with app:
         with gr.Row(elem_id="head"):
             status.draw_title(app)

@@ -30,7 +30,7 @@ class Retrieval:
     collections: CollectionPicker
     decoder: Decoder
 
-    def find(self, state: PageState, uploads: Uploads, request: gr.Request | None) -> SearchResult:
+    def find(self, state: PageState, uploads: Uploads, request: gr.Request) -> SearchResult:
         """Return the hits for a state of the page; without any part of a query, those of the collection itself.
 
         The parts themselves are not among the hits. Raise gr.Error or ImgsearchError.
@@ -46,32 +46,35 @@ class Retrieval:
         if not parts:
             return engine.browse(state.size, start=state.start, conditions=conditions)
         begin = time.monotonic()
-        parts = [self._decoded(engine, begin, part) for part in check_parts(parts)]
+        parts = [self._decoded(engine, begin, part, request) for part in check_parts(parts)]
         decode_s = time.monotonic() - begin
         result = engine.query(parts, state.size, start=state.start, conditions=conditions, fold=state.fold)
         stages = {**result.stages, "encode": result.stages["encode"] + decode_s}
         return replace(result, stages=stages, seconds=result.seconds + decode_s)
 
-    def picture(self, state: PageState, uploads: Uploads) -> bytes | None:
+    def picture(self, state: PageState, uploads: Uploads, request: gr.Request) -> bytes | None:
         """Return the picture of a state as WebP, None if it has none. Raise PictureError or another ImgsearchError."""
         if state.item:
             return self.collections[state.collection].large_picture(state.item)
         path = uploads.get(state.upload)
-        return to_webp(self.open_rgb(path, path.name, PREVIEW_SIDE), PREVIEW_SIDE) if path else None
+        return to_webp(self.open_rgb(path, path.name, request, PREVIEW_SIDE), PREVIEW_SIDE) if path else None
 
-    def open_rgb(self, path: Path, name: str, side: int | None = None, begin: float | None = None) -> Image.Image:
+    def open_rgb(
+        self, path: Path, name: str, request: gr.Request, side: int | None = None, begin: float | None = None
+    ) -> Image.Image:
         """Decode a visitor's picture in a worker, see `Decoder`. Mark the file as used, to keep it longer."""
         with suppress(OSError):  # if it has been deleted, decoding will report it
             utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
-        return self.decoder.open_rgb(path, name, side, begin)
+        client = request.client.host if request.client else ""
+        return self.decoder.open_rgb(path, name, side, begin, client)
 
-    def _decoded(self, engine: Engine, begin: float, part: Part) -> Part:
+    def _decoded(self, engine: Engine, begin: float, part: Part, request: gr.Request) -> Part:
         """Return a part with the picture instead of its path, decoded as large as the encoder will look at it."""
         if not isinstance(part.image, Path):
             return part
         left, top, right, bottom = part.box or (0.0, 0.0, 1.0, 1.0)
         side = round(engine.searcher.encoder.image_side / min(right - left, bottom - top))
-        return replace(part, image=self.open_rgb(part.image, part.name, side, begin))
+        return replace(part, image=self.open_rgb(part.image, part.name, request, side, begin))
 
 
 def visible_hits(state: PageState, result: SearchResult) -> list[Hit]:

@@ -2,10 +2,11 @@
 
 router.js turns clicks, Back, Forward and the address at the start into events of the component: `select` for texts and
 `input` for pictures, which have queues of their own, and `submit` for the description of a picture besides. Their data
-are the link and the paths of the uploads that it names, so that the server keeps nothing of a visitor.
+are the link, the paths of the uploads that it names, so that the server keeps nothing of a visitor, and the number of
+the question in its window: an answer that comes late never replaces a later one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import gradio as gr
@@ -18,6 +19,7 @@ from imgsearch.web.page_state import KEYS, PageState, Tab, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+MAX_WINDOWS = 10_000  # whose last question is known
 
 
 class TabView(Protocol):
@@ -35,25 +37,36 @@ class Router:
 
     def __init__(self) -> None:
         self.component = scripted_html("address", "<span></span>", "elements", "router", keys=list(KEYS))
+        self._last: dict[str | None, int] = {}  # window -> number of its last question
 
     def connect(self, tabs: gr.Tabs, views: Mapping[Tab, TabView], wall: Wall, retrieval: Retrieval) -> None:
         """Answer each link on the wall, and in the tab that it names."""
         collections = retrieval.collections
 
         def answer(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+            is_last = self._numbered(event, request)
             state, uploads = asked(event)
             collection = collections.named(state.collection)
             state = PageState(**{**vars(state), "collection": collection})
-            changes: dict[Any, Any] = dict.fromkeys(pictures, picture_words(request))  # else Gradio drops the words
-            changes[wall.component] = wall.answer(state, uploads, request)
-            if state.start:  # more hits of the same answer
-                return changes
-            changes |= {tabs: gr.Tabs(selected=state.tab), collections.choice: collection or collections.default}
-            return changes | views[state.tab].restore(state, uploads, request)
+            words = dict.fromkeys(pictures, picture_words(request))  # Gradio drops them where it is sent no update
+            changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request), **words}
+            if not state.start:  # else they are more hits of the same answer
+                changes |= {tabs: gr.Tabs(selected=state.tab), collections.choice: collection or collections.default}
+                changes |= views[state.tab].restore(state, uploads, request)
+            return changes if is_last() else {wall.component: gr.skip(), **words}
 
         inputs = [component for view in views.values() for component in view.inputs]
         pictures = [component for component in inputs if isinstance(component, gr.HTML)]
         outputs = [wall.component, tabs, collections.choice, *inputs]
-        shown = {"show_progress": "hidden", **PRIVATE}
-        self.component.select(answer, None, outputs, **shown, **TEXTS)
-        self.component.input(answer, None, outputs, **shown, **PICTURES)
+        shown: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", **PRIVATE}
+        self.component.select(answer, None, outputs, **TEXTS | shown)
+        self.component.input(answer, None, outputs, **PICTURES | shown)
+
+    def _numbered(self, event: gr.EventData, request: gr.Request) -> Callable[[], bool]:
+        """Note the number of a question; return a function that tells whether none has been asked after it."""
+        window, number = request.session_hash, getattr(event, "number", 0)
+        number = number if isinstance(number, int) else 0
+        self._last[window] = max(number, self._last.pop(window, 0))
+        if len(self._last) > MAX_WINDOWS:
+            self._last.pop(next(iter(self._last)), None)
+        return lambda: number >= self._last.get(window, 0)

@@ -3,11 +3,13 @@
 import io
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -23,12 +25,13 @@ from imgsearch.web.i18n import browser_translations
 from imgsearch.web.page import build_app
 from imgsearch.web.request_log import show_requests
 from imgsearch.web.security.body import MAX_PICTURE
+from imgsearch.web.security.connections import OWN_CONNECTIONS, LimitedProtocol, prepare_connections
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.security.endpoints import MAX_WAITING
 from imgsearch.web.security.middleware import security_middleware
+from imgsearch.web.security.visitors import NUM_SESSIONS
 
-STYLE = Path(__file__).parent / "static" / "style.css"
-NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; beyond that the least recently used ones are dropped
+STATIC = Path(__file__).parent / "static"
 MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
 ANSWERS_S = 1  # seconds that running requests get to finish when the app ends
 NO_LINK = "A public link could not be opened: is there internet? The local app goes on."
@@ -40,7 +43,7 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
     Register in `closing` everything to clean up at the end. Raise SettingsError if the port is taken.
     """
     bypass_proxy_for_localhost()
-    decoder = Decoder()
+    decoder = Decoder(max_own=1 if settings.rate else sys.maxsize)
     closing.callback(gradio_internals.close_links)
     closing.callback(decoder.close)
     app = build_app(engines, decoder)
@@ -76,6 +79,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
     Raise SettingsError if the port is taken.
     """
     gradio_internals.randomise_upload_paths()
+    prepare_connections()
     app.queue(max_size=MAX_WAITING_IN_ALL, api_open=False)  # no calls that bypass the queues
     os.environ.pop("SYSTEM", None)  # on a Space Gradio would watch for new code and run it
     try:
@@ -89,7 +93,8 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
                 quiet=True,
                 i18n=browser_translations(),
                 theme=_theme(),
-                css_paths=STYLE,
+                css_paths=STATIC / "style.css",
+                js=(STATIC / "address.js").read_text("utf-8"),
                 max_file_size=MAX_PICTURE,
                 footer_links=["api", "settings"],
                 enable_monitoring=False,
@@ -101,6 +106,8 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
                 state_session_capacity=NUM_SESSIONS,
                 app_kwargs=security_middleware(engines, settings),
             )
+        own = sys.maxsize if settings.trust_proxy else OWN_CONNECTIONS  # a proxy limits those of its clients itself
+        gradio_internals.use_protocol(app, partial(LimitedProtocol, own_connections=own))
     except OSError:
         address = f"{settings.host}:{settings.port or 'any port'}"
         raise SettingsError("{place} cannot be listened on. Give another --port or --host.", place=address) from None

@@ -540,6 +540,7 @@ ITEMS = [
     ),
     Hostile("map-names-no-utf-8", put(".arrow", changed(b"subject_fr", b"subject\xff\xfe\xfd"))),
     Hostile("map-texts-no-utf-8", put(".arrow", changed(b"animaux", b"anim\xff\xfe\xfd"))),
+    Hostile("columns-heavy", column("columns", each([(f"{n}", "x" * 2**14) for n in range(60)])), "searched"),
     Hostile("map-bomb", arrow(map_bomb, compression="zstd")),
     *(
         Hostile(f"map-of-{kind}".replace(" ", ""), column("columns", each(None), kind))
@@ -557,6 +558,7 @@ ITEMS = [
         for name, data in {
             "svg": b"<svg xmlns='http://www.w3.org/2000/svg' onload='window.hacked = 1'/>",
             "huge": frame(16_383, 16_383),
+            "heavy": frame(320, 320) + bytes(2**18),
             "cut": frame(100, 100)[:28],
             "png": b"\x89PNG\r\n\x1a\n" + bytes(100),
         }.items()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,19 @@ import pytest
 
 from imgsearch.cli.main import main
 from imgsearch.config import ROOT
+from imgsearch.embeddings import normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import BundleError, ImgsearchError
 from imgsearch.index.bundle import read_report
 from imgsearch.index.edit import export_parquet
 from imgsearch.index.filters import ColumnStore
 from imgsearch.index.index import Index
+from imgsearch.index.items import MAX_ITEM
 from imgsearch.index.manifest import read_manifest
+from imgsearch.models.encoder import Encoder
 from imgsearch.records import BuildReport
 from imgsearch.search.cache import ATLAS
+from imgsearch.search.calibration import calibrate
 from imgsearch.search.words import WordIndex
 from tests.helpers.hostile_bundles import (
     CALIBRATIONS,
@@ -32,6 +37,7 @@ from tests.helpers.hostile_bundles import (
     TRAP,
     WORDS,
     Hostile,
+    frame,
     save_sound,
     sealed,
     values_of,
@@ -177,6 +183,20 @@ def test_no_file_of_the_server_is_taken_for_a_picture(hostile: Hostile, make: Ca
 def test_a_thumbnail_that_is_none_is_not_shown(hostile: Hostile, make: Callable[[Hostile], Path]) -> None:
     index = Index.load(make(hostile))
     assert {index.item(row).thumbnail for row in range(len(index))} == {b""}
+
+
+def test_an_answer_holds_no_more_than_is_shown_of_an_item(make: Callable[[Hostile], Path]) -> None:
+    index = Index.load(make(next(hostile for hostile in HOSTILE if hostile.name == "columns-heavy")))
+    shown = index.item(0).columns
+    assert [*shown] == [f"{number}" for number in range(15)] and len("".join([*shown, *shown.values()])) <= MAX_ITEM
+
+
+def test_a_calibration_holds_no_thumbnails(sound: Path, encoder: Encoder) -> None:
+    index = Index.load(sound)
+    calibrate(index, encoder, index)  # loads what is loaded once
+    items = [replace(index.item(row), thumbnail=frame(320, 320) + bytes(2**18 - 40)) for row in range(len(index))]
+    heavy = Index.from_rows(normalize(index.rows), items, index.provenance)
+    assert heavy.item(0).thumbnail and growth(lambda: calibrate(heavy, encoder, index)) < MAX_GROWTH_KB
 
 
 @pytest.mark.parametrize("hostile", MAPS, ids=lambda hostile: hostile.name)

@@ -114,13 +114,12 @@ def _kinds(
     kinds["caption without its article"] = [(_bare_caption(caption), caption) for caption in captions]
     figures: dict[str, dict[str, float]] = {}
     for kind, queries in kinds.items():
-        scores, hits = search_texts(index, encoder, [text for text, _ in queries])
+        scores, pages = search_texts(index, encoder, [text for text, _ in queries])
         figures[kind] = {"queries": float(len(queries)), "flagged": weak(bounds, scores)}
         if queries[0][1]:
-            pictures = zip((picture for _, picture in queries), hits, strict=True)
-            found = np.array(
-                [any(picture in (hit.item.id, hit.item.caption) for hit in top) for picture, top in pictures]
-            )
+            items = ([index.item(row) for row in rows.tolist()] for rows in pages)
+            pictures = zip((picture for _, picture in queries), items, strict=True)
+            found = np.array([any(picture in (item.id, item.caption) for item in top) for picture, top in pictures])
             figures[kind] |= {"recall@10": float(np.mean(found)), "found and flagged": weak(bounds, scores[found])}
     return figures
 

@@ -2,17 +2,21 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE
 
 import gradio as gr
 import pytest
 
 from imgsearch.config import ROOT, Settings
 from imgsearch.engine import Engine
+from imgsearch.environment import temporary_folder
 from imgsearch.web import page
 from imgsearch.web.security import cleanup
 from imgsearch.web.security.cleanup import sweep_files
@@ -39,6 +43,25 @@ def test_the_oldest_go_where_there_are_too_many(tmp_path: Path) -> None:
         os.utime(file.parent, (time.time() - 100,) * 2)
     sweep_files(tmp_path, 35)
     assert [file.parent.exists() for file in files] == [True] * 3 + [False] * 7
+
+
+def test_what_a_killed_app_left_is_deleted_and_what_another_uses_is_not(tmp_path: Path) -> None:
+    code = "from imgsearch.environment import temporary_folder as new; print((f := new()).name, flush=True); input()"
+    environ = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path)}
+    killed, running = (
+        subprocess.Popen([sys.executable, "-c", code], env=environ, stdin=PIPE, stdout=PIPE, text=True)
+        for _ in range(2)
+    )
+    folders = [Path(process.stdout.readline().strip()) for process in (killed, running) if process.stdout]
+    (folders[0] / "picture.jpg").write_bytes(b"x")
+    killed.kill()
+    killed.wait()
+    assert [folder.exists() for folder in folders] == [True, True]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+        with temporary_folder() as own:
+            assert sorted(map(str, tmp_path.iterdir())) == sorted([str(folders[1]), own])
+    running.communicate("\n")
 
 
 def test_a_link_is_deleted_and_not_followed(tmp_path: Path) -> None:

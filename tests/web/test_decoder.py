@@ -109,6 +109,20 @@ def test_who_asks_at_once_shares_one_decode(single: Decoder, slow: Path, coffee:
     assert len(seen | workers()) == 2  # one was killed, once
 
 
+def test_a_client_may_use_some_of_the_workers_only(slow: Path, coffee: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder(2, timeout_s=60, max_own=1)
+    check_works(decoder, coffee)
+    monkeypatch.setattr("imgsearch.web.security.decoder.WAIT_S", 0.5)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(decoder.open_rgb, slow, "It", None, None, "greedy")
+        time.sleep(0.2)
+        with pytest.raises(BusyError, match="too many pictures wait"):
+            decoder.open_rgb(coffee, "It", 224, None, "greedy")
+        assert decoder.open_rgb(coffee, "It", 224, None, "modest").size
+        assert not future.done()
+        decoder.close()
+
+
 def test_none_is_decoded_twice_in_a_row(decoder: Decoder, tmp_path: Path) -> None:
     def decoded(path: Path) -> object:
         return decoder.open_rgb(path, "It").getpixel((0, 0))

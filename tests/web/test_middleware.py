@@ -98,16 +98,72 @@ def test_too_many_requests_of_one_client(url: str) -> None:
     assert json.loads(text)["detail"].startswith("Trop de demandes.")
 
 
-def test_logins_are_counted_more_strictly(url: str) -> None:
-    answers = [ask(url, "login", {}, X_Forwarded_For="3.3.3.3")[0] for _ in range(7)]
-    assert 429 not in answers[:5] and answers[5:] == [429, 429]
+def test_page_loads_of_one_client_are_counted_like_other_requests(url: str) -> None:
+    for path in ("", "config", "gradio_api/info"):
+        answers = [ask(url, path, X_Forwarded_For=f"3.3.{len(path)}.3")[0] for _ in range(RATE // 2 + 1)]
+        assert answers == [200] * (RATE // 2) + [429]
+    assert ask(url, "theme.css", X_Forwarded_For="3.3.0.3")[0] == 200
 
 
-def test_headers_and_no_frames_forbidden(url: str) -> None:
-    for path in ("", "config", "nothing"):
-        _, _, headers = ask(url, path)
+def log_in(url: str, user: str, password: str, **headers: str) -> tuple[int, str, list[str]]:
+    """The status, body and cookies of a login."""
+    form = f"username={user}&password={password}".encode()
+    names = {key.replace("_", "-"): text for key, text in headers.items()}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"{url}login", form, names), timeout=60) as response:
+            return response.status, response.read().decode(), response.headers.get_all("set-cookie", [])
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(), []
+
+
+def test_with_a_password() -> None:
+    with running_app(*STARTER, "--trust-proxy", "--auth", "ada:right") as (url, _):
+        assert json.loads(ask(url, "healthz")[1]) == {"status": "ok"}
+        assert [log_in(url, "eve", "wrong")[0] for _ in range(6)] == [400] * 5 + [429]
+        status, _, cookies = log_in(url, "ada", "right")  # others' mistakes do not count
+        assert status == 200 and len(cookies) == 2
+        status, _, cookies = log_in(url, "ada", "right", X_Forwarded_Proto="https")
+        assert status == 200 and len(cookies) == 1 and "secure" in cookies[0].lower()
+        assert log_in(url, "a" * 10_000, "wrong")[0] == 413
+
+
+def test_headers_and_who_may_frame_the_page(url: str) -> None:
+    for path in ("", "theme.css", "nothing"):
+        _, _, headers = ask(url, path, X_Forwarded_For="3.3.3.4")
         assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
-        assert "x-frame-options" not in headers
+        assert headers["content-security-policy"] == "frame-ancestors 'self'"
+
+
+@pytest.mark.parametrize("header", ["Host", "X_Forwarded_Host"])
+@pytest.mark.parametrize("name", ['x");__import__("os").system("id")#', "127.0.0.1/$(id)", "x`id`", "a" * 300, "x'y"])
+def test_a_name_of_the_app_is_a_name(url: str, header: str, name: str) -> None:
+    assert ask(url, "theme.css", **{header: name})[0] == 400
+
+
+@pytest.mark.parametrize("query", ["", "?all_endpoints=true", "?page=x"])
+def test_nobody_chooses_the_code_that_is_shown_to_others(url: str, app_url: str, query: str) -> None:
+    for forwarded in ("elsewhere.example", "own.example"):
+        _, text, _ = ask(
+            url, f"gradio_api/info{query}", X_Forwarded_Host=forwarded, X_Forwarded_For=f"3.4.{len(query)}.4"
+        )
+        assert f"http://{forwarded}" in text
+    assert "elsewhere.example" not in text
+    for header in ("X_Forwarded_Host", "X_Gradio_Server"):  # this app is behind no proxy
+        assert (
+            "elsewhere.example"
+            not in ask(app_url, f"gradio_api/info{query}", **{header: "http://elsewhere.example"})[1]
+        )
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null"])
+def test_no_other_site_is_permitted_to_read(url: str, origin: str) -> None:
+    host, port = url.removeprefix("http://").strip("/").split(":")
+    for method, path in (("OPTIONS", "gradio_api/call/search"), ("GET", "config"), ("GET", "theme.css")):
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            head = f"{method} /{path} HTTP/1.1\r\nHost: public.example\r\nOrigin: {origin}\r\nConnection: close\r\n"
+            connection.sendall(f"{head}Access-Control-Request-Method: POST\r\n\r\n".encode())
+            answer = connection.makefile("rb").read().lower()
+        assert answer.startswith(b"http/1.1 40") and b"access-control-" not in answer
 
 
 def test_own_pages_may_ask_and_others_may_not(url: str) -> None:

@@ -8,6 +8,7 @@ import gradio as gr
 from imgsearch.engine import Engine
 from imgsearch.environment import collection_name
 from imgsearch.text import without_surrogates
+from imgsearch.web.components.choices import QuietDropdown
 from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import choice_of
 
@@ -31,7 +32,7 @@ class CollectionPicker:
         self.changes: list[Any] = []  # events of any change of the choice, also by a link
         if len(unique) > 1:
             choices = [choice_of(name) for name in unique]
-            self.choice = gr.Dropdown(choices, value=self.default, label=t("collection"), elem_id="collection")
+            self.choice = QuietDropdown(choices, value=self.default, label=t("collection"), elem_id="collection")
             self.changes = [self.choice.change]
             self.choice.input(None, self.choice, None, js=BROWSE, **QUIET)
 

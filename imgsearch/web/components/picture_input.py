@@ -8,14 +8,13 @@ from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.wall import data_url
 from imgsearch.web.i18n import tr
 from imgsearch.web.page_state import Tab
-from imgsearch.web.security.body import MAX_PICTURE
 
-WORDS = ("drop", "other", "not_sent", "too_large_picture", "picture", "box_label", "box_info", "box_select")
+WORDS = ("drop", "other", "picture", "box_label", "box_info", "box_select")
 
 
 def draw_picture_input(tab: Tab) -> gr.HTML:
     """Draw the component, empty. `picture_words` gives it words, `picture_value` a picture."""
-    template = f'<div class="picture" data-tab="{tab}" data-max-bytes="{MAX_PICTURE}"></div>'
+    template = f'<div class="picture" data-tab="{tab}"></div>'
     return scripted_html(f"{tab}_picture", template, "elements", "picture", words=None)
 
 

@@ -6,13 +6,15 @@ from typing import Any, Self
 
 import gradio as gr
 from gradio.data_classes import ImageData
-from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from imgsearch.web.i18n import tr
 
 
 class Upload(ImageData):
     """The data that the page and API clients send for a picture."""
+
+    model_config = ConfigDict(json_schema_extra={"description": "The path of a local file."})
 
     @model_validator(mode="wrap")
     @classmethod
@@ -41,6 +43,10 @@ class UploadedImage(gr.Image):
         if not payload.path or not is_upload(payload.path):
             raise gr.Error(tr("not_an_upload", None), print_exception=False)  # without a request no language is known
         return str(Path(payload.path).resolve())
+
+    def postprocess(self, value: Any) -> ImageData | None:
+        """Return the file for the page without opening it: of an SVG the stock component copies all of its text."""
+        return ImageData(path=str(value), orig_name=Path(value).name) if value else None
 
 
 def upload_folder() -> Path:

@@ -29,13 +29,14 @@ from imgsearch.web.i18n import (
 )
 from imgsearch.web.page_state import PageState, QueryTerm, Uploads
 from imgsearch.web.retrieval import Retrieval, asked, visible_hits
+from imgsearch.web.security.body import MAX_PICTURE
 
 WALL_ID = "wall"  # of the component in the page
 NUM_LARGE = 2  # large pictures of the collection that are made at once: each takes memory
 WORDS = (
     *("clear", "remove", "filters", "filter_typed", "filter_info", "fold_copies", "grid", "map", "export_csv"),
     *("export_json", "more_hits", "less_likely", "nearest_anyway", "close", "previous", "next", "download", "map_wait"),
-    *("similar_to_this", "describe_this", "more_like", "less_like", "no_such_hit"),
+    *("similar_to_this", "describe_this", "more_like", "less_like", "no_such_hit", "not_sent", "too_large_picture"),
 )
 NUM_VALUES = 14  # values of a column that is offered as filters: with more of them it says nothing
 KNOWN_COLUMNS = ("column_subject", "column_credit", "column_license")  # those of the packaged photos
@@ -50,12 +51,12 @@ class Wall:
         self._retrieval = retrieval
         self.component = scripted_html(
             WALL_ID,
-            '<div class="wall" aria-busy="true"></div>',
+            f'<div class="wall" aria-busy="true" data-max-bytes="{MAX_PICTURE}"></div>',
             *("elements", "dialog", "wall"),
             server_functions=[self._item_function()],
             saved=None,
         )
-        options = {"api_visibility": "private", "show_progress": "hidden"}
+        options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         self.component.download(with_error_messages(self._saved, "export"), None, self.component, **options, **TEXTS)
 
     def answer(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -15,6 +16,8 @@ from imgsearch.web.security.refusals import RefusedError
 MAX_JSON = 2**18  # bytes: a query has up to 10,000 characters, and the last requests of a visitor stay in memory
 MAX_PICTURE = 20 * 2**20  # bytes of an upload
 MAX_UPLOAD = MAX_PICTURE + 2**14  # bytes, with the form around it
+MAX_LOGIN = 2**13  # bytes: a name and a password
+MAX_HEAD = 2**12  # bytes before the picture, which Gradio parses in the event loop
 MAX_S = 60.0  # seconds in which a body must arrive
 MAX_DEPTH = 20  # levels of nested lists and objects
 MAX_PATHS = 4  # files in a body: no event takes more than one
@@ -42,28 +45,36 @@ class Body:
         """Delete the body."""
         self._file.close()
 
-    async def read(self, request: Request, max_bytes: int) -> bool:
-        """Read the body; return False if the client has gone. Raise RefusedError if it is too large or too slow."""
+    async def read(self, request: Request, max_bytes: int, take: Callable[[int], None]) -> bool:
+        """Read the body, and `take` each of its bytes before; return False if the client has gone.
+
+        Raise RefusedError if it is too large or too slow.
+        """
         if int(request.headers.get("content-length") or 0) > max_bytes:
             raise _too_large(max_bytes)
         try:
             async with asyncio.timeout(MAX_S):
-                return await self._read(request.receive, max_bytes)
+                return await self._read(request.receive, max_bytes, take)
         except TimeoutError:
             raise RefusedError(408, "too_slow", f"{MAX_S:.0f}") from None
 
-    async def _read(self, receive: Receive, max_bytes: int) -> bool:
+    async def _read(self, receive: Receive, max_bytes: int, take: Callable[[int], None]) -> bool:
         more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return False
+            take(len(message.get("body", b"")))
             self._file.write(message.get("body", b""))
             if self._file.tell() > max_bytes:
                 raise _too_large(max_bytes)
             more = message.get("more_body", False)
-        self._file.seek(0)
+        self.rewind()
         return True
+
+    def rewind(self) -> None:
+        """Go back to the start of the body."""
+        self._file.seek(0)
 
     def replay(self, receive: Receive) -> Receive:
         """Return an ASGI `receive` that gives the app this body and then the messages of the original `receive`."""
@@ -84,8 +95,9 @@ class Body:
         kind, options = parse_options_header(content_type)
         boundary = b"--" + options.get(b"boundary", b"")
         data = self._file.read()
-        self._file.seek(0)
-        is_file = b"filename=" in data.partition(b"\r\n\r\n")[0]
+        self.rewind()
+        head = data.partition(b"\r\n\r\n")[0]
+        is_file = b"filename=" in head and len(head) <= MAX_HEAD
         return kind == b"multipart/form-data" and boundary != b"--" and data.count(boundary) == 2 and is_file
 
     def json(self) -> dict[str, Any]:
@@ -94,7 +106,7 @@ class Body:
             value = json.loads(self._file.read())
         except (ValueError, RecursionError):
             raise RefusedError(400, "not_understood") from None
-        self._file.seek(0)
+        self.rewind()
         if not isinstance(value, dict):
             raise RefusedError(400, "not_understood")
         _check_value(value)

@@ -11,8 +11,9 @@ from copy import copy
 from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 from pebble import ProcessFuture, ProcessPool
 from PIL import Image
@@ -37,24 +38,37 @@ Outcome: TypeAlias = "ProcessFuture[tuple[tuple[int, int], bytes]]"
 class Decoder:
     """Decodes in `num_workers` processes, started with the first picture; kills a decode after `timeout_s` seconds.
 
-    Safe to call from several threads. Keeps the last MAX_KEPT outcomes, except very large ones, so that the same
-    picture is not decoded twice in a row.
+    A client may use `max_own` workers at once: others must find a free one. Safe to call from several threads. Keeps
+    the last MAX_KEPT outcomes, except very large ones, so that the same picture is not decoded twice in a row.
     """
 
-    def __init__(self, num_workers: int = 2, timeout_s: float = 10.0) -> None:
-        self._num_workers = num_workers
+    def __init__(self, num_workers: int = 2, timeout_s: float = 10.0, max_own: int = sys.maxsize) -> None:
+        self._num_workers, self._max_own = num_workers, max_own
         self._timeout_s = timeout_s
         self._lock = Lock()
         self._pool: ProcessPool | None = None
         self._outcomes: dict[DecodeJob, Outcome] = {}  # least recently used first
+        self._turns: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()  # client -> free places
 
-    def open_rgb(self, path: Path, name: str, side: int | None = None, begin: float | None = None) -> Image.Image:
+    def open_rgb(
+        self, path: Path, name: str, side: int | None = None, begin: float | None = None, client: str = ""
+    ) -> Image.Image:
         """Do what `images.open_rgb` does, in a worker. The wait for one counts from `begin` (`time.monotonic`), or now.
 
         Raise PictureError also if it takes too long or crashes the worker, BusyError if no worker was free in time.
         """
         begin = time.monotonic() if begin is None else begin
-        job = (path, _identity(path), name, side, self._timeout_s)
+        with self._lock:
+            turn = self._turns.setdefault(client, Semaphore(self._max_own))
+        if not turn.acquire(timeout=max(0.0, begin + WAIT_S - time.monotonic())):
+            raise _busy(name)
+        try:
+            return self._decoded((path, _identity(path), name, side, self._timeout_s), begin)
+        finally:
+            turn.release()
+
+    def _decoded(self, job: DecodeJob, begin: float) -> Image.Image:
+        name = job[2]
         try:
             while True:
                 outcome = self._outcome(job)
@@ -65,11 +79,7 @@ class Decoder:
         except (CancelledError, RuntimeError):  # the decoder is closed, or the pool has just broken
             raise damaged_picture(name) from None
         except TimeoutError:
-            raise BusyError(
-                "There was no time to decode {name} within {seconds:.0f} s: too many pictures wait. Try again later.",
-                name=name,
-                seconds=WAIT_S,
-            ) from None
+            raise _busy(name) from None
         if isinstance(error, PictureError):
             raise copy(error)  # one that is raised again and again keeps the frames of each time
         if isinstance(error, TimeoutError):  # the pool stopped the worker
@@ -107,6 +117,14 @@ class Decoder:
     def _forget(self, job: DecodeJob) -> None:
         with self._lock:
             self._outcomes.pop(job, None)
+
+
+def _busy(name: str) -> BusyError:
+    return BusyError(
+        "There was no time to decode {name} within {seconds:.0f} s: too many pictures wait. Try again later.",
+        name=name,
+        seconds=WAIT_S,
+    )
 
 
 def _identity(path: Path) -> tuple[int, ...]:

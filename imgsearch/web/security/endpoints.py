@@ -73,7 +73,12 @@ def check_queue(blocks: gr.Blocks, function: Function, session: str) -> None:
     """Raise RefusedError if the function's queue is full or too many results of this session were not fetched."""
     num_others = max(num_waiting(blocks, function), num_unfetched(blocks, session))
     if num_others >= MAX_WAITING:
-        limit = function.concurrency_limit
-        total_s = num_others * mean_seconds(str(function.name)) / (limit if isinstance(limit, int) else 1)
-        wait_s = max(math.ceil(total_s), 1)
-        raise RefusedError(429, "busy", str(num_others), str(wait_s), outcome="busy", wait_s=wait_s)
+        raise busy(function, num_others)
+
+
+def busy(function: Function, num_others: int) -> RefusedError:
+    """Return the error for a request that finds so many others before it."""
+    limit = function.concurrency_limit
+    total_s = num_others * mean_seconds(str(function.name)) / (limit if isinstance(limit, int) else 1)
+    wait_s = max(math.ceil(total_s), 1)
+    return RefusedError(429, "busy", str(num_others), str(wait_s), outcome="busy", wait_s=wait_s)

@@ -1,6 +1,7 @@
-"""Limit how many requests per minute a client may make."""
+"""Limit how many requests per minute a client may make, and how much it may hold of what belongs to all."""
 
 import time
+from collections import Counter
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
@@ -8,6 +9,10 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
+
+from imgsearch.web.security.refusals import RefusedError
+
+RETRY_S = 10  # seconds after which a client may have given something back
 
 
 class RateLimit:
@@ -23,6 +28,25 @@ class RateLimit:
         if self._limiter.hit(self._limit, client):
             return 0
         return max(ceil(self._limiter.get_window_stats(self._limit, client).reset_time - time.time()), 1)
+
+
+class Share:
+    """At most `most` of something that each client holds for a while: open streams, bytes on their way."""
+
+    def __init__(self, most: float) -> None:
+        self._most, self._held = most, Counter[str]()
+
+    def take(self, client: str, amount: int) -> None:
+        """Count what a client takes. Raise RefusedError if that is more than its share."""
+        if self._held[client] + amount > self._most:
+            raise RefusedError(429, "too_many", str(RETRY_S), outcome="rate", wait_s=RETRY_S)
+        self._held[client] += amount
+
+    def give_back(self, client: str, amount: int) -> None:
+        """Count what a client gives back."""
+        self._held[client] -= amount
+        if not self._held[client]:
+            del self._held[client]
 
 
 def client_of(request: Request, *, trust_proxy: bool) -> str:

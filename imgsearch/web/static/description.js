@@ -8,8 +8,8 @@ const render = () => {
     navigator.clipboard?.writeText(value.sentence).then(() => { copy.textContent = words.copied; });
   } }, words.copy);
   const list = (id, entries, isColour) => entries.length > 0 && make('ul', { id, 'aria-label': words[id] },
-    ...entries.map(([name, percent, colour]) => make('li', {}, isColour && make('i', { style: `background: ${colour}` }),
-      `${name} `, make('b', {}, `${percent} %`))));
+    ...entries.map(([name, percent, colour]) => make('li', {},
+      isColour && make('i', { style: `background: ${colour}` }), `${name} `, make('b', {}, `${percent} %`))));
   return refill(root,
     make('p', { class: 'sentence', id: 'sentence', title: value.time, 'aria-live': 'polite' }, value.sentence),
     make('p', { class: 'buttons' }, copy, value.search &&

@@ -1,7 +1,6 @@
 // The dialog over the page that shows one picture large, with its data and what one can do with it.
 const dialog = make('dialog', { class: 'hit', 'aria-labelledby': 'hit_title' });
 let openId = null;
-
 const withPart = (id, weight) => {
   const link = new URLSearchParams(shown.link);
   link.delete('from');
@@ -18,7 +17,6 @@ const actions = (hit) => {
   return [does(words.similar_to_this, to('similar')), does(words.describe_this, to('describe')),
     does(words.more_like, withPart(hit.id, 1)), does(words.less_like, withPart(hit.id, -1))];
 };
-
 const fill = (hit, src, caption, fields) => {
   const { words } = props.value, position = shown.hits.findIndex(({ id }) => id === hit.id);
   const step = (by, word, sign) => position >= 0 && shown.hits[position + by] && make('button', { type: 'button',

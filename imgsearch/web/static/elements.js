@@ -28,10 +28,8 @@ const pathsOf = (link) => {
   return [asked.get('u'), ...parts].map((token) => uploads()[token]).filter(Boolean);
 };
 
-const collection = () => new URLSearchParams(location.search).get('in') || '';
-
 // Uploads a picture and asks for it in a tab. One that is larger than the server takes is made smaller first, if the
-// browser can decode it. Throws if that fails.
+// browser can decode it.
 const PICTURES = /\.(heic|heif|jp2|tiff?|avif)$/i, MAX_SIDE = 4000; // pixels of a picture that is made smaller
 const smaller = async (file) => {
   const bitmap = await createImageBitmap(file), scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
@@ -40,10 +38,16 @@ const smaller = async (file) => {
   const blob = await canvas.convertToBlob({ type: 'image/jpeg', quality: 0.92 });
   return new File([blob], file.name.replace(/\.\w+$/, '.jpg'), { type: 'image/jpeg' });
 };
-const sendPicture = async (file, tab, maxBytes = Infinity) => {
-  const { path } = await upload(file.size > maxBytes ? await smaller(file) : file);
-  const token = path.split(/[\\/]/).at(-2).slice(0, 16); // as the server names it
-  const kept = Object.entries({ ...uploads(), [token]: path }).slice(-MAX_UPLOADS);
-  sessionStorage.setItem(UPLOADS, JSON.stringify(Object.fromEntries(kept)));
-  tell('ask', { link: `?${new URLSearchParams({ tab, u: token, in: collection() })}` });
+const sendPicture = async (file, tab) => {
+  const maxBytes = Number(document.querySelector('.wall').dataset.maxBytes), { searchParams } = new URL(location);
+  tell('asked', '');
+  try {
+    const { path } = await upload(file.size > maxBytes ? await smaller(file) : file);
+    const token = path.split(/[\\/]/).at(-2).slice(0, 16); // as the server names it
+    const kept = Object.entries({ ...uploads(), [token]: path }).slice(-MAX_UPLOADS);
+    sessionStorage.setItem(UPLOADS, JSON.stringify(Object.fromEntries(kept)));
+    tell('ask', { link: `?${new URLSearchParams({ tab, u: token, in: searchParams.get('in') || '' })}` });
+  } catch {
+    tell('failed', file.size > maxBytes ? 'too_large_picture' : 'not_sent');
+  }
 };

@@ -1,17 +1,14 @@
 // The map of the collection on a canvas: small pictures or points, names of areas, and the hits that the wall tells.
 const root = element.querySelector('.atlas'), wait = element.querySelector('.atlas-wait');
 const [canvas, card, live] = ['canvas', '.atlas-card', '.atlas-live'].map((name) => root.querySelector(name));
-const MARGIN = 30, MAX_ZOOM = 60, WAIT_MS = 90, MAX_CARDS = 400, STEP = 1.6, SLACK = 5; // MARGIN and SLACK in pixels
+const MARGIN = 30, MAX_ZOOM = 60, WAIT_MS = 90, STEP = 1.6, SLACK = 5; // MARGIN and SLACK in pixels
 const NUM_RANKS = 12, NUM_COLOURS = 6, TURN = 2 * Math.PI;
 const sheet = new Image(), pointers = new Map(), cards = new Map();
 let map = null, view = { x: 0, y: 0, zoom: 1 }, current = -1; // (x, y) on the map at the middle of the canvas
-let asked = { rows: [] }, hits = [], frame = 0, waiting = 0, moved = 0;
-
+let asked = { hits: [], chips: [] }, hits = [], frame = 0, waiting = 0, moved = 0;
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const unpack = (text, Kind) => new Kind(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
-
 // --- Conversion between map coordinates and the canvas (CSS pixels).
-
 const size = () => [canvas.clientWidth, canvas.clientHeight];
 const fit = () => {
   const [width, height] = size(), { left, top, right, bottom } = map.box;
@@ -21,7 +18,6 @@ const scale = () => fit() * view.zoom;
 const place = (x, y) => [(x - view.x) * scale() + size()[0] / 2, (y - view.y) * scale() + size()[1] / 2];
 const at = (point) => [map.points[2 * point], map.points[2 * point + 1]];
 const back = (left, top) => [(left - size()[0] / 2) / scale() + view.x, (top - size()[1] / 2) / scale() + view.y];
-
 // Moves the view to (x, y), but never beyond the area that is visible at zoom 1.
 const look = (x, y) => {
   const { left, top, right, bottom } = map.box;
@@ -37,9 +33,7 @@ const zoom = (factor, left = size()[0] / 2, top = size()[1] / 2) => {
   const [newX, newY] = back(left, top);
   look(view.x + x - newX, view.y + y - newY);
 };
-
 // --- Drawing, at most once per frame.
-
 const redraw = () => {
   frame ||= requestAnimationFrame(() => { frame = 0; draw(); });
 };
@@ -51,7 +45,7 @@ const draw = () => {
   const [width, height] = size(), ratio = devicePixelRatio, pen = canvas.getContext('2d');
   if (!map || !width) return;
   const pixels = [width, height].map((side) => Math.round(side * ratio));
-  if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) [canvas.width, canvas.height] = pixels;
+  if (`${[canvas.width, canvas.height]}` !== `${pixels}`) [canvas.width, canvas.height] = pixels;
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, width, height);
   const style = getComputedStyle(root), radius = reach();
@@ -96,9 +90,7 @@ const draw = () => {
   if (current >= 0) ring(current, 3);
   showCard();
 };
-
 // --- The point chosen by pointer or keyboard, and its card.
-
 // Checks every point: 10,000 distances take less time than the browser's own work for one move of the pointer.
 const best = (badness, least = Infinity) => {
   let found = -1;
@@ -136,7 +128,6 @@ const tellCard = async (point, isAnnounced) => {
   const before = map, answer = await fetchCard(point);
   if (!answer || before !== map) return;
   cards.set(point, answer);
-  if (cards.size > MAX_CARDS) cards.delete(cards.keys().next().value);
   if (point !== current) return;
   card.querySelector('img').src = answer.src;
   card.querySelector('p').textContent = answer.caption;
@@ -154,9 +145,7 @@ const open = async (point) => {
   const answer = point >= 0 && (await fetchCard(point));
   if (answer) tell('open', { id: answer.id });
 };
-
 // --- Input: pointers, wheel and keys.
-
 const local = (event) => {
   const { left, top } = canvas.getBoundingClientRect();
   return [event.clientX - left, event.clientY - top];
@@ -185,8 +174,7 @@ on('pointerup', (event) => {
   open(current);
 });
 on('pointercancel', (event) => pointers.delete(event.pointerId));
-on('pointerleave', () => choose(-1));
-on('blur', () => choose(-1));
+for (const name of ['pointerleave', 'blur']) on(name, () => choose(-1));
 on('wheel', (event) => {
   if (!event.ctrlKey) return; // a plain wheel scrolls the page
   event.preventDefault();
@@ -203,18 +191,16 @@ on('keydown', (event) => {
   event.preventDefault();
   KEYS[event.key]();
   if (current < 0 || !STEPS[event.key]) return;
-  const [left, top] = place(...at(current)), [width, height] = size();
-  if (left < 0 || top < 0 || left > width || top > height) look(...at(current));
+  const [x, y] = place(...at(current)), [width, height] = size();
+  if (x < 0 || y < 0 || x > width || y > height) look(...at(current));
 });
 for (const button of root.querySelectorAll('[data-key]')) {
   button.addEventListener('click', () => map && KEYS[button.dataset.key]());
 }
-
 // --- Data from the server and from the wall.
-
 const markHits = () => {
-  const isHere = map && asked.isQuery && asked.collection === map.collection;
-  hits = isHere ? asked.rows.map((row) => map.pointOf.get(row)).filter((point) => point !== undefined) : [];
+  const isHere = asked.chips.length > 0 && asked.collection === map?.collection;
+  hits = (isHere ? asked.hits : []).map(({ row }) => map.pointOf.get(row)).filter((point) => point !== undefined);
   redraw();
 };
 const read = () => {

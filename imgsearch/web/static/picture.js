@@ -1,25 +1,13 @@
-// The place for a picture: choose, drop or paste one, and select a part of it by dragging.
+// The place for a picture: choose one, and select a part of it by dragging. wall.js takes what is dropped or pasted.
 const root = element.querySelector('.picture');
-const asks = root.dataset.tab, maxBytes = Number(root.dataset.maxBytes);
-const isBoxed = asks === 'similar';
+const asks = root.dataset.tab, isBoxed = asks === 'similar';
 const clamp = (share) => Math.min(1, Math.max(0, share));
-let message = '', start = null, words = {};
-
-const take = async (file) => {
-  root.setAttribute('aria-busy', 'true');
-  message = await sendPicture(file, asks, maxBytes)
-    .then(() => '', () => (file.size > maxBytes ? 'too_large_picture' : 'not_sent'));
-  root.removeAttribute('aria-busy');
-  render();
-};
-
-const image = () => root.querySelector('img');
+let start = null, words = {};
 const share = (event) => {
-  const { left, top, width, height } = image().getBoundingClientRect();
+  const { left, top, width, height } = root.querySelector('img').getBoundingClientRect();
   return [clamp((event.clientX - left) / width), clamp((event.clientY - top) / height)];
 };
-const edges = (one, other) => [0, 1].map((axis) => Math.min(one[axis], other[axis]))
-  .concat([0, 1].map((axis) => Math.max(one[axis], other[axis])));
+const edges = (one, two) => [Math.min, Math.max].flatMap((most) => [0, 1].map((axis) => most(one[axis], two[axis])));
 const drawBox = (shares) => {
   root.querySelector('.box')?.remove();
   if (!shares) return;
@@ -37,7 +25,6 @@ const askBox = (box) => {
   if (box) link.set('box', box);
   tell('ask', { link: `?${link}` });
 };
-
 const draggable = {
   pointerdown: (event) => {
     if (event.button || (event.pointerType === 'touch' && !root.classList.contains('selecting'))) return;
@@ -56,11 +43,10 @@ const draggable = {
   },
   pointercancel: () => { start = null; drawBox(shown()); },
 };
-
 const render = () => {
   const { src = '', box = '' } = props.value || {};
   words = props.words || props.value?.words || words;
-  const types = 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', change = () => input.files[0] && take(input.files[0]);
+  const types = 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', change = () => sendPicture(input.files[0], asks);
   const input = make('input', { type: 'file', accept: types, 'aria-label': words.drop || '', change });
   const zone = make('label', { class: src ? 'drop again' : 'drop' }, input, src ? words.other : words.drop);
   const drawn = { src, alt: words.picture, draggable: 'false', ...(isBoxed ? draggable : {}) };
@@ -69,18 +55,9 @@ const render = () => {
   const select = src && isBoxed && make('p', { class: 'select' },
     make('button', { type: 'button', click: () => root.classList.toggle('selecting') }, words.box_select),
     make('details', {}, make('summary', {}, words.box_label), field, make('small', {}, words.box_info)));
-  refill(root, src && make('figure', {}, make('img', drawn)), zone, select,
-    message && make('p', { class: 'error', role: 'alert' }, words[message]));
+  refill(root, src && make('figure', {}, make('img', drawn)), zone, select);
   if (src && isBoxed) drawBox(shown());
 };
 
-for (const name of ['dragover', 'drop']) {
-  root.addEventListener(name, (event) => {
-    if (!event.dataTransfer?.files && !event.dataTransfer?.types.includes('Files')) return;
-    event.preventDefault();
-    event.stopPropagation();
-    if (name === 'drop' && event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
-  });
-}
 watch(['value', 'words'], render);
 render();

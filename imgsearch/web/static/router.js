@@ -6,9 +6,9 @@ const own = (link, open = '') => {
   if (open) kept.append('open', open);
   return `?${kept}`;
 };
-let current = null; // the link of the question asked last
+let current = null, number = 0; // the link of the question asked last, and how many were asked
 const send = (link) => {
-  const asked = new URLSearchParams(link), tab = asked.get('tab'), data = { link, paths: pathsOf(link) };
+  const asked = new URLSearchParams(link), tab = asked.get('tab'), data = { link, paths: pathsOf(link), number };
   trigger(['similar', 'describe'].includes(tab) ? 'input' : 'select', data);
   if (tab === 'describe' && !asked.get('from')) trigger('submit', data);
 };
@@ -16,10 +16,10 @@ const ask = (link, how = 'pushState') => {
   const address = own(link);
   if (address !== own(location.search) || location.search.includes('open=')) history[how](null, '', address);
   current = address;
+  number += 1;
   tell('asked', link);
   send(address);
 };
-
 document.addEventListener('ask', ({ detail: { link } }) => ask(link));
 document.addEventListener('more', ({ detail }) => send(detail));
 document.addEventListener('describe', () => {

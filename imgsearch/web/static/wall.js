@@ -3,16 +3,13 @@ const root = element.querySelector('.wall'), page = element.closest('.column'); 
 const bar = make('span', { class: 'actions' }); // on the tile under the pointer or with the focus
 const more = make('button', { type: 'button', class: 'more', click: () => askMore() });
 let shown = null, isWaiting = false; // `shown`: the value with all hits so far
-
 const button = (text, link, attributes, ...children) =>
   make('button', { type: 'button', click: () => tell('ask', { link }), ...attributes }, text, ...children);
-
 const chips = ({ chips: asked = [], clear, words }) => asked.length > 0 && make('ul', { class: 'chips' },
   ...asked.map(({ label, src, sign, without }) => make('li', {}, src && make('img', { src, alt: '' }),
     make('span', {}, sign ? `${sign}: ${label}` : label),
     button('×', without, { 'aria-label': `${words.remove}: ${label}` }))),
   make('li', { class: 'clear' }, button(words.clear, clear)));
-
 const filters = ({ filters: columns, fold, link, words }) => {
   const type = () => {
     const asked = new URLSearchParams(link);
@@ -32,7 +29,6 @@ const filters = ({ filters: columns, fold, link, words }) => {
     ...columns.map(({ name, values }) => make('fieldset', {}, make('legend', {}, name), ...values.map(value))),
     typed, make('label', {}, folded, words.fold_copies));
 };
-
 const views = (words) => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) => {
   const isPressed = (page.dataset.view || 'grid') === view;
   return make('button', { type: 'button', 'aria-pressed': String(isPressed), click: () => look(view) }, words[view]);
@@ -42,7 +38,6 @@ const look = (view) => {
   if (view === 'map') tell('map', { collection: shown.collection, wait: shown.words.map_wait });
   render();
 };
-
 const tile = (hit) => {
   const name = [hit.caption, hit.mark, hit.copies].filter(Boolean).join(', ');
   const pick = make('button', { type: 'button', class: 'pick', 'aria-label': name, 'data-id': hit.id, tabindex: '-1',
@@ -58,9 +53,8 @@ const tile = (hit) => {
   return made;
 };
 const tiles = (hits) => hits.length > 0 && make('ul', { class: 'tiles' }, ...hits.map(tile));
-
 const askMore = () => {
-  if (isWaiting || !shown.following) return;
+  if (isWaiting || !shown.following || root.ariaBusy) return;
   isWaiting = true;
   tell('more', shown.following);
 };
@@ -74,7 +68,6 @@ const wholeRows = () => {
   const count = last.children.length, left = shown.following && count > width ? count % width : 0;
   [...last.children].forEach((one, index) => { one.hidden = index >= count - left; });
 };
-
 const render = () => {
   const { words, error, count = '', time = '', notices = [], hits, likely = 0, folded = false } = shown;
   const paths = pathsOf(shown.link), send = (kind) => trigger('download', { link: shown.link, paths, kind });
@@ -116,15 +109,12 @@ watch('value', () => {
   isWaiting = false;
   const isMore = value.start > 0 && shown?.following === value.link;
   if (isMore) {
-    const { hits, likely, link, notices } = shown, areAllLikely = likely === hits.length;
-    const sum = areAllLikely ? likely + value.likely : likely;
-    shown = { ...value, hits: [...hits, ...value.hits], likely: sum, link, notices };
+    const { hits, likely, link, notices } = shown, more = likely === hits.length ? value.likely : 0;
+    shown = { ...value, hits: [...hits, ...value.hits], likely: likely + more, link, notices };
   } else shown = value;
   render();
   page.dataset.asked = shown.chips.length > 0 ? 'yes' : 'no';
-  if (isMore) return;
-  const rows = shown.hits.map(({ row }) => row);
-  tell('answer', { collection: shown.collection, rows, isQuery: shown.chips.length > 0 });
+  if (!isMore) tell('answer', shown);
 });
 watch('saved', () => {
   const [text, name] = props.saved || [];
@@ -133,16 +123,20 @@ watch('saved', () => {
   link.click();
   URL.revokeObjectURL(link.href);
 });
+document.addEventListener('failed', ({ detail }) => {
+  root.removeAttribute('aria-busy');
+  shown = { ...shown, error: shown.words[detail] };
+  render();
+});
 document.addEventListener('asked', () => root.setAttribute('aria-busy', 'true'));
 addEventListener('resize', () => shown && wholeRows());
 
 // A picture dropped or pasted anywhere is a question: in "describe" if that tab is open, else in "find similar".
 const give = (event, files = []) => {
   const file = [...files].find(({ type, name }) => type.startsWith('image/') || PICTURES.test(name));
-  if (!file) return;
-  event.preventDefault();
+  if (files.length) event.preventDefault();
   const isDescribe = document.querySelector('#describe_tab-button')?.getAttribute('aria-selected') === 'true';
-  sendPicture(file, isDescribe ? 'describe' : 'similar').catch(() => {});
+  if (file) sendPicture(file, isDescribe ? 'describe' : 'similar');
 };
 document.addEventListener('paste', (event) => give(event, event.clipboardData?.files));
 document.addEventListener('dragover', (event) => event.dataTransfer?.types.includes('Files') && event.preventDefault());

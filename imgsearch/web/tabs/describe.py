@@ -14,6 +14,7 @@ from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.records import Description
 from imgsearch.search.query import MAX_TEXT
 from imgsearch.web.cancellation import Cancellations
+from imgsearch.web.components.choices import QuietRadio
 from imgsearch.web.components.examples import Examples
 from imgsearch.web.components.picture_input import draw_picture_input, picture_value, picture_words
 from imgsearch.web.components.scripted import scripted_html
@@ -61,7 +62,7 @@ class DescribeTab:
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the picture of a state of the page."""
         try:
-            picture = self._retrieval.picture(state, uploads)
+            picture = self._retrieval.picture(state, uploads, request)
         except ImgsearchError:  # the description says why
             picture = None
         return {self.picture: picture_value(picture, "", request)}
@@ -103,7 +104,7 @@ class DescribeTab:
             image: ImageSource = self._retrieval.collections[state.collection].large_picture(state.item)
             name = state.item
         elif path := uploads.get(state.upload):
-            image, name = self._retrieval.open_rgb(path, path.name), path.name
+            image, name = self._retrieval.open_rgb(path, path.name, request), path.name
         else:
             raise gr.Error(tr("not_here_any_more", request), print_exception=False)
         yield from self._retrieval.collections.first.describe_stream(image, name, **options)
@@ -130,7 +131,7 @@ def _words(request: gr.Request) -> dict[str, str]:
 
 def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio, gr.Button]:
     """Draw the options of a captioner, hidden until a model that takes them is loaded."""
-    detail = gr.Radio(
+    detail = QuietRadio(
         [(t(f"detail_{detail}"), detail) for detail in ("short", "detailed")],
         value="short",
         label=t("detail"),
@@ -146,5 +147,5 @@ def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio, gr.Button
         elem_id="question",
     )
     languages = [(name, code) for code, name in LANGUAGES.items()]
-    language = gr.Radio(languages, value="en", label=t("language"), visible=False, elem_id="language")
+    language = QuietRadio(languages, value="en", label=t("language"), visible=False, elem_id="language")
     return detail, question, language, gr.Button(t("ask"), size="sm", visible=False, elem_id="ask")

@@ -52,4 +52,4 @@ class SearchTab:
 
 def _placeholder(encoder: str) -> str:
     """Return the key of the words that say what to type, and in English if an encoder understands nothing else."""
-    return "query_placeholder_english" if understood_languages(encoder) == {"en"} else "query_placeholder"
+    return "query_placeholder_english" if understood_languages(encoder) == frozenset({"en"}) else "query_placeholder"

@@ -28,7 +28,7 @@ class SimilarTab:
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the picture of a state of the page, and the box in it."""
         try:
-            picture = self._retrieval.picture(state, uploads)
+            picture = self._retrieval.picture(state, uploads, request)
         except ImgsearchError:  # the wall says why
             picture = None
         return {self.picture: picture_value(picture, state.box, request)}

@@ -1,0 +1,65 @@
+"""Limits for connections on which nothing is asked: without them uvicorn waits for ever and runs out of open files."""
+
+import logging
+import sys
+import time
+from asyncio import Transport
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if sys.platform != "win32":  # Windows has no resource limits of this kind
+    import resource
+
+HEAD_S = 20  # seconds in which the head of a request must arrive
+OWN_CONNECTIONS = 500  # of one address; a browser opens up to six
+LINES = 10  # a minute about broken connections and requests
+
+
+class LimitedProtocol(H11Protocol):
+    """Closes a connection that asks nothing for HEAD_S seconds, and what an address opens beyond `own_connections`."""
+
+    def __init__(self, *args: Any, own_connections: int = OWN_CONNECTIONS, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._own_connections = own_connections
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        clients = [getattr(connection, "client", None) or ("",) for connection in self.connections]
+        if [address for address, *_ in clients].count((self.client or ("",))[0]) > self._own_connections:
+            transport.close()
+        self._wait_for_head()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        super().on_response_complete()
+        self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        self.loop.call_later(HEAD_S, self._close_if_idle, self.cycle)
+
+    def _close_if_idle(self, last: object) -> None:
+        if self.cycle is last:  # no other request has begun since
+            self.transport.close()
+
+
+class FewLines(logging.Filter):
+    """Passes LINES lines a minute: a client can cause thousands a second."""
+
+    _minute, _count = 0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line is written."""
+        minute = int(time.monotonic() // 60)
+        self._minute, self._count = minute, self._count + 1 if minute == self._minute else 1
+        return self._count <= LINES
+
+
+def prepare_connections() -> None:
+    """Open as many files as the system allows, and let the server's own log hold few lines."""
+    for name in ("asyncio", "uvicorn.error"):
+        logging.getLogger(name).addFilter(FewLines())
+    if sys.platform != "win32":
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,238 @@
+"""One client that takes all it can get, and others that are served meanwhile: each has its share of what is for all."""
+
+import json
+import logging
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from imgsearch.web.components.choices import QuietDropdown
+from imgsearch.web.components.refine import _filtered
+from imgsearch.web.components.upload import UploadedImage
+from imgsearch.web.page_state import MAX_LINK, MAX_UPLOADS, PageState, Uploads
+from imgsearch.web.router import _of_event
+from imgsearch.web.security.connections import LINES, FewLines
+from tests.helpers.app import PROGRAM, STARTER, App, resident_mib, running_app
+from tests.helpers.greedy import ATTACKS, FORM, GREEDY, MODEST, SLOW, Caller, attacking, be_modest, form
+from tests.helpers.hostile_calls import COFFEE
+
+SHARES = """
+import imgsearch.web.security.connections as connections, imgsearch.web.security.visitors as visitors
+connections.HEAD_S, connections.OWN_CONNECTIONS = 1, 30
+visitors.OWN_UPLOADS, visitors.OWN_BODIES, visitors.OWN_SESSIONS, visitors.OWN_STREAMS = 9 * 2**20, 2**22, 5, 10
+"""
+MB = 2**20
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[App]:
+    """An app with small shares, so that it takes little to use them up."""
+    few = (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    program, limit = SHARES + PROGRAM, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, few)
+    with running_app(*STARTER, "--rate", "120", program=program, preexec_fn=limit) as app:
+        yield app
+
+
+def is_there(caller: Caller, picture: dict[str, object] | None) -> bool:
+    return bool(picture) and caller.ask(f"gradio_api/file={picture['path']}")[0] == 200
+
+
+def test_the_oldest_uploads_of_a_client_make_room_for_its_own(app: App) -> None:
+    greedy, modest = Caller(app.url, "127.0.0.11"), Caller(app.url, "127.0.0.12")
+    kept = modest.upload("kept.jpg", COFFEE.read_bytes())
+    pictures = [greedy.upload("a.png", bytes([number]) * 2 * MB) for number in range(6)]
+    assert [is_there(greedy, picture) for picture in pictures] == [False] * 2 + [True] * 4
+    assert is_there(modest, kept)
+
+
+def test_the_oldest_sessions_of_a_client_make_room_for_its_own(app: App) -> None:
+    def search(caller: Caller, session: str) -> None:
+        function = next(event for event in caller.functions("search") if event["queue"])
+        data = ["a dog", *(None for _ in function["inputs"][1:])]  # type: ignore[index]
+        data[1:5] = [3, None, [], True] if len(data) > 5 else data[1:5]
+        status, _ = caller.event(int(str(function["id"])), data, session)
+        assert status == 200
+        caller.ask(f"gradio_api/queue/data?session_hash={session}")
+
+    def csv(caller: Caller, session: str) -> str:
+        function = caller.functions("as_csv")[-1]
+        body = {"data": [None], "fn_index": function["id"], "session_hash": session}
+        return str(json.loads(caller.ask("gradio_api/run/predict", body)[1])["data"][0])
+
+    greedy, modest = Caller(app.url, "127.0.0.13"), Caller(app.url, "127.0.0.14")
+    search(modest, "modest")
+    for number in range(7):
+        search(greedy, f"greedy{number}")
+    assert csv(modest, "modest") and csv(greedy, "greedy6") and not csv(greedy, "greedy0")
+
+
+def test_bodies_on_their_way_have_a_share(app: App) -> None:
+    greedy, modest = Caller(app.url, "127.0.0.15"), Caller(app.url, "127.0.0.16")
+    head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {urlsplit(app.url).netloc}\r\nContent-Type: {FORM}\r\n"
+    sockets = []
+    for _ in range(6):
+        sockets.append(greedy.socket(head.encode() + b"Content-Length: 2000000\r\n\r\n"))
+        with suppress(OSError):  # refused before the end
+            sockets[-1].sendall(form("a.png", bytes(1_000_000))[:1_000_000])
+    time.sleep(0.5)
+    assert sum(b" 429 " in heard(connection) for connection in sockets) >= 2
+    assert modest.upload("coffee.jpg", COFFEE.read_bytes())
+    for connection in sockets:
+        connection.close()
+
+
+def heard(connection: socket.socket) -> bytes:
+    """What has been answered by now."""
+    connection.settimeout(0.2)
+    try:
+        return connection.recv(1000)
+    except OSError:
+        return b""
+
+
+def test_streams_have_a_share(app: App) -> None:
+    greedy, modest = Caller(app.url, "127.0.0.17"), Caller(app.url, "127.0.0.18")
+    sockets = []
+    for caller in (*[greedy] * 12, modest):
+        head = f"GET /gradio_api/heartbeat/a HTTP/1.1\r\nHost: {urlsplit(app.url).netloc}\r\n\r\n"
+        sockets.append(caller.socket(head.encode()))
+    time.sleep(0.5)
+    statuses = [heard(connection).split(b" ")[1] for connection in sockets]
+    assert sorted(statuses[:-1]) == [b"200"] * 10 + [b"429"] * 2 and statuses[-1] == b"200"
+    for connection in sockets:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"GET / HTTP/1.1\r\nHost: 127", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET"]
+)
+def test_connections_that_ask_nothing_are_closed(app: App, head: bytes) -> None:
+    connection = Caller(app.url, "127.0.0.19").socket(head)
+    connection.settimeout(10)
+    with connection:
+        while connection.recv(1000):
+            pass
+
+
+def test_connections_have_a_share(app: App) -> None:
+    sockets = [Caller(app.url, "127.0.0.20").socket() for _ in range(33)]
+    for connection in sockets[30:]:
+        connection.settimeout(0.9)
+        assert connection.recv(1) == b""
+    assert Caller(app.url, "127.0.0.21").ask("healthz")[0] == 200
+    for connection in sockets:
+        connection.close()
+
+
+def test_all_files_that_the_system_allows_may_be_open(app: App) -> None:
+    soft, hard = resource.prlimit(app.process.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard
+
+
+def test_the_log_of_the_server_holds_few_lines_a_minute() -> None:
+    log = FewLines()
+    record = logging.LogRecord("asyncio", logging.ERROR, "", 0, "Too many open files", (), None)
+    assert LINES <= sum(log.filter(record) for _ in range(10_000)) <= 2 * LINES
+
+
+def test_the_log_does_not_repeat_what_was_sent(app: App) -> None:
+    stranger = Caller(app.url, "127.0.0.22")
+    picture = stranger.upload("coffee.jpg", COFFEE.read_bytes())
+    for detail, language in (("a secret", "en"), ("short", ["a secret"])):
+        status, answer = stranger.call("describe", picture, detail, "", language)
+        assert status == 200 and "event: error" in answer
+    examples = next(event for event in stranger.functions("lambda") if len(event["inputs"]) == 1)  # type: ignore[arg-type]
+    stranger.event(int(str(examples["id"])), ["a secret"], "secrets")
+    stranger.ask("gradio_api/queue/data?session_hash=secrets")
+    said = app.said()
+    assert "a secret" not in said and "Traceback" not in said
+    with pytest.raises(Exception, match="cannot be read"):
+        QuietDropdown(["a"]).preprocess("a secret")
+
+
+@pytest.mark.parametrize("path", ["call/search/unknown", "call/v2/search/unknown", "queue/data?session_hash=unknown"])
+def test_nobody_waits_for_what_was_not_asked(app: App, path: str) -> None:
+    assert Caller(app.url, MODEST).ask(f"gradio_api/{path}")[0] == 404
+
+
+@pytest.mark.parametrize("range", ["bytes=0-1", "bytes=1-2-3", "bytes=-"])
+def test_a_part_of_a_file_repeats_no_header(app: App, range: str) -> None:
+    caller = Caller(app.url, MODEST)
+    picture = caller.upload("coffee.jpg", COFFEE.read_bytes())
+    assert picture
+    with caller.socket() as connection:
+        head = f"GET /gradio_api/file={quote(str(picture['path']))} HTTP/1.1\r\nHost: {urlsplit(app.url).netloc}\r\n"
+        connection.sendall(f"{head}Range: {range}\r\nCookie: secret=7\r\nConnection: close\r\n\r\n".encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(COFFEE.read_bytes()) and b"secret" not in answer
+    assert "Traceback" not in app.said()
+
+
+def test_sessions_keep_short_texts_only() -> None:
+    """Whatever an event sends, in which a character takes four bytes."""
+    long, event = "\N{GRINNING FACE}" * 100_000, type("Event", (), {})()
+    event.link = f"?q={long}"
+    assert len(_of_event(event)) <= MAX_LINK and _of_event(event).isascii()
+    assert sum(map(len, _filtered([long] * 100, [])[0])) < 10_000
+    assert len(PageState(text=long, item=long).to_link()) <= MAX_LINK
+    uploads = Uploads()
+    for number in range(2 * MAX_UPLOADS):
+        uploads, token = uploads.remember(f"/uploads/{number}/a.jpg")
+    assert len(uploads.paths) == MAX_UPLOADS and token in uploads.paths
+
+
+@pytest.mark.parametrize("name", ["x.svg", "x.SVG", "x.svgz", "x.html", "x.jpg"])
+def test_a_picture_goes_to_the_page_unread(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("<svg>" + "x" * 1000)
+    answer = UploadedImage(type="filepath").postprocess(str(path))
+    assert answer and answer.path == str(path) and not answer.url
+
+
+def test_slow_pictures_of_one_client_leave_a_place_for_others(app: App) -> None:
+    """The last of the tests that ask this app: these pictures keep it busy for a while."""
+    greedy, modest = Caller(app.url, GREEDY), Caller(app.url, MODEST)
+    calls = []
+    for number in range(5):
+        picture = greedy.upload("slow.jpg", SLOW + number.to_bytes(2))
+        body = json.dumps({"data": [picture, 3, "", [], True]}).encode()
+        head = f"POST /gradio_api/call/similar HTTP/1.1\r\nHost: {urlsplit(app.url).netloc}\r\n"
+        calls.append(
+            greedy.socket(
+                f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            )
+        )
+        time.sleep(0.2)
+    assert [b" 200 " in heard(call) for call in calls] == [True] * 3 + [False] * 2
+    status, answer = modest.call("similar", modest.upload("coffee.jpg", COFFEE.read_bytes()), 3, "", [], True)
+    assert status == 200 and "event: complete" in answer
+    health = json.loads(modest.ask("healthz")[1])
+    assert health["queue"]["running"] == 3  # they are still at it
+    for call in calls:
+        call.close()
+
+
+@pytest.mark.long
+def test_a_modest_client_is_served_whatever_a_greedy_one_does() -> None:
+    """A minute of each attack; two minutes later the memory is back."""
+    with running_app(*STARTER, "--rate", "120") as app:
+        modest, greedy = Caller(app.url, MODEST), Caller(app.url, GREEDY)
+        be_modest(modest, 20)
+        before, wrong = resident_mib(app.process.pid), []
+        for attack in ATTACKS:
+            with attacking(attack, greedy):
+                waits = be_modest(modest, 60)
+            figures = waits.p95("search"), waits.p95("similar"), max(waits.seconds["healthz"])
+            print(attack.__name__, *(f"{figure:.2f}" for figure in figures), f"{resident_mib(app.process.pid):.0f} MiB")
+            if waits.refused or figures[0] > 1 or figures[1] > 5 or figures[2] > 1:
+                wrong.append((attack.__name__, figures, waits.refused[:3]))
+        time.sleep(120)
+        after = resident_mib(app.process.pid)
+        print(f"{before:.0f} MiB before, {after:.0f} MiB after")
+        assert not wrong and after <= 1.1 * before
