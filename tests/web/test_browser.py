@@ -54,8 +54,8 @@ def give(page: Page, kind: str, picture: Path, mime: str) -> None:
 def test_the_first_screen(viewport: dict[str, int], num_tiles: int, visit: Open, tmp_path: Path) -> None:
     page = visit(viewport)
     expect_tab(page, "search")
-    field = page.locator("#query textarea").bounding_box()
-    assert field and field["width"] > 0.7 * viewport["width"]
+    row = page.locator("#search_row").bounding_box()
+    assert row and row["width"] > 0.8 * viewport["width"]
     for picks in (tiles_of(page).locator(".pick"), search(page, "a planet").locator(".pick")):
         assert is_inside(page.locator("#query textarea"))
         assert all(is_inside(picks.nth(number)) for number in range(num_tiles))
@@ -173,8 +173,8 @@ def test_the_last_of_quick_questions_is_answered(visit: Open) -> None:
     expect_first(page, "baseball")
     open_tab(page, "describe")
     examples = page.locator("#describe_examples button")
-    for number in (0, 1, 2):
-        examples.nth(number).evaluate("button => button.click()")
+    examples.nth(2).wait_for(state="attached", timeout=WAIT_MS)
+    examples.evaluate_all("buttons => buttons.slice(0, 3).forEach((button) => button.click())")
     expect(page.locator("#sentence")).to_contain_text("daisy", timeout=WAIT_MS)
 
 

@@ -37,7 +37,7 @@ TEMPLATE = """
     <button type="button" data-word="fit" data-key="0">⤢</button>
   </div>
   <div class="atlas-card" hidden><img alt=""><p></p></div>
-  <p class="atlas-live" aria-live="polite"></p>
+  <p class="live" aria-live="polite"></p>
 </div>
 """
 WORDS_OF_SCRIPT = ("zoom_in", "zoom_out", "fit")

@@ -1,6 +1,6 @@
 // The map of the collection on a canvas: small pictures or points, names of areas, and the hits that the wall tells.
 const root = element.querySelector('.atlas'), wait = element.querySelector('.atlas-wait');
-const [canvas, card, live] = ['canvas', '.atlas-card', '.atlas-live'].map((name) => root.querySelector(name));
+const [canvas, card, live] = ['canvas', '.atlas-card', '.live'].map((name) => root.querySelector(name));
 const MARGIN = 30, MAX_ZOOM = 60, WAIT_MS = 90, STEP = 1.6, SLACK = 5; // MARGIN and SLACK in pixels
 const NUM_RANKS = 12, NUM_COLOURS = 6, TURN = 2 * Math.PI;
 const sheet = new Image(), pointers = new Map(), cards = new Map();

@@ -1,5 +1,8 @@
 // The wall: what was asked as chips, the number of hits, and the pictures. Text of a collection never becomes HTML.
 const root = element.querySelector('.wall'), page = element.closest('.column'); // styles depend on its data
+const live = make('p', { class: 'live', role: 'status' }); // it stays: what is put into a new one is not read out
+const body = make('div', { style: 'display: contents' }); // an open dialog that is moved would leave its place
+root.replaceChildren(body, live, dialog);
 const bar = make('span', { class: 'actions' }); // on the tile under the pointer or with the focus
 const more = make('button', { type: 'button', class: 'more', click: () => askMore() });
 let shown = null, isWaiting = false; // `shown`: the value with all hits so far
@@ -80,11 +83,12 @@ const render = () => {
   const lists = folded ? [make('details', { class: 'nearest' }, make('summary', {}, words.nearest_anyway), rest)]
     : [tiles(hits.slice(0, likely)), likely > 0 && rest && make('p', { class: 'divider' }, words.less_likely), rest];
   more.textContent = words.more_hits;
-  refill(root, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
-    make('div', { class: 'bar' }, make('p', { class: 'count', role: 'status', title: time }, error ? '' : count),
+  refill(body, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
+    make('div', { class: 'bar' }, make('p', { class: 'count', title: time }, error ? '' : count),
       views(words), shown.filters && filters(shown), save('csv'), save('json')),
-    ...notices.map((notice) => make('p', { class: 'notice', role: 'status' }, notice)),
-    make('div', { class: 'grid' }, ...lists, shown.following && !folded && more), dialog);
+    ...notices.map((notice) => make('p', { class: 'notice' }, notice)),
+    make('div', { class: 'grid' }, ...lists, shown.following && !folded && more));
+  live.textContent = error ? '' : [count, ...notices].filter(Boolean).join('. ');
   root.querySelector('.pick')?.setAttribute('tabindex', '0');
   wholeRows();
 };
