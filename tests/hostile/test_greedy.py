@@ -54,9 +54,7 @@ def test_the_oldest_uploads_of_a_client_make_room_for_its_own(app: App) -> None:
 def test_the_oldest_sessions_of_a_client_make_room_for_its_own(app: App) -> None:
     def search(caller: Caller, session: str) -> None:
         function = next(event for event in caller.functions("search") if event["queue"])
-        data = ["a dog", *(None for _ in function["inputs"][1:])]  # type: ignore[index]
-        data[1:5] = [3, None, [], True] if len(data) > 5 else data[1:5]
-        status, _ = caller.event(int(str(function["id"])), data, session)
+        status, _ = caller.event(int(str(function["id"])), ["a dog", 3, None, [], True, None, None], session)
         assert status == 200
         caller.ask(f"gradio_api/queue/data?session_hash={session}")
 

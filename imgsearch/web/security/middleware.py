@@ -89,7 +89,7 @@ class SecurityMiddleware:
         context = RequestContext(Request(scope, receive))
         scope["client"] = client_of(context.request, trust_proxy=self._trust_proxy), 0
         send = context.marked(send)
-        async with context.closing:
+        async with context.closing, context.turn:
             context.closing.callback(context.body.close)
             await self._answer(context, scope, receive, send)
 
@@ -151,9 +151,7 @@ class SecurityMiddleware:
             raise RefusedError(404, "not_there")
         if match["event"] and not is_event(blocks, match["event"]):
             raise RefusedError(404, "not_there")
-        if (
-            path == f"{API}/info"
-        ):  # of this page: made for each request, else kept for all as its first one names the app
+        if path == f"{API}/info":  # without a page, the answer to the first one who asks is kept for all
             request.scope["query_string"] = b"page="
 
     def _check(self, request: Request) -> None:

@@ -103,10 +103,10 @@ class Visitors:
             raise busy(function, MAX_WAITING) from None
 
     async def take_only(self, context: RequestContext, kind: str) -> None:
-        """Wait until no other request of this kind and client is under way: it would take the server's thread."""
+        """Wait until no other request of this kind and client is worked at: it would take the server's thread."""
         if self._is_limited:
             turn = self._turns.setdefault((context.client, kind), asyncio.Lock())
-            await context.closing.enter_async_context(turn)
+            await context.turn.enter_async_context(turn)
 
     def _sessions_of(self, client: str) -> list[str]:
         return [session for session, owner in self._sessions.items() if owner == client]
