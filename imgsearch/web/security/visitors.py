@@ -101,7 +101,7 @@ class Visitors:
                 while gradio_internals.num_own(blocks, function, context.client) >= most:
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            raise busy(function, MAX_WAITING) from None
+            raise busy(function, most) from None
 
     async def take_only(self, context: RequestContext, kind: str) -> None:
         """Wait until no other request of this kind and client is worked at: it would take the server's thread."""
