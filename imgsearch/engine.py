@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from imgsearch.search.searcher import Searcher
 
 LARGE_SIDE = 1600  # pixels: the longest side of a picture shown large
+NUM_AT_ONCE, NUM_KEPT = 2, 500  # pictures that are decoded at a time, and thumbnails made of them that are kept
 BLANK = (320, 240)  # pixels of the blank picture shown for an item without one
 
 
@@ -40,6 +44,8 @@ class Engine:
         """Answer from what `models` has loaded; without `words`, texts are searched by vectors alone."""
         self.models = models
         self._words = words
+        self._decoding = BoundedSemaphore(NUM_AT_ONCE)
+        self._kept_picture = lru_cache(NUM_KEPT)(self._picture)
 
     @classmethod
     def open(
@@ -159,7 +165,9 @@ class Engine:
 
     def thumbnail(self, item: Item) -> bytes:
         """Return an item's thumbnail as WebP: the bundle's, else one of its picture, else blank. Raise BundleError."""
-        return item.thumbnail or self._picture(item, THUMBNAIL_SIDE) or to_webp(Image.new("RGB", BLANK, "lightgrey"))
+        with suppress(PictureError):
+            return item.thumbnail or self._kept_picture(item.id, item.sha256, THUMBNAIL_SIDE)
+        return to_webp(Image.new("RGB", BLANK, "lightgrey"))
 
     def large_picture(self, id: str) -> bytes:
         """Return an item's picture as WebP of at most LARGE_SIDE pixels; its thumbnail if the file is gone or changed.
@@ -167,14 +175,15 @@ class Engine:
         Raise InputError for an unknown id, ModelError if the collection cannot be searched.
         """
         item = self.index.item_by_id(id)
-        return self._picture(item, LARGE_SIDE) or self.thumbnail(item)
+        with suppress(PictureError):
+            return self._picture(item.id, item.sha256, LARGE_SIDE)
+        return self.thumbnail(item)
 
-    def _picture(self, item: Item, side: int) -> bytes | None:
-        data = self.index.original(item)
-        try:
-            return to_webp(open_rgb(data, side=side), side) if data else None
-        except PictureError:
-            return None
+    def _picture(self, id: str, sha256: str, side: int) -> bytes:
+        """Return an item's picture as WebP. Raise PictureError if the file is gone, or has changed."""
+        with self._decoding:
+            data = self.index.original(Item(id, "", {}, sha256, b""))
+            return to_webp(open_rgb(data or b"", side=side), side)
 
 
 def _missing(why: Message) -> ModelError:

@@ -12,6 +12,8 @@ A message is a template in English and the values of its fields. So the page can
 the template up in `web/locales/` and fills in the same values. No English sentence is ever parsed.
 """
 
+import time
+
 
 class Message:
     """A sentence for the user: an English template with named fields, and their values.
@@ -56,6 +58,12 @@ class ModelError(ImgsearchError):
 
 class BusyError(ImgsearchError):
     """A request that did not get its turn, or was not finished, in time."""
+
+
+def check_time(begin: float, max_s: float) -> None:
+    """Raise BusyError if a query that began then (`time.perf_counter`) has taken longer than it may."""
+    if time.perf_counter() - begin > max_s:
+        raise BusyError("The query took longer than {seconds:.0f} s. Ask for less, or try again later.", seconds=max_s)
 
 
 def not_loaded(model_id: str, error: Exception) -> ModelError:

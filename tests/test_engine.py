@@ -1,9 +1,13 @@
 """The three verbs on the real starter model and collection."""
 
 import io
+import shutil
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
+from imgsearch.ingest.source import BuildOptions
 from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
 
@@ -86,6 +91,30 @@ def test_browsing_takes_the_filters_of_a_search(engine: Engine) -> None:
 def test_texts_that_cannot_be_searched(engine: Engine, text: str) -> None:
     with pytest.raises(InputError, match="empty|10,000 characters|Unicode"):
         engine.search(text)
+
+
+def test_thumbnails_of_pictures_are_made_two_at_a_time_and_kept(
+    folder: Path, tiny_encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_index(Folder(folder), tmp_path / "bundle", tiny_encoder, BuildOptions(thumbnails=False))
+    models = ModelManager(tmp_path / "bundle", tiny_encoder.model_id, "starter", "float32")
+    models.load()
+    engine, at_once, counts = Engine(models), threading.Semaphore(0), []
+
+    def open_and_count(*source: Any, **options: Any) -> Image.Image:
+        at_once.release()
+        time.sleep(0.1)
+        counts.append(at_once._value)
+        at_once.acquire()
+        return open_rgb(*source, **options)
+
+    monkeypatch.setattr("imgsearch.engine.open_rgb", open_and_count)
+    items = [engine.index.item(row) for row in range(6)]
+    with ThreadPoolExecutor(6) as visitors:
+        made = list(visitors.map(engine.thumbnail, items))
+    assert max(counts) == 2 and len(set(made)) == 6
+    shutil.rmtree(folder)
+    assert [engine.thumbnail(item) for item in items] == made == [engine.large_picture(item.id) for item in items]
 
 
 def test_describe_says_what_it_sees(engine: Engine, examples: Path) -> None:

@@ -1,6 +1,7 @@
 """Filters: find the items that meet conditions on their id, caption and metadata columns, before they are ranked."""
 
 import re
+import time
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch.errors import InputError
+from imgsearch.errors import InputError, check_time
 from imgsearch.index.index import Index
 from imgsearch.index.items import Mask
 from imgsearch.text import truncate, without_surrogates
@@ -23,10 +24,12 @@ SIGNS: dict[Relation, str] = {"equals": "=", "contains": "~", "range": ":"}
 CONDITION = re.compile(r"(.*?)([=~]|:(?=.*\.\.))(.*)", re.DOTALL)
 ENDLESS = "1e999"  # read as infinity
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
-MAX_LENGTH = 500  # characters of a condition
+MAX_CONDITIONS, MAX_LENGTH = 16, 500  # of a query; characters of a condition
+MAX_S = 10.0  # seconds after which no further condition is looked at
 ITEM_FIELDS = ("id", "caption")  # columns that every item has
 MAX_COLUMNS, MAX_CELLS = 1000, 50_000_000  # of the metadata that are read at most: 4 bytes a cell, 200 MB
 NUM_NAMED, MAX_NAME = 20, 60  # columns listed in an error message, and characters of each name
+NUM_COUNTED = 64  # columns whose most frequent values are kept
 NUM_MASKS = 16  # kept in memory: one byte per item each
 NUM_FOLDED = 2  # columns whose texts are kept without accents
 LAST_COMBINING = 0x1FFFF  # no later character of Unicode has a combining class
@@ -57,11 +60,7 @@ class Condition:
     def parse(cls, text: str) -> "Condition":
         """Parse `subject=animals`, `caption~red dog` (any case, any accents) or `year:1990..2000`. Raise InputError."""
         if len(text) > MAX_LENGTH:
-            raise InputError(
-                "A filter has {num_characters:,} characters, at most {max_characters} are read. Shorten it.",
-                num_characters=len(text),
-                max_characters=MAX_LENGTH,
-            )
+            raise InputError("A filter has more than {max_length} characters. Shorten it.", max_length=MAX_LENGTH)
         match = CONDITION.fullmatch(text)
         if not match:
             raise _not_understood(text)
@@ -90,6 +89,7 @@ class ColumnStore:
     def __init__(self, index: Index) -> None:
         self._items = index.items
         self._column = cache(self._read_column)
+        self.values = lru_cache(NUM_COUNTED)(self._count_values)
         self._cached_mask = lru_cache(NUM_MASKS)(self._compute_mask)
         self._folded = lru_cache(NUM_FOLDED)(lambda name: _fold(self._column(name).dictionary))
 
@@ -105,7 +105,7 @@ class ColumnStore:
         names = (name for maps in self._maps for name in maps.keys.unique()[:limit].to_pylist())
         return [name for name in islice(dict.fromkeys(names), limit) if name not in ITEM_FIELDS]
 
-    def values(self, name: str, limit: int) -> list[tuple[str, int]]:
+    def _count_values(self, name: str, limit: int) -> list[tuple[str, int]]:
         """Return a column's `limit` most frequent texts, except "", with their counts. Raise InputError if unknown."""
         column = self._column(name)
         counts = np.bincount(column.indices.to_numpy(), minlength=len(column.dictionary))
@@ -119,12 +119,16 @@ class ColumnStore:
         return texts
 
     def mask(self, conditions: Sequence[Condition]) -> Mask:
-        """Return bool (len,), read-only: which items meet all conditions. Raise InputError if a column is unknown."""
+        """Return bool (len,), read-only: which items meet all conditions.
+
+        Raise InputError if a column is unknown, BusyError after MAX_S.
+        """
         return self._cached_mask(tuple(conditions))
 
     def _compute_mask(self, conditions: tuple[Condition, ...]) -> Mask:
-        mask = np.ones(len(self._items), np.bool_)
+        mask, begin = np.ones(len(self._items), np.bool_), time.perf_counter()
         for condition in conditions:
+            check_time(begin, MAX_S)
             codes = self._column(condition.column).indices.to_numpy()
             mask &= self._is_met(condition).to_numpy(zero_copy_only=False)[codes]
         mask.setflags(write=False)

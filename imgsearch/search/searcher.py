@@ -9,8 +9,8 @@ from math import inf
 import numpy as np
 
 from imgsearch.embeddings import Embeddings
-from imgsearch.errors import BusyError, InputError
-from imgsearch.index.filters import ColumnStore, Condition
+from imgsearch.errors import InputError, check_time
+from imgsearch.index.filters import MAX_CONDITIONS, ColumnStore, Condition
 from imgsearch.index.index import Index
 from imgsearch.index.items import Mask
 from imgsearch.models.encoder import Encoder
@@ -23,7 +23,6 @@ from imgsearch.search.words import Shares, nearest_with_words, word_shares
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
-MAX_CONDITIONS = 16
 GOLDEN_RATIO = (1 + 5**0.5) / 2
 WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
 MAX_S = 30.0  # seconds after which no further part of a query is encoded
@@ -147,11 +146,7 @@ class Searcher:
 
     def _encode(self, part: Part, begin: float) -> Embeddings:
         """Return the vector of a part, (1, dim). Raise BusyError if the parts before it took too long."""
-        if time.perf_counter() - begin > MAX_S:
-            raise BusyError(
-                "The query took longer than {seconds:.0f} s. Ask with fewer pictures, or try again later.",
-                seconds=MAX_S,
-            )
+        check_time(begin, MAX_S)
         if part.text:
             return self.encoder.encode_texts([part.text])
         source, side = part.image, self.encoder.image_side
@@ -209,11 +204,7 @@ def _check_page(k: int, start: int, conditions: Sequence[Condition]) -> None:
     if start < 0:
         raise InputError("The number of hits to leave out is {start}. Give at least 0.", start=start)
     if len(conditions) > MAX_CONDITIONS:
-        raise InputError(
-            "There are {num_filters} filters, at most {max_filters} are possible. Take some away.",
-            num_filters=len(conditions),
-            max_filters=MAX_CONDITIONS,
-        )
+        raise InputError("There are more than {max_filters} filters. Take some away.", max_filters=MAX_CONDITIONS)
 
 
 def _term(part: Part, *, is_first: bool) -> str:

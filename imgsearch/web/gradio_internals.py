@@ -45,10 +45,15 @@ def num_unfetched(blocks: gr.Blocks, session: str) -> int:
 
 
 def num_own(blocks: gr.Blocks, function: Function, client: str) -> int:
-    """Return how many events of a client wait and run in the function's own queue."""
+    """Return how many events of a client wait and run in the function's own queue; in all those without a limit."""
     events = list(blocks._queue.event_ids_to_events.values())
     own = (event for event in events if event.request.client and event.request.client.host == client)
-    return sum(event.concurrency_id == function.concurrency_id for event in own)
+    return sum(queue_name(event.fn) == queue_name(function) for event in own)
+
+
+def queue_name(function: Function) -> str:
+    """Return the name of a function's queue; "" for all queues without a limit."""
+    return str(function.concurrency_id) if function.concurrency_limit is not None else ""
 
 
 def is_known(blocks: gr.Blocks, session: str) -> bool:

@@ -101,35 +101,28 @@ def slow_pictures(greedy: Caller, number: int) -> None:
 
 
 def unfetched_answers(greedy: Caller, number: int) -> None:
-    """Open a link to an SVG of 19 MB again and again and fetch no answer."""
+    """Ask for a picture, and for the description of an SVG of 19 MB, again and again and fetch no answer."""
     session = f"unfetched{number % 20}"
     picture = greedy.upload("x.svg", b"<svg>" + b'"' * 19 * 2**20)
-    link, restore = greedy.functions("_link_to")[0], greedy.functions("restore")[0]
-    if picture and link:
-        greedy.ask(
-            "gradio_api/run/predict", {"data": [picture, None, None], "fn_index": link["id"], "session_hash": session}
-        )
+    if picture:
         token = Path(str(picture["path"])).parent.name[:16]
         for _ in range(10):
-            want(greedy, session, f"?tab=describe&u={token}")
-            greedy.event(int(str(restore["id"])), [None, None], session)
+            for link, paths in (
+                (f"?tab=describe&u={token}", [picture["path"]]),
+                ("?tab=similar&id=skimage/coffee.jpg", []),
+            ):
+                want(greedy, session, link, paths)
 
 
-def want(greedy: Caller, session: str, link: str) -> Answer:
+def want(greedy: Caller, session: str, link: str, paths: Sequence[object] = ()) -> None:
     """Open a link in a session."""
-    number = next(event["id"] for event in greedy.functions("_of_event") if event["targets"][0][1] == "submit")  # type: ignore[index]
-    return greedy.event(int(str(number)), [], session, link=link)
+    for function in greedy.functions("answer"):
+        greedy.event(int(str(function["id"])), [], session, link=link, paths=list(paths))
 
 
 def long_states(greedy: Caller, number: int) -> None:
     """Fill sessions, a new one each time, with texts as long as a body may be."""
-    for function in greedy.functions("_of_event"):
-        if function["targets"][0][1] in ("submit", "input"):  # type: ignore[index]
-            greedy.event(
-                int(str(function["id"])), [], f"long{number}", link="?q=" + "x" * 240_000 + "\N{GRINNING FACE}"
-            )
-    for function in greedy.functions("_filtered"):
-        greedy.event(int(str(function["id"])), [["x" * 240_000 + "\N{GRINNING FACE}"], None], f"long{number}")
+    want(greedy, f"long{number}", "?q=" + "x" * 240_000 + "\N{GRINNING FACE}")
 
 
 def idle_connections(greedy: Caller, number: int) -> None:

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from imgsearch.index.index import Index
 from imgsearch.records import Hit, Item, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
-from imgsearch.web.page_state import PageState
+from imgsearch.web.page_state import NUM_HITS, PageState
 from tests.helpers.app import running_app
 from tests.helpers.commands import Run
 from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.hostile_bundles import with_texts
-from tests.helpers.pages import WAIT_MS, WIDE, act, hits_of, search
+from tests.helpers.pages import WAIT_MS, WIDE, act, chips_of, open_hit, search, tiles_of
 
 MARKUP = [
     "<script>window.hacked = 1</script>",
@@ -113,13 +113,14 @@ def check_letters(page: Page) -> None:
     assert not re.search(HIDDEN, "".join(labels))
 
 
-def pick(page: Page, text: str) -> None:
-    """Show the first hit large; its row is to say a text."""
-    folded = page.locator("#search_hits summary")
+def pick(page: Page, text: str) -> Locator:
+    """Open the first hit; its data is to say a text. The dialog."""
+    folded = page.locator("#wall .nearest")
     if folded.count():
-        folded.click()
-    hits_of(page, "search").first.locator(".pick").click()
-    expect(page.locator("#search_hit .row-data")).to_contain_text(text, timeout=WAIT_MS)
+        folded.locator("summary").click()
+    dialog = open_hit(page, 0)
+    expect(dialog.locator("dl")).to_contain_text(text, timeout=WAIT_MS)
+    return dialog
 
 
 def letters(text: str) -> str:
@@ -131,17 +132,17 @@ def letters(text: str) -> str:
 def test_cards_show_letters(open_page: Callable[[str], Page], locale: str) -> None:
     page = open_page(locale)
     cards = search(page, "an animal")
-    expect(cards).to_have_count(12, timeout=WAIT_MS)
+    expect(cards.nth(20)).to_be_attached(timeout=WAIT_MS)
     known = {truncate(("fr " if locale == "fr-FR" else "") + text, 300) for text in TEXTS} | {truncate(LONG, 300)}
     shown = cards.locator(".caption").evaluate_all("(all) => all.map((each) => each.textContent)")
     assert set(shown) <= known and len(set(shown)) > 3
 
 
-def test_the_row_of_a_picked_hit_shows_letters(open_page: Callable[[str], Page], url: str) -> None:
+def test_the_data_of_a_hit_shows_letters(open_page: Callable[[str], Page], url: str) -> None:
     page = open_page("en-US")
     for text in MARKUP[:4]:
         ask(page, url, f"group={text}")
-        expect(hits_of(page, "search").first).to_be_attached(timeout=WAIT_MS)
+        expect(tiles_of(page).first).to_be_attached(timeout=WAIT_MS)
         pick(page, letters(text))
         check_letters(page)
 
@@ -154,44 +155,29 @@ def ask(page: Page, url: str, where: str, text: str = "an animal") -> None:
 def test_long_texts_and_many_columns_are_cut(open_page: Callable[[str], Page], url: str) -> None:
     page = open_page("en-US")
     ask(page, url, "caption~long words long words")
-    cards = hits_of(page, "search")
-    expect(cards).to_have_count(1, timeout=WAIT_MS)
-    assert len(cards.locator(".caption").text_content() or "") <= 301
-    pick(page, "…")
-    row = page.locator("#search_hit .row-data")
-    assert len(row.text_content() or "") < 10_000
+    tiles = tiles_of(page)
+    expect(tiles).to_have_count(1, timeout=WAIT_MS)
+    assert len(tiles.locator(".caption").text_content() or "") <= 301
+    assert len(pick(page, "…").text_content() or "") < 10_000
     ask(page, url, f"id=1/{MARKUP[1]}.jpg")
-    expect(cards).to_have_count(1, timeout=WAIT_MS)
-    pick(page, "value 7")
-    assert row.locator("dt").count() <= 101
+    expect(tiles).to_have_count(1, timeout=WAIT_MS)
+    assert pick(page, "value 7").locator("dt").count() <= 101
 
 
-def test_a_chip_shows_letters(open_page: Callable[[str], Page], url: str) -> None:
+def test_chips_and_filters_show_letters_and_filter(open_page: Callable[[str], Page]) -> None:
     page = open_page("en-US")
-    ask(page, url, f"group={MARKUP[1]}")
-    cards = hits_of(page, "search")
-    expect(cards.first).to_be_visible(timeout=WAIT_MS)
-    caption = cards.first.locator(".caption").text_content() or ""
-    act(cards.first, 0)
-    page.locator("#search_refine > button").click()
-    expect(page.locator("#search_terms .shown")).to_have_text(" ".join(caption.split()), timeout=WAIT_MS)
-
-
-def test_the_menu_of_filters_shows_letters_and_filters(open_page: Callable[[str], Page]) -> None:
-    page = open_page("en-US")
-    cards = search(page, "an animal")
-    expect(cards.first).to_be_visible(timeout=WAIT_MS)
-    page.locator("#search_refine > button").click()
-    field = page.locator("#search_where input")
-    field.click()
-    field.fill("group=")
-    options = page.get_by_role("option")
-    expect(options).to_have_count(len(MARKUP), timeout=WAIT_MS)
-    shown = {letters((text or "").replace("✓", "").replace("\u200c", "")) for text in options.all_text_contents()}
-    assert shown == {truncate(f"group={text}", 100) for text in MARKUP}
-    options.filter(has_text="&lt;b").click()
-    expect(page.locator("#search_note")).to_contain_text("12", timeout=WAIT_MS)
-    expect(page.locator("#search_where")).to_contain_text("&lt;b onclick")
+    tiles, chips = search(page, "an animal"), chips_of(page)
+    page.locator("#wall .filters summary").click()
+    values = page.locator("#wall .filters fieldset", has_text="group").locator("button")
+    expect(values).to_have_count(len(MARKUP))
+    shown = {letters(re.sub(r"\d+$", "", text)) for text in values.all_text_contents()}
+    assert shown == {letters(truncate(text, 100)) for text in MARKUP}
+    values.filter(has_text="&lt;b").click()
+    expect(chips.last).to_contain_text("&lt;b onclick", timeout=WAIT_MS)
+    caption = tiles.first.locator(".caption").text_content() or ""
+    act(tiles.first, 2)
+    expect(chips).to_have_count(3, timeout=WAIT_MS)
+    expect(chips.nth(1)).to_contain_text(letters(caption))
 
 
 def test_the_banner_and_the_choice_of_collections_show_letters(open_page: Callable[[str], Page]) -> None:
@@ -207,48 +193,46 @@ def test_the_banner_and_the_choice_of_collections_show_letters(open_page: Callab
 @pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
 def test_the_map_shows_letters(open_page: Callable[[str], Page], locale: str) -> None:
     page = open_page(locale)
-    page.locator("#overview > button").click()
-    legend = page.locator(".atlas-legend")
-    expect(legend).to_contain_text("<script>", timeout=4 * WAIT_MS)
-    for text in MARKUP:
-        expect(legend).to_contain_text(truncate(text, 60))
-    page.locator(".atlas canvas").press("ArrowRight")
+    page.locator("#wall .views button").last.click()
+    page.locator(".atlas canvas").press("ArrowRight", timeout=4 * WAIT_MS)
     card = page.locator(".atlas-card p")
     expect(card).to_be_visible(timeout=WAIT_MS)
     texts = [LONG, *TEXTS]
     known = {truncate(("fr " if locale == "fr-FR" else "") + text, 300) for text in texts} | {truncate(LONG, 300)}
     assert card.text_content() in known
     page.locator(".atlas canvas").press("Enter")
-    expect(page.locator("#map_hit .row-data")).to_contain_text("group", timeout=WAIT_MS)
+    expect(page.locator("dialog[open] dl")).to_contain_text("group", timeout=WAIT_MS)
 
 
 def test_an_item_that_leads_on_shows_letters(open_page: Callable[[str], Page], url: str) -> None:
     page = open_page("en-US")
     ask(page, url, f"group={MARKUP[0]}")
-    cards = hits_of(page, "search")
-    expect(cards.first).to_be_visible(timeout=WAIT_MS)
-    act(cards.first, 2)
-    expect(hits_of(page, "similar").first).to_be_visible(timeout=WAIT_MS)
+    tiles = tiles_of(page)
+    expect(tiles.first).to_be_visible(timeout=WAIT_MS)
+    caption = tiles.first.locator(".caption").text_content() or ""
+    act(tiles.first, 0)
+    expect(page).to_have_url(re.compile("tab=similar"))
+    expect(chips_of(page)).to_contain_text([letters(caption)], timeout=WAIT_MS)
 
 
 def test_what_went_wrong_is_said_in_letters(open_page: Callable[[str], Page], url: str) -> None:
     page = open_page("en-US")
     ask(page, url, f"{MARKUP[1]}\u202e=1")
-    expect(page.get_by_test_id("toast-body").first).to_contain_text("no column", timeout=WAIT_MS)
-    expect(page.get_by_test_id("toast-body").first).to_contain_text("<img src=x")
+    expect(page.locator("#wall .error")).to_contain_text("no column", timeout=WAIT_MS)
+    expect(page.locator("#wall .error")).to_contain_text("<img src=x")
 
 
 def test_exports_are_safe_and_say_the_same(url: str, open_page: Callable[[str], Page]) -> None:
     page = open_page("en-US")
     search(page, "an animal")
-    page.locator("#search_insight > button").click()
-    with page.expect_download() as started:
-        page.locator("#search_csv").click()
-    check_csv(Path(started.value.path()).read_text("utf-8"))
-    with page.expect_download() as started:
-        page.locator("#search_json").click()
-    text = Path(started.value.path()).read_text("utf-8")
-    answer = Client(url, verbose=False).predict("an animal", 12, NAME, api_name="/search")[0]
+    paths = []
+    for name in ("CSV", "JSON"):
+        with page.expect_download() as started:
+            page.get_by_role("button", name=name).click()
+        paths.append(Path(started.value.path()))
+    check_csv(paths[0].read_text("utf-8"))
+    text = paths[1].read_text("utf-8")
+    answer = Client(url, verbose=False).predict("an animal", NUM_HITS, NAME, api_name="/search")[0]
     assert [hit["id"] for hit in json.loads(text)["hits"]] == [hit["id"] for hit in answer["hits"]]
     check_terminal(text)
 
@@ -256,7 +240,7 @@ def test_exports_are_safe_and_say_the_same(url: str, open_page: Callable[[str], 
 def check_csv(text: str) -> None:
     """No cell is a formula, and numbers are numbers."""
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    assert len(rows) == 13 and len({len(row) for row in rows}) == 1
+    assert len(rows) == NUM_HITS + 1 and len({len(row) for row in rows}) == 1
     number = rows[0].index("number")
     for row in rows[1:]:
         float(row[0]), float(row[2]), float(row[number])

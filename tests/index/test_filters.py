@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imgsearch.config import ROOT
-from imgsearch.errors import InputError
+from imgsearch.errors import BusyError, InputError
 from imgsearch.index.bundle import bundle_writer
 from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index, filter_blocks, write_bundle
@@ -105,6 +105,12 @@ def test_several_conditions_are_all_met(strange: ColumnStore) -> None:
     conditions = [Condition.parse(text) for text in ("place~besancon", "year:1980..1999", "note~hello")]
     assert np.flatnonzero(strange.mask(conditions)).tolist() == [1]
     assert strange.mask([]).all() and len(strange.mask([])) == len(STRANGE)
+
+
+def test_conditions_that_take_too_long_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgsearch.index.filters.MAX_S", 0.0)
+    with pytest.raises(BusyError, match="longer than 0 s"):
+        make_table(STRANGE).mask([Condition.parse("place~besancon")])
 
 
 def test_a_mask_is_remembered_and_cannot_be_changed(strange: ColumnStore) -> None:

@@ -20,6 +20,7 @@ from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
 from tests.helpers.app import running_app
 from tests.helpers.examples import NUM_EXAMPLES
+from tests.helpers.pages import NARROW, WAIT_MS, WIDE, act, chips_of, is_too_wide, open_hit, search, tiles_of
 
 STARTER = ROOT / "indexes" / "starter"
 
@@ -56,23 +57,29 @@ def test_each_collection_answers_for_itself(url: str, examples: Path) -> None:
         client.predict("something to eat", 12, "../../etc", api_name="/search")
 
 
-def test_the_choice_searches_again(url: str, new_context: Callable[..., BrowserContext]) -> None:
-    page = new_context(viewport={"width": 400, "height": 860}, locale="fr-FR").new_page()
+def test_the_choice_shows_the_collection(url: str, new_context: Callable[..., BrowserContext]) -> None:
+    """It starts afresh: what was asked of the one collection is not asked of the other."""
+    page = new_context(viewport=NARROW, locale="fr-FR").new_page()
     page.goto(url)
-    expect(page.locator("#banner")).to_contain_text(f"{NUM_EXAMPLES} images", timeout=60_000)
-    page.get_by_role("tab", name="Par texte").click()
-    page.locator("#query textarea").fill("a red fruit")
-    page.keyboard.press("Enter")
-    hits = page.locator("#search_hits .card")
-    expect(hits).to_have_count(12, timeout=30_000)
+    banner, tiles = page.locator("#banner"), tiles_of(page)
+    expect(banner).to_contain_text(f"{NUM_EXAMPLES} images", timeout=60_000)
+    expect(search(page, "un chien").first).to_be_visible(timeout=WAIT_MS)
     page.get_by_label("Collection").click()
     page.get_by_role("option", name="fruit").click()
-    expect(hits).to_have_count(3, timeout=30_000)
-    expect(page.locator("#banner")).to_contain_text("fruit, 3 images")
-    page.wait_for_timeout(1000)  # an answer closes what was picked before, a moment after its cards are there
-    hits.first.locator(".pick").click()
-    expect(page.locator("#search_hit")).to_contain_text("strawberry2.jpg", timeout=30_000)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(tiles).to_have_count(3, timeout=WAIT_MS)
+    expect(banner).to_contain_text("3 images")
+    expect(chips_of(page)).to_have_count(0)
+    expect(page).to_have_url(re.compile("in=fruit"))
+    expect(search(page, "a red fruit")).to_have_count(3, timeout=WAIT_MS)
+    dialog = open_hit(page, 0)
+    expect(dialog).to_contain_text("strawberry2.jpg", timeout=WAIT_MS)
+    page.keyboard.press("Escape")
+    page.go_back()  # to the collection
+    page.go_back()
+    expect(banner).to_contain_text(f"{NUM_EXAMPLES} images")
+    expect(chips_of(page)).to_have_text(re.compile("un chien"), timeout=WAIT_MS)
+    expect(page.get_by_label("Collection")).to_have_value("starter")
+    assert not is_too_wide(page)
 
 
 def test_what_has_no_thumbnail_shows_its_picture_or_a_blank(fruit: Path) -> None:
@@ -105,18 +112,19 @@ def test_only_the_app_takes_several() -> None:
         _ = Settings.read({"index": [STARTER, Path("b")]}).bundle
 
 
-def test_an_item_is_one_of_its_own_collection(url: str, new_context: Callable[..., BrowserContext]) -> None:
-    page = new_context(viewport={"width": 1400, "height": 900}, locale="en-US").new_page()
+def test_what_is_asked_stays_in_its_collection(url: str, new_context: Callable[..., BrowserContext]) -> None:
+    page = new_context(viewport=WIDE, locale="en-US").new_page()
     page.goto(f"{url}?tab=similar&id=stamps/food-fruit-strawberry2.jpg")
-    hits = page.locator("#similar_hits .card .caption")
-    expect(hits.first).to_contain_text("strawberry", timeout=60_000)
-    page.get_by_label("Collection").click()
-    page.get_by_role("option", name="fruit").click()
-    expect(hits).to_have_count(3, timeout=30_000)  # like the picture: its id names nothing there
-    expect(hits.first).to_have_text("strawberry2.jpg")
-    expect(page.get_by_test_id("toast-text")).to_have_count(0)
-    page.locator("#similar_hits .card .actions button").nth(3).click()
-    expect(page.locator("#sentence textarea")).not_to_have_value("", timeout=30_000)
+    tiles = tiles_of(page)
+    expect(chips_of(page)).to_contain_text("strawberr", timeout=60_000)
+    page.goto(f"{url}?tab=similar&id=strawberry2.jpg&in=fruit")
+    expect(tiles).to_have_count(2, timeout=WAIT_MS)  # but for the picture itself
+    expect(page.get_by_label("Collection")).to_have_value("fruit")
+    act(tiles.filter(has_text="kiwi"), 1)
+    expect(page.locator("#sentence")).to_have_text(re.compile(r"\w+"), timeout=WAIT_MS)
     page.locator("#search_description").click()
-    expect(page).to_have_url(re.compile("tab=search&q=.*&in=fruit"), timeout=30_000)
-    expect(page.locator("#banner")).to_contain_text("fruit, 3 pictures")
+    expect(page).to_have_url(re.compile("tab=search&q=.*&in=fruit"), timeout=WAIT_MS)
+    expect(page.locator("#banner")).to_contain_text("3 pictures")
+    page.goto(f"{url}?tab=similar&id=kiwi.jpg")  # its id names nothing in the first one
+    expect(page.locator("#wall .error")).to_contain_text("kiwi.jpg", timeout=WAIT_MS)
+    expect(page.get_by_test_id("toast-text")).to_have_count(0)

@@ -113,8 +113,8 @@ def test_it_starts_with_no_argument_and_answers(place: Path, hub: LoopbackHub, p
     with space(place, hub) as app:
         page.goto(app.url)
         expect(page.locator("#banner")).to_contain_text(f"{NUM_EXAMPLES} pictures", timeout=60_000)
-        page.locator("#overview button").first.click()
-        expect(page.locator("#overview canvas").first).to_be_visible(timeout=120_000)
+        page.locator("#wall .views button").last.click()
+        expect(page.locator("#atlas canvas")).to_be_visible(timeout=120_000)
         client = Client(app.url, verbose=False)
         coffee: Any = handle_file(ROOT / "examples" / "skimage" / "coffee.jpg")
         assert client.predict("a red fruit", 3, api_name="/search")[0]["hits"]

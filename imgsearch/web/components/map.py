@@ -1,5 +1,6 @@
 """The map of the collection: near points look alike. Drawn when a visitor opens it; the script marks the hits in it."""
 
+import asyncio
 import base64
 from collections import Counter
 from typing import Any
@@ -45,22 +46,14 @@ WORDS_OF_SCRIPT = ("zoom_in", "zoom_out", "fit")
 def draw_map(collections: CollectionPicker) -> None:
     """Draw the component, empty; its `submit` event asks for the map of a collection."""
 
-    def card(place: Any, request: gr.Request) -> dict[str, str] | None:
+    one_by_one = asyncio.Lock()  # a collection without thumbnails decodes its pictures; no thread is to wait
+
+    async def card(place: Any, request: gr.Request) -> dict[str, str] | None:
         """Return picture, caption and id of a point; `place` is [collection, point]. None if there is none."""
         match place:
             case [str(collection), int(point)] if not isinstance(point, bool):
-                engine = collections[collection]
-                try:
-                    rows = engine.searcher.derived.projection().rows
-                except ImgsearchError:
-                    return None
-                if 0 <= point < len(rows):
-                    item = engine.index.item(int(rows[point]))
-                    return {
-                        "src": data_url(engine.thumbnail(item)),
-                        "caption": caption_of(item, request),
-                        "id": item.id,
-                    }
+                async with one_by_one:
+                    return await asyncio.to_thread(_card, collections[collection], point, request)
         return None
 
     def draw(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
@@ -69,6 +62,17 @@ def draw_map(collections: CollectionPicker) -> None:
 
     component = scripted_html(MAP_ID, TEMPLATE, "elements", "map", server_functions=[card])
     component.submit(with_error_messages(draw, "map"), None, component, **MAPS)
+
+
+def _card(engine: Engine, point: int, request: gr.Request) -> dict[str, str] | None:
+    try:
+        rows = engine.searcher.derived.projection().rows
+        if not 0 <= point < len(rows):
+            return None
+        item = engine.index.item(int(rows[point]))
+        return {"src": data_url(engine.thumbnail(item)), "caption": caption_of(item, request), "id": item.id}
+    except ImgsearchError:
+        return None
 
 
 def map_value(collection: str, engine: Engine, request: gr.Request) -> dict[str, Any]:

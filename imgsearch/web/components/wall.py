@@ -72,7 +72,8 @@ class Wall:
         try:
             answered: dict[str, Any] = with_error_messages(self._answered, endpoint)(state, uploads, request)
         except gr.Error as error:
-            answered = {"error": html.unescape(error.message)}  # escaped for Gradio, which shows it as HTML
+            message = html.unescape(error.message)  # escaped for Gradio, which shows it as HTML
+            answered = {"error": "" if state.tab == "describe" else message}  # there the description says it
         return value | answered
 
     def _saved(self, event: gr.EventData, request: gr.Request) -> Any:

@@ -23,6 +23,7 @@ class RequestContext:
     status: int = 0  # of the response, once it has started
     answer: bytes = b""  # to an upload or a call: it names the file or the event
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)  # gives back what the client holds
+    turn: AsyncExitStack = field(default_factory=AsyncExitStack)  # the same, before a slow client reads the response
 
     @property
     def client(self) -> str:
@@ -39,6 +40,7 @@ class RequestContext:
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
+                await self.turn.aclose()
                 self.status = message["status"]
                 set_headers(message, self.request.headers, self.request.scope["scheme"])
             elif self.endpoint in ("upload", "call"):

@@ -49,6 +49,7 @@ WRITES = {
     "card": f"{API}/component_server/?",  # a hit or a point of the map
 }
 COUNTED = ("login", "upload", "call")  # limited by --rate, like joins that wait for a model
+ALONE = ("upload", "run", "card")  # answered at once, outside of the queues: those of a client one by one
 PAGES = rf"/|/config|{API}/info"  # reads that cost time: limited by --rate, too, without the files of a page
 REFUSAL_S = 0.3  # seconds before a client learns that it asks too often: it may ask again at once
 NOTED = ("login", "upload")  # logged here; a request for a model is logged by its handler when it is done
@@ -89,7 +90,7 @@ class SecurityMiddleware:
         context = RequestContext(Request(scope, receive))
         scope["client"] = client_of(context.request, trust_proxy=self._trust_proxy), 0
         send = context.marked(send)
-        async with context.closing:
+        async with context.closing, context.turn:
             context.closing.callback(context.body.close)
             await self._answer(context, scope, receive, send)
 
@@ -173,8 +174,8 @@ class SecurityMiddleware:
         endpoint, blocks = context.endpoint, _blocks(context.request)
         if endpoint == "upload" and not context.body.is_one_picture(context.request.headers.get("content-type", "")):
             raise RefusedError(400, "one_picture")
-        if endpoint == "upload":
-            await self._visitors.take_only(context, endpoint)  # Gradio parses and copies it
+        if endpoint in ALONE:
+            await self._visitors.take_only(context, endpoint)
         if endpoint == "login":
             form = await Request(context.request.scope, context.body.replay(context.request.receive)).form()
             context.body.rewind()

@@ -29,6 +29,7 @@ OWN_BODIES = 8 * MAX_UPLOAD  # bytes on their way
 OWN_STREAMS = 200  # a page has up to three
 OWN_RESULTS = 4 * MAX_WAITING  # that wait or are not fetched
 OWN_WAITING = 16  # events in a queue that needs no model; in the others one place is always free for others
+OWN_QUICK = 4  # events that wait for nothing: with more threads at once, the server's own waits for its turn
 TURN_S = 30  # seconds that a request waits until its client has less than its share of a queue
 POLL_S = 0.05  # seconds
 
@@ -92,21 +93,21 @@ class Visitors:
         own = self._sessions_of(context.client)
         if sum(gradio_internals.num_unfetched(blocks, session) for session in own) >= OWN_RESULTS:
             raise busy(function, OWN_RESULTS)
-        limit = MODEL_QUEUES.get(str(function.concurrency_id))
-        most = limit - 1 if limit else OWN_WAITING
+        queue = gradio_internals.queue_name(function)
+        most = MODEL_QUEUES[queue] - 1 if queue in MODEL_QUEUES else OWN_WAITING if queue else OWN_QUICK
         try:
             async with asyncio.timeout(TURN_S):
-                await self.take_only(context, str(function.concurrency_id))
+                await self.take_only(context, queue)
                 while gradio_internals.num_own(blocks, function, context.client) >= most:
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            raise busy(function, MAX_WAITING) from None
+            raise busy(function, most) from None
 
     async def take_only(self, context: RequestContext, kind: str) -> None:
-        """Wait until no other request of this kind and client is under way: it would take the server's thread."""
+        """Wait until no other request of this kind and client is worked at: it would take the server's thread."""
         if self._is_limited:
             turn = self._turns.setdefault((context.client, kind), asyncio.Lock())
-            await context.closing.enter_async_context(turn)
+            await context.turn.enter_async_context(turn)
 
     def _sessions_of(self, client: str) -> list[str]:
         return [session for session, owner in self._sessions.items() if owner == client]

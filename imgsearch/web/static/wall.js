@@ -45,11 +45,14 @@ const tile = (hit) => {
   const name = [hit.caption, hit.mark, hit.copies].filter(Boolean).join(', ');
   const pick = make('button', { type: 'button', class: 'pick', 'aria-label': name, 'data-id': hit.id, tabindex: '-1',
     click: () => tell('open', { id: hit.id }) }, make('img', { src: hit.src, alt: '', loading: 'lazy' }));
-  const choose = () => {
+  const choose = (event) => {
+    if (event.type === 'contextmenu') event.preventDefault(); // a long press: where nothing hovers, the only way
+    made.classList.toggle('held', event.type === 'contextmenu');
     bar.replaceChildren(...actions(hit));
     made.append(bar);
   };
-  const made = make('li', { class: 'tile', pointerenter: choose, focusin: choose }, pick,
+  const made = make('li', { class: 'tile', pointerenter: choose, focusin: choose,
+    contextmenu: (event) => event.pointerType === 'touch' && choose(event) }, pick,
     hit.mark && make('span', { class: 'mark', 'aria-hidden': 'true' }, hit.mark),
     hit.copies && make('span', { class: 'copies', 'aria-hidden': 'true' }, hit.copies),
     make('span', { class: 'caption', 'aria-hidden': 'true' }, hit.caption));
