@@ -4,11 +4,13 @@ The names, the order of the inputs and the number of the answers stay as they ar
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import gradio as gr
 
 from imgsearch.describe.sentence import tag_name
+from imgsearch.index.filters import MAX_CONDITIONS, MAX_LENGTH
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.search.query import Part, check_parts
 from imgsearch.web.components.choices import QuietDropdown, QuietRadio
@@ -138,7 +140,8 @@ class Find:
     def _state(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the inputs that the searches share as fields of a PageState."""
         collection = self._retrieval.collections.named(options["collection"])
-        where = tuple(map(str, options["where"] or ()))
+        filters = islice(options["where"] or (), MAX_CONDITIONS + 1)  # one more than a search takes, and refuses
+        where = tuple(str(text)[: MAX_LENGTH + 1] for text in filters)
         return {"k": options["k"], "where": where, "fold": options["fold"], "collection": collection}
 
     def _answers(self, state: PageState, uploads: Any, request: gr.Request) -> tuple[Any, ...]:

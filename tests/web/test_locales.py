@@ -15,7 +15,9 @@ from imgsearch.web.i18n import DEFAULT, LANGUAGES, LOCALES
 WEB = ROOT / "imgsearch" / "web"
 # But for what raises errors as the library does, and what is said before there is a page.
 PAGE = [path for path in sorted(WEB.rglob("*.py")) if path.stem not in ("decoder", "server")]
-SCRIPTS = sorted(WEB.rglob("*.js"))
+# What programmers read of the API, and who sets up a proxy, is English.
+FOR_VISITORS = [path for path in PAGE if path.stem not in ("api", "upload")]
+SCRIPTS = [path for path in sorted(WEB.rglob("*.js")) if path.stem != "address"]
 ERRORS = {name for name, thing in vars(errors).items() if isinstance(thing, type)}
 # What is said to a model, not to a visitor; and what is said before there is a page.
 PROMPTS = {"Describe this picture", "Décris cette image", "{} Answer in", "{} Réponds en", "This is {} {}, a type of"}
@@ -23,7 +25,6 @@ COMMAND_LINE = {"config", "environment", "remote", "share", "server"}
 WORDS = LOCALES[DEFAULT]["words"]
 OTHERS = [code for code in LANGUAGES if code != DEFAULT]
 SHOWN = {"label", "info", "placeholder", "alt_text", "title", "submit_btn", "stop_btn"}
-NAMES = {("api.py", "label")}  # of inputs and answers, for programs
 
 
 def text_of(node: ast.AST) -> str | None:
@@ -174,15 +175,14 @@ def words_in_script(script: str) -> list[str]:
     return found + re.findall(r"[\"'](?:aria-label|title)[\"'],\s*([\"'`][^\"'`$]*[a-zA-Z]{2})", script)
 
 
-@pytest.mark.parametrize("path", PAGE, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FOR_VISITORS, ids=lambda path: path.name)
 def test_no_word_outside_of_words(path: Path) -> None:
     for node in nodes_of(tree_of(path)):
         text = text_of(node) or ""
         found = words_in_script(text) if "=>" in text else is_for_people(text)
         assert not found, f"line {node.lineno}: {text}"  # type: ignore[attr-defined]
         for keyword in getattr(node, "keywords", []):
-            is_shown = keyword.arg in SHOWN and (path.name, keyword.arg) not in NAMES
-            shown = text_of(keyword.value) if is_shown else None
+            shown = text_of(keyword.value) if keyword.arg in SHOWN else None
             assert not shown or not re.search(r"[^\W\d_]", shown.replace("imgsearch", "")), f"{keyword.arg}={shown}"
 
 

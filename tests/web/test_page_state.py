@@ -6,13 +6,9 @@ from math import isfinite
 from pathlib import Path
 from urllib.parse import quote
 
-import gradio as gr
 import pytest
 
-from imgsearch.errors import InputError
-from imgsearch.index.filters import MAX_CONDITIONS, MAX_LENGTH, Condition
 from imgsearch.search.query import MAX_PARTS, Part
-from imgsearch.web.components.refine import Filters
 from imgsearch.web.page_state import (
     MAX_HITS,
     MAX_LINK,
@@ -181,11 +177,3 @@ def test_a_box_is_read_as_people_write_it() -> None:
     for text in ("10", "10, 20, 30", "1, 2, 3, 4, 5", "a, b, c, d", ",", "0x10 0 0 0"):
         with pytest.raises(ValueError, match="."):
             parse_box(text)
-
-
-def test_more_filters_than_are_possible_are_not_kept() -> None:
-    with gr.Blocks():
-        kept = Filters([], multiselect=True).preprocess(["\U0001f600" * 250_000, *(["subject=food"] * 20_000)])
-    assert len(kept) == MAX_CONDITIONS + 1 and max(map(len, kept)) == MAX_LENGTH + 1
-    with pytest.raises(InputError, match="more than 500 characters"):
-        Condition.parse(kept[0])

@@ -14,7 +14,7 @@ from imgsearch.web.i18n import caption_of, tr
 from imgsearch.web.page_state import PageState, Tab
 
 NUM_PICTURES = 5
-PREFERRED = (  # of the packaged photos
+EXAMPLES = (  # of the packaged photos
     "stamps/animals-birds-owl.jpg",
     "skimage/chelsea.jpg",
     "wallpapers/yellow_flower.jpg",
@@ -55,7 +55,7 @@ class Examples:
 def _items(engine: Engine) -> list[Item]:
     """Return the preferred items that the collection has, else some from all parts of it."""
     found = []
-    for item_id in PREFERRED:
+    for item_id in EXAMPLES:
         try:
             found.append(engine.index.item_by_id(item_id))
         except ImgsearchError:

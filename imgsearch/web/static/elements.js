@@ -8,10 +8,8 @@ const make = (tag, attributes, ...children) => {
   made.append(...children.filter((child) => child || child === 0));
   return made;
 };
-
 // Tells the other scripts of the page: 'ask' with a link, 'answer' with a value, 'open' with the id of an item.
 const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
-
 // Replaces the children of `root`. If a control had the focus, the control at the same position gets it.
 const refill = (root, ...children) => {
   const controls = () => [...root.querySelectorAll(':is(button,input,summary)')];
@@ -19,7 +17,6 @@ const refill = (root, ...children) => {
   root.replaceChildren(...children.filter(Boolean));
   if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus();
 };
-
 // The paths of this window's uploads stay in its storage, by the tokens that stand for them in links.
 const UPLOADS = 'imgsearch.uploads', MAX_UPLOADS = 50;
 const uploads = () => JSON.parse(sessionStorage.getItem(UPLOADS) || '{}');
@@ -27,7 +24,6 @@ const pathsOf = (link) => {
   const asked = new URLSearchParams(link), parts = asked.getAll('part').map((part) => part.split(':upload:')[1]);
   return [asked.get('u'), ...parts].map((token) => uploads()[token]).filter(Boolean);
 };
-
 // Uploads a picture and asks for it in a tab. One that is larger than the server takes is made smaller first, if the
 // browser can decode it.
 const PICTURES = /\.(heic|heif|jp2|tiff?|avif)$/i, MAX_SIDE = 4000; // pixels of a picture that is made smaller

@@ -46,7 +46,7 @@ const draggable = {
 const render = () => {
   const { src = '', box = '' } = props.value || {};
   words = props.words || props.value?.words || words;
-  const types = 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', change = () => sendPicture(input.files[0], asks);
+  const types = 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', change = () => input.files[0] && sendPicture(input.files[0], asks);
   const input = make('input', { type: 'file', accept: types, 'aria-label': words.drop || '', change });
   const zone = make('label', { class: src ? 'drop again' : 'drop' }, input, src ? words.other : words.drop);
   const drawn = { src, alt: words.picture, draggable: 'false', ...(isBoxed ? draggable : {}) };

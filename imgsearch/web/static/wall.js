@@ -66,7 +66,6 @@ const askMore = () => {
   tell('more', shown.following);
 };
 new IntersectionObserver(([entry]) => entry.isIntersecting && askMore(), { rootMargin: '200px' }).observe(more);
-
 // With more hits to come, an incomplete last row is left out.
 const wholeRows = () => {
   const last = [...root.querySelectorAll('.tiles')].at(-1);
@@ -93,7 +92,6 @@ const render = () => {
   root.querySelector('.pick')?.setAttribute('tabindex', '0');
   wholeRows();
 };
-
 // The arrow keys walk from picture to picture; only one of them is reached by Tab.
 root.addEventListener('keydown', (event) => {
   const pick = event.target.closest('.pick');
@@ -110,7 +108,6 @@ root.addEventListener('keydown', (event) => {
   next.tabIndex = 0;
   next.focus();
 });
-
 watch('value', () => {
   const value = { hits: [], ...props.value };
   if (!value.words) return;
@@ -139,7 +136,6 @@ document.addEventListener('failed', ({ detail }) => {
 });
 document.addEventListener('asked', () => root.setAttribute('aria-busy', 'true'));
 addEventListener('resize', () => shown && wholeRows());
-
 // A picture dropped or pasted anywhere is a question: in "describe" if that tab is open, else in "find similar".
 const give = (event, files = []) => {
   const file = [...files].find(({ type, name }) => type.startsWith('image/') || PICTURES.test(name));
