@@ -38,7 +38,7 @@ WORDS = (
     *("export_json", "more_hits", "less_likely", "nearest_anyway", "close", "previous", "next", "download", "map_wait"),
     *("similar_to_this", "describe_this", "more_like", "less_like", "no_such_hit", "not_sent", "too_large_picture"),
 )
-NUM_VALUES = 14  # values of a column that is offered as filters: with more of them it says nothing
+NUM_COLUMNS, NUM_VALUES = 20, 14  # columns looked at for filters; values of one: with more of them it says nothing
 KNOWN_COLUMNS = ("column_subject", "column_credit", "column_license")  # those of the packaged photos
 MIN_REPEATED = 2.0  # items per value, at least
 MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item shown; characters of a field's name and text
@@ -221,7 +221,7 @@ def _time(result: SearchResult, request: gr.Request) -> str:
 def _filters(table: ColumnStore, state: PageState, request: gr.Request) -> list[dict[str, Any]]:
     """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
     columns = []
-    for name in column_names(table.metadata, request):
+    for name in column_names(table.metadata, request)[:NUM_COLUMNS]:
         values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
         total = sum(count for _, count in values)
         if not 2 <= len(values) <= NUM_VALUES or total < MIN_REPEATED * len(values):

@@ -1,6 +1,5 @@
 // The place for a picture: choose one, and select a part of it by dragging. wall.js takes what is dropped or pasted.
-const root = element.querySelector('.picture');
-const asks = root.dataset.tab, isBoxed = asks === 'similar';
+const root = element.querySelector('.picture'), asks = root.dataset.tab, isBoxed = asks === 'similar';
 const clamp = (share) => Math.min(1, Math.max(0, share));
 let start = null, words = {};
 const share = (event) => {
@@ -46,8 +45,9 @@ const draggable = {
 const render = () => {
   const { src = '', box = '' } = props.value || {};
   words = props.words || props.value?.words || words;
-  const types = 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', change = () => input.files[0] && sendPicture(input.files[0], asks);
-  const input = make('input', { type: 'file', accept: types, 'aria-label': words.drop || '', change });
+  const change = () => input.files[0] && sendPicture(input.files[0], asks);
+  const named = { accept: 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', 'aria-label': words.drop || '' };
+  const input = make('input', { type: 'file', ...named, change });
   const zone = make('label', { class: src ? 'drop again' : 'drop' }, input, src ? words.other : words.drop);
   const drawn = { src, alt: words.picture, draggable: 'false', ...(isBoxed ? draggable : {}) };
   const typed = () => askBox(field.value);
