@@ -50,7 +50,8 @@ class Router:
             state = PageState(**{**vars(state), "collection": collection})
             words = dict.fromkeys(pictures, picture_words(request))  # Gradio drops them where it is sent no update
             changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request), **words}
-            if not state.start:  # else they are more hits of the same answer
+            is_typed = getattr(event, "isTyped", False)  # and its visitor may type on, or look at another tab by now
+            if not (state.start or is_typed):  # else only the wall changes
                 changes |= {tabs: gr.Tabs(selected=state.tab), collections.choice: collection or collections.default}
                 changes |= views[state.tab].restore(state, uploads, request)
             return changes if is_last() else {wall.component: gr.skip(), **words}

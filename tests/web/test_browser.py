@@ -178,6 +178,15 @@ def test_the_last_of_quick_questions_is_answered(visit: Open) -> None:
     expect(page.locator("#sentence")).to_contain_text("daisy", timeout=WAIT_MS)
 
 
+def test_an_answer_leaves_alone_what_is_typed_by_then(visit: Open) -> None:
+    page = visit()
+    page.locator("#query textarea").fill("a planet")
+    page.keyboard.press("Enter")
+    page.locator("#query textarea").fill("mount")
+    expect_first(page, "planet")
+    expect(page.locator("#query textarea")).to_have_value("mount")
+
+
 def test_bad_input_is_a_message_where_the_answer_would_be(visit: Open, tmp_path: Path, examples: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes((examples / "skimage" / "coffee.jpg").read_bytes()[:2000])
     page = visit()

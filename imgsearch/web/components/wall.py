@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import html
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -62,6 +63,7 @@ class Wall:
     def answer(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         """Return the value for a state of the page; an error is a sentence in it."""
         value: dict[str, Any] = {
+            "at": time.monotonic(),  # else an equal answer would be no change, of which the page is not told
             "link": state.to_link(),
             "collection": state.collection,
             "words": {key: tr(key, request) for key in WORDS},

@@ -7,20 +7,21 @@ const own = (link, open = '') => {
   return `?${kept}`;
 };
 let current = null, number = 0; // the link of the question asked last, and how many were asked
-const send = (link) => {
-  const asked = new URLSearchParams(link), tab = asked.get('tab'), data = { link, paths: pathsOf(link), number };
+const send = (link, isTyped = false) => {
+  const asked = new URLSearchParams(link), tab = asked.get('tab'), paths = pathsOf(link);
+  const data = { link, paths, number, isTyped };
   trigger(['similar', 'describe'].includes(tab) ? 'input' : 'select', data);
   if (tab === 'describe' && !asked.get('from')) trigger('submit', data);
 };
-const ask = (link, how = 'pushState') => {
+const ask = (link, how = 'pushState', isTyped = false) => {
   const address = own(link);
   if (address !== own(location.search) || location.search.includes('open=')) history[how](null, '', address);
   current = address;
   number += 1;
   tell('asked', link);
-  send(address);
+  send(address, isTyped);
 };
-document.addEventListener('ask', ({ detail: { link } }) => ask(link));
+document.addEventListener('ask', ({ detail: { link, isTyped } }) => ask(link, 'pushState', isTyped));
 document.addEventListener('more', ({ detail }) => send(detail));
 document.addEventListener('describe', () => {
   if (new URLSearchParams(current).get('tab') === 'describe') ask(current);

@@ -1,6 +1,7 @@
 """The tab "describe": takes a picture; shows a sentence while it is written, tags, colours and what to do next."""
 
 import html
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,7 +88,7 @@ class DescribeTab:
         first = self._retrieval.collections.first.status
         language = language if first.takes_questions else language_of(request)
         options = {"detail": "question" if question else detail, "question": question or "", "language": language}
-        answer: dict[str, Any] = {"words": _words(request)}
+        answer: dict[str, Any] = {"words": _words(request), "at": time.monotonic()}  # as the wall
         with self._cancellations.latest(request) as (must_stop, is_latest):
             write = with_error_messages(self._write, "describe")
             try:

@@ -10,7 +10,7 @@ from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import example_queries
 from imgsearch.web.page_state import PageState, Uploads
 
-ASK = """(text, collection) => document.dispatchEvent(new CustomEvent('ask', {detail: {
+ASK = """(text, collection) => document.dispatchEvent(new CustomEvent('ask', {detail: {isTyped: true,
   link: '?' + new URLSearchParams({tab: 'search', q: text || '', in: collection || ''})}}))"""
 
 
