@@ -44,7 +44,7 @@ class Router:
         collections = retrieval.collections
 
         def answer(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-            is_last = self._numbered(event, request)
+            is_last = self.numbered(event, request)
             state, uploads = asked(event)
             collection = collections.named(state.collection)
             state = PageState(**{**vars(state), "collection": collection})
@@ -63,7 +63,7 @@ class Router:
         self.component.select(answer, None, outputs, **TEXTS | shown)
         self.component.input(answer, None, outputs, **PICTURES | shown)
 
-    def _numbered(self, event: gr.EventData, request: gr.Request) -> Callable[[], bool]:
+    def numbered(self, event: gr.EventData, request: gr.Request) -> Callable[[], bool]:
         """Note the number of a question; return a function that tells whether none has been asked after it."""
         window, number = request.session_hash, getattr(event, "number", 0)
         number = number if isinstance(number, int) else 0

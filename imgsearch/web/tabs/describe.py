@@ -34,7 +34,7 @@ class DescribeTab:
     """The place for the picture, the options of a captioner, and the description."""
 
     def __init__(self, retrieval: Retrieval, router: Router, t: gr.I18n) -> None:
-        self._retrieval, self._cancellations = retrieval, Cancellations()
+        self._retrieval, self._router, self._cancellations = retrieval, router, Cancellations()
         with gr.Row(elem_classes="question"):
             with gr.Column(scale=1, min_width=280):
                 self.picture = draw_picture_input("describe")
@@ -84,6 +84,9 @@ class DescribeTab:
     def _describe(
         self, event: gr.EventData, request: gr.Request, detail: Detail, question: str | None, language: str
     ) -> Iterator[dict[Any, Any]]:
+        is_last = self._router.numbered(event, request)
+        if not is_last():
+            return
         state, uploads = asked(event)
         first = self._retrieval.collections.first.status
         language = language if first.takes_questions else language_of(request)
@@ -93,6 +96,8 @@ class DescribeTab:
             write = with_error_messages(self._write, "describe")
             try:
                 for description in write(state, uploads, request, stop=must_stop, **options):
+                    if not is_last():
+                        return
                     answer = answer | description_value(description, language, state.collection, request)
                     yield {self.description: answer, self._stop: gr.Button(visible=bool(first.captioner))}
             except gr.Error as error:
