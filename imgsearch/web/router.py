@@ -51,7 +51,9 @@ class Router:
             words = dict.fromkeys(pictures, picture_words(request))  # Gradio drops them where it is sent no update
             changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request), **words}
             if not state.start:  # else they are more hits of the same answer
-                changes |= {tabs: gr.Tabs(selected=state.tab), collections.choice: collection or collections.default}
+                changes[collections.choice] = collection or collections.default
+                if state.tab != "search" and not getattr(event, "number", 0):  # later on, router.js opens the tab
+                    changes[tabs] = gr.Tabs(selected=state.tab)
                 changes |= views[state.tab].restore(state, uploads, request)
             return changes if is_last() else {wall.component: gr.skip(), **words}
 

@@ -18,6 +18,7 @@ const ask = (link, how = 'pushState') => {
   current = address;
   number += 1;
   tell('asked', link);
+  document.querySelector(`#${new URLSearchParams(link).get('tab') || 'search'}_tab-button`)?.click();
   send(address);
 };
 document.addEventListener('ask', ({ detail: { link } }) => ask(link));
