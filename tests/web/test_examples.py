@@ -6,7 +6,7 @@ import pytest
 
 from imgsearch.engine import Engine
 from imgsearch.models.encoder import STARTER_ID
-from imgsearch.web.components.examples import PREFERRED
+from imgsearch.web.components.examples import EXAMPLES
 from imgsearch.web.i18n import LOCALES
 
 FLOWERS = {"wallpapers/yellow_flower.jpg", "wallpapers/orange_flower.jpg", "stamps/plants-flowers-chemparathi.jpg"}
@@ -37,6 +37,6 @@ def test_example_queries(language: str, engine: Engine) -> None:
 
 def test_example_pictures(engine: Engine, examples: Path) -> None:
     assert engine.searcher.encoder.model_id == STARTER_ID
-    for picture, right in zip(PREFERRED, ALIKE, strict=True):
+    for picture, right in zip(EXAMPLES, ALIKE, strict=True):
         hits = engine.similar(examples / picture, 4).hits
         assert hits[0].item.id == picture and {hit.item.id for hit in hits} <= right, picture

@@ -77,7 +77,7 @@ def test_parts_are_chips_that_come_off_again_and_a_link_shows_them(visit: Open, 
     expect(chips).to_have_count(3, timeout=WAIT_MS)
     expect(chips.nth(2)).to_contain_text("Less like this")
     answered(page)
-    asked, hits = chips.all_inner_texts(), captions(page)
+    asked, hits = chips.all_text_contents(), captions(page)
 
     other = visit()
     other.goto(page.url)

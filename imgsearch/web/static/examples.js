@@ -6,6 +6,5 @@ const render = () => {
     make('button', { type: 'button', title: label, 'aria-label': label, click: () => tell('ask', { link }) },
       src ? make('img', { src, alt: '' }) : label))));
 };
-
 watch('value', render);
 render();

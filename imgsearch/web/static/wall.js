@@ -46,6 +46,7 @@ const tile = (hit) => {
   const pick = make('button', { type: 'button', class: 'pick', 'aria-label': name, 'data-id': hit.id, tabindex: '-1',
     click: () => tell('open', { id: hit.id }) }, make('img', { src: hit.src, alt: '', loading: 'lazy' }));
   const choose = (event) => {
+    if (made.contains(bar) && event.type !== 'contextmenu') return; // its pressed button must stay
     if (event.type === 'contextmenu') event.preventDefault(); // a long press: where nothing hovers, the only way
     made.classList.toggle('held', event.type === 'contextmenu');
     bar.replaceChildren(...actions(hit));
@@ -95,11 +96,12 @@ const render = () => {
 root.addEventListener('keydown', (event) => {
   const pick = event.target.closest('.pick');
   const picks = [...root.querySelectorAll('.pick')].filter((one) => one.offsetParent);
-  const here = picks.indexOf(pick), end = picks.length - 1, top = (one) => one.getBoundingClientRect().top;
-  const width = Math.max(1, picks.findIndex((one) => top(one) > top(picks[0])));
-  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -width, ArrowDown: width, Home: -here, End: end - here };
-  const step = steps[event.key];
-  const next = here >= 0 && step !== undefined && picks[here + step];
+  const here = picks.indexOf(pick), place = (one) => one.getBoundingClientRect();
+  const away = (one) => Math.abs(place(one).left - place(pick).left);
+  const row = (sign) => picks.filter((one) => sign * (place(one).top - place(pick).top) > 1)
+    .sort((one, other) => sign * (place(one).top - place(other).top) || away(one) - away(other))[0];
+  const next = here >= 0 && { ArrowLeft: () => picks[here - 1], ArrowRight: () => picks[here + 1], Home: () => picks[0],
+    End: () => picks.at(-1), ArrowUp: () => row(-1), ArrowDown: () => row(1) }[event.key]?.();
   if (!next) return;
   event.preventDefault();
   pick.tabIndex = -1;
