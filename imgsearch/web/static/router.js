@@ -40,7 +40,6 @@ addEventListener('popstate', () => {
   if (own(location.search) !== current) ask(own(location.search), 'replaceState');
   tell('open', { id: new URLSearchParams(location.search).get('open') });
 });
-
 const opened = new URLSearchParams(location.search).get('open');
 if (opened) document.addEventListener('answer', () => tell('open', { id: opened }), { once: true });
 current = own(location.search);
