@@ -50,10 +50,12 @@ class Router:
             state = PageState(**{**vars(state), "collection": collection})
             words = dict.fromkeys(pictures, picture_words(request))  # Gradio drops them where it is sent no update
             changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request), **words}
-            is_typed = getattr(event, "isTyped", False)  # and its visitor may type on, or look at another tab by now
-            if not (state.start or is_typed):  # else only the wall changes
-                changes |= {tabs: gr.Tabs(selected=state.tab), collections.choice: collection or collections.default}
-                changes |= views[state.tab].restore(state, uploads, request)
+            if not state.start:  # else they are more hits of the same answer
+                changes[collections.choice] = collection or collections.default
+                if state.tab != "search" and not getattr(event, "number", 0):  # later on, router.js opens the tab
+                    changes[tabs] = gr.Tabs(selected=state.tab)
+                if not getattr(event, "isTyped", False):  # who has typed may type on
+                    changes |= views[state.tab].restore(state, uploads, request)
             return changes if is_last() else {wall.component: gr.skip(), **words}
 
         inputs = [component for view in views.values() for component in view.inputs]

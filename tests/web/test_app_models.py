@@ -16,14 +16,26 @@ from playwright.sync_api import BrowserContext, Page, expect
 from safetensors.torch import load_file, save_file
 
 from imgsearch.config import ROOT
-from tests.helpers.app import App, free_port, running_app
+from tests.helpers.app import PROGRAM, App, free_port, running_app
 from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.loopback_hub import HUB, LoopbackHub, Slow, Status
-from tests.helpers.pages import upload
+from tests.helpers.pages import open_tab, upload
 
 SIGLIP, BLIP = "timm/ViT-B-32-SigLIP2-256", "Salesforce/blip-image-captioning-base"
 SIGLIP_ID = "ViT-B-32-SigLIP2-256/webli"
 LONG_QUERY = "a dog that runs on a very long beach in the evening with many people and their umbrellas"
+
+
+SLOWLY = """
+import time
+from imgsearch.engine import Engine
+stream = Engine.describe_stream
+def describe_stream(self, *args, **options):
+    for description in stream(self, *args, **options):
+        time.sleep(0.1 if options.get("detail") == "detailed" else 0)
+        yield description
+Engine.describe_stream = describe_stream
+"""
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +44,8 @@ def chat(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     HUB.add("tiny/clip", tiny / "clip")
     HUB.add("tiny/talkative", talkative(tiny / "internvl", tmp_path_factory.mktemp("model") / "talkative"))
     cache = str(tmp_path_factory.mktemp("cache"))
-    with running_app(
-        "--encoder", "hf-hub:tiny/clip", "--captioner", "tiny/talkative", XDG_CACHE_HOME=cache, HF_HOME=cache
-    ) as app:
+    flags = ("--encoder", "hf-hub:tiny/clip", "--captioner", "tiny/talkative")
+    with running_app(*flags, program=SLOWLY + PROGRAM, XDG_CACHE_HOME=cache, HF_HOME=cache) as app:
         wait_for_captions(Client(app.url, verbose=False))
         yield app
 
@@ -69,6 +80,7 @@ def visit(new_context: Callable[..., BrowserContext]) -> Iterator[Callable[..., 
         page = new_context(viewport={"width": 1400, "height": 900}, locale=locale).new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)
+        open_tab(page, "describe")
         return page
 
     yield visit
@@ -140,8 +152,8 @@ def test_a_long_caption_can_be_stopped(visit: Callable[..., Page], chat: App) ->
     page.get_by_role("radio", name="In detail").check()
     expect(stop).to_be_visible()
     page.get_by_role("radio", name="Français").check()  # stops the one that is under way
-    time.sleep(0.3)
-    expect(stop).to_be_visible(timeout=1000)
+    expect(sentence).not_to_have_text("", timeout=30_000)
+    expect(stop).to_be_visible()
     expect(stop).to_have_count(0, timeout=30_000)
     page.get_by_role("radio", name="English").check()
     stop.click(timeout=10_000)

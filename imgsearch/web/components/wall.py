@@ -217,7 +217,8 @@ def _time(result: SearchResult, request: gr.Request) -> str:
     stages = (
         f"{tr(f'stage_{name}', request)} {format_number(value, request, 3)}" for name, value in result.stages.items()
     )
-    return f"{format_number(result.seconds, request, 2)} s ({', '.join(stages)})"
+    shown = f" ({', '.join(stages)})" if result.stages else ""
+    return f"{format_number(result.seconds, request, 2)} s{shown}"
 
 
 def _filters(table: ColumnStore, state: PageState, request: gr.Request) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ const ask = (link, how = 'pushState', isTyped = false) => {
   current = address;
   number += 1;
   tell('asked', link);
+  document.querySelector(`#${new URLSearchParams(link).get('tab') || 'search'}_tab-button`)?.click();
   send(address, isTyped);
 };
 document.addEventListener('ask', ({ detail: { link, isTyped } }) => ask(link, 'pushState', isTyped));
@@ -40,7 +41,6 @@ addEventListener('popstate', () => {
   if (own(location.search) !== current) ask(own(location.search), 'replaceState');
   tell('open', { id: new URLSearchParams(location.search).get('open') });
 });
-
 const opened = new URLSearchParams(location.search).get('open');
 if (opened) document.addEventListener('answer', () => tell('open', { id: opened }), { once: true });
 current = own(location.search);
