@@ -42,6 +42,7 @@ WORDS = (
 NUM_COLUMNS, NUM_VALUES = 20, 14  # columns looked at for filters; values of one: with more of them it says nothing
 KNOWN_COLUMNS = ("column_subject", "column_credit", "column_license")  # those of the packaged photos
 MIN_REPEATED = 2.0  # items per value, at least
+MAX_SAVED = 1000  # hits in a file
 MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item shown; characters of a field's name and text
 
 
@@ -57,8 +58,8 @@ class Wall:
             server_functions=[self._item_function()],
             saved=None,
         )
-        options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        self.component.download(with_error_messages(self._saved, "export"), None, self.component, **options, **TEXTS)
+        options = TEXTS | {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
+        self.component.download(with_error_messages(self._saved, "export"), None, self.component, **options)
 
     def answer(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         """Return the value for a state of the page; an error is a sentence in it."""
@@ -81,6 +82,8 @@ class Wall:
     def _saved(self, event: gr.EventData, request: gr.Request) -> Any:
         """Return the update with the hits of a link as a CSV or JSON file: its text and its name."""
         state, uploads = asked(event)
+        count = getattr(event, "count", 0)  # of the hits that are shown
+        state = replace(state, k=min(max(count, 1), MAX_SAVED) if isinstance(count, int) else state.k)
         result = self._retrieval.find(state, uploads, request)
         if getattr(event, "kind", "") == "csv":
             return gr.HTML(saved=[result.to_csv(), "imgsearch.csv"])
@@ -225,6 +228,8 @@ def _filters(table: ColumnStore, state: PageState, request: gr.Request) -> list[
     """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
     columns = []
     for name in column_names(table.metadata, request)[:NUM_COLUMNS]:
+        if set(name) & set("=~"):  # such a name is ambiguous
+            continue
         values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
         total = sum(count for _, count in values)
         if not 2 <= len(values) <= NUM_VALUES or total < MIN_REPEATED * len(values):
@@ -245,14 +250,11 @@ def _toggled(state: PageState, text: str) -> PageState:
 
 
 def column_names(columns: Collection[str], request: gr.Request) -> list[str]:
-    """Return the columns in the visitor's language: of "subject" and "subject_fr" the second in French, else the first.
-
-    Columns whose names have a sign of a filter are left out.
-    """
+    """Return the columns in the visitor's language: "subject_fr" in French, else "subject"."""
     stems, language = {*columns, "caption"}, language_of(request)
     own = {stem for stem in stems if f"{stem}_{language}" in columns}
     others = {f"{stem}_{code}" for code in LANGUAGES if code != language for stem in stems}
-    return [name for name in columns if name not in own | others and not set(name) & set("=~")]
+    return [name for name in columns if name not in own | others]
 
 
 def _fields(item: Item, request: gr.Request) -> list[list[str]]:

@@ -76,7 +76,8 @@ const wholeRows = () => {
 };
 const render = () => {
   const { words, error, count = '', time = '', notices = [], hits, likely = 0, folded = false } = shown;
-  const paths = pathsOf(shown.link), send = (kind) => trigger('download', { link: shown.link, paths, kind });
+  const asked = { link: shown.link, paths: pathsOf(shown.link), count: hits.length };
+  const send = (kind) => trigger('download', { ...asked, kind });
   const save = (kind) => hits.length > 0 &&
     make('button', { type: 'button', click: () => send(kind) }, words[`export_${kind}`]);
   const rest = tiles(hits.slice(likely));
@@ -119,7 +120,7 @@ watch('value', () => {
     shown = { ...value, hits: [...hits, ...value.hits], likely: likely + more, link, notices };
   } else shown = value;
   render();
-  page.dataset.asked = shown.chips.length > 0 ? 'yes' : 'no';
+  page.dataset.asked = shown.chips.length > 0 ? new URLSearchParams(shown.link).get('tab') : '';
   if (!isMore) tell('answer', shown);
 });
 watch('saved', () => {
