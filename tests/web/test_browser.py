@@ -182,6 +182,7 @@ def test_an_answer_leaves_alone_what_is_typed_by_then(visit: Open) -> None:
     page = visit()
     page.locator("#query textarea").fill("a planet")
     page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"q=a\+planet"))
     page.locator("#query textarea").fill("mount")
     expect_first(page, "planet")
     expect(page.locator("#query textarea")).to_have_value("mount")
