@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
@@ -45,7 +44,7 @@ class Engine:
         self.models = models
         self._words = words
         self._decoding = BoundedSemaphore(NUM_AT_ONCE)
-        self._kept_picture = lru_cache(NUM_KEPT)(self._picture)
+        self._kept: dict[tuple[str, str], bytes] = {}  # not by lru_cache: its cycle would keep the models in memory
 
     @classmethod
     def open(
@@ -165,9 +164,16 @@ class Engine:
 
     def thumbnail(self, item: Item) -> bytes:
         """Return an item's thumbnail as WebP: the bundle's, else one of its picture, else blank. Raise BundleError."""
-        with suppress(PictureError):
-            return item.thumbnail or self._kept_picture(item.id, item.sha256, THUMBNAIL_SIDE)
-        return to_webp(Image.new("RGB", BLANK, "lightgrey"))
+        if webp := item.thumbnail or self._kept.get((item.id, item.sha256)):
+            return webp
+        try:
+            webp = self._picture(item, THUMBNAIL_SIDE)
+        except PictureError:
+            return to_webp(Image.new("RGB", BLANK, "lightgrey"))
+        self._kept[item.id, item.sha256] = webp
+        if len(self._kept) > NUM_KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
+        return webp
 
     def large_picture(self, id: str) -> bytes:
         """Return an item's picture as WebP of at most LARGE_SIDE pixels; its thumbnail if the file is gone or changed.
@@ -176,14 +182,13 @@ class Engine:
         """
         item = self.index.item_by_id(id)
         with suppress(PictureError):
-            return self._picture(item.id, item.sha256, LARGE_SIDE)
+            return self._picture(item, LARGE_SIDE)
         return self.thumbnail(item)
 
-    def _picture(self, id: str, sha256: str, side: int) -> bytes:
+    def _picture(self, item: Item, side: int) -> bytes:
         """Return an item's picture as WebP. Raise PictureError if the file is gone, or has changed."""
         with self._decoding:
-            data = self.index.original(Item(id, "", {}, sha256, b""))
-            return to_webp(open_rgb(data or b"", side=side), side)
+            return to_webp(open_rgb(self.index.original(item) or b"", side=side), side)
 
 
 def _missing(why: Message) -> ModelError:

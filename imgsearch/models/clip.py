@@ -190,9 +190,7 @@ class ClipEncoder(Encoder):
         """Return the words at the end of a text that are beyond the model's context; "" if it reads all."""
         words = text.split()
         size = self._tokenizer.context_length
-        room = (
-            size + len(text[:MAX_CHARACTERS].encode()) + 8
-        )  # no text has more tokens than bytes, plus a few at its ends
+        room = size + len(text[:MAX_CHARACTERS].encode()) + 8  # no text has more tokens than bytes, plus its ends
         empty = self._tokens([""], room)[0]
 
         def is_cut(count: int) -> bool:

@@ -107,7 +107,7 @@ def test_hovering_shows_the_picture_and_a_click_opens_it(
 @pytest.mark.parametrize("sides", [(1280, 720), (400, 664), (1920, 1080)])
 def test_by_the_keyboard_alone(visit: Open, index: Index, sides: tuple[int, int]) -> None:
     page = visit({"width": sides[0], "height": sides[1]})
-    canvas, live = open_map(page), page.locator(".atlas-live")
+    canvas, live = open_map(page), page.locator("#atlas .live")
     expect(canvas).to_have_attribute("aria-label", re.compile(f"{NUM_EXAMPLES} pictures.*arrow keys"))
     canvas.focus()
     told = []

@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, expect
 
 from imgsearch.config import ROOT
 from tests.helpers.app import STARTER, free_port, running_app, wait_until
-from tests.helpers.pages import PROXY_NAME, WAIT_MS, hits_of, search, upload
+from tests.helpers.pages import PROXY_NAME, WAIT_MS, search, tiles_of, upload
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 README = (ROOT / "imgsearch" / "web" / "README.md").read_text("utf-8").split("### Behind nginx")[1]
@@ -70,7 +70,7 @@ def test_the_page_works(address: str, new_context: Callable[..., BrowserContext]
     expect(search(page, "a red fruit").first).to_be_visible(timeout=WAIT_MS)
     page.get_by_role("tab").nth(1).click()
     upload(page, "similar", COFFEE)
-    expect(hits_of(page, "similar").first).to_be_visible(timeout=WAIT_MS)
+    expect(tiles_of(page).first).to_be_visible(timeout=WAIT_MS)
     assert not [url for url in refused if "upload_progress" not in url]
 
 
