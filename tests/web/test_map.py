@@ -18,6 +18,7 @@ from imgsearch.engine import Engine
 from imgsearch.index.index import Index
 from imgsearch.search.projection import NUM_POINTS, Projection
 from imgsearch.web.components.map import POINT_SIDE, map_value
+from tests.helpers.app import wait_until
 from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.pages import NARROW, WAIT_MS, Open, is_too_wide, search
 
@@ -166,11 +167,11 @@ def test_zoom_and_drag(visit: Open, drawn: Projection, index: Index, lonely: int
     expect(card).to_contain_text(caption)
     expect(page.locator("dialog[open]")).to_have_count(0)  # a drag is no click
     page.get_by_role("button", name="Show all").click()
-    assert drawing(page) == whole
+    wait_until(lambda: drawing(page) == whole)
     page.get_by_role("button", name="Zoom in").click()
     drawing(page, whole)
     page.get_by_role("button", name="Zoom out").click()
-    assert drawing(page) == whole
+    wait_until(lambda: drawing(page) == whole)
 
 
 def test_a_plain_wheel_scrolls_the_page_and_not_the_map(visit: Open, drawn: Projection, lonely: int) -> None:
