@@ -25,7 +25,7 @@ with running_app("--encoder", "starter", "--captioner", "starter") as app, sync_
     page = browser.new_page(viewport=WIDE, locale="en-US", color_scheme="light")
     for _ in range(2):  # the first answer of an app takes longer than those that people wait for
         page.goto(f"{app.url}?tab=search&q={QUERY.replace(' ', '+')}")
-        page.locator("#search_hits .card").nth(3).wait_for(timeout=120_000)
+        page.locator("#wall .tile").nth(3).wait_for(timeout=120_000)
     page.wait_for_timeout(1500)  # the thumbnails are drawn
     page.screenshot(path=ROOT / ".assets" / "app.png")
     browser.close()
