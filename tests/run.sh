@@ -4,12 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+all=
 if [ "${1:-}" = --all ]; then
+  all=yes
   shift
-  set -- -m "" "$@"  # one after the other: some of the long ones measure load
-else
-  set -- -n 2 --dist worksteal "$@"  # two processes, neighbouring tests together: they share what they start
-  export OMP_NUM_THREADS=1  # else the threads of both wait for each other, busily
 fi
 
 venv=${TEST_VENV:-.venv}
@@ -57,4 +55,7 @@ command -v nginx >/dev/null || echo "WARNING: no nginx could be had: the tests b
 rm -rf imgsearch/tabs imgsearch/facts  # of older checkouts: ignored files keep the folders
 find imgsearch -name '*.pyi' -delete  # Gradio writes them at import; mypy would read them instead of the code
 "$venv/bin/mypy"
-exec "$venv/bin/python" -m pytest "$@"
+# Two processes, neighbouring tests together: they share what they start. With more than one thread of OpenMP, both
+# would wait for each other, busily.
+OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -n 2 --dist worksteal "$@"
+[ -z "$all" ] || "$venv/bin/python" -m pytest -m long "$@"  # one after the other: some of them measure load
