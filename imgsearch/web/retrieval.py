@@ -10,6 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from imgsearch.engine import Engine
+from imgsearch.errors import ImgsearchError
 from imgsearch.images import to_webp
 from imgsearch.index.filters import Condition
 from imgsearch.records import Hit, SearchResult
@@ -53,11 +54,14 @@ class Retrieval:
         return replace(result, stages=stages, seconds=result.seconds + decode_s)
 
     def picture(self, state: PageState, uploads: Uploads, request: gr.Request) -> bytes | None:
-        """Return the picture of a state as WebP, None if it has none. Raise PictureError or another ImgsearchError."""
-        if state.item:
-            return self.collections[state.collection].large_picture(state.item)
+        """Return the picture of a state as WebP; None if it has none, or none that can be read: its answer says why."""
         path = uploads.get(state.upload)
-        return to_webp(self.open_rgb(path, path.name, request, PREVIEW_SIDE), PREVIEW_SIDE) if path else None
+        with suppress(ImgsearchError):
+            if state.item:
+                return self.collections[state.collection].large_picture(state.item)
+            if path:
+                return to_webp(self.open_rgb(path, path.name, request, PREVIEW_SIDE), PREVIEW_SIDE)
+        return None
 
     def open_rgb(
         self, path: Path, name: str, request: gr.Request, side: int | None = None, begin: float | None = None

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from imgsearch.config import ROOT
-from tests.helpers.hostile_calls import META
+from tests.helpers.hostile_calls import META, form_of
 from tests.helpers.hostile_pictures import slow_jpeg
 
 GREEDY, MODEST = "127.0.0.2", "127.0.0.1"  # two clients, as the app tells them apart
@@ -50,7 +50,7 @@ class Caller:
 
     def upload(self, name: str, data: bytes) -> dict[str, object] | None:
         """What stands for a picture in a call; None where it was refused."""
-        status, text = self.ask("gradio_api/upload", data=form(name, data), Content_Type=FORM)
+        status, text = self.ask("gradio_api/upload", data=form_of((name, data)), Content_Type=FORM)
         return {"path": json.loads(text)[0], "meta": META} if status == 200 else None
 
     def call(self, name: str, *data: object) -> Answer:
@@ -82,12 +82,6 @@ def events_of(url: str) -> list[dict[str, object]]:
 
 
 FORM = "multipart/form-data; boundary=XXX"
-
-
-def form(name: str, data: bytes) -> bytes:
-    """The body of an upload."""
-    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % name.encode()
-    return head + data + b"\r\n--XXX--\r\n"
 
 
 Attack = Callable[[Caller, int], None]
@@ -138,7 +132,7 @@ def half_bodies(greedy: Caller, number: int) -> None:
     """Send the most of a body, and hold the rest back."""
     head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {urlsplit(greedy.url).netloc}\r\nContent-Type: {FORM}\r\n"
     with suppress(OSError), greedy.socket(head.encode() + b"Content-Length: 20000000\r\n\r\n") as connection:
-        connection.sendall(form("a.png", bytes(19_000_000))[:19_000_000])
+        connection.sendall(form_of(("a.png", bytes(19_000_000)))[:19_000_000])
         connection.settimeout(10)
         connection.recv(1)
 

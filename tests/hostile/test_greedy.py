@@ -19,8 +19,8 @@ from imgsearch.web.components.upload import UploadedImage
 from imgsearch.web.page_state import MAX_LINK, PageState
 from imgsearch.web.security.connections import LINES, FewLines
 from tests.helpers.app import PROGRAM, STARTER, App, resident_mib, running_app
-from tests.helpers.greedy import ATTACKS, FORM, GREEDY, MODEST, SLOW, Caller, attacking, be_modest, form
-from tests.helpers.hostile_calls import COFFEE
+from tests.helpers.greedy import ATTACKS, FORM, GREEDY, MODEST, SLOW, Caller, attacking, be_modest
+from tests.helpers.hostile_calls import COFFEE, form_of
 
 SHARES = """
 import imgsearch.web.security.connections as connections, imgsearch.web.security.visitors as visitors
@@ -74,7 +74,7 @@ def test_bodies_on_their_way_have_a_share(app: App) -> None:
     for _ in range(6):
         sockets.append(greedy.socket(head.encode() + b"Content-Length: 2000000\r\n\r\n"))
         with suppress(OSError):  # refused before the end
-            sockets[-1].sendall(form("a.png", bytes(1_000_000))[:1_000_000])
+            sockets[-1].sendall(form_of(("a.png", bytes(1_000_000)))[:1_000_000])
     time.sleep(0.5)
     assert sum(b" 429 " in heard(connection) for connection in sockets) >= 2
     assert modest.upload("coffee.jpg", COFFEE.read_bytes())

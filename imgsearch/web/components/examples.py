@@ -8,8 +8,7 @@ import gradio as gr
 from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError
 from imgsearch.records import Item
-from imgsearch.web.components.scripted import scripted_html
-from imgsearch.web.components.wall import data_url
+from imgsearch.web.components.scripted import data_url, scripted_html
 from imgsearch.web.i18n import caption_of, tr
 from imgsearch.web.page_state import PageState, Tab
 

@@ -17,8 +17,8 @@ from imgsearch.index.filters import ColumnStore
 from imgsearch.search.projection import Projection
 from imgsearch.text import truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
-from imgsearch.web.components.scripted import scripted_html
-from imgsearch.web.components.wall import column_names, data_url
+from imgsearch.web.components.columns import column_names
+from imgsearch.web.components.scripted import data_url, scripted_html
 from imgsearch.web.handlers import HIDDEN, with_error_messages
 from imgsearch.web.i18n import caption_of, format_num_pictures, tr
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.web.components.scripted import scripted_html
-from imgsearch.web.components.wall import data_url
+from imgsearch.web.components.scripted import data_url, scripted_html
 from imgsearch.web.i18n import tr
 from imgsearch.web.page_state import Tab
 

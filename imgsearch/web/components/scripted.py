@@ -1,5 +1,6 @@
 """Gradio components whose content our own scripts draw."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -17,3 +18,8 @@ def scripted_html(elem_id: str, html: str, *scripts: str, **props: Any) -> gr.HT
     return gr.HTML(
         None, html_template=html, js_on_load=code, padding=False, apply_default_css=False, elem_id=elem_id, **props
     )
+
+
+def data_url(webp: bytes) -> str:
+    """Return a picture as a data URL."""
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

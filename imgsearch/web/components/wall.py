@@ -1,31 +1,27 @@
 """The wall of pictures under the tabs: the collection at first, then the hits of a query, with all that was asked."""
 
 import asyncio
-import base64
 import html
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from imgsearch.errors import ImgsearchError
-from imgsearch.index.filters import MAX_LENGTH, ColumnStore
-from imgsearch.records import Hit, Item, SearchResult
+from imgsearch.records import Hit, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
-from imgsearch.web.components.scripted import scripted_html
+from imgsearch.web.components.columns import offered_filters, shown_fields, shown_filter, toggled
+from imgsearch.web.components.scripted import data_url, scripted_html
 from imgsearch.web.handlers import TEXTS, with_error_messages
 from imgsearch.web.i18n import (
-    LANGUAGES,
     MAX_CAPTION,
-    MAX_CHOICE,
     caption_of,
     foreign_notice,
     format_num_duplicates,
     format_num_pictures,
     format_number,
-    language_of,
     tr,
 )
 from imgsearch.web.page_state import PageState, QueryTerm, Uploads
@@ -39,11 +35,7 @@ WORDS = (
     *("export_json", "more_hits", "less_likely", "nearest_anyway", "close", "previous", "next", "download", "map_wait"),
     *("similar_to_this", "describe_this", "more_like", "less_like", "no_such_hit", "not_sent", "too_large_picture"),
 )
-NUM_COLUMNS, NUM_VALUES = 20, 14  # columns looked at for filters; values of one: with more of them it says nothing
-KNOWN_COLUMNS = ("column_subject", "column_credit", "column_license")  # those of the packaged photos
-MIN_REPEATED = 2.0  # items per value, at least
 MAX_SAVED = 1000  # hits in a file
-MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item shown; characters of a field's name and text
 
 
 class Wall:
@@ -97,7 +89,7 @@ class Wall:
         is_folded = bool(hits) and not result.has_match and is_text
         following = replace(state, start=result.following).to_link() if result.following else ""
         return {
-            "filters": _filters(engine.searcher.table, state, request),
+            "filters": offered_filters(engine.searcher.table, state, request),
             "fold": {"on": state.fold, "link": replace(state, fold=not state.fold, start=0).to_link()},
             "notices": _notices(result, state, request),
             "count": _count(result, hits, state, request),
@@ -124,7 +116,7 @@ class Wall:
             sign = "more_like" if term.weight > 0 else "less_like"
             yield chip | {"sign": tr(sign, request), "without": replace(state, terms=others, start=0).to_link()}
         for text in state.where:
-            yield {"label": _shown(text, request), "without": _toggled(state, text).to_link()}
+            yield {"label": shown_filter(text, request), "without": toggled(state, text).to_link()}
 
     def _picture_chip(self, term: QueryTerm, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, str]:
         if term.kind == "upload":
@@ -156,12 +148,7 @@ class Wall:
             picture = data_url(engine.large_picture(item_id))
         except ImgsearchError:
             return None
-        return {"src": picture, "caption": caption_of(found, request), "fields": _fields(found, request)}
-
-
-def data_url(webp: bytes) -> str:
-    """Return a picture as a data URL."""
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+        return {"src": picture, "caption": caption_of(found, request), "fields": shown_fields(found, request)}
 
 
 def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
@@ -222,57 +209,3 @@ def _time(result: SearchResult, request: gr.Request) -> str:
     )
     shown = f" ({', '.join(stages)})" if result.stages else ""
     return f"{format_number(result.seconds, request, 2)} s{shown}"
-
-
-def _filters(table: ColumnStore, state: PageState, request: gr.Request) -> list[dict[str, Any]]:
-    """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
-    columns = []
-    for name in column_names(table.metadata, request)[:NUM_COLUMNS]:
-        if set(name) & set("=~"):  # such a name is ambiguous
-            continue
-        values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
-        total = sum(count for _, count in values)
-        if not 2 <= len(values) <= NUM_VALUES or total < MIN_REPEATED * len(values):
-            continue
-        offered = [
-            {"label": truncate(text, MAX_CHOICE), "count": count, "link": _toggled(state, f"{name}={text}").to_link()}
-            for text, count in values
-            if len(f"{name}={text}") <= MAX_LENGTH
-        ]
-        columns.append({"name": _name(name, request), "values": offered})
-    return columns
-
-
-def _toggled(state: PageState, text: str) -> PageState:
-    """Return the state with a filter or, if it has it, without."""
-    where = tuple(other for other in state.where if other != text)
-    return replace(state, where=where if text in state.where else (*where, text), start=0)
-
-
-def column_names(columns: Collection[str], request: gr.Request) -> list[str]:
-    """Return the columns in the visitor's language: "subject_fr" in French, else "subject"."""
-    stems, language = {*columns, "caption"}, language_of(request)
-    own = {stem for stem in stems if f"{stem}_{language}" in columns}
-    others = {f"{stem}_{code}" for code in LANGUAGES if code != language for stem in stems}
-    return [name for name in columns if name not in own | others]
-
-
-def _fields(item: Item, request: gr.Request) -> list[list[str]]:
-    """Return the names and texts of an item's fields in the visitor's language, without its caption."""
-    names = [name for name in column_names(item.columns, request) if not name.startswith("caption_")]
-    fields = [(_name(name, request), item.columns[name]) for name in names[:MAX_ROWS]]
-    shown = [[name, truncate(text, MAX_TEXT)] for name, text in fields if text]
-    return [*shown, [tr("file", request), truncate(item.id, MAX_TEXT)]]
-
-
-def _name(column: str, request: gr.Request) -> str:
-    """Return the name of a column for visitors."""
-    known = f"column_{column.removesuffix(f'_{language_of(request)}')}"
-    return tr(known, request) if known in KNOWN_COLUMNS else truncate(column, MAX_NAME)
-
-
-def _shown(text: str, request: gr.Request) -> str:
-    """Return a filter for visitors: "Subject: animals" for "subject=animals", any other one as it is."""
-    name, sign, value = text.partition("=")
-    is_plain = sign and not set(name) & set("~:")
-    return f"{_name(name, request)}: {truncate(value, MAX_CHOICE)}" if is_plain else truncate(text, MAX_CHOICE)

@@ -9,7 +9,6 @@ import gradio as gr
 
 from imgsearch.describe.sentence import tag_name, to_query
 from imgsearch.engine import Engine
-from imgsearch.errors import ImgsearchError
 from imgsearch.images import ImageSource
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.records import Description
@@ -62,11 +61,7 @@ class DescribeTab:
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the picture of a state of the page."""
-        try:
-            picture = self._retrieval.picture(state, uploads, request)
-        except ImgsearchError:  # the description says why
-            picture = None
-        return {self.picture: picture_value(picture, "", request)}
+        return {self.picture: picture_value(self._retrieval.picture(state, uploads, request), "", request)}
 
     def adapted(self, engine: Engine, collection: str, models: Models, request: gr.Request) -> dict[Any, Any]:
         """Return the examples of a collection, and the options that the captioner takes."""

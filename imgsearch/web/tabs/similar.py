@@ -5,7 +5,6 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
-from imgsearch.errors import ImgsearchError
 from imgsearch.web.components.examples import Examples
 from imgsearch.web.components.picture_input import draw_picture_input, picture_value, picture_words
 from imgsearch.web.page_state import PageState, Uploads
@@ -27,10 +26,7 @@ class SimilarTab:
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the picture of a state of the page, and the box in it."""
-        try:
-            picture = self._retrieval.picture(state, uploads, request)
-        except ImgsearchError:  # the wall says why
-            picture = None
+        picture = self._retrieval.picture(state, uploads, request)
         return {self.picture: picture_value(picture, state.box, request)}
 
     def adapted(self, engine: Engine, collection: str, request: gr.Request) -> dict[Any, Any]:

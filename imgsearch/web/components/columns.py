@@ -1,0 +1,72 @@
+"""What the page shows of a collection's columns: those of the visitor's language, filters on them, an item's fields."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from imgsearch.index.filters import MAX_LENGTH, ColumnStore
+from imgsearch.records import Item
+from imgsearch.text import truncate
+from imgsearch.web.i18n import LANGUAGES, MAX_CHOICE, language_of, tr
+from imgsearch.web.page_state import PageState
+
+NUM_COLUMNS, NUM_VALUES = 20, 14  # columns looked at for filters; values of one: with more of them it says nothing
+KNOWN_COLUMNS = ("column_subject", "column_credit", "column_license")  # those of the packaged photos
+MIN_REPEATED = 2.0  # items per value, at least
+MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item shown; characters of a field's name and text
+
+
+def offered_filters(table: ColumnStore, state: PageState, request: gr.Request) -> list[dict[str, Any]]:
+    """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
+    columns = []
+    for name in column_names(table.metadata, request)[:NUM_COLUMNS]:
+        if set(name) & set("=~"):  # such a name is ambiguous
+            continue
+        values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
+        total = sum(count for _, count in values)
+        if not 2 <= len(values) <= NUM_VALUES or total < MIN_REPEATED * len(values):
+            continue
+        offered = [
+            {"label": truncate(text, MAX_CHOICE), "count": count, "link": toggled(state, f"{name}={text}").to_link()}
+            for text, count in values
+            if len(f"{name}={text}") <= MAX_LENGTH
+        ]
+        columns.append({"name": _name(name, request), "values": offered})
+    return columns
+
+
+def toggled(state: PageState, text: str) -> PageState:
+    """Return the state with a filter or, if it has it, without."""
+    where = tuple(other for other in state.where if other != text)
+    return replace(state, where=where if text in state.where else (*where, text), start=0)
+
+
+def column_names(columns: Collection[str], request: gr.Request) -> list[str]:
+    """Return the columns in the visitor's language: "subject_fr" in French, else "subject"."""
+    stems, language = {*columns, "caption"}, language_of(request)
+    own = {stem for stem in stems if f"{stem}_{language}" in columns}
+    others = {f"{stem}_{code}" for code in LANGUAGES if code != language for stem in stems}
+    return [name for name in columns if name not in own | others]
+
+
+def shown_fields(item: Item, request: gr.Request) -> list[list[str]]:
+    """Return the names and texts of an item's fields in the visitor's language, without its caption."""
+    names = [name for name in column_names(item.columns, request) if not name.startswith("caption_")]
+    fields = [(_name(name, request), item.columns[name]) for name in names[:MAX_ROWS]]
+    shown = [[name, truncate(text, MAX_TEXT)] for name, text in fields if text]
+    return [*shown, [tr("file", request), truncate(item.id, MAX_TEXT)]]
+
+
+def _name(column: str, request: gr.Request) -> str:
+    """Return the name of a column for visitors."""
+    known = f"column_{column.removesuffix(f'_{language_of(request)}')}"
+    return tr(known, request) if known in KNOWN_COLUMNS else truncate(column, MAX_NAME)
+
+
+def shown_filter(text: str, request: gr.Request) -> str:
+    """Return a filter for visitors: "Subject: animals" for "subject=animals", any other one as it is."""
+    name, sign, value = text.partition("=")
+    is_plain = sign and not set(name) & set("~:")
+    return f"{_name(name, request)}: {truncate(value, MAX_CHOICE)}" if is_plain else truncate(text, MAX_CHOICE)
