@@ -38,10 +38,10 @@ class DescribeTab:
             with gr.Column(scale=1, min_width=280):
                 self.picture = draw_picture_input("describe")
             with gr.Column(scale=2, min_width=280):
+                stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
                 self.description = scripted_html(
                     "description", '<div class="description"></div>', "elements", "description", words=None
                 )
-                stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
                 self.options = _draw_options(t)
                 self.examples = Examples("describe")
         self._stop = stop
@@ -87,6 +87,7 @@ class DescribeTab:
         language = language if first.takes_questions else language_of(request)
         options = {"detail": "question" if question else detail, "question": question or "", "language": language}
         answer: dict[str, Any] = {"words": _words(request), "at": time.monotonic()}  # as the wall
+        can_stop = {self._stop: gr.Button(visible=True)} if first.captioner else {}
         with self._cancellations.latest(request) as (must_stop, is_latest):
             write = with_error_messages(self._write, "describe")
             try:
@@ -94,7 +95,8 @@ class DescribeTab:
                     if not is_last():
                         return
                     answer = answer | description_value(description, language, state.collection, request)
-                    yield {self.description: answer, self._stop: gr.Button(visible=bool(first.captioner))}
+                    yield {self.description: answer, **can_stop}
+                    can_stop = {}  # a button that is drawn again loses a click
             except gr.Error as error:
                 answer = answer | {"error": html.unescape(error.message)}  # escaped for Gradio, which shows it as HTML
             if is_latest():
