@@ -129,6 +129,8 @@ class Engine:
         yield replace(description, caption="", seconds=time.perf_counter() - start)
         for text in texts:
             yield replace(description, caption=text, seconds=time.perf_counter() - start)
+            if stop():  # the captioner may have written ahead of the reader
+                return
 
     def query(
         self,
