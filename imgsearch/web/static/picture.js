@@ -52,10 +52,10 @@ const render = () => {
   const drawn = { src, alt: words.picture, draggable: 'false', ...(isBoxed ? draggable : {}) };
   const typed = () => askBox(field.value);
   const field = make('input', { type: 'text', value: box, 'aria-label': words.box_label, change: typed });
-  const select = src && isBoxed && make('p', { class: 'select' },
+  const select = src && isBoxed ? [
     make('button', { type: 'button', click: () => root.classList.toggle('selecting') }, words.box_select),
-    make('details', {}, make('summary', {}, words.box_label), field, make('small', {}, words.box_info)));
-  refill(root, src && make('figure', {}, make('img', drawn)), zone, select);
+    make('details', {}, make('summary', {}, words.box_label), field, make('small', {}, words.box_info))] : [];
+  refill(root, src && make('figure', {}, make('img', drawn)), make('div', { class: 'tools' }, zone, ...select));
   if (src && isBoxed) drawBox(shown());
 };
 
