@@ -115,9 +115,6 @@ def check_letters(page: Page) -> None:
 
 def pick(page: Page, text: str) -> Locator:
     """Open the first hit; its data is to say a text. The dialog."""
-    folded = page.locator("#wall .nearest")
-    if folded.count():
-        folded.locator("summary").click()
     dialog = open_hit(page, 0)
     expect(dialog.locator("dl")).to_contain_text(text, timeout=WAIT_MS)
     return dialog

@@ -188,13 +188,12 @@ def test_only_a_part_of_the_picture(visit: Open, examples: Path) -> None:
     expect(chips_of(page)).to_have_count(1)
 
 
-def test_nothing_matches_is_said_and_the_nearest_are_folded_away(visit: Open) -> None:
+def test_nothing_matches_is_said_above_the_nearest(visit: Open) -> None:
     page = visit()
     search(page, "quarterly tax report of a bank")
     expect(page.locator("#wall .notice")).to_contain_text("Nothing in this collection seems to match")
-    expect(tiles_of(page).first).to_be_hidden()
-    page.locator("#wall .nearest summary").click()
     expect(tiles_of(page).first).to_be_visible()
+    expect(page.locator("#wall .mark, #wall .divider")).to_have_count(0)
     search(page, "ein rotes Auto")
     expect(page.locator("#wall .notice").first).to_contain_text("seems to be German")
 
@@ -205,7 +204,6 @@ def test_what_is_nearest_to_a_picture_is_always_shown(visit: Open, tmp_path: Pat
     upload(page, "similar", tmp_path / "grey.png")
     expect(page.locator("#wall .notice")).to_contain_text("much like this picture")
     expect(tiles_of(page).first).to_be_visible()
-    expect(page.locator("#wall .nearest")).to_have_count(0)
 
 
 @pytest.mark.parametrize(

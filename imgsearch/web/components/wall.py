@@ -32,7 +32,7 @@ WALL_ID = "wall"  # of the component in the page
 NUM_LARGE = 2  # large pictures of the collection that are made at once: each takes memory
 WORDS = (
     *("clear", "remove", "filters", "filter_typed", "filter_info", "fold_copies", "grid", "map", "export_csv"),
-    *("export_json", "more_hits", "less_likely", "nearest_anyway", "close", "previous", "next", "download", "map_wait"),
+    *("export_json", "more_hits", "less_likely", "close", "previous", "next", "download", "map_wait"),
     *("similar_to_this", "describe_this", "more_like", "less_like", "no_such_hit", "not_sent", "too_large_picture"),
 )
 MAX_SAVED = 1000  # hits in a file
@@ -85,8 +85,6 @@ class Wall:
         engine = self._retrieval.collections[state.collection]
         result = self._retrieval.find(state, uploads, request)
         hits = visible_hits(state, result)
-        is_text = state.tab == "search"
-        is_folded = bool(hits) and not result.has_match and is_text
         following = replace(state, start=result.following).to_link() if result.following else ""
         return {
             "filters": offered_filters(engine.searcher.table, state, request),
@@ -95,8 +93,7 @@ class Wall:
             "count": _count(result, hits, state, request),
             "time": _time(result, request),
             "hits": [tile(hit, engine.thumbnail(hit.item), request) for hit in hits],
-            "likely": 0 if is_folded else _num_likely(hits),
-            "folded": is_folded,
+            "likely": _num_likely(hits) if result.has_match else 0,
             "start": state.start,
             "following": following,
         }

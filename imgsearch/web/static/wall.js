@@ -75,20 +75,19 @@ const wholeRows = () => {
   [...last.children].forEach((one, index) => { one.hidden = index >= count - left; });
 };
 const render = () => {
-  const { words, error, count = '', time = '', notices = [], hits, likely = 0, folded = false } = shown;
+  const { words, error, count = '', time = '', notices = [], hits, likely = 0 } = shown;
   const asked = { link: shown.link, paths: pathsOf(shown.link), count: hits.length };
   const send = (kind) => trigger('download', { ...asked, kind });
   const save = (kind) => hits.length > 0 &&
     make('button', { type: 'button', click: () => send(kind) }, words[`export_${kind}`]);
   const rest = tiles(hits.slice(likely));
-  const lists = folded ? [make('details', { class: 'nearest' }, make('summary', {}, words.nearest_anyway), rest)]
-    : [tiles(hits.slice(0, likely)), likely > 0 && rest && make('p', { class: 'divider' }, words.less_likely), rest];
+  const divider = likely > 0 && rest && make('p', { class: 'divider' }, words.less_likely);
   more.textContent = words.more_hits;
   refill(body, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
     make('div', { class: 'bar' }, make('p', { class: 'count', title: time }, error ? '' : count),
       views(words), shown.filters && filters(shown), save('csv'), save('json')),
     ...notices.map((notice) => make('p', { class: 'notice' }, notice)),
-    make('div', { class: 'grid' }, ...lists, shown.following && !folded && more));
+    make('div', { class: 'grid' }, tiles(hits.slice(0, likely)), divider, rest, shown.following && more));
   live.textContent = error ? '' : [count, ...notices].filter(Boolean).join('. ');
   root.querySelector('.pick')?.setAttribute('tabindex', '0');
   wholeRows();
