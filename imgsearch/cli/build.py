@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -13,11 +13,14 @@ from imgsearch.config import STARTER_BUNDLE, FlagParser, Settings
 from imgsearch.environment import disable_openmp_spinning
 from imgsearch.errors import InputError
 from imgsearch.index.manifest import FILE_NAME, read_manifest
-from imgsearch.ingest.source import SHARD_SIZE, BuildOptions
+from imgsearch.ingest.source import SHARD_SIZE, BuildOptions, Source
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import STARTER, ModelRef, load_encoder
 from imgsearch.records import BuildReport
 from imgsearch.text import sanitise_line
+
+if TYPE_CHECKING:  # it imports a library that takes a second
+    from imgsearch.ingest.columns import DatasetOptions
 
 NUM_SKIPS = 20  # skips to print; report.json has all
 
@@ -39,6 +42,8 @@ def add_build_flags(command: FlagParser) -> None:
     add("--update", action="store_true", help="encode only what is new or changed since the bundle was built")
     add("--strict", action="store_true", help="fail on the first picture that cannot be indexed")
     add("--shard", type=_to_part, default=(1, 1), metavar="I/N", help="build only the I-th of N parts, to be merged")
+    add("--ray", default="", metavar="ADDRESS", help="build in parts on a Ray cluster; local: on this machine's cores")
+    add("--parts", type=int, metavar="N", help="of a build by --ray (default: one for each core or GPU)")
     add("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help=f"entries a shard (default: {SHARD_SIZE})")
     add("--no-thumbnails", action="store_true", help="keep none; the app shows a folder's own pictures")
     add("--vectors", choices=("float16", "float32"), default="float16", help="how they are kept (default: float16)")
@@ -48,15 +53,20 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
     """Index a source into a bundle."""
     disable_openmp_spinning()
     from imgsearch.index.bundle import check_target
-    from imgsearch.ingest.builder import build_index
     from imgsearch.ingest.columns import DatasetOptions
     from imgsearch.ingest.dataset import open_source
     from imgsearch.search.cache import add_derived_data
     from imgsearch.search.collection import open_collection
 
-    for flag, value in (("--limit", arguments.limit), ("--shard-size", arguments.shard_size)):
+    for flag, value in (
+        ("--limit", arguments.limit),
+        ("--shard-size", arguments.shard_size),
+        ("--parts", arguments.parts),
+    ):
         if value is not None and value < 1:
             raise InputError("{flag} is {value}. Give at least 1.", flag=flag, value=value)
+    if arguments.ray and (arguments.update or arguments.shard[1] > 1):
+        raise InputError("--ray goes neither with --update nor with --shard. Leave these out.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends the build like Ctrl-C
     check_target(arguments.out)  # fail before a model is downloaded
     names = ("config", "split", "revision", "image_column", "caption_column", "id_column", "streaming")
@@ -65,13 +75,10 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
     try:
         source = open_source(arguments.source, options)
         encoder = _encoder(arguments, settings)
-        with tqdm(unit=" pictures", total=source.num_entries, file=sys.stderr) as bar:
-
-            def on_progress(done: int, total: int | None) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            report = build_index(source, arguments.out, encoder, _options(arguments), on_progress)
+        if arguments.ray:
+            report = _build_on_ray(arguments, options, encoder)
+        else:
+            report = _build_here(arguments, source, encoder)
         if arguments.shard[1] == 1:
             print("The scores are calibrated and the map is drawn.", file=sys.stderr)
             add_derived_data(
@@ -81,6 +88,33 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
         print("imgsearch: interrupted. The same command goes on after the last finished shard.", file=sys.stderr)
         raise
     _print_report(report, f"{arguments.out} by {encoder.model_id}", arguments)
+
+
+def _build_here(arguments: argparse.Namespace, source: Source, encoder: Encoder) -> BuildReport:
+    from imgsearch.ingest.builder import build_index
+
+    with tqdm(unit=" pictures", total=source.num_entries, file=sys.stderr) as bar:
+
+        def on_progress(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return build_index(source, arguments.out, encoder, _options(arguments), on_progress)
+
+
+def _build_on_ray(arguments: argparse.Namespace, options: "DatasetOptions", encoder: Encoder) -> BuildReport:
+    from imgsearch.ingest.cluster import build_on_ray
+
+    path = Path(arguments.source)
+    return build_on_ray(
+        arguments.ray,
+        arguments.parts,
+        (str(path.resolve()) if path.exists() else arguments.source, options),
+        arguments.out,
+        (ModelRef(encoder.model_id, encoder.revision), encoder.precision),
+        _options(arguments),
+        lambda line: print(sanitise_line(line), file=sys.stderr),
+    )
 
 
 def merge(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -1,0 +1,118 @@
+"""`build_on_ray`: build the parts of a source on the machines of a Ray cluster, and merge them into one bundle.
+
+Ray runs the tasks, and runs them again where a machine is lost. What they write are the parts of a divided build
+(`--shard I/N`), so the result is what one machine makes. All machines need this package, the same path to the source
+and the same folder for the bundle.
+"""
+
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import urlsplit
+
+from imgsearch.errors import ImgsearchError, InputError
+from imgsearch.index.edit import merge
+from imgsearch.ingest.builder import build_index
+from imgsearch.ingest.columns import DatasetOptions
+from imgsearch.ingest.dataset import open_source
+from imgsearch.ingest.source import BuildOptions
+from imgsearch.models.encoder import Encoder
+from imgsearch.models.registry import ModelRef, load_encoder
+from imgsearch.records import BuildReport
+
+INSTALL = 'pip install "ray>=2.60,<3"'
+MAX_RETRIES = 3  # of a part whose worker or machine was lost
+CONNECT_S = 5.0  # Ray itself waits for minutes at a wrong address, then ends the process
+
+
+def build_on_ray(
+    address: str,
+    num_parts: int | None,
+    source: tuple[str, DatasetOptions],
+    bundle: Path,
+    encoder: tuple[ModelRef, str],
+    options: BuildOptions,
+    say: Callable[[str], None],
+) -> BuildReport:
+    """Build a bundle on the cluster at `address` ("local": one of this machine's cores); return the report.
+
+    Each part takes a GPU where the cluster has some, else a core; without `num_parts` there are as many parts as these.
+    `source` holds the arguments of `open_source`, `encoder` those of `load_encoder`, with the precision that all
+    machines use. The parts lie in BUNDLE.parts until they are merged; those that are finished are found again. `say`
+    gets a line for each part. Raise InputError if no cluster answers or if a part fails.
+    """
+    ray = _connected(address)
+    try:
+        resources = ray.cluster_resources()
+        kind = "GPU" if resources.get("GPU") else "CPU"
+        num_parts = num_parts or max(1, int(resources.get(kind, 1)))
+        folder = bundle.resolve().with_name(f"{bundle.name}.parts")
+        parts = {number: folder / f"{number}-of-{num_parts}" for number in range(1, num_parts + 1)}
+        needs = {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}
+        task = ray.remote(max_retries=MAX_RETRIES, **needs)(_build_part)
+        running = {}
+        for number, path in parts.items():
+            own = replace(options, part=(number, num_parts), update=True)  # finished parts are not encoded again
+            running[task.remote(source, path, encoder, own)] = number
+        failed: dict[int, str] = {}
+        while running:
+            [done], _ = ray.wait(list(running))
+            number = running.pop(done)
+            try:
+                report: BuildReport = ray.get(done)
+                say(f"Part {number} of {num_parts}: {report.num_items} pictures, {report.num_encoded} encoded.")
+            except ray.exceptions.RayError as error:
+                cause = getattr(error, "cause", None)
+                failed[number] = str(cause) if isinstance(cause, ImgsearchError) else type(cause or error).__name__
+                say(f"Part {number} of {num_parts} failed: {failed[number]}")
+    finally:
+        ray.shutdown()
+    if failed:
+        raise InputError(
+            "{count} of {total} parts failed: {reason} The same command builds only what is missing.",
+            count=len(failed),
+            total=num_parts,
+            reason=next(iter(failed.values())),
+        )
+    report = merge(list(parts.values()), bundle)
+    shutil.rmtree(folder)
+    return report
+
+
+def _connected(address: str) -> ModuleType:
+    """Return Ray, connected to a cluster, or to one of its own if the address is "local"."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise InputError("Ray is not installed. Install it: {install}", install=INSTALL) from None
+    place = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        if address != "local":
+            socket.create_connection((place.hostname or "", place.port or 0), CONNECT_S).close()
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            "No Ray cluster answers at {address}: {reason}. Give HOST:PORT of its head (ray start --head), or local.",
+            address=address,
+            reason=error,
+        ) from error
+    return ray
+
+
+def _build_part(
+    source: tuple[str, DatasetOptions], bundle: Path, encoder: tuple[ModelRef, str], options: BuildOptions
+) -> BuildReport:
+    """Build a part, on any machine."""
+    return build_index(open_source(*source), bundle, _encoder(*encoder), options)
+
+
+@lru_cache(1)  # a process of Ray builds several parts
+def _encoder(model: ModelRef, precision: str) -> Encoder:
+    return load_encoder(model, precision)
