@@ -74,12 +74,19 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def chunk(kind: bytes, data: bytes, error: int = 0) -> bytes:
+    """A chunk of a PNG; `error` falsifies its checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) ^ error)
+
+
+def with_chunks(data: bytes, *chunks: bytes, before: bytes) -> bytes:
+    """A PNG with more chunks before the first one of a kind."""
+    where = data.index(before) - 4
+    return data[:where] + b"".join(chunks) + data[where:]
+
+
 def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, colour: int = 2) -> bytes:
     """A PNG that announces a size; `chunks` come between its header and its one black byte."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     body = b"".join(chunk(*each) for each in (*chunks, (b"IDAT", zlib.compress(b"\0"))))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
