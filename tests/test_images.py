@@ -178,7 +178,7 @@ def test_deep_greys_of_one_shade() -> None:
         assert (np.asarray(open_rgb(encoded(grey, "PNG"))) == shown).all()
     for value in (np.nan, np.inf, -np.inf, 0.0, -7.0):
         grey = Image.fromarray(np.full((9, 9), value, np.float32))
-        assert set(np.unique(open_rgb(encoded(grey, "TIFF")))) <= {0, 255}
+        assert set(np.asarray(open_rgb(encoded(grey, "TIFF"))).ravel().tolist()) <= {0, 255}
 
 
 def test_reads_cmyk(photo: Image.Image) -> None:
