@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from imgsearch.cli.output import print_json
-from imgsearch.config import STARTER_BUNDLE, FlagParser, Settings
+from imgsearch.config import HF_DATASETS_PREFIX, STARTER_BUNDLE, FlagParser, Settings
 from imgsearch.environment import disable_openmp_spinning
 from imgsearch.errors import InputError
 from imgsearch.index.manifest import FILE_NAME, read_manifest
@@ -25,7 +25,8 @@ NUM_SKIPS = 20  # skips to print; report.json has all
 def add_build_flags(command: FlagParser) -> None:
     """Add the flags of `build`."""
     add = command.add_argument
-    add("source", metavar="SOURCE", help="a folder of pictures, a dataset of the hub (ORG/NAME), Parquet, Arrow or tar")
+    what = "a folder of pictures, a dataset of the hub (ORG/NAME), Parquet, Arrow or tar"
+    add("source", type=_source, metavar="SOURCE", help=what)
     add("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
     add("--config", default="", metavar="NAME", help="of a dataset that has several")
     add("--split", default="", metavar="NAME", help="of a dataset that has several")
@@ -114,6 +115,12 @@ def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> 
         print_json(fields)
     else:
         print(sanitise_line(line))
+
+
+def _source(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty. Give a folder, a file or ORG/NAME")
+    return text.removeprefix(HF_DATASETS_PREFIX)
 
 
 def _to_part(text: str) -> tuple[int, int]:

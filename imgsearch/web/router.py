@@ -6,15 +6,18 @@ are the link, the paths of the uploads that it names, so that the server keeps n
 the question in its window: an answer that comes late never replaces a later one.
 """
 
+import html
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import gradio as gr
 
+from imgsearch.text import truncate
 from imgsearch.web.components.picture_input import picture_words
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.wall import Wall
 from imgsearch.web.handlers import PICTURES, TEXTS
+from imgsearch.web.i18n import MAX_CAPTION, tr
 from imgsearch.web.page_state import KEYS, PageState, Tab, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 
@@ -47,6 +50,8 @@ class Router:
             is_last = self.numbered(event, request)
             state, uploads = asked(event)
             collection = collections.named(state.collection)
+            if state.collection not in ("", collection, collections.default):
+                gr.Warning(html.escape(tr("no_collection", request).format(truncate(state.collection, MAX_CAPTION))))
             state = PageState(**{**vars(state), "collection": collection})
             words = dict.fromkeys(pictures, picture_words(request))  # Gradio drops them where it is sent no update
             changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request), **words}

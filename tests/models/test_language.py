@@ -72,13 +72,25 @@ def test_english_queries_are_not_called_foreign() -> None:
         ("собака", "ru"),
         ("كلب", "ar"),
         ("σκύλος", "el"),
+        ("雪の中を走る犬", "ja"),
+        ("雪地里的狗", "zh"),
+        ("눈 속의 개", "ko"),
+        ("собака бежит по снегу", "ru"),
+        ("كلب في الثلج", "ar"),
+        ("σκύλος στο χιόνι", "el"),
+        ("כלב", "he"),
+        ("ძაღლი", "ka"),
+        ("কুকুর", "bn"),
+        ("நாய்", "ta"),
+        ("ውሻ", "am"),
+        ("jabłko", "pl"),
     ],
 )
 def test_other_languages_are_noticed(text: str, language: str) -> None:
     assert language_of_query(text) == language
 
 
-@pytest.mark.parametrize("text", ["", "12 x 34", "…", "qwrtzp"])
+@pytest.mark.parametrize("text", ["", "12 x 34", "…", "qwrtzp", r"'%%%s {0} \n'", "%d %s", "l"])
 def test_what_no_language_has_is_unsure(text: str) -> None:
     assert language_of_query(text) == ""
 
