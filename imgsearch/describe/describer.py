@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from imgsearch.describe.sentence import sentence
-from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, VocabularyTerm, match_classes, read_vocabulary
+from imgsearch.describe.vocabulary import SCENES, THINGS, VocabularyTerm, read_vocabulary
 from imgsearch.embeddings import Embeddings, check_unit, encode_cached
 from imgsearch.files import cache_path
 from imgsearch.models.colours import read_colours
@@ -37,12 +37,12 @@ TermScores = npt.NDArray[np.float32]
 class Describer:
     """Tags and sentences from any encoder. Safe to call from several threads.
 
-    If the encoder is also a `Classifier`, each of its classes votes for the narrowest thing it is. `cache` is a folder
+    If the encoder is also a `Classifier`, each of its classes votes for the thing it is. `cache` is a folder
     for the vocabulary's embeddings (None: memory only); a damaged file is made again, a read-only folder does no harm.
     """
 
     def __init__(self, encoder: Encoder, cache: Path | None) -> None:
-        terms = read_vocabulary(VOCABULARY.read_text("utf-8"))
+        terms = read_vocabulary()
         self._things = [term for term in terms if term.group in THINGS]
         self._scenes = [term for term in terms if term.group in SCENES]
         self._encoder = encoder
@@ -52,9 +52,9 @@ class Describer:
         row_of = {term.text: row for row, term in enumerate(self._things)}
         self._category_rows = np.array([row_of.get(term.kind, NONE) for term in self._things])
         self._classifier = encoder if isinstance(encoder, Classifier) else None
-        matches = match_classes(self._classifier.classes, self._things) if self._classifier else []
-        self._voted_rows = np.array([row_of[term.text] if term else NONE for term in matches], np.int64)  # (classes,)
-        votes = self._count_votes(np.full((1, len(matches)), 1 / len(matches), np.float32)) if matches else None
+        classes = self._classifier.classes if self._classifier else []
+        self._voted_rows = np.array([row_of.get(term, NONE) for term in classes], np.int64)  # (classes,)
+        votes = self._count_votes(np.full((1, len(classes)), 1 / len(classes), np.float32)) if classes else None
         self._even_shares = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # at equal scores
 
     def preload(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embeddings:

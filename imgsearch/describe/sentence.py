@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from imgsearch.describe.vocabulary import VocabularyTerm
 from imgsearch.models.colours import Colours
@@ -102,7 +101,7 @@ def tag_name(tag: Tag, language: str) -> str:
 
 def _phrase(term: VocabularyTerm, language: str) -> str:
     """Return a term as it stands in a sentence: "an owl", "un hibou", "on a beach"."""
-    return french_terms()[term.text] if language == "fr" else term.phrase
+    return term.french if language == "fr" else term.phrase
 
 
 def _colour(name: str, language: str) -> str:
@@ -117,4 +116,5 @@ def _coloured(term: VocabularyTerm, colour: str, language: str) -> str:
     if language == "fr":
         article = phrase.partition(" ")[0]
         return f"{phrase} {FRENCH_COLOURS[colour][article == 'une']}" if article in ("un", "une") else phrase
-    return replace(term, text=f"{colour} {term.text}").phrase
+    article = term.article and ("an" if colour[0] in "aeiou" else "a")
+    return f"{article} {colour} {term.text}".strip()

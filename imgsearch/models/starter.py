@@ -8,7 +8,6 @@ Norouzi et al. 2014, arXiv:1312.5650). As that knows kinds of things and not the
 import re
 from collections.abc import Sequence
 from math import sqrt
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +21,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.files import DATA, read_table
 from imgsearch.models.colours import COLOURS, picture_colours, text_colours
 from imgsearch.models.encoder import STARTER_ID, Encoder, in_batches
 from imgsearch.models.french import to_english
@@ -29,7 +29,6 @@ from imgsearch.models.language import is_french
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
 
-DATA = Path(__file__).parents[1] / "data"
 LABELS = DATA / "labels.npy"
 NUM_FEATURES = 1280
 NUM_SEMANTIC = 384
@@ -77,7 +76,7 @@ class StarterEncoder(Encoder):
         self._image_model = load_efficientnet()
         self._text_model = MiniLm()
         self._labels = np.load(LABELS, allow_pickle=False).astype(np.float32)  # (1000, 384)
-        self.classes: Sequence[Sequence[str]] = read_classes()
+        self.classes: Sequence[str] = [term for _, term, _ in read_table("imagenet.tsv")]
 
     def prepare(self, image: Image.Image) -> Pixels:
         """Return float32 (3, 224, 224) in -1..1: the whole picture, squashed; in shape if on a plain background."""
@@ -167,13 +166,6 @@ def load_efficientnet() -> Any:
     if unexpected or any("num_batches_tracked" not in name for name in missing):
         raise RuntimeError("the packaged EfficientNet-Lite0 does not fit timm's")
     return model.eval()
-
-
-def read_classes() -> list[list[str]]:
-    """Return the name and the WordNet hypernyms, nearest first, of each ImageNet class in the classifier's order."""
-    lines = (DATA / "imagenet.tsv").read_text("utf-8").splitlines()
-    records = [line.split("\t") for line in lines if not line.startswith("#")]
-    return [[name, *filter(None, hypernyms.split(","))] for name, hypernyms in records]
 
 
 def _worded(text: str) -> str:

@@ -5,12 +5,12 @@ from itertools import product
 import pytest
 
 from imgsearch.describe.sentence import FRENCH_COLOURS, sentence, tag_name, to_query
-from imgsearch.describe.vocabulary import VOCABULARY, read_vocabulary
+from imgsearch.describe.vocabulary import read_vocabulary
 from imgsearch.models.colours import COLOURS, Colours
 from imgsearch.models.french import french_terms
 from imgsearch.records import Tag
 
-TERMS = {term.text: term for term in read_vocabulary(VOCABULARY.read_text("utf-8"))}
+TERMS = {term.text: term for term in read_vocabulary()}
 MANY = Colours({"grey": 0.5, "green": 0.3}, ground=None, is_grey=False)
 WHITE = Colours({"white": 0.7, "brown": 0.2}, ground="blue", is_grey=False)
 GREY = Colours({"grey": 0.9}, ground=None, is_grey=True)
