@@ -93,12 +93,12 @@ class Describer:
         # 0 if a share is no more than at equal scores, 1 if it is all there is.
         excess = (shares - self._even_shares) / (1 - self._even_shares)
         sure, possible = self._subject(excess)
-        caption = sentence(sure, possible, list(scenes), colours, language)
+        caption, query = sentence(sure, possible, list(scenes), colours, language)
         clear = np.where(excess >= CLEAR, shares, 0)
         tags = [tag for tag in self._top_tags(clear, NUM_TAGS) if tag.score] if sure or possible else []
         tags += [Tag(term.text, share, term.group) for term, share in scenes.items()]
         tags += [Tag(name, share, "colours") for name, share in colours.shares.items()]
-        return Description(caption, tags)
+        return Description(caption, tags, query)
 
     def _scores(self, vectors: Embeddings) -> TermScores:
         """Return (n, terms), things before scenes: cosines, standardised by the mean and deviation of the things'."""

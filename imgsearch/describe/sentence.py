@@ -46,50 +46,35 @@ def sentence(
     scenes: Sequence[VocabularyTerm],
     colours: Colours,
     language: str = "en",
-) -> str:
+) -> tuple[str, str]:
     """Make a sentence of what is surely there, what may be there, the scenes and the colours; English if not French.
 
-    Example: "This looks like a white owl, possibly a snowy owl, in the snow."
+    The second text has the things and scenes alone, or else the colours: a query for similar pictures.
+
+    Example: "This looks like a white owl, possibly a snowy owl, in the snow." and "a white owl, a snowy owl, in the
+    snow".
     """
     language = language if language in WORDS else "en"
     words = WORDS[language]
     first, share = next(iter(colours.shares.items()), ("", 0.0))
     own_colour = first if sure and colours.ground and share >= OWN_COLOUR else ""  # else it may be of the ground
-    parts = [words["sure"].format(_coloured(sure, own_colour, language))] if sure else []
-    parts += [words["possible"].format(_phrase(possible, language))] if possible else []
-    parts += [] if sure or possible else [words["nothing"]]
+    things = {"sure": _coloured(sure, own_colour, language)} if sure else {}
+    things |= {"possible": _phrase(possible, language)} if possible else {}
     named = [word for term in (sure, possible) if term for word in term.text.split() if len(word) > 2]
     new_scenes = [scene for scene in scenes if not any(re.search(rf"\b{word}s?\b", scene.text) for word in named)]
-    parts += [_phrase(scene, language) for scene in new_scenes]  # not "mountain, in the mountains"
-    if colours.ground:
-        parts.append(words["ground"].format(_colour(colours.ground, language)))
-    text = ", ".join(parts)
+    phrases = [_phrase(scene, language) for scene in new_scenes]  # not "mountain, in the mountains"
+    query = ", ".join([*things.values(), *phrases])
+    parts = [words[key].format(thing) for key, thing in things.items()] or [words["nothing"]]
+    ground = [words["ground"].format(_colour(colours.ground, language))] if colours.ground else []
+    text = ", ".join([*parts, *phrases, *ground])
     names = [_colour(name, language) for name in colours.shares if name != own_colour]
     if colours.is_grey:
         text += words["grey"]
     elif names:
         *others, last = names
-        text += words["colours"].format(f"{', '.join(others)} {words['and']} {last}" if others else last)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def to_query(caption: str) -> str:
-    """Return the things and scenes that a sentence of `sentence` names, or else its colours; other texts unchanged.
-
-    Example: to_query("This looks like a bird, possibly an owl, on a plain white background; mostly grey.") is
-    "a bird, an owl".
-    """
-    text = caption.strip().removesuffix(".")
-    for words in WORDS.values():
-        leads = [lead.partition("{}")[0] for lead in (words["sure"], words["possible"], words["nothing"])]
-        if not text.lower().startswith(tuple(leads)):
-            continue
-        things, _, colours = text.replace(words["grey"], "").partition(words["colours"].format(""))
-        ground, lead = words["ground"].format(r"[\w ]+"), "|".join(leads)
-        named = [part for part in things.split(",") if not re.fullmatch(ground, part.strip())]
-        parts = [re.sub(lead, "", part, flags=re.IGNORECASE).strip() for part in named]
-        return ", ".join(filter(None, parts)) or colours.strip()
-    return caption
+        listed = f"{', '.join(others)} {words['and']} {last}" if others else last
+        text, query = text + words["colours"].format(listed), query or listed
+    return f"{text[0].upper()}{text[1:]}.", query
 
 
 def tag_name(tag: Tag, language: str) -> str:
