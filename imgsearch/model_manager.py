@@ -74,7 +74,7 @@ class ModelManager:
         self._progress: list[Progress] = []  # of the step under way, if one is
         self._problems: list[Message] = []  # why another model than the requested one answers
         self.is_complete = False  # True once nothing more will change
-        self._is_closing = threading.Event()
+        self.is_closing = False  # True once `close` was called
 
     def check(self) -> None:
         """Raise ImgsearchError if the bundle cannot be opened or a model that the user named is not available.
@@ -130,12 +130,7 @@ class ModelManager:
 
     def close(self) -> None:
         """Ask running work to end soon."""
-        self._is_closing.set()
-
-    @property
-    def is_closing(self) -> bool:
-        """True once `close` was called."""
-        return self._is_closing.is_set()
+        self.is_closing = True
 
     @property
     def status(self) -> Status:

@@ -161,5 +161,4 @@ class Describer:
 
 def _softmax(scores: TermScores) -> TermScores:
     powers = np.exp(SHARPNESS * (scores - scores.max(1, keepdims=True)))
-    shares: TermScores = powers / powers.sum(1, keepdims=True)
-    return shares
+    return np.asarray(powers / powers.sum(1, keepdims=True))

@@ -92,8 +92,7 @@ def picture_colours(pixels: Pixels) -> Embeddings:
     rows, columns = (np.linspace(-1, 1, side) for side in pixels.shape[:2])
     weights = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * SPREAD**2))
     shares = np.bincount(_names(pixels[is_subject]), weights[is_subject], len(COLOURS))
-    vector: Embeddings = np.sqrt(shares / shares.sum()).astype(np.float32)
-    return vector
+    return np.asarray(np.sqrt(shares / shares.sum()), np.float32)
 
 
 def text_colours(text: str) -> Embeddings:
@@ -120,8 +119,7 @@ def _find_subject(pixels: Pixels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np
 
 
 def _distance(pixels: npt.NDArray[np.int16], colour: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    distance: npt.NDArray[np.int16] = np.abs(pixels - colour).max(axis=-1)
-    return distance
+    return np.asarray(np.abs(pixels - colour).max(axis=-1))
 
 
 def _names(pixels: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:

@@ -126,8 +126,7 @@ class StarterEncoder(Encoder):
         features = rows[:, :NUM_FEATURES] * np.float32(FEATURE_NORM / sqrt(self._feature_share))
         with torch.inference_mode():
             logits = self._image_model.get_classifier()(torch.from_numpy(features))  # (n, 1000)
-        probabilities: Embeddings = logits.softmax(1).numpy()
-        return probabilities
+        return np.asarray(logits.softmax(1))
 
 
 class MiniLm:
@@ -152,8 +151,7 @@ class MiniLm:
         with torch.inference_mode():
             states = self._model(**tokens).last_hidden_state  # (n, tokens, 384)
         mask = tokens["attention_mask"].unsqueeze(-1)
-        mean: Embeddings = ((states * mask).sum(1) / mask.sum(1)).numpy()
-        return mean
+        return np.asarray((states * mask).sum(1) / mask.sum(1))
 
 
 def load_efficientnet() -> Any:
@@ -180,14 +178,8 @@ def _worded(text: str) -> str:
 
 def _plain_background(image: Image.Image) -> tuple[int, int, int] | None:
     """Return the background colour if at least half of the picture's border has it, else None."""
-    right, bottom = image.width - 1, image.height - 1
-    edges = (
-        (0, 0, right + 1, 1),
-        (0, bottom, right + 1, bottom + 1),
-        (0, 0, 1, bottom + 1),
-        (right, 0, right + 1, bottom + 1),
-    )
-    border = np.concatenate([np.asarray(image.crop(edge), np.int16).reshape(-1, 3) for edge in edges])
+    pixels = np.asarray(image)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).astype(np.int16)
     median = np.median(border, axis=0)
     if np.mean(np.abs(border - median).max(1) <= PLAIN_TOLERANCE) < PLAIN_SHARE:
         return None

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from imgsearch.config import ROOT
-from imgsearch.embeddings import Embeddings, check_unit, load_rows, normalize, save_rows
+from imgsearch.embeddings import Embeddings, check_unit, encode_cached, load_rows, normalize
 from imgsearch.errors import BundleError, ModelError, SettingsError
 from imgsearch.files import read_table
 from imgsearch.images import open_rgb
@@ -462,7 +462,7 @@ def test_a_place_that_cannot_be_written_to_is_done_without(
 
 def test_damaged_rows_are_none(tmp_path: Path) -> None:
     rows, file = normalize(np.random.default_rng(0).normal(size=(6, 4))), tmp_path / "cache" / "rows.npy"
-    save_rows(file, rows)
+    encode_cached(file, 4, list(rows), np.stack, 6, lambda done, total: None)
     assert np.array_equal(load_rows(file, (6, 4)), rows)
     whole = file.read_bytes()
     for shape in ((5, 4), (6, 5)):
