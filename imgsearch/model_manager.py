@@ -179,10 +179,18 @@ class ModelManager:
 
     def _load_encoder(self, ref: ModelRef) -> LoadedModels:
         """Load an encoder and open the bundle for it. Raise ModelError or BundleError."""
+        from imgsearch.search.cache import DerivedData
+        from imgsearch.search.collection import open_collection
+        from imgsearch.search.searcher import Searcher
+
         self._progress[:] = [Progress("load", str(ref), 0, 0)]
         try:
             encoder = shared_encoder(ref, self._precision, self._reporter("fetch", ref))
-            return LoadedModels(encoder, Describer(encoder, cache_folder()), self._open(encoder, ref))
+            report = self._reporter("encode", ref)
+            index = open_collection(self.bundle, encoder, report)
+            reference = partial(open_collection, STARTER_BUNDLE, encoder, report)
+            searcher = Searcher(index, encoder, DerivedData(self.bundle, index, encoder, reference))
+            return LoadedModels(encoder, Describer(encoder, cache_folder()), searcher)
         finally:
             self._progress.clear()
 
@@ -209,16 +217,6 @@ class ModelManager:
         if kind == "encoder" and not is_starter_collection(self.bundle):
             return encoder_of(self.bundle, self._specs[kind])
         return resolve(kind, self._specs[kind])
-
-    def _open(self, encoder: Encoder, ref: ModelRef) -> Searcher:
-        from imgsearch.search.cache import DerivedData
-        from imgsearch.search.collection import open_collection
-        from imgsearch.search.searcher import Searcher
-
-        report = self._reporter("encode", ref)
-        index = open_collection(self.bundle, encoder, report)
-        reference = partial(open_collection, STARTER_BUNDLE, encoder, report)
-        return Searcher(index, encoder, DerivedData(self.bundle, index, encoder, reference))
 
     def _reporter(self, step: str, ref: ModelRef) -> OnProgress:
         progress = self._progress  # not `self`: the models would hold the manager that holds them

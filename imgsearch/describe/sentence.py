@@ -4,20 +4,11 @@ import re
 from collections.abc import Sequence
 
 from imgsearch.describe.vocabulary import VocabularyTerm
-from imgsearch.models.colours import Colours
+from imgsearch.models.colours import FRENCH_COLOURS, Colours
 from imgsearch.models.french import ARTICLE, french_terms
 from imgsearch.records import Tag
 
 OWN_COLOUR = 0.6  # share of the subject from which a colour is named with it: "a white owl"
-FRENCH_COLOURS = {  # masculine and feminine
-    **{"black": ("noir", "noire"), "white": ("blanc", "blanche"), "grey": ("gris", "grise"), "red": ("rouge", "rouge")},
-    **{"orange": ("orange", "orange"), "yellow": ("jaune", "jaune"), "olive": ("vert olive", "vert olive")},
-    **{"green": ("vert", "verte"), "turquoise": ("turquoise", "turquoise"), "blue": ("bleu", "bleue")},
-    **{"purple": ("violet", "violette"), "pink": ("rose", "rose"), "brown": ("marron", "marron")},
-    **{"beige": ("beige", "beige")},
-}
-
-
 WORDS = {  # the parts of a sentence in one language; {} stands for what is named
     "en": {
         "sure": "this looks like {}",

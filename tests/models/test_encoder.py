@@ -42,7 +42,7 @@ LONG_TEXTS = (
 
 
 def load(folder: Path, precision: str = "float32") -> ClipEncoder:
-    return ClipEncoder(ClipSpec.parse(f"local-dir:{folder}"), {}, precision=precision)
+    return ClipEncoder(ClipSpec.parse(f"local-dir:{folder}"), {"": folder}, precision=precision)
 
 
 @pytest.fixture(scope="session")
