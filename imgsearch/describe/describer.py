@@ -71,14 +71,6 @@ class Describer:
                 self._embeddings = encode_cached(file, self._encoder.dim, prompts, encode, CHUNK, on_progress)
             return self._embeddings
 
-    def object_tags(self, vectors: Embeddings, count: int) -> list[list[Tag]]:
-        """Return the `count` things that stand out most in each of (n, dim) image vectors, best first.
-
-        The score is the thing's share of a softmax over the standard scores of all things, mixed with its share of the
-        class votes if there are any. A category (bird) includes the shares of its members (owl).
-        """
-        return [self._top_tags(shares, count) for shares in self._shares(self._scores(vectors), self._votes(vectors))]
-
     def describe(self, image: Image.Image, language: str = "en") -> Description:
         """Return one plain sentence about an upright RGB picture, and its tags: things, scenes, colours.
 
@@ -119,7 +111,10 @@ class Describer:
         return votes
 
     def _shares(self, scores: TermScores, votes: TermScores | None) -> TermScores:
-        """Return (n, things), the share of each thing. A category includes the shares of its members."""
+        """Return (n, things): a softmax over the standard scores of the things, mixed with the class votes, if any.
+
+        A category (bird) includes the shares of its members (owl).
+        """
         shares = _softmax(scores[:, : len(self._things)])
         if votes is not None:
             shares = (1 - VOTE_SHARE) * shares + VOTE_SHARE * votes

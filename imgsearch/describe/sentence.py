@@ -1,34 +1,18 @@
 """Put a description into one plain sentence, in English or French."""
 
+import json
 import re
 from collections.abc import Sequence
 
 from imgsearch.describe.vocabulary import VocabularyTerm
+from imgsearch.files import DATA
 from imgsearch.models.colours import FRENCH_COLOURS, Colours
 from imgsearch.models.french import ARTICLE, french_terms
 from imgsearch.records import Tag
 
 OWN_COLOUR = 0.6  # share of the subject from which a colour is named with it: "a white owl"
-WORDS = {  # the parts of a sentence in one language; {} stands for what is named
-    "en": {
-        "sure": "this looks like {}",
-        "possible": "possibly {}",
-        "nothing": "no single object stands out",
-        "ground": "on a plain {} background",
-        "colours": "; mostly {}",
-        "and": "and",
-        "grey": "; in black and white",
-    },
-    "fr": {
-        "sure": "on dirait {}",
-        "possible": "peut-être {}",
-        "nothing": "aucun objet ne se détache",
-        "ground": "sur fond {} uni",
-        "colours": " ; surtout {}",
-        "and": "et",
-        "grey": " ; en noir et blanc",
-    },
-}
+# The parts of a sentence in each language; {} stands for what is named.
+WORDS: dict[str, dict[str, str]] = json.loads((DATA / "sentences.json").read_text("utf-8"))
 
 
 def sentence(

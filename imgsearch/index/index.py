@@ -89,13 +89,9 @@ class Index:
         """Return the item of a row (0 <= row < len)."""
         return self.items[row]
 
-    def row_of(self, item_id: str) -> int:
-        """Return the row of the item with that id. Raise InputError if there is none."""
-        return self.items.row_of(item_id)
-
     def item_by_id(self, item_id: str) -> Item:
         """Return the item with that id. Raise InputError if there is none."""
-        return self.items[self.row_of(item_id)]
+        return self.items[self.items.row_of(item_id)]
 
     def original(self, item: Item) -> bytes | None:
         """Return the bytes of an item's picture file; None if it is missing or has changed since it was indexed."""

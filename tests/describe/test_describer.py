@@ -15,6 +15,7 @@ from imgsearch.files import read_table
 from imgsearch.images import open_rgb
 from imgsearch.models.colours import read_colours
 from imgsearch.models.encoder import Classifier, Encoder
+from tests.quality.tags import object_tags
 
 TERMS = read_vocabulary()
 TOOL = runpy.run_path(str(ROOT / ".tools" / "match_classes.py"))
@@ -104,7 +105,7 @@ def test_articles() -> None:
 def test_what_a_picture_plainly_is_comes_first_with_its_kinds() -> None:
     encoder = FakeEncoder("a photo of an owl")
     describer = Describer(encoder, None)
-    tags = describer.object_tags(encoder.encode_images([scene()]), 4)[0]
+    tags = object_tags(describer, encoder.encode_images([scene()]), 4)[0]
     assert {tag.tag for tag in tags} == {"owl", "bird of prey", "bird", "animal"}
     assert all(0.99 < tag.score <= 1 and tag.group == "animals" for tag in tags)
     assert describer.describe(scene()).caption == "This looks like an owl; mostly green and blue."
@@ -159,7 +160,7 @@ def test_classes_vote_for_things_and_their_kinds() -> None:
     assert isinstance(voter, Classifier)
     assert not isinstance(FakeEncoder(), Classifier)
     describer = Describer(voter, None)
-    scores = {tag.tag: tag.score for tag in describer.object_tags(voter.encode_images([scene()]), 10_000)[0]}
+    scores = {tag.tag: tag.score for tag in object_tags(describer, voter.encode_images([scene()]), 10_000)[0]}
     one = (1 - VOTE_SHARE) / len(scores)
     in_bird_of_prey = 1 + sum(term.kind == "bird of prey" for term in TERMS)
     assert scores["hammer"] == pytest.approx(one)
@@ -183,9 +184,9 @@ def test_the_vocabulary_is_embedded_once_and_kept(tmp_path: Path) -> None:
     describer.preload(lambda done, total: seen.append((done, total)))
     num_calls = encoder.num_calls
     assert len(seen) == num_calls > 1 and seen[0][0] == 0 and seen[-1][0] < seen[-1][1]
-    before = describer.object_tags(encoder.encode_images([scene()]), 5)
+    before = object_tags(describer, encoder.encode_images([scene()]), 5)
     assert encoder.num_calls == num_calls
-    assert Describer(Silent(), tmp_path / "new").object_tags(encoder.encode_images([scene()]), 5) == before
+    assert object_tags(Describer(Silent(), tmp_path / "new"), encoder.encode_images([scene()]), 5) == before
     assert [file.suffix for file in (tmp_path / "new").iterdir()] == [".npy"]
 
 
