@@ -28,10 +28,8 @@ def normalize(rows: npt.ArrayLike) -> Embeddings:
 
 def check_unit(rows: Embeddings, dim: int) -> Embeddings:
     """Return `rows` if it is float32 of shape (n, dim) with unit rows, else raise ValueError."""
-    if rows.ndim != 2 or rows.shape[1] != dim:
-        raise ValueError(f"the embeddings have shape {rows.shape}, expected (n, {dim})")
-    if rows.dtype != np.float32:
-        raise ValueError(f"the embeddings are {rows.dtype}, expected float32")
+    if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != dim:
+        raise ValueError(f"the embeddings are {rows.dtype} of shape {rows.shape}, expected float32 (n, {dim})")
     if not np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=UNIT_TOLERANCE):
         raise ValueError("the embeddings have rows that are not of unit length")
     return rows

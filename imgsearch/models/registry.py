@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from imgsearch.errors import Message, ModelError, SettingsError
 from imgsearch.files import digest_file
 from imgsearch.models.batching import BatchingEncoder
-from imgsearch.models.captioner import Captioner, HubCaptioner
+from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.device import check_precision
 from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, Encoder
@@ -146,7 +146,7 @@ def load_captioner(
         return None
     try:
         [snapshot] = _fetch("captioner", ref, on_progress).values()
-        return HubCaptioner(ref.model_id, snapshot.folder, precision=precision)
+        return Captioner(ref.model_id, snapshot.folder, precision=precision)
     except ModelError as error:
         if spec != "auto":
             raise

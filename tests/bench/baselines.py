@@ -21,7 +21,7 @@ from PIL.Image import open as open_plainly
 
 from imgsearch.config import ROOT
 from imgsearch.images import open_rgb
-from imgsearch.models.captioner import HubCaptioner
+from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.weight_files import CLIP_WEIGHTS, CONFIG
 
@@ -126,7 +126,7 @@ def caption_plainly(folder: Path) -> dict[str, Any]:
 
 def caption(folder: Path) -> dict[str, Any]:
     """Do the same with our captioner, also in its own process: torch gets slower once two threads have used it."""
-    captioner = HubCaptioner("blip", folder)
+    captioner = Captioner("blip", folder)
     texts = _captions(lambda picture: list(captioner.write(partial(captioner.read, picture), CAPTION))[-1])
     return texts | {"precision": captioner.precision}
 
@@ -142,7 +142,7 @@ def load_blip(folder: Path) -> dict[str, Any]:
     """Measure by how many times the size of the weights file VmHWM grows while the captioner loads."""
     from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401
 
-    return {"growth": _growth(lambda: HubCaptioner("blip", folder), folder)}
+    return {"growth": _growth(lambda: Captioner("blip", folder), folder)}
 
 
 def _pictures(count: int) -> list[Any]:
