@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +45,8 @@ def find_splits(folder: Path, files: list[Path], options: DatasetOptions) -> dic
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
         with suppress(OSError):
-            shutil.copy(folder / readme.name, readme)
+            if (text := (folder / readme.name).read_bytes()).startswith(b"---"):
+                readme.write_bytes(text)
         for _ in range(2):
             try:
                 found = find_builder(str(folder), name, options.config).config.data_files

@@ -19,7 +19,7 @@ from imgsearch.ingest.columns import DatasetOptions
 from imgsearch.ingest.dataset import open_source
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import Position
-from imgsearch.records import Picture
+from imgsearch.records import Picture, Skip
 from tests.helpers.loopback_hub import Cut, Hang, LoopbackHub, Status
 from tests.helpers.tiny_datasets import (
     DATA,
@@ -134,7 +134,10 @@ def test_a_connection_that_is_gone(hub: LoopbackHub, source: Callable[[str], str
 def test_a_damaged_file(tmp_path: Path) -> None:
     path = write("parquet", tmp_path / "data") / "part-00001-of-00003.parquet"
     path.write_bytes(path.read_bytes()[:4] + bytes(800) + path.read_bytes()[804:])
-    assert "broke off after 10 entries: its files are damaged" in refusal(path.parent)
+    entries = all_of(path.parent)
+    lost = [entry for entry in entries if isinstance(entry, Skip)]
+    assert [skip.picture for skip in lost] == [f"train/{number}" for number in range(10, 16)]
+    assert {skip.reason for skip in lost} == {f"a part of {path.name} is damaged"} and len(entries) == NUM_ROWS
     path.write_bytes(b"x" * 99)
     assert "damaged" in refusal(path)
 
