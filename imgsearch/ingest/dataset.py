@@ -165,7 +165,7 @@ def _open(spec: str, options: DatasetOptions) -> Folder | Dataset:
     _refuse(spec, "local", options, ["revision"] if path.is_dir() and not saved else ["config", "revision"])
     splits = saved_splits(path) if saved else {"train": files} if path.is_file() else find_splits(path, files, options)
     split = choose(spec, "split", list(splits), options.split)
-    table: Table = Tars(splits[split], options) if kinds == [".tar"] else Tables(splits[split])
+    table: Table = Tars([str(file) for file in splits[split]], options) if kinds == [".tar"] else Tables(splits[split])
     digest = _digest(path if path.is_dir() else path.parent, splits[split])
     dataset = Dataset(table, options, str(path.resolve()), digest, split, config=options.config)
     known = chain.from_iterable(splits.values())
@@ -205,8 +205,7 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
     splits = [str(split) for split in builder.config.data_files or builder.info.splits or ()]
     split = choose(spec, "split", splits, options.split)
     if builder.name == "webdataset" and not options.streaming:  # the library gives up at one odd member
-        paths = list(builder.config.data_files[split])
-        table: Table = Tars([Path(file) for file in datasets.DownloadManager().download(paths)], options)
+        table: Table = Tars(builder.config.data_files[split], options, datasets.DownloadManager().download)
     elif options.streaming:
         table = HubTable(builder.as_streaming_dataset(split=split), split)
     else:

@@ -4,10 +4,11 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from lzma import LZMAError
-from pathlib import Path
+from pathlib import PurePath
 from typing import IO, Any
 
 from datasets import Image, Json, List, Value
@@ -39,13 +40,14 @@ NUM_LOOKED_AT = 20  # rows that tell which columns there are
 
 
 class Tars:
-    """The rows of local tar files."""
+    """The rows of tar files."""
 
     num_rows: int | None = None
 
-    def __init__(self, files: Sequence[Path], options: DatasetOptions) -> None:
-        """Find the columns in the first rows. Raise InputError if there is none."""
+    def __init__(self, files: Sequence[str], options: DatasetOptions, fetch: Callable[[str], Any] = str) -> None:
+        """Find the columns in the first rows; `fetch` returns where a file is here. Raise InputError if there is none."""
         self._files, self._options = files, options
+        self._open_tar = lru_cache(1)(lambda file: _open_tar(fetch(file)))  # one is looked into, then read
         self.skips: list[Skip] = []
         self.features: dict[str, Any] = {}
         entries = list(islice(self.rows(ColumnMapping({}, "", "", (), ""), START), NUM_LOOKED_AT))
@@ -70,11 +72,12 @@ class Tars:
         first, before = json.loads(start.state) if start.state.startswith("[") else (0, 0)
         for number, file in enumerate(self._files[first:], first):
             self.state = json.dumps([number, before])
-            tar, rows, problems = _open_tar(file)
+            tar, rows, problems = self._open_tar(file)
             for members in islice(rows, max(0, start.index - before), None):
                 yield self._row(tar, members, columns.caption)
             before += len(rows)
-            yield from islice((f"{file.name}: {problem}" for problem in problems), max(0, start.index - before), None)
+            lost = (f"{PurePath(file).name}: {problem}" for problem in problems)
+            yield from islice(lost, max(0, start.index - before), None)
             before += len(problems)
 
     def _row(self, tar: Any, members: Mapping[str, tarfile.TarInfo], caption: str) -> Row | str:
@@ -84,10 +87,9 @@ class Tars:
         notes = []
         for field, name in names.items():
             try:
-                content = tar.extractfile(members[field])
-                data = content.read(HEAD)
-                if _kind(field) or is_picture(data):
-                    data += content.read(MAX_PICTURE_BYTES)
+                data = _read(tar.fileobj, members[field], MAX_PICTURE_BYTES + 1 if _kind(field) else HEAD)
+                if not _kind(field) and is_picture(data):
+                    data = _read(tar.fileobj, members[field], MAX_PICTURE_BYTES + 1)
                 if _kind(field) == JSON:
                     text, problem = decode_text(data)
                     data = json.loads(text)
@@ -109,20 +111,28 @@ class Tars:
         return {**row, column: row[picture], "__key__": _split(names[picture])[0], NOTE: "; ".join(notes)}
 
 
+def _read(file: IO[bytes], member: tarfile.TarInfo, max_bytes: int) -> bytes:
+    file.seek(member.offset_data)
+    data = file.read(min(member.size, max_bytes))
+    if len(data) < min(member.size, max_bytes):
+        raise EOFError
+    return data
+
+
 def _split(name: str) -> tuple[str, str]:
     """Split the name of a member into that of its row and its field."""
     match = MEMBER.fullmatch(name)
     return (match[1], match[2]) if match else (name, "")
 
 
-def _open_tar(file: Path) -> tuple[Any, list[dict[str, tarfile.TarInfo]], list[str]]:
+def _open_tar(file: str) -> tuple[Any, list[dict[str, tarfile.TarInfo]], list[str]]:
     """Return a tar, the members of each row by field, and what is lost of it."""
     rows: dict[str, dict[str, tarfile.TarInfo]] = {}
     problems: list[str] = []
     tar: Any = None
     last, end, head = "its beginning", 0, b""
     try:
-        stream = file.open("rb")
+        stream = open(file, "rb", buffering=0)  # noqa: SIM115 it stays open while its members are read
         head = stream.read(len(POINTER_START))
         stream.seek(0)
         mode: Any = next((mode for magic, mode in MODES.items() if head.startswith(magic)), "r:")
