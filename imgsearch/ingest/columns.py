@@ -53,17 +53,9 @@ class ColumnMapping:
         return list(dict.fromkeys(_resolve(self.features, name)[0][0] for name in names if name))
 
     def check(self, file: str, features: Mapping[str, Any]) -> None:
-        """Raise InputError if a column of this file, one of several, is of another kind than in the others."""
-        for name in filter(None, (self.image, self.caption, self.id, *self.kept)):
-            kind = features.get(_resolve(self.features, name)[0][0], Value("null"))
-            is_fit = _holds_bytes(kind) if name == self.image else _is_textual(_resolve(features, name)[1])
-            if kind != Value("null") and not is_fit:
-                raise InputError(
-                    "The column {column!r} of {file} is of another type than in the other files. Take the file away, "
-                    "or choose another column.",
-                    column=name,
-                    file=file,
-                )
+        """Raise InputError if one of several files has other types of columns than these."""
+        features = dict(self.features) | {name: kind for name, kind in features.items() if kind != Value("null")}
+        find_columns(file, features, DatasetOptions("", "", "", self.image, self.caption, self.kept, self.id))
 
     def value(self, row: Row, name: str) -> Any:
         """Return the value of a column, which may be one of a struct or of each struct of a list."""
@@ -127,23 +119,24 @@ def find_columns(name: str, features: Mapping[str, Any], options: DatasetOptions
     if caption is None or isinstance(_inner(_resolve(features, caption)[1]), dict):
         names = [column for column in features if column not in texts] if caption is None else [caption]
         caption = _find_caption(name, features, names) or caption or ""
-    image = image or _find_image(name, features, listed)
-    if not _holds_bytes(features.get(image)):
-        raise InputError(
-            "The column {image!r} of {name} holds no pictures. {listed}", image=image, name=name, listed=listed
-        )
+    image = _find_image(name, features, image, listed)
     return ColumnMapping(features, image, caption, options.columns, options.id_column)
 
 
-def _find_image(name: str, features: Mapping[str, Any], listed: str) -> str:
-    binary = [column for column, feature in features.items() if _holds_bytes(feature)]
-    images = [column for column in binary if isinstance(features[column], Image)] or binary
-    lists = [column for column, feature in features.items() if _holds_bytes(_inner(feature))]
+def _find_image(name: str, features: Mapping[str, Any], image: str, listed: str) -> str:
+    wanted = {column: features.get(column) for column in ([image] if image else features)}
+    binary = [column for column, feature in wanted.items() if _holds_bytes(feature)]
+    images = [column for column in binary if isinstance(wanted[column], Image)] or binary
+    lists = [column for column, feature in wanted.items() if _holds_bytes(_inner(feature))]
     if not images and lists:
         raise InputError(
             "The column {column!r} of {name} holds lists of pictures. Give each picture a row of its own.",
             column=lists[0],
             name=name,
+        )
+    if not images and image:
+        raise InputError(
+            "The column {image!r} of {name} holds no pictures. {listed}", image=image, name=name, listed=listed
         )
     if not images:
         raise InputError("{name} has no column of pictures. {listed}", name=name, listed=listed)

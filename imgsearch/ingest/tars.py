@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from lzma import LZMAError
-from pathlib import PurePath
+from pathlib import Path
 from typing import IO, Any
 
 from datasets import Image, Json, List, Value
@@ -45,7 +45,7 @@ class Tars:
     num_rows: int | None = None
 
     def __init__(self, files: Sequence[str], options: DatasetOptions, fetch: Callable[[str], Any] = str) -> None:
-        """Find the columns in the first rows; `fetch` returns where a file is here. Raise InputError if there is none."""
+        """Find the columns in the first rows. Raise InputError if there is none. `fetch`: return a file's path here."""
         self._files, self._options = files, options
         self._open_tar = lru_cache(1)(lambda file: _open_tar(fetch(file)))  # one is looked into, then read
         self.skips: list[Skip] = []
@@ -76,7 +76,7 @@ class Tars:
             for members in islice(rows, max(0, start.index - before), None):
                 yield self._row(tar, members, columns.caption)
             before += len(rows)
-            lost = (f"{PurePath(file).name}: {problem}" for problem in problems)
+            lost = (f"{Path(file).name}: {problem}" for problem in problems)
             yield from islice(lost, max(0, start.index - before), None)
             before += len(problems)
 
@@ -132,7 +132,7 @@ def _open_tar(file: str) -> tuple[Any, list[dict[str, tarfile.TarInfo]], list[st
     tar: Any = None
     last, end, head = "its beginning", 0, b""
     try:
-        stream = open(file, "rb", buffering=0)  # noqa: SIM115 it stays open while its members are read
+        stream = Path(file).open("rb", buffering=0)  # noqa: SIM115 open while its members are read
         head = stream.read(len(POINTER_START))
         stream.seek(0)
         mode: Any = next((mode for magic, mode in MODES.items() if head.startswith(magic)), "r:")

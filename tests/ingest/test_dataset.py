@@ -257,3 +257,24 @@ def test_what_is_no_source(folder: Path, tmp_path: Path) -> None:
         write(kind, tmp_path / "mixed")
     assert "several kinds (.parquet, .tar)" in refusal(tmp_path / "mixed")
     assert "--revision does not go with" in refusal(tmp_path / "mixed" / "part-00000-of-00003.tar", revision="main")
+
+
+def test_a_clone_has_the_splits_of_its_dataset(tmp_path: Path) -> None:
+    """By the names of files and folders, as the hub gives them, or by the README."""
+    for name in ("data/train-00000-of-00001", "data/test-00000-of-00001", "[x]/odd"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_rows(tmp_path / f"{name}.parquet", ROWS[:1], FEATURES)
+    for name in ("LICENSE", "dataset_infos.json", ".gitattributes"):
+        (tmp_path / name).write_text("{broken")
+    assert "several splits. Choose with --split one of: train, test" in refusal(tmp_path)
+    opened = open_source(str(tmp_path), DatasetOptions(split="test"))
+    assert [entry.id for entry in opened.read() if isinstance(entry, Picture)] == ["test/0"]
+    assert opened.skips == [Skip("[x]/odd.parquet", "in no split")]
+    odd = "  data_files:\n  - split: odd\n    path: '*/odd*'\n"
+    configs = f"- config_name: one\n  data_files: data/*\n- config_name: two\n{odd}"
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    assert "several configs. Choose with --config one of: one, two" in refusal(tmp_path)
+    opened = open_source(str(tmp_path), DatasetOptions(config="two"))
+    assert opened.split == "odd" and len(list(opened.read())) == 1
+    (tmp_path / "README.md").write_text("---\nconfigs: [\n---\n")
+    assert "several splits" in refusal(tmp_path)

@@ -32,14 +32,14 @@ def come_of(spec: Path, **options: Any) -> tuple[dict[int, str], str]:
     captions: dict[int, str] = {}
     skips = list(source.skips)
     for entry in read_in_shards(source, BuildOptions()):
-        try:
-            if isinstance(entry, Picture):
-                open_rgb(entry.read(), "It")
-                captions[GOOD.index(entry.read())] = entry.caption
-        except PictureError as error:
-            skips.append(Skip(entry.id, str(error)))
         if isinstance(entry, Skip):
             skips.append(entry)
+        elif isinstance(entry, Picture):
+            try:
+                open_rgb(entry.read(), "It")
+                captions[GOOD.index(entry.read())] = entry.caption
+            except PictureError as error:
+                skips.append(Skip(entry.id, str(error)))
     return captions, "\n".join(f"{skip.picture}: {skip.reason}" for skip in skips)
 
 
