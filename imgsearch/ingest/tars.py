@@ -53,9 +53,8 @@ class Tars:
         entries = list(islice(self.rows(ColumnMapping({}, "", "", (), ""), START), NUM_LOOKED_AT))
         rows = [row for row in entries if not isinstance(row, str)]
         if not rows:
-            raise InputError(
-                "There is no picture in it: {reasons}.", reasons="; ".join(map(str, entries[:3])) or "no file"
-            )
+            reasons = "; ".join(map(str, entries[:3])) or "it is empty"
+            raise InputError("{file} holds no picture: {reasons}.", file=Path(files[0]).name, reasons=reasons)
         for field, value in (item for row in rows for item in row.items() if item[0] != NOTE):
             self.features[field] = _merge(self.features.get(field), _feature(field, value))
         if not options.image_column:
@@ -102,7 +101,8 @@ class Tars:
         picture = self._options.image_column or min(pictures, key=lambda field: "." in field, default="")
         if picture not in row or not pictures:
             return "; ".join(notes) or f"no picture is among {', '.join(names.values())}"
-        notes += [f"{names[field]} beside it is left out" for field in pictures if field != picture]
+        if not self._options.image_column:
+            notes += [f"{names[field]} beside it is left out" for field in pictures if field != picture]
         if self._options.caption_column is None and caption and caption.split(".")[0] not in row:
             texts = [data for field, data in row.items() if _kind(field) == TEXT]  # the only one, whatever its ending
             texts = texts or [data["caption"] for data in row.values() if isinstance(data, dict) and "caption" in data]
