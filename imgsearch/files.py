@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
+POINTER_START, LFS_POINTER = b"version https://git-lfs.github.com/spec/", "a Git LFS pointer: run git lfs pull"
 
 
 def write_atomic(file: Path, data: bytes) -> None:

@@ -79,6 +79,12 @@ def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None
         raise damaged_picture(name) from error
 
 
+def is_picture(head: bytes) -> bool:
+    """Return True if a file that begins with these bytes is of one of FORMATS."""
+    Image.init()
+    return len(head) >= 16 and any(accept(head) for _, accept in map(Image.OPEN.__getitem__, FORMATS) if accept)
+
+
 def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
     """Encode an RGB image as WebP, scaled down to at most `longest_side` pixels."""
     small = image.copy()

@@ -26,6 +26,7 @@ class Picture:
     caption: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)  # the rest of its metadata record
     stamp: str = ""  # of a file: if it is equal, the file is unchanged; "" if only the bytes can tell
+    note: str = ""  # what is lost beside the picture, for the report
 
 
 @dataclass(frozen=True)
