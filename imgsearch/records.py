@@ -34,6 +34,7 @@ class Skip:
 
     picture: str
     reason: str
+    is_note: bool = False  # True: no picture is lost by it
 
 
 @dataclass(frozen=True)

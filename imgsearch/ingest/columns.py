@@ -10,6 +10,7 @@ from datasets import ClassLabel, Features, Image, LargeList, List, Value
 
 from imgsearch.errors import InputError
 from imgsearch.ingest.folder import MAX_PICTURE_BYTES
+from imgsearch.ingest.metadata import to_text
 from imgsearch.records import Picture, Skip
 from imgsearch.text import without_surrogates
 
@@ -144,17 +145,7 @@ def _stored_feature(feature: Any) -> Any:
 
 
 def _to_text(value: Any, feature: Any) -> str:
-    """Return a value as text: a class as its name, None as "", anything that is not a text as JSON."""
-    if value is None:
-        return ""
-    if isinstance(feature, ClassLabel):
+    """Return a value as text: a class as its name, any other as `to_text` does."""
+    if isinstance(feature, ClassLabel) and value is not None:
         return str(feature.names[value]) if 0 <= value < len(feature.names) else ""
-    if isinstance(value, int | float | list | dict):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
-    return _plain(value)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
+    return to_text(value)
