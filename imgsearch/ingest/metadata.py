@@ -83,7 +83,7 @@ def _flatten(record: Mapping[str, Any]) -> dict[str, Any]:
 def _find_caption_column(path: Path, records: list[dict[str, Any]], wanted: str | None, tell: Tell) -> str:
     values = [pair for record in records for pair in _flatten(record).items() if pair[0] != "file_name"]
     names = dict.fromkeys(name for name, _ in values)
-    if wanted and wanted not in names:
+    if wanted and records and wanted not in names:
         listed = ", ".join(names) or "none"
         raise InputError("{path} has no column {wanted!r}. It has: {listed}.", path=path, wanted=wanted, listed=listed)
     if wanted is not None:
