@@ -58,8 +58,7 @@ class Folder:
         self._targets = [self._root, *(path.with_name("blobs") for path in parents if path.name == "snapshots")]
         self.skips: list[Skip] = []  # left out before any picture is read
         self._records: dict[str, str] = {}  # metadata by file id, as JSON: a dict would take several times the memory
-        metadata: list[str] = []
-        has_texts = False
+        metadata, texts = [], {}
         listing = hashlib.sha256()
         self.num_entries: int | None = 0
         for file_id, text_id in self._walk("", self.skips):
@@ -68,27 +67,26 @@ class Folder:
                 continue
             self.num_entries += 1
             listing.update(f"{file_id}\n".encode())
-            has_texts = has_texts or bool(text_id)
+            if text_id and caption_column != "":
+                texts[file_id] = text_id
         self.listing = listing.hexdigest()
         for file_id in sorted(metadata, key=lambda file_id: -file_id.count("/")):
             self._read_metadata(file_id, caption_column)
         if self._records:
             self._match(path)
-        if has_texts and caption_column != "":
-            for file_id, text_id in self._files():
-                if text_id:
-                    self._read_text(file_id, text_id)
+        for file_id, text_id in texts.items():
+            self._read_text(file_id, text_id)
 
     def read(self, start: Position = START) -> Iterator[Picture | Skip]:
         """Yield the files from `start` on as pictures that are not read yet."""
-        return (self._picture(file_id) for file_id, _ in islice(self._files(), start.index, None))
+        return map(self._picture, islice(self._files(), start.index, None))
 
     def state(self) -> str:
         """Return "": the index of an entry is enough to go on."""
         return ""
 
-    def _files(self) -> Iterator[tuple[str, str]]:
-        return (pair for pair in self._walk("", []) if posixpath.basename(pair[0]) not in METADATA)
+    def _files(self) -> Iterator[str]:
+        return (file_id for file_id, _ in self._walk("", []) if posixpath.basename(file_id) not in METADATA)
 
     def _walk(self, folder: str, skips: list[Skip]) -> Iterator[tuple[str, str]]:
         """Yield the id of each file below a folder and that of the text beside it; add what is left out to `skips`."""
@@ -102,12 +100,11 @@ class Folder:
                 entries = sorted(found, key=attrgetter("name"))
         except OSError as error:
             return skip(folder.rstrip("/") or ".", f"cannot be read: {error.strerror}")
-        reasons = list(map(self._reason_to_skip, entries))
-        pairs = list(zip(entries, reasons, strict=True))
-        texts = _texts_beside([entry.name for entry, reason in pairs if not reason and entry.is_file()])
+        reasons = {entry.name: self._reason_to_skip(entry) for entry in entries}
+        texts = _texts_beside([entry.name for entry in entries if not reasons[entry.name] and entry.is_file()])
         used = set(texts.values())
-        for entry, reason in pairs:
-            if reason:
+        for entry in entries:
+            if reason := reasons[entry.name]:
                 skip(folder + entry.name, reason)
             elif entry.is_dir():
                 yield from self._walk(f"{folder}{entry.name}/", skips)
@@ -158,11 +155,11 @@ class Folder:
 
     def _match(self, path: Path) -> None:
         """Put the ids of their files in the place of paths as another system or program writes them."""
-        missing = set(self._records).difference(file_id for file_id, _ in self._files())
+        missing = set(self._records).difference(self._files())
         for form in ("", "NFC"):
             tidy = partial(_tidy, form=form, folders=(self._root, path.absolute()))
             by_path = {tidy(key): key for key in sorted(missing, reverse=True)}
-            for file_id, _ in self._files() if by_path else ():
+            for file_id in self._files() if by_path else ():
                 if file_id not in self._records and (key := by_path.pop(tidy(file_id), None)):
                     self._records[file_id] = self._records.pop(key)
                     missing.remove(key)

@@ -50,7 +50,7 @@ def read_lines(path: Path, tell: Tell) -> Iterator[str]:
         start = file.read(len(LFS_POINTER))
     is_utf16, is_told = start.startswith((b"\xff\xfe", b"\xfe\xff")), False
     if start == LFS_POINTER or (b"\0" in start and not is_utf16):
-        raise ValueError(LFS_REASON if start == LFS_POINTER else "not a text")
+        raise ValueError(LFS_REASON if start == LFS_POINTER else "it is not a text in UTF-8 or UTF-16")
     encoding, errors = ("utf-16", "replace") if is_utf16 else ("utf-8-sig", "surrogateescape")
     with path.open(encoding=encoding, errors=errors, newline="") as lines:
         for number, line in enumerate(lines, start=1):
@@ -103,11 +103,11 @@ def _read_csv(path: Path, tell: Tell) -> Iterator[Row]:
     columns = {mark: [name.strip() for name in _cells(header, mark)] for mark in (match[1] if match else SEPARATORS)}
     separator = max(columns, key=lambda mark: ("file_name" in columns[mark], len(columns[mark])))
     names = columns[separator]
+    found = f"line {line}, separated by {separator!r}, names {', '.join(names) or 'nothing'}"
     if "file_name" not in names:
-        found = f"line {line}, separated by {separator!r}, names {', '.join(names) or 'nothing'}"
         raise ValueError(f"it has no column file_name ({found}). Add one with the paths of the pictures")
-    if len(set(filter(None, names))) < len(list(filter(None, names))):
-        raise ValueError(f"two columns have the same name ({', '.join(names)}). Rename one")
+    if any(names.count(name) > 1 for name in names if name):
+        raise ValueError(f"two columns have the same name ({found}). Rename one")
     for number, cells in _read_rows(lines, line + 1, separator, tell):
         if any(cells[len(names) :]):
             tell(number, "more cells than the header; the rest of it is left out", False)
