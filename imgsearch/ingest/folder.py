@@ -156,8 +156,10 @@ class Folder:
     def _match(self, path: Path) -> None:
         """Put the ids of their files in the place of paths as another system or program writes them."""
         missing = set(self._records).difference(self._files())
-        for form in ("", "NFC"):
-            tidy = partial(_tidy, form=form, folders=(self._root, path.absolute()))
+        roots = [f"{folder.as_posix()}/" for folder in (self._root, path.absolute())]
+        roots += [unicodedata.normalize("NFC", root) for root in roots]
+        for is_composed in (False, True):
+            tidy = partial(_tidy, roots=roots, is_composed=is_composed)
             by_path = {tidy(key): key for key in sorted(missing, reverse=True)}
             for file_id in self._files() if by_path else ():
                 if file_id not in self._records and (key := by_path.pop(tidy(file_id), None)):
@@ -214,10 +216,8 @@ def _texts_beside(names: Sequence[str]) -> dict[str, str]:
     return {name: texts[stem(name)] for name in pictures if stem(name) in texts}
 
 
-def _tidy(path: str, form: str, folders: Sequence[Path]) -> str:
+def _tidy(path: str, roots: Sequence[str], is_composed: bool) -> str:
     r"""Return a path with "/" for "\\", without spaces around its parts, and relative to the folder that it names."""
-    path = "/".join(part.strip() for part in path.replace("\\", "/").split("/"))
-    paths = [path, *(folder.as_posix() for folder in folders)]
-    path, *starts = [unicodedata.normalize("NFC", text) if form else text for text in paths]
-    path = posixpath.normpath(path)
-    return next((path.removeprefix(f"{start}/") for start in starts if path.startswith(f"{start}/")), path)
+    path = posixpath.normpath("/".join(part.strip() for part in path.replace("\\", "/").split("/")))
+    path = unicodedata.normalize("NFC", path) if is_composed else path
+    return path.removeprefix(next(filter(path.startswith, roots), ""))
