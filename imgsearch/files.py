@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+POINTER_START, LFS_POINTER = b"version https://git-lfs.github.com/spec/", "a Git LFS pointer: run git lfs pull"
+
 
 def write_atomic(file: Path, data: bytes) -> None:
     """Write or replace a file in one step: a reader sees the old or the new one. On OSError leave no partial file."""

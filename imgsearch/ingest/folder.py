@@ -12,8 +12,9 @@ from operator import attrgetter
 from pathlib import Path
 
 from imgsearch.errors import InputError, PictureError
+from imgsearch.files import LFS_POINTER, POINTER_START
 from imgsearch.index.bundle import is_bundle
-from imgsearch.ingest.metadata import CAPTION, LFS_POINTER, LFS_REASON, METADATA, read_lines, read_metadata
+from imgsearch.ingest.metadata import CAPTION, METADATA, read_lines, read_metadata
 from imgsearch.ingest.skips import other_kind
 from imgsearch.ingest.source import START, Position
 from imgsearch.records import Picture, Skip
@@ -200,8 +201,8 @@ def _read(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise PictureError("cannot be read: {reason}", reason=error.strerror) from error
-    if data.startswith(LFS_POINTER):
-        raise PictureError(LFS_REASON)
+    if data.startswith(POINTER_START):
+        raise PictureError(LFS_POINTER)
     return data
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imgsearch.errors import InputError
+from imgsearch.files import LFS_POINTER, POINTER_START
 from imgsearch.text import without_surrogates
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -20,7 +21,6 @@ SEPARATORS = ",;\t|"
 SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?', re.IGNORECASE)  # Excel's own first line
 NOT_UTF8 = re.compile("[\udc80-\udcff]+")  # the bytes that Python keeps as "surrogateescape"
 NO_CAPTION = re.compile(r"[-+\d\s.,:/%TZ]*|\w+://\S*|true|false|nan|null|none", re.IGNORECASE)  # a number, a date, ...
-LFS_POINTER, LFS_REASON = b"version https://git-lfs.github.com/", "a Git LFS pointer: run git lfs pull"
 
 Tell = Callable[[int, str, bool], None]  # gets a line, what is wrong there, and True if no row is lost by it
 Row = tuple[int, dict[str, Any]]  # the number of its line, and its values by column
@@ -47,10 +47,10 @@ def read_metadata(path: Path, caption_column: str | None, tell: Tell) -> Iterato
 def read_lines(path: Path, tell: Tell) -> Iterator[str]:
     """Yield the lines of a text in UTF-8, UTF-16 or, which is told, Windows-1252. Raise OSError or ValueError."""
     with path.open("rb") as file:
-        start = file.read(len(LFS_POINTER))
+        start = file.read(len(POINTER_START))
     is_utf16, is_told = start.startswith((b"\xff\xfe", b"\xfe\xff")), False
-    if start == LFS_POINTER or (b"\0" in start and not is_utf16):
-        raise ValueError(LFS_REASON if start == LFS_POINTER else "it is not a text in UTF-8 or UTF-16")
+    if start == POINTER_START or (b"\0" in start and not is_utf16):
+        raise ValueError(LFS_POINTER if start == POINTER_START else "it is not a text in UTF-8 or UTF-16")
     encoding, errors = ("utf-16", "replace") if is_utf16 else ("utf-8-sig", "surrogateescape")
     with path.open(encoding=encoding, errors=errors, newline="") as lines:
         for number, line in enumerate(lines, start=1):
@@ -89,10 +89,11 @@ def _find_caption_column(path: Path, records: list[dict[str, Any]], wanted: str 
     if wanted is not None:
         return wanted
     texts = dict.fromkeys(name for name, text in values if isinstance(text, str) and not NO_CAPTION.fullmatch(text))
+    found = [name for name in texts if any(name in record for record in records)] or list(texts)
     named = [name for wanted in CAPTION_NAMES for name in names if name.casefold() == wanted]
-    if not named and len(texts) > 1:
-        tell(1, f"no column of captions. Choose with --caption-column: {', '.join(texts)}", True)
-    return named[0] if named else "".join(texts) if len(texts) == 1 else ""
+    if not named and len(found) > 1:
+        tell(1, f"no column of captions. Choose with --caption-column: {', '.join(found)}", True)
+    return named[0] if named else "".join(found) if len(found) == 1 else ""
 
 
 def _read_csv(path: Path, tell: Tell) -> Iterator[Row]:

@@ -145,6 +145,7 @@ def test_values_are_texts_as_those_of_a_dataset(tmp_path: Path) -> None:
         ({"caption": "b", "text": "a"}, "text", "a"),
         ({"caption": "b"}, "", ""),
         ({"sentences": {"raw": "a", "tokens": ["a"]}}, None, "a"),
+        ({"title": "a", "object": {"name": "b"}}, None, "a"),
         ({"sentences": [{"raw": "a", "id": 3}], "title": "b"}, "sentences.raw", "a"),
     ],
 )
