@@ -35,6 +35,7 @@ class Skip:
 
     picture: str
     reason: str
+    is_note: bool = False  # True: no picture is lost by it
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain, compress
+from itertools import chain, compress, filterfalse
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Prove
 from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
 from imgsearch.ingest.reuse import ReusableItems, count_changes
 from imgsearch.ingest.shards import Shard, ShardEnd, open_shards, read_in_shards, write_shard
+from imgsearch.ingest.skips import shorten
 from imgsearch.ingest.source import START, BuildOptions, Source
 from imgsearch.models.encoder import BATCH_SIZE, Encoder
 from imgsearch.records import BuildReport, Item, Skip
@@ -166,8 +168,8 @@ def _expected_entries(source: Source, options: BuildOptions) -> int | None:
 
 
 def _check_none(skips: Iterable[Skip]) -> None:
-    """Raise InputError for the first skip, if there is one."""
-    for skip in skips:
+    """Raise InputError for the first skip that is not a mere note, if there is one."""
+    for skip in filterfalse(attrgetter("is_note"), skips):
         template = "{picture} cannot be indexed: {reason}. Take it away, or leave out --strict."
         raise InputError(template, picture=skip.picture, reason=skip.reason)
 
@@ -238,7 +240,7 @@ def _summarise(
         report,
         num_items=int(is_first.sum()),
         num_duplicates=num_copies(contents[is_first]),
-        skipped=report.skipped + repeated,
+        skipped=list(shorten(report.skipped + repeated)),
         changes=count_changes(old, ids[is_first], contents[is_first]) if old else {},
     )
     return report, is_first

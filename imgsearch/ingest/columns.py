@@ -11,6 +11,7 @@ from datasets import ClassLabel, Image, LargeList, List, Value
 
 from imgsearch.errors import InputError
 from imgsearch.ingest.folder import MAX_PICTURE_BYTES
+from imgsearch.ingest.metadata import to_text
 from imgsearch.records import Picture, Skip
 from imgsearch.text import decode_text, without_surrogates
 
@@ -97,7 +98,7 @@ class ColumnMapping:
         feature = _resolve(self.features, name)[1]
         if isinstance(feature, ClassLabel) and isinstance(value, int):
             return str(feature.names[value]) if 0 <= value < len(feature.names) else "", ""
-        return decode_text(value) if isinstance(value, bytes) else (_to_text(value), "")
+        return decode_text(value) if isinstance(value, bytes) else (to_text(value), "")
 
 
 def find_columns(name: str, features: Mapping[str, Any], options: DatasetOptions) -> ColumnMapping:
@@ -210,14 +211,3 @@ def _is_textual(feature: Any) -> bool:
 
 def _is_text(feature: Any) -> bool:
     return isinstance(feature, Value) and feature.dtype in TEXTS
-
-
-def _to_text(value: Any) -> str:
-    """Return a value as text: None as "", anything that is not a text as JSON."""
-    if value is None:
-        return ""
-    if isinstance(value, int | float | list | dict):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_to_text)
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)

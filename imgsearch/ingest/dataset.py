@@ -149,8 +149,8 @@ def _open(spec: str, options: DatasetOptions) -> Folder | Dataset:
     saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
     files, others = ([path], []) if path.is_file() else ([], []) if saved else data_files(path)
     if not saved and (not files or (others and not (path / ".gitattributes").is_file())):  # a clone has logos and such
-        _refuse(spec, "a folder of pictures", options, OPTIONS)
-        return Folder(path)
+        _refuse(spec, "a folder of pictures", options, sorted({*OPTIONS} - {"caption_column"}))
+        return Folder(path, caption_column=options.caption_column)
     kinds = sorted({ending(file) for file in files})
     if len(kinds) > 1:
         raise InputError(
@@ -198,8 +198,9 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
     if commit and builder.hash != commit:  # if the hub fails, `datasets` uses any cached commit
         raise InputError("{spec} at {commit} cannot be had: {reason}", spec=spec, commit=commit, reason=NOT_SHOWN)
     if builder.name not in TABLES:  # loose picture files: the library's own reader silently drops some
-        _refuse(spec, "one of loose files", options, sorted({*OPTIONS} - {"revision", "streaming"}))
-        folder = Folder(fetch_whole_repo(Repo(spec, builder.hash, "dataset")), name, builder.hash, licence)
+        _refuse(spec, "one of loose files", options, sorted({*OPTIONS} - {"revision", "streaming", "caption_column"}))
+        path = fetch_whole_repo(Repo(spec, builder.hash, "dataset"))
+        folder = Folder(path, name, builder.hash, licence, options.caption_column)
         folder.skips = [skip for skip in folder.skips if skip.picture != ".cache"]  # made by the hub's client
         return folder
     splits = [str(split) for split in builder.config.data_files or builder.info.splits or ()]

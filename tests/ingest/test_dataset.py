@@ -239,13 +239,15 @@ def test_a_hub_dataset_of_loose_files(hub: LoopbackHub, tmp_path: Path, empty_ca
     read = [entry for entry in opened.read() if isinstance(entry, Picture)]
     assert [entry.id for entry in read] == ["README.md", "test/a.png", "train/a.png", "train/b.avif"]
     assert {entry.read() for entry in read[1:]} == {DATA[0]} and read[2].caption == "the first"
+    opened = open_source(NAME, DatasetOptions(caption_column=""))
+    assert not any(entry.caption for entry in opened.read() if isinstance(entry, Picture))
     assert "--split does not go with" in refusal(NAME, split="train")
 
 
 def test_a_folder_of_pictures_is_walked(folder: Path) -> None:
     opened = open_source(str(folder), DatasetOptions())
     assert isinstance(opened, Folder) and opened.num_entries == 6
-    for options in ({"split": "train"}, {"columns": ("a",)}, {"caption_column": ""}, {"streaming": True}):
+    for options in ({"split": "train"}, {"columns": ("a",)}, {"id_column": "a"}, {"streaming": True}):
         flag = "--" + next(iter(options)).replace("_", "-")
         assert f"{flag} does not go with" in refusal(folder, **options)
 
