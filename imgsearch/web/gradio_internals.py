@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import gradio as gr
 from gradio import processing_utils
 from gradio.block_function import BlockFunction
+from gradio.route_utils import CustomCORSMiddleware
 from gradio.tunneling import CURRENT_TUNNELS
 
 Function: TypeAlias = BlockFunction
@@ -95,6 +96,11 @@ def forget_configs(blocks: gr.Blocks) -> None:
     """
     for state in blocks.state_holder.session_data.values():
         state.config_values.clear()
+
+
+def without_cors(middleware: list[Any]) -> list[Any]:
+    """Leave out the one of Gradio's that lets any site read an app with a public name: no option turns it off."""
+    return [each for each in middleware if each.cls is not CustomCORSMiddleware]
 
 
 def randomise_upload_paths() -> None:

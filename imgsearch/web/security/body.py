@@ -45,32 +45,23 @@ class Body:
         """Delete the body."""
         self._file.close()
 
-    async def read(self, request: Request, max_bytes: int, take: Callable[[int], None]) -> bool:
-        """Read the body, and `take` each of its bytes before; return False if the client has gone.
+    async def read(self, request: Request, max_bytes: int, take: Callable[[int], None]) -> None:
+        """Read the body, and `take` each of its bytes before.
 
-        Raise RefusedError if it is too large or too slow.
+        Raise RefusedError if it is too large or too slow, ClientDisconnect if the client has gone.
         """
         if int(request.headers.get("content-length") or 0) > max_bytes:
             raise _too_large(max_bytes)
         try:
             async with asyncio.timeout(MAX_S):
-                return await self._read(request.receive, max_bytes, take)
+                async for chunk in request.stream():
+                    take(len(chunk))
+                    self._file.write(chunk)
+                    if self._file.tell() > max_bytes:
+                        raise _too_large(max_bytes)
         except TimeoutError:
             raise RefusedError(408, "too_slow", f"{MAX_S:.0f}") from None
-
-    async def _read(self, receive: Receive, max_bytes: int, take: Callable[[int], None]) -> bool:
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return False
-            take(len(message.get("body", b"")))
-            self._file.write(message.get("body", b""))
-            if self._file.tell() > max_bytes:
-                raise _too_large(max_bytes)
-            more = message.get("more_body", False)
         self.rewind()
-        return True
 
     def rewind(self) -> None:
         """Go back to the start of the body."""

@@ -12,13 +12,13 @@ import gradio as gr
 from gradio.routes import App
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
 from imgsearch.web import request_log
-from imgsearch.web.gradio_internals import is_event, is_known
+from imgsearch.web.gradio_internals import is_event, is_known, without_cors
 from imgsearch.web.handlers import MODEL_QUEUES
 from imgsearch.web.health import health_route
 from imgsearch.web.security import endpoints
@@ -26,7 +26,7 @@ from imgsearch.web.security.body import MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_c
 from imgsearch.web.security.cleanup import sweeping
 from imgsearch.web.security.context import RequestContext
 from imgsearch.web.security.endpoints import TOKEN
-from imgsearch.web.security.headers import SameSite, check_names, clean_headers
+from imgsearch.web.security.headers import check_names, clean_headers
 from imgsearch.web.security.rate_limit import client_of
 from imgsearch.web.security.refusals import RefusedError
 from imgsearch.web.security.visitors import Visitors
@@ -60,9 +60,10 @@ def security_middleware(engines: Sequence[Engine], settings: Settings) -> dict[s
 
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
-        """Put what must be outside of Gradio's own middleware around it, and sweep while the server runs."""
-        stack = SameSite(cast(ASGIApp, app.middleware_stack))
-        app.middleware_stack = TrustedHostMiddleware(stack, settings.trusted_hosts, www_redirect=False)
+        """Check names before all else, permit no other site to read the app; sweep while the server runs."""
+        hosts = Middleware(TrustedHostMiddleware, settings.trusted_hosts, www_redirect=False)
+        app.user_middleware = [hosts, *without_cors(app.user_middleware)]
+        app.middleware_stack = app.build_middleware_stack()
         async with sweeping(app):
             yield
 
@@ -96,13 +97,13 @@ class SecurityMiddleware:
 
     async def _answer(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            admitted = await self._admit(context)
-            if admitted:
-                await self._app(scope, admitted, send)
-                self._visitors.note_answer(context, _blocks(context.request))
-                if context.endpoint in NOTED:
-                    outcome = "ok" if context.status < 400 else "refused"
-                    request_log.log_request(context.endpoint, context.begin, outcome)
+            await self._app(scope, await self._admit(context), send)
+            self._visitors.note_answer(context, _blocks(context.request))
+            if context.endpoint in NOTED:
+                outcome = "ok" if context.status < 400 else "refused"
+                request_log.log_request(context.endpoint, context.begin, outcome)
+        except ClientDisconnect:
+            pass  # before all of the body had come
         except RefusedError as refusal:
             request_log.log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
             await asyncio.sleep(REFUSAL_S if refusal.outcome == "rate" else 0)
@@ -112,8 +113,8 @@ class SecurityMiddleware:
             if not context.status:
                 await RefusedError(500, "failed").answer(context.request, context.endpoint)(scope, receive, send)
 
-    async def _admit(self, context: RequestContext) -> Receive | None:
-        """Check a request; return the `receive` for the app, or None if the client has left. Raise RefusedError."""
+    async def _admit(self, context: RequestContext) -> Receive:
+        """Check a request; return the `receive` for the app. Raise RefusedError or ClientDisconnect."""
         request, path = context.request, context.request.scope["path"]
         if request.method in ("GET", "HEAD"):
             await self._admit_read(context)
@@ -129,8 +130,7 @@ class SecurityMiddleware:
         if endpoint != "join":
             self._visitors.count(context.client, "model" if endpoint in COUNTED else "other")
         max_bytes = {"upload": MAX_UPLOAD, "login": MAX_LOGIN}.get(endpoint, MAX_JSON)
-        if not await context.body.read(request, max_bytes, partial(context.take, self._visitors.bodies)):
-            return None
+        await context.body.read(request, max_bytes, partial(context.take, self._visitors.bodies))
         await self._check_body(context, match)
         return context.body.replay(request.receive)
 
