@@ -67,10 +67,9 @@ def is_event(blocks: gr.Blocks, event: str) -> bool:
     return any(event in ids for ids in list(blocks._queue.pending_event_ids_session.values()))
 
 
-def forget_session(blocks: gr.Blocks, session: str) -> None:
-    """Forget what a session holds: Gradio drops the oldest one, whosever it is."""
-    blocks.state_holder.session_data.pop(session, None)
-    blocks.state_holder.time_last_used.pop(session, None)
+def has_state(blocks: gr.Blocks, session: str) -> bool:
+    """Return whether a session is among those kept; an event in another one makes it, which takes a while."""
+    return session in blocks.state_holder.session_data
 
 
 def forget_unfetched(blocks: gr.Blocks, before: Unfetched) -> Unfetched:

@@ -29,10 +29,10 @@ from imgsearch.web.security.connections import OWN_CONNECTIONS, LimitedProtocol,
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.security.endpoints import MAX_WAITING
 from imgsearch.web.security.middleware import security_middleware
-from imgsearch.web.security.visitors import NUM_SESSIONS
 
 STATIC = Path(__file__).parent / "static"
 MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
+NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; one that is forgotten is made again when it asks
 ANSWERS_S = 1  # seconds that running requests get to finish when the app ends
 NO_LINK = "A public link could not be opened: is there internet? The local app goes on."
 

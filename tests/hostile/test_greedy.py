@@ -25,7 +25,9 @@ from tests.helpers.hostile_calls import COFFEE, form_of
 SHARES = """
 import imgsearch.web.security.connections as connections, imgsearch.web.security.visitors as visitors
 connections.HEAD_S, connections.OWN_CONNECTIONS = 1, 30
-visitors.OWN_UPLOADS, visitors.OWN_BODIES, visitors.OWN_SESSIONS, visitors.OWN_STREAMS = 9 * 2**20, 2**22, 5, 10
+visitors.OWN_UPLOADS, visitors.OWN_BODIES, visitors.OWN_STREAMS = 9 * 2**20, 2**22, 10
+import imgsearch.web.server as server
+server.NUM_SESSIONS = 5
 """
 MB = 2**20
 
@@ -51,20 +53,29 @@ def test_the_oldest_uploads_of_a_client_make_room_for_its_own(app: App) -> None:
     assert is_there(modest, kept)
 
 
-def test_the_oldest_sessions_of_a_client_make_room_for_its_own(app: App) -> None:
+def test_a_session_that_is_forgotten_costs_a_visitor_nothing(app: App) -> None:
+    def answer(caller: Caller, session: str, handler: str, data: list[object], **event: object) -> str:
+        function = caller.functions(handler)[0]
+        assert caller.event(int(str(function["id"])), data, session, **event)[0] == 200
+        return caller.ask(f"gradio_api/queue/data?session_hash={session}")[1]
+
     def is_new(caller: Caller, session: str) -> bool:
         """Whether what the server knows of a session has changed by a look at the models."""
-        function = caller.functions("show")[0]
-        assert caller.event(int(str(function["id"])), [None], session)[0] == 200
-        answer = caller.ask(f"gradio_api/queue/data?session_hash={session}")[1]
-        return bool(re.search(r'"changed_state_ids": ?\[\d', answer))
+        return bool(re.search(r'"changed_state_ids": ?\[\d', answer(caller, session, "show", [None])))
+
+    def wall(answer: str) -> dict[str, list[object]]:
+        """What the page is told to show."""
+        messages = [json.loads(line.removeprefix("data: ")) for line in answer.splitlines() if line]
+        [result] = [message["output"]["data"] for message in messages if message["msg"] == "process_completed"]
+        return dict(result[0])
 
     greedy, modest = Caller(app.url, "127.0.0.13"), Caller(app.url, "127.0.0.14")
-    assert modest.call("search", "a dog", 3, [], True)[0] == 200  # the models are there
+    first = wall(answer(modest, "modest", "answer", [], link="?q=a+dog&k=5"))
     assert is_new(modest, "modest") and not is_new(modest, "modest")
-    for number in range(7):
-        assert is_new(greedy, f"greedy{number}")
-    assert not is_new(modest, "modest") and not is_new(greedy, "greedy6") and is_new(greedy, "greedy0")
+    assert all(is_new(greedy, f"greedy{number}") for number in range(7))
+    assert is_new(modest, "modest")
+    more = wall(answer(modest, "modest", "answer", [], link=first["following"]))
+    assert len(first["hits"]) == 5 and len(more["hits"]) == 50
 
 
 def test_bodies_on_their_way_have_a_share(app: App) -> None:

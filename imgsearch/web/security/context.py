@@ -21,7 +21,7 @@ class RequestContext:
     endpoint: str = "unknown"  # its name in the log
     begin: float = field(default_factory=time.perf_counter)
     status: int = 0  # of the response, once it has started
-    answer: bytes = b""  # to an upload or a call: it names the file or the event
+    answer: bytes = b""  # to an upload: it names the file
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)  # gives back what the client holds
     turn: AsyncExitStack = field(default_factory=AsyncExitStack)  # the same, before a slow client reads the response
 
@@ -43,7 +43,7 @@ class RequestContext:
                 await self.turn.aclose()
                 self.status = message["status"]
                 set_headers(message, self.request.headers, self.request.scope["scheme"])
-            elif self.endpoint in ("upload", "call"):
+            elif self.endpoint == "upload":
                 self.answer += message.get("body", b"")
             await send(message)
 

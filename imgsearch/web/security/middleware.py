@@ -18,8 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
 from imgsearch.web import request_log
-from imgsearch.web.gradio_internals import is_event, is_known, without_cors
-from imgsearch.web.handlers import MODEL_QUEUES
+from imgsearch.web.gradio_internals import has_state, is_event, is_known, queue_name, without_cors
 from imgsearch.web.health import health_route
 from imgsearch.web.security import endpoints
 from imgsearch.web.security.body import MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_charset
@@ -98,7 +97,7 @@ class SecurityMiddleware:
     async def _answer(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, await self._admit(context), send)
-            self._visitors.note_answer(context, _blocks(context.request))
+            self._visitors.note_answer(context)
             if context.endpoint in NOTED:
                 outcome = "ok" if context.status < 400 else "refused"
                 request_log.log_request(context.endpoint, context.begin, outcome)
@@ -188,8 +187,8 @@ class SecurityMiddleware:
             endpoints.check_card(blocks, payload, session)
         if endpoint == "cancel":
             return
-        if session:
-            self._visitors.use_session(blocks, context.client, session)
+        if session and not has_state(blocks, session):
+            self._visitors.count(context.client, "session")
         if endpoint == "card":
             return
         if endpoint == "call":
@@ -197,7 +196,7 @@ class SecurityMiddleware:
         else:
             function = endpoints.page_function(blocks, payload, is_queued=endpoint == "join")
         if endpoint == "join":
-            self._visitors.count(context.client, "model" if function.concurrency_id in MODEL_QUEUES else "other")
+            self._visitors.count(context.client, "model" if queue_name(function) else "other")
         if function.queue:
             endpoints.check_queue(blocks, function, session)
             await self._visitors.take_turn(context, blocks, function)

@@ -14,20 +14,17 @@ from imgsearch.web.gradio_internals import Function
 from imgsearch.web.handlers import MODEL_QUEUES
 from imgsearch.web.security.body import MAX_UPLOAD
 from imgsearch.web.security.context import RequestContext
-from imgsearch.web.security.endpoints import MAX_WAITING, busy
+from imgsearch.web.security.endpoints import busy
 from imgsearch.web.security.rate_limit import RateLimit, Share
 from imgsearch.web.security.refusals import RefusedError
 
-NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; beyond that the least recently used ones are dropped
 # Shares of each client. On a public link and behind the router of a school, all visitors are one client.
 OTHERS = 10  # times the rate: the limit for requests that need no model
 LOGINS = 10  # per minute and user name
 MAX_USER = 100  # characters of a user name that are told apart
-OWN_SESSIONS = 100
 OWN_UPLOADS = 2**29  # bytes: beyond it the oldest ones are deleted
 OWN_BODIES = 8 * MAX_UPLOAD  # bytes on their way
 OWN_STREAMS = 200  # a page has up to three
-OWN_RESULTS = 4 * MAX_WAITING  # that wait or are not fetched
 OWN_WAITING = 16  # events in a queue that needs no model; in the others one place is always free for others
 OWN_QUICK = 4  # events that wait for nothing: with more threads at once, the server's own waits for its turn
 TURN_S = 30  # seconds that a request waits until its client has less than its share of a queue
@@ -47,7 +44,6 @@ class Visitors:
         self._rates = {kind: RateLimit(per_minute) for kind, per_minute in kinds.items()}
         self._logins = RateLimit(LOGINS)
         self.bodies, self.streams = (Share(most if rate else sys.maxsize) for most in (OWN_BODIES, OWN_STREAMS))
-        self._sessions: dict[str, str] = {}  # session -> client, least recently used first
         self._uploads: dict[Path, tuple[str, int]] = {}  # file -> client and number of bytes, oldest first
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -60,39 +56,15 @@ class Visitors:
         """Count by user name, so that the mistakes of others with the same address keep nobody out."""
         _count(self._logins, f"{client} {user[:MAX_USER]}")
 
-    def use_session(self, blocks: gr.Blocks, client: str, session: str) -> None:
-        """Remember whose session it is. Raise RefusedError if it is one too many: Gradio takes a while to make one."""
-        if session not in self._sessions:
-            self.count(client, "session")
-        self._keep_session(blocks, client, session)
-
-    def _keep_session(self, blocks: gr.Blocks, client: str, session: str) -> None:
-        """Remember a session. Forget the client's oldest one if it has too many, or the oldest of all."""
-        self._sessions.pop(session, None)
-        self._sessions[session] = client
-        own = self._sessions_of(client)
-        if (self._is_limited and len(own) > OWN_SESSIONS) or len(self._sessions) > NUM_SESSIONS:
-            forgotten = own[0] if len(own) > OWN_SESSIONS else next(iter(self._sessions))
-            del self._sessions[forgotten]
-            gradio_internals.forget_session(blocks, forgotten)
-
-    def note_answer(self, context: RequestContext, blocks: gr.Blocks) -> None:
-        """Remember whose the event or the upload is that was made."""
-        if context.status != 200 or not context.answer:
-            return
-        if context.endpoint == "call":
-            self._keep_session(blocks, context.client, json.loads(context.answer)["event_id"])  # counted as a call
-            return
-        for path in json.loads(context.answer):
+    def note_answer(self, context: RequestContext) -> None:
+        """Remember whose the upload is that was made."""
+        for path in json.loads(context.answer) if context.status == 200 and context.answer else ():
             self._add_upload(context.client, Path(path))
 
     async def take_turn(self, context: RequestContext, blocks: gr.Blocks, function: Function) -> None:
         """Let the events of a client join a queue one by one, each when the client has less than its share of it."""
         if not self._is_limited:
             return
-        own = self._sessions_of(context.client)
-        if sum(gradio_internals.num_unfetched(blocks, session) for session in own) >= OWN_RESULTS:
-            raise busy(function, OWN_RESULTS)
         queue = gradio_internals.queue_name(function)
         most = MODEL_QUEUES[queue] - 1 if queue in MODEL_QUEUES else OWN_WAITING if queue else OWN_QUICK
         try:
@@ -108,9 +80,6 @@ class Visitors:
         if self._is_limited:
             turn = self._turns.setdefault((context.client, kind), asyncio.Lock())
             await context.turn.enter_async_context(turn)
-
-    def _sessions_of(self, client: str) -> list[str]:
-        return [session for session, owner in self._sessions.items() if owner == client]
 
     def _add_upload(self, client: str, file: Path) -> None:
         """Remember whose upload it is; delete the client's oldest ones if they are too large together."""
