@@ -1,6 +1,5 @@
 """The wall of pictures under the tabs: the collection at first, then the hits of a query, with all that was asked."""
 
-import asyncio
 import html
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from imgsearch.errors import ImgsearchError
 from imgsearch.records import Hit, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.components.columns import offered_filters, shown_fields, shown_filter, toggled
-from imgsearch.web.components.scripted import data_url, scripted_html
+from imgsearch.web.components.scripted import data_url, scripted_html, server_function
 from imgsearch.web.handlers import TEXTS, with_error_messages
 from imgsearch.web.i18n import (
     MAX_CAPTION,
@@ -29,7 +28,6 @@ from imgsearch.web.retrieval import Retrieval, asked, visible_hits
 from imgsearch.web.security.body import MAX_PICTURE
 
 WALL_ID = "wall"  # of the component in the page
-NUM_LARGE = 2  # large pictures of the collection that are made at once: each takes memory
 WORDS = (
     *("clear", "remove", "filters", "filter_typed", "filter_info", "fold_copies", "grid", "map", "export_csv"),
     *("export_json", "more_hits", "less_likely", "close", "previous", "next", "download", "map_wait"),
@@ -47,7 +45,7 @@ class Wall:
             WALL_ID,
             f'<div class="wall" aria-busy="true" data-max-bytes="{MAX_PICTURE}"></div>',
             *("elements", "dialog", "wall"),
-            server_functions=[self._item_function()],
+            server_functions=[server_function(self.item, str)],
             saved=None,
         )
         options = TEXTS | {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
@@ -125,26 +123,11 @@ class Wall:
         except ImgsearchError:
             return {"label": truncate(term.value, MAX_CAPTION)}  # the search will report it
 
-    def _item_function(self) -> Any:
-        limit = asyncio.Semaphore(NUM_LARGE)
-
-        async def item(place: Any, request: gr.Request) -> dict[str, Any] | None:
-            """Return picture and fields of the item at `place`, [collection, id]; None if there is none."""
-            match place:
-                case [str(collection), str(item_id)]:
-                    async with limit:
-                        return await asyncio.to_thread(self._item, collection, item_id, request)
-            return None
-
-        return item
-
-    def _item(self, collection: str, item_id: str, request: gr.Request) -> dict[str, Any] | None:
+    def item(self, collection: str, item_id: str, request: gr.Request) -> dict[str, Any]:
+        """Return picture and fields of an item. Raise InputError if there is none."""
         engine = self._retrieval.collections[collection]
-        try:
-            found = engine.index.item_by_id(item_id)
-            picture = data_url(engine.large_picture(item_id))
-        except ImgsearchError:
-            return None
+        found = engine.index.item_by_id(item_id)
+        picture = data_url(engine.large_picture(item_id))
         return {"src": picture, "caption": caption_of(found, request), "fields": shown_fields(found, request)}
 
 
