@@ -28,7 +28,7 @@ def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     app = ApiBlocks(title="imgsearch", fill_width=True, delete_cache=(SWEEP_S, MAX_AGE_S))
     with app:
         with gr.Row(elem_id="head"):
-            status.draw_title(app)
+            gr.HTML("<h1>imgsearch</h1>", padding=False, elem_id="header")
             banner = status.draw_banner()
             collections = CollectionPicker(engines, t)
         retrieval, router = Retrieval(collections, decoder), Router()

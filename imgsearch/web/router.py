@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import gradio as gr
 
-from imgsearch.web.components.picture_input import picture_words
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.wall import Wall
 from imgsearch.web.handlers import PICTURES, TEXTS
@@ -48,18 +47,16 @@ class Router:
             state, uploads = asked(event)
             collection = collections.named(state.collection)
             state = PageState(**{**vars(state), "collection": collection})
-            words = dict.fromkeys(pictures, picture_words(request))  # Gradio drops them where it is sent no update
-            changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request), **words}
+            changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request)}
             if not state.start:  # else they are more hits of the same answer
                 changes[collections.choice] = collection or collections.default
                 if state.tab != "search" and not getattr(event, "number", 0):  # later on, router.js opens the tab
                     changes[tabs] = gr.Tabs(selected=state.tab)
                 if not getattr(event, "isTyped", False):  # who has typed may type on
                     changes |= views[state.tab].restore(state, uploads, request)
-            return changes if is_last() else {wall.component: gr.skip(), **words}
+            return changes if is_last() else {wall.component: gr.skip()}
 
-        inputs = [component for view in views.values() for component in view.inputs]
-        pictures = [component for component in inputs if isinstance(component, gr.HTML)]
+        inputs = (component for view in views.values() for component in view.inputs)
         outputs = [wall.component, tabs, collections.choice, *inputs]
         shown: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", **PRIVATE}
         self.component.select(answer, None, outputs, **TEXTS | shown)

@@ -38,7 +38,6 @@ TEMPLATE = """
   <p class="live" aria-live="polite"></p>
 </div>
 """
-WORDS_OF_SCRIPT = ("zoom_in", "zoom_out", "fit")
 
 
 def draw_map(collections: CollectionPicker) -> None:
@@ -73,8 +72,7 @@ def map_value(collection: str, engine: Engine, request: gr.Request) -> dict[str,
         "sheet": _sheet(engine, projection) if len(projection) <= MAX_PICTURES else "",
         "side": POINT_SIDE,
         "across": SHEET_COLUMNS,
-        "words": {key: tr(f"map_{key}", request) for key in WORDS_OF_SCRIPT}
-        | {"label": tr("map_label", request).format(count)},
+        "label": tr("map_label", request).format(count),
     }
 
 

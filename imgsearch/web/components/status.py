@@ -13,8 +13,8 @@ from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.records import Progress, Status
 from imgsearch.text import sanitise_line, truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
-from imgsearch.web.handlers import HIDDEN, QUIET
-from imgsearch.web.i18n import format_num_pictures, format_number, language_of, tr, tr_message
+from imgsearch.web.handlers import HIDDEN
+from imgsearch.web.i18n import format_num_pictures, format_number, tr, tr_message
 
 MAX_NAME = 60  # characters of a collection's name
 POLL_S = 1.0  # seconds between two looks at the engines while they are still loading
@@ -26,20 +26,6 @@ class Models(NamedTuple):
     encoder: str
     captioner: str
     takes_questions: bool
-
-
-def draw_title(app: gr.Blocks) -> None:
-    """Draw the name of the app, and set the page's title and language in the browser."""
-
-    def title(request: gr.Request) -> dict[str, str]:
-        return {"title": tr("title", request), "language": language_of(request)}
-
-    script = """watch('value', () => {
-  document.title = props.value.title;
-  document.documentElement.lang = props.value.language;
-});"""
-    header = gr.HTML(None, html_template="<h1>imgsearch</h1>", js_on_load=script, padding=False, elem_id="header")
-    app.load(title, None, header, **QUIET)
 
 
 def draw_banner() -> gr.HTML:

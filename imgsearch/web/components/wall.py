@@ -28,11 +28,6 @@ from imgsearch.web.retrieval import Retrieval, asked, visible_hits
 from imgsearch.web.security.body import MAX_PICTURE
 
 WALL_ID = "wall"  # of the component in the page
-WORDS = (
-    *("clear", "remove", "filters", "filter_typed", "filter_info", "fold_copies", "grid", "map", "export_csv"),
-    *("export_json", "more_hits", "less_likely", "close", "previous", "next", "download", "map_wait"),
-    *("similar_to_this", "describe_this", "more_like", "less_like", "no_such_hit", "not_sent", "too_large_picture"),
-)
 MAX_SAVED = 1000  # hits in a file
 
 
@@ -57,7 +52,6 @@ class Wall:
             "at": time.monotonic(),  # else an equal answer would be no change, of which the page is not told
             "link": state.to_link(),
             "collection": state.collection,
-            "words": {key: tr(key, request) for key in WORDS},
             "chips": list(self._chips(state, uploads, request)),
             "clear": PageState(collection=state.collection).to_link(),
         }

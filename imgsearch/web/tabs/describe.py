@@ -16,7 +16,7 @@ from imgsearch.search.query import MAX_TEXT
 from imgsearch.web.cancellation import Cancellations
 from imgsearch.web.components.choices import QuietRadio
 from imgsearch.web.components.examples import Examples
-from imgsearch.web.components.picture_input import draw_picture_input, picture_value, picture_words
+from imgsearch.web.components.picture_input import draw_picture_input, picture_value
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.status import Models
 from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
@@ -25,7 +25,6 @@ from imgsearch.web.page_state import PageState, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 from imgsearch.web.router import PRIVATE, Router
 
-WORDS = ("copy", "copied", "search_with_description", "tags", "colours", "describe_hint")
 AGAIN = "() => document.dispatchEvent(new CustomEvent('describe'))"  # router.js asks for the shown picture again
 
 
@@ -40,13 +39,13 @@ class DescribeTab:
             with gr.Column(scale=2, min_width=280):
                 stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
                 self.description = scripted_html(
-                    "description", '<div class="description"></div>', "elements", "description", words=None
+                    "description", '<div class="description"></div>', "elements", "description"
                 )
                 self.options = _draw_options(t)
                 self.examples = Examples("describe")
         self._stop = stop
         self.inputs = [self.picture]
-        self.adapts = [self.picture, self.examples.component, self.description, *self.options]
+        self.adapts = [self.examples.component, *self.options]
         detail, question, language, ask = self.options
         gr.on([question.submit, ask.click, detail.input, language.input], None, None, None, js=AGAIN, **QUIET)
         router.component.submit(
@@ -61,15 +60,13 @@ class DescribeTab:
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the picture of a state of the page."""
-        return {self.picture: picture_value(self._retrieval.picture(state, uploads, request), "", request)}
+        return {self.picture: picture_value(self._retrieval.picture(state, uploads, request), "")}
 
     def adapted(self, engine: Engine, collection: str, models: Models, request: gr.Request) -> dict[Any, Any]:
         """Return the examples of a collection, and the options that the captioner takes."""
         detail, question, language, ask = self.options
         return {
-            self.picture: picture_words(request),
             self.examples.component: self.examples.pictures(engine, collection, request),
-            self.description: gr.HTML(words=_words(request)),
             detail: gr.Radio(visible=bool(models.captioner)),
             question: gr.Textbox(visible=models.takes_questions),
             language: gr.Radio(visible=models.takes_questions, value=language_of(request)),
@@ -86,7 +83,7 @@ class DescribeTab:
         first = self._retrieval.collections.first.status
         language = language if first.takes_questions else language_of(request)
         options = {"detail": "question" if question else detail, "question": question or "", "language": language}
-        answer: dict[str, Any] = {"words": _words(request), "at": time.monotonic()}  # as the wall
+        answer: dict[str, Any] = {"at": time.monotonic()}  # as the wall
         can_stop = {self._stop: gr.Button(visible=True)} if first.captioner else {}
         with self._cancellations.latest(request) as (must_stop, is_latest):
             write = with_error_messages(self._write, "describe")
@@ -126,10 +123,6 @@ def description_value(description: Description, language: str, collection: str, 
         "time": f"{format_number(description.seconds, request, 2)} s",
         "search": PageState(text=query, collection=collection).to_link() if query else "",
     }
-
-
-def _words(request: gr.Request) -> dict[str, str]:
-    return {key: tr(key, request) for key in WORDS}
 
 
 def _draw_options(t: gr.I18n) -> tuple[gr.Radio, gr.Textbox, gr.Radio, gr.Button]:
