@@ -18,11 +18,8 @@ from imgsearch.web.i18n import tr, tr_message
 # a slow decode never blocks a text search. Handlers that run together share the encoder's batches. If a visitor asks
 # again while a result is being computed, only the last of these requests runs, after that result ("always_last").
 MODEL_QUEUES = {"texts": 8, "pictures": 4, "captions": 4}  # with the number of handlers that run side by side
-TEXTS: dict[str, Any]
-PICTURES: dict[str, Any]
-CAPTIONS: dict[str, Any]
 TEXTS, PICTURES, CAPTIONS = (
-    {"concurrency_id": name, "concurrency_limit": limit, "trigger_mode": "always_last"}
+    dict[str, Any](concurrency_id=name, concurrency_limit=limit, trigger_mode="always_last")
     for name, limit in MODEL_QUEUES.items()
 )
 # For quick handlers: they run at once, outside of the queue.

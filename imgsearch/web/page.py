@@ -29,7 +29,7 @@ def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     with app:
         with gr.Row(elem_id="head"):
             gr.HTML("<h1>imgsearch</h1>", padding=False, elem_id="header")
-            banner = status.draw_banner()
+            banner = gr.HTML(padding=False, elem_id="banner")
             collections = CollectionPicker(engines, t)
         retrieval, router = Retrieval(collections, decoder), Router()
         with gr.Tabs(overflow_behavior="wrap", elem_id="tabs") as tabs:

@@ -20,7 +20,7 @@ from imgsearch.environment import bypass_proxy_for_localhost, collection_name
 from imgsearch.errors import SettingsError
 from imgsearch.text import sanitise_line
 from imgsearch.web import gradio_internals
-from imgsearch.web.components.upload import upload_folder
+from imgsearch.web.components.inputs import upload_folder
 from imgsearch.web.i18n import browser_translations
 from imgsearch.web.page import build_app
 from imgsearch.web.request_log import show_requests

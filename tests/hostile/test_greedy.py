@@ -14,8 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from imgsearch.web.components.choices import QuietDropdown
-from imgsearch.web.components.upload import UploadedImage
+from imgsearch.web.components.inputs import QuietDropdown, UploadedImage
 from imgsearch.web.page_state import MAX_LINK, PageState
 from imgsearch.web.security.connections import LINES, few_lines
 from tests.helpers.app import PROGRAM, STARTER, App, resident_mib, running_app

@@ -1,6 +1,5 @@
 """Questions to try with one click: texts, or pictures of the collection."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -9,7 +8,7 @@ from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError
 from imgsearch.records import Item
 from imgsearch.web.components.scripted import data_url, scripted_html
-from imgsearch.web.i18n import caption_of, tr
+from imgsearch.web.i18n import caption_of
 from imgsearch.web.page_state import PageState, Tab
 
 NUM_PICTURES = 5
@@ -23,16 +22,15 @@ EXAMPLES = (  # of the packaged photos
 
 
 class Examples:
-    """The component of one tab, empty at first."""
+    """The component of one tab, empty at first.
+
+    Its value holds the key of its title, and examples with a label and a link; a picture has a `src`, too.
+    """
 
     def __init__(self, tab: Tab) -> None:
         template = '<div class="tries"><p class="label"></p><ul class="examples"></ul></div>'
         self._tab = tab
         self.component = scripted_html(f"{tab}_examples", template, "elements", "examples")
-
-    def value(self, title: str, examples: Sequence[dict[str, str]], request: gr.Request) -> dict[str, Any]:
-        """Return the component's value; each example has a link and a label, and a picture its `src`."""
-        return {"title": tr(title, request), "examples": list(examples)}
 
     def pictures(self, engine: Engine, collection: str, request: gr.Request) -> dict[str, Any]:
         """Return the value that offers pictures of a collection; none while it is not loaded."""
@@ -48,7 +46,7 @@ class Examples:
             }
             for item in items
         ]
-        return self.value("try_picture", examples, request)
+        return {"title": "try_picture", "examples": examples}
 
 
 def _items(engine: Engine) -> list[Item]:

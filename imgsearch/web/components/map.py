@@ -18,7 +18,7 @@ from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.columns import column_names
 from imgsearch.web.components.scripted import data_url, scripted_html, server_function
 from imgsearch.web.handlers import HIDDEN, with_error_messages
-from imgsearch.web.i18n import caption_of, format_num_pictures, tr
+from imgsearch.web.i18n import caption_of, format_count, tr
 
 MAP_ID = "atlas"  # of the component in the page
 MAX_PICTURES = 400  # points that are drawn as small pictures: with more of them these would cover each other
@@ -62,7 +62,7 @@ def draw_map(collections: CollectionPicker) -> None:
 def map_value(collection: str, engine: Engine, request: gr.Request) -> dict[str, Any]:
     """Return the component's value. It takes about 12 bytes per point, and 1.5 kB for each one's small picture."""
     projection = engine.searcher.derived.projection()
-    count = format_num_pictures(len(projection), request)
+    count = format_count("picture", len(projection), request)
     return {
         "collection": collection,
         "points": _to_base64(projection.points.astype("<u2")),

@@ -14,7 +14,7 @@ from imgsearch.records import Progress, Status
 from imgsearch.text import sanitise_line, truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.handlers import HIDDEN
-from imgsearch.web.i18n import format_num_pictures, format_number, tr, tr_message
+from imgsearch.web.i18n import format_count, format_number, tr, tr_message
 
 MAX_NAME = 60  # characters of a collection's name
 POLL_S = 1.0  # seconds between two looks at the engines while they are still loading
@@ -26,11 +26,6 @@ class Models(NamedTuple):
     encoder: str
     captioner: str
     takes_questions: bool
-
-
-def draw_banner() -> gr.HTML:
-    """Draw the line of the status, empty."""
-    return gr.HTML(padding=False, elem_id="banner")
 
 
 def connect(banner: gr.HTML, collections: CollectionPicker, app: gr.Blocks) -> gr.State:
@@ -66,7 +61,7 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     num_blocking = 0 if status.num_items is not None else 1  # without items, the first one says why search fails
     blocking, missing = problems[:num_blocking], problems[num_blocking:]
     kind = "offline_model" if missing else "small_model" if status.encoder in STARTER_IDS else "large_model"
-    count = [] if status.num_items is None else [format_num_pictures(status.num_items, request)]
+    count = [] if status.num_items is None else [format_count("picture", status.num_items, request)]
     line = html.escape(" · ".join([*count, tr(kind, request)]))
     folded = f"<details><summary>{line}</summary>{''.join(rows)}{_lines('<div>{}</div>', missing)}</details>"
     return folded + _lines("<p>{}</p>", progress) + _lines("<p class=problem>{}</p>", blocking)

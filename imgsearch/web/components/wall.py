@@ -14,17 +14,9 @@ from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.components.columns import offered_filters, shown_fields, shown_filter, toggled
 from imgsearch.web.components.scripted import data_url, scripted_html, server_function
 from imgsearch.web.handlers import TEXTS, with_error_messages
-from imgsearch.web.i18n import (
-    MAX_CAPTION,
-    caption_of,
-    foreign_notice,
-    format_num_duplicates,
-    format_num_pictures,
-    format_number,
-    tr,
-)
+from imgsearch.web.i18n import MAX_CAPTION, caption_of, foreign_notice, format_count, format_number, tr
 from imgsearch.web.page_state import PageState, QueryTerm, Uploads
-from imgsearch.web.retrieval import Retrieval, asked, visible_hits
+from imgsearch.web.retrieval import Retrieval, asked
 from imgsearch.web.security.body import MAX_PICTURE
 
 WALL_ID = "wall"  # of the component in the page
@@ -76,7 +68,7 @@ class Wall:
     def _answered(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         engine = self._retrieval.collections[state.collection]
         result = self._retrieval.find(state, uploads, request)
-        hits = visible_hits(state, result)
+        hits = [hit for hit in result.hits if hit.item.id not in state.items]  # the parts themselves are no answers
         following = replace(state, start=result.following).to_link() if result.following else ""
         return {
             "filters": offered_filters(engine.searcher.table, state, request),
@@ -135,7 +127,7 @@ def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
         "src": data_url(thumbnail),
         "caption": caption_of(hit.item, request),
         "mark": " · ".join(tr(key, request) for key in keys),  # why it is here: "best match · in the caption"
-        "copies": f"+ {format_num_duplicates(copies, request)}" if copies else "",
+        "copies": f"+ {format_count('copy', copies, request)}" if copies else "",
     }
 
 
@@ -162,7 +154,7 @@ def _notices(result: SearchResult, state: PageState, request: gr.Request) -> lis
 
 def summary(result: SearchResult, state: PageState, request: gr.Request) -> str:
     """Return how many hits there are, in what time, and the notices, as HTML."""
-    count = format_num_pictures(len(result.hits), request)
+    count = format_count("picture", len(result.hits), request)
     lines = [*_notices(result, state, request), f"{count} · {_time(result, request)}"]
     return "<br>".join(map(html.escape, lines))
 
@@ -172,7 +164,7 @@ def _count(result: SearchResult, hits: Sequence[Hit], state: PageState, request:
         return tr("collection_shown", request) if hits else ""
     if not result.has_match and state.tab == "search":
         return ""
-    count = format_num_pictures(state.start + len(hits), request)
+    count = format_count("picture", state.start + len(hits), request)
     return tr("similar_pictures", request).format(count) if state.tab == "describe" else count
 
 

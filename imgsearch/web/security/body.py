@@ -10,7 +10,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from imgsearch.web.components.upload import is_upload
+from imgsearch.web.components.inputs import is_upload
 from imgsearch.web.security.refusals import RefusedError
 
 MAX_JSON = 2**18  # bytes: a query has up to 10,000 characters, and the last requests of a visitor stay in memory

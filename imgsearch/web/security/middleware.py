@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import gradio as gr
 from gradio.routes import App
@@ -28,7 +27,7 @@ from imgsearch.web.security.endpoints import TOKEN
 from imgsearch.web.security.headers import check_names, clean_headers
 from imgsearch.web.security.rate_limit import client_of
 from imgsearch.web.security.refusals import RefusedError
-from imgsearch.web.security.visitors import Visitors
+from imgsearch.web.security.visitors import MAX_USER, Visitors
 
 API = "/gradio_api"
 READS = (  # what pages and API clients fetch; a file only by its path, never by a URL
@@ -162,7 +161,7 @@ class SecurityMiddleware:
         if self._trust_proxy:
             hosts.append(request.headers.get("x-forwarded-host"))
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-        is_own = site in ("same-origin", "none") if site else _host(origin or "") in hosts
+        is_own = site in ("same-origin", "none") if site else (origin or "").partition("://")[2] in hosts
         if (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout"):
             raise RefusedError(403, "other_site")
         ids = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
@@ -178,7 +177,8 @@ class SecurityMiddleware:
         if endpoint == "login":
             form = await Request(context.request.scope, context.body.replay(context.request.receive)).form()
             context.body.rewind()
-            self._visitors.count_login(context.client, str(form.get("username", "")))
+            # By user name, too, so that the mistakes of others with the same address keep nobody out.
+            self._visitors.count(f"{context.client} {str(form.get('username', ''))[:MAX_USER]}", "login")
         if endpoint in ("login", "upload", "reset"):
             return
         payload = context.body.json()
@@ -204,11 +204,3 @@ class SecurityMiddleware:
 
 def _blocks(request: Request) -> gr.Blocks:
     return cast(App, request.app).get_blocks()
-
-
-def _host(origin: str) -> str:
-    """Return host and port of a URL; "" if it is not valid."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""

@@ -41,20 +41,16 @@ class Visitors:
         """Allow each client `rate` requests for models per minute, as many pages, and its share of the rest."""
         self._is_limited = bool(rate)
         kinds = {"model": rate, "page": rate, "session": rate, "other": OTHERS * rate} if rate else {}
-        self._rates = {kind: RateLimit(per_minute) for kind, per_minute in kinds.items()}
-        self._logins = RateLimit(LOGINS)
+        self._rates = {kind: RateLimit(per_minute) for kind, per_minute in (kinds | {"login": LOGINS}).items()}
         self.bodies, self.streams = (Share(most if rate else sys.maxsize) for most in (OWN_BODIES, OWN_STREAMS))
         self._uploads: dict[Path, tuple[str, int]] = {}  # file -> client and number of bytes, oldest first
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def count(self, client: str, kind: str) -> None:
         """Count a request of a kind in `_rates`. Raise RefusedError if it is one too many."""
-        if self._is_limited:
-            _count(self._rates[kind], client)
-
-    def count_login(self, client: str, user: str) -> None:
-        """Count by user name, so that the mistakes of others with the same address keep nobody out."""
-        _count(self._logins, f"{client} {user[:MAX_USER]}")
+        wait_s = self._rates[kind].wait_s(client) if kind in self._rates else 0
+        if wait_s:
+            raise RefusedError(429, "too_many", str(wait_s), outcome="rate", wait_s=wait_s)
 
     def note_answer(self, context: RequestContext) -> None:
         """Remember whose the upload is that was made."""
@@ -93,9 +89,3 @@ class Visitors:
                 break
             num_bytes -= size
             path.unlink(missing_ok=True)
-
-
-def _count(limit: RateLimit, name: str) -> None:
-    wait_s = limit.wait_s(name)
-    if wait_s:
-        raise RefusedError(429, "too_many", str(wait_s), outcome="rate", wait_s=wait_s)

@@ -14,9 +14,8 @@ from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.records import Description
 from imgsearch.search.query import MAX_TEXT
 from imgsearch.web.cancellation import Cancellations
-from imgsearch.web.components.choices import QuietRadio
 from imgsearch.web.components.examples import Examples
-from imgsearch.web.components.picture_input import draw_picture_input, picture_value
+from imgsearch.web.components.inputs import QuietRadio, draw_picture_input, picture_value
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.status import Models
 from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages

@@ -46,7 +46,7 @@ class SearchTab:
         examples = [{"label": state.text, "link": state.to_link()} for state in states]
         return {
             self.text: gr.Textbox(placeholder=self._t(_placeholder(encoder))),
-            self.examples.component: self.examples.value("try_query", examples, request),
+            self.examples.component: {"title": "try_query", "examples": examples},
         }
 
 

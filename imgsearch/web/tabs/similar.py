@@ -6,7 +6,7 @@ import gradio as gr
 
 from imgsearch.engine import Engine
 from imgsearch.web.components.examples import Examples
-from imgsearch.web.components.picture_input import draw_picture_input, picture_value
+from imgsearch.web.components.inputs import draw_picture_input, picture_value
 from imgsearch.web.page_state import PageState, Uploads
 from imgsearch.web.retrieval import Retrieval
 
