@@ -13,7 +13,6 @@ from imgsearch.images import ImageSource
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.records import Description
 from imgsearch.search.query import MAX_TEXT
-from imgsearch.web.cancellation import Cancellations
 from imgsearch.web.components.examples import Examples
 from imgsearch.web.components.inputs import QuietRadio, draw_picture_input, picture_value
 from imgsearch.web.components.scripted import scripted_html
@@ -31,7 +30,7 @@ class DescribeTab:
     """The place for the picture, the options of a captioner, and the description."""
 
     def __init__(self, retrieval: Retrieval, router: Router, t: gr.I18n) -> None:
-        self._retrieval, self._router, self._cancellations = retrieval, router, Cancellations()
+        self._retrieval, self._router = retrieval, router
         with gr.Row(elem_classes="question"):
             with gr.Column(scale=1, min_width=280):
                 self.picture = draw_picture_input("describe")
@@ -55,7 +54,7 @@ class DescribeTab:
             **PRIVATE,
             **CAPTIONS | {"trigger_mode": "multiple"},  # a new question stops the description before
         )
-        stop.click(self._cancellations.stop, None, None, **QUIET)
+        stop.click(router.stop, None, None, **QUIET)
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the picture of a state of the page."""
@@ -75,8 +74,8 @@ class DescribeTab:
     def _describe(
         self, event: gr.EventData, request: gr.Request, detail: Detail, question: str | None, language: str
     ) -> Iterator[dict[Any, Any]]:
-        is_last = self._router.numbered(event, request)
-        if not is_last():
+        about = self._router.question(event, request)
+        if not about.is_last:
             return
         state, uploads = asked(event)
         first = self._retrieval.collections.first.status
@@ -84,19 +83,18 @@ class DescribeTab:
         options = {"detail": "question" if question else detail, "question": question or "", "language": language}
         answer: dict[str, Any] = {"at": time.monotonic()}  # as the wall
         can_stop = {self._stop: gr.Button(visible=True)} if first.captioner else {}
-        with self._cancellations.latest(request) as (must_stop, is_latest):
-            write = with_error_messages(self._write, "describe")
-            try:
-                for description in write(state, uploads, request, stop=must_stop, **options):
-                    if not is_last():
-                        return
-                    answer = answer | description_value(description, language, state.collection, request)
-                    yield {self.description: answer, **can_stop}
-                    can_stop = {}  # a button that is drawn again loses a click
-            except gr.Error as error:
-                answer = answer | {"error": html.unescape(error.message)}  # escaped for Gradio, which shows it as HTML
-            if is_latest():
-                yield {self.description: answer, self._stop: gr.Button(visible=False)}
+        write = with_error_messages(self._write, "describe")
+        try:
+            for description in write(state, uploads, request, stop=about.is_over, **options):
+                if not about.is_last:
+                    return
+                answer = answer | description_value(description, language, state.collection, request)
+                yield {self.description: answer, **can_stop}
+                can_stop = {}  # a button that is drawn again loses a click
+        except gr.Error as error:
+            answer = answer | {"error": html.unescape(error.message)}  # escaped for Gradio, which shows it as HTML
+        if about.is_last:
+            yield {self.description: answer, self._stop: gr.Button(visible=False)}
 
     def _write(self, state: PageState, uploads: Uploads, request: gr.Request, **options: Any) -> Iterator[Description]:
         if state.item:
