@@ -35,22 +35,21 @@ def mean_seconds(handler: str) -> float:
     return _seconds.get(handler, FIRST_S)
 
 
-def with_error_messages(handler: Callable[..., Any], endpoint: str = "", **options: Any) -> Callable[..., Any]:
+def with_error_messages(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Wrap a handler: show an ImgsearchError in the visitor's language, log any other error and show one sentence.
 
-    `endpoint` is its name in the log, by default the handler's; `options` are passed to each call.
+    `name` is its name in the log.
     """
-    name = endpoint or handler.__name__
 
     @functools.wraps(handler)  # keeps the signature: Gradio reads it to pass requests and events
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with _report_outcome(name, [*args, *kwargs.values()]):
-            return handler(*args, **kwargs, **options)
+            return handler(*args, **kwargs)
 
     @functools.wraps(handler)
     def generator_wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
         with _report_outcome(name, [*args, *kwargs.values()]):
-            yield from handler(*args, **kwargs, **options)
+            yield from handler(*args, **kwargs)
 
     wrapped = generator_wrapper if inspect.isgeneratorfunction(handler) else wrapper
     wrapped.__name__ = name

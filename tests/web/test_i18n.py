@@ -92,7 +92,7 @@ def test_a_handlers_error_is_shown_in_the_visitors_language(request_: gr.Request
         raise unreachable(repo)
 
     with pytest.raises(gr.Error, match=f"^'a/b {words}"):
-        with_error_messages(handler)("a/b", request_)
+        with_error_messages(handler, "handler")("a/b", request_)
 
 
 def test_the_notice_of_a_foreign_query_names_its_language() -> None:
