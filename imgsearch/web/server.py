@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stdout
 from functools import partial
-from pathlib import Path
 
 import gradio as gr
 
@@ -21,6 +20,7 @@ from imgsearch.errors import SettingsError
 from imgsearch.text import sanitise_line
 from imgsearch.web import gradio_internals
 from imgsearch.web.components.inputs import upload_folder
+from imgsearch.web.components.scripted import STATIC
 from imgsearch.web.i18n import browser_translations
 from imgsearch.web.page import build_app
 from imgsearch.web.request_log import show_requests
@@ -30,7 +30,6 @@ from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.security.endpoints import MAX_WAITING
 from imgsearch.web.security.middleware import security_middleware
 
-STATIC = Path(__file__).parent / "static"
 MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
 NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; one that is forgotten is made again when it asks
 ANSWERS_S = 1  # seconds that running requests get to finish when the app ends

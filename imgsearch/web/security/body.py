@@ -61,14 +61,10 @@ class Body:
                         raise _too_large(max_bytes)
         except TimeoutError:
             raise RefusedError(408, "too_slow", f"{MAX_S:.0f}") from None
-        self.rewind()
-
-    def rewind(self) -> None:
-        """Go back to the start of the body."""
-        self._file.seek(0)
 
     def replay(self, receive: Receive) -> Receive:
         """Return an ASGI `receive` that gives the app this body and then the messages of the original `receive`."""
+        self._file.seek(0)
         is_over = False
 
         async def replayed() -> Message:
@@ -85,19 +81,19 @@ class Body:
         """Return whether it is a form with one file and nothing else."""
         kind, options = parse_options_header(content_type)
         boundary = b"--" + options.get(b"boundary", b"")
+        self._file.seek(0)
         data = self._file.read()
-        self.rewind()
         head = data.partition(b"\r\n\r\n")[0]
         is_file = b"filename=" in head and len(head) <= MAX_HEAD
         return kind == b"multipart/form-data" and boundary != b"--" and data.count(boundary) == 2 and is_file
 
     def json(self) -> dict[str, Any]:
         """Parse the body as a JSON object. Raise RefusedError if it is not one or is nested too deep."""
+        self._file.seek(0)
         try:
             value = json.loads(self._file.read())
         except (ValueError, RecursionError):
             raise RefusedError(400, "not_understood") from None
-        self.rewind()
         if not isinstance(value, dict):
             raise RefusedError(400, "not_understood")
         _check_value(value)

@@ -176,7 +176,6 @@ class SecurityMiddleware:
             await self._visitors.take_only(context, endpoint)
         if endpoint == "login":
             form = await Request(context.request.scope, context.body.replay(context.request.receive)).form()
-            context.body.rewind()
             # By user name, too, so that the mistakes of others with the same address keep nobody out.
             self._visitors.count(f"{context.client} {str(form.get('username', ''))[:MAX_USER]}", "login")
         if endpoint in ("login", "upload", "reset"):

@@ -13,7 +13,7 @@ from imgsearch.images import ImageSource
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.records import Description
 from imgsearch.search.query import MAX_TEXT
-from imgsearch.web.components.examples import Examples
+from imgsearch.web.components.examples import draw_examples, picture_examples
 from imgsearch.web.components.inputs import QuietRadio, draw_picture_input, picture_value
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.status import Models
@@ -40,10 +40,10 @@ class DescribeTab:
                     "description", '<div class="description"></div>', "elements", "description"
                 )
                 self.options = _draw_options(t)
-                self.examples = Examples("describe")
+                self.examples = draw_examples("describe")
         self._stop = stop
         self.inputs = [self.picture]
-        self.adapts = [self.examples.component, *self.options]
+        self.adapts = [self.examples, *self.options]
         detail, question, language, ask = self.options
         gr.on([question.submit, ask.click, detail.input, language.input], None, None, None, js=AGAIN, **QUIET)
         router.component.submit(
@@ -64,7 +64,7 @@ class DescribeTab:
         """Return the examples of a collection, and the options that the captioner takes."""
         detail, question, language, ask = self.options
         return {
-            self.examples.component: self.examples.pictures(engine, collection, request),
+            self.examples: picture_examples("describe", engine, collection, request),
             detail: gr.Radio(visible=bool(models.captioner)),
             question: gr.Textbox(visible=models.takes_questions),
             language: gr.Radio(visible=models.takes_questions, value=language_of(request)),

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.search.query import understood_languages
-from imgsearch.web.components.examples import Examples
+from imgsearch.web.components.examples import draw_examples
 from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import example_queries
 from imgsearch.web.page_state import PageState, Uploads
@@ -31,9 +31,9 @@ class SearchTab:
                 autofocus=True,
             )
             go = gr.Button(t("go"), variant="primary", scale=0, min_width=120, elem_id="query_go")
-        self.examples = Examples("search")
+        self.examples = draw_examples("search")
         self.inputs = [self.text]
-        self.adapts = [self.text, self.examples.component]
+        self.adapts = [self.text, self.examples]
         gr.on([self.text.submit, go.click], None, [self.text, choice], None, js=ASK, **QUIET)
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
@@ -46,7 +46,7 @@ class SearchTab:
         examples = [{"label": state.text, "link": state.to_link()} for state in states]
         return {
             self.text: gr.Textbox(placeholder=self._t(_placeholder(encoder))),
-            self.examples.component: {"title": "try_query", "examples": examples},
+            self.examples: {"title": "try_query", "examples": examples},
         }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
-from imgsearch.web.components.examples import Examples
+from imgsearch.web.components.examples import draw_examples, picture_examples
 from imgsearch.web.components.inputs import draw_picture_input, picture_value
 from imgsearch.web.page_state import PageState, Uploads
 from imgsearch.web.retrieval import Retrieval
@@ -20,9 +20,9 @@ class SimilarTab:
             with gr.Column(scale=1, min_width=280):
                 self.picture = draw_picture_input("similar")
             with gr.Column(scale=2, min_width=280):
-                self.examples = Examples("similar")
+                self.examples = draw_examples("similar")
         self.inputs = [self.picture]
-        self.adapts = [self.examples.component]
+        self.adapts = [self.examples]
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the picture of a state of the page, and the box in it."""
@@ -30,4 +30,4 @@ class SimilarTab:
 
     def adapted(self, engine: Engine, collection: str, request: gr.Request) -> dict[Any, Any]:
         """Return the examples of a collection."""
-        return {self.examples.component: self.examples.pictures(engine, collection, request)}
+        return {self.examples: picture_examples("similar", engine, collection, request)}
