@@ -111,14 +111,10 @@ def randomise_upload_paths() -> None:
     processing_utils.hash_seed = secrets.token_bytes(32)
 
 
-def end_answers_within(app: gr.Blocks, seconds: int) -> None:
-    """Let `close` wait that long at most for running requests: uvicorn itself waits for ever."""
-    app.server.config.timeout_graceful_shutdown = seconds
-
-
-def use_protocol(app: gr.Blocks, protocol: Any) -> None:
-    """Let uvicorn make each connection by `protocol`: its option `http`, which Gradio does not pass on."""
+def configure_server(app: gr.Blocks, protocol: Any, seconds: int) -> None:
+    """Set uvicorn's options that Gradio does not pass on: how it makes connections, how long it waits at its end."""
     app.server.config.http_protocol_class = protocol
+    app.server.config.timeout_graceful_shutdown = seconds
 
 
 def close_links() -> None:

@@ -47,7 +47,7 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
     closing.callback(decoder.close)
     app = build_app(engines, decoder)
     show_requests()
-    closing.callback(_close, app)
+    closing.callback(app.close, verbose=False)
     if settings.share:
         names = [collection_name(engine.bundle) for engine in engines]
         print(announcement(names, has_password=bool(settings.users)), flush=True)
@@ -106,7 +106,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
                 app_kwargs=security_middleware(engines, settings),
             )
         own = sys.maxsize if settings.trust_proxy else OWN_CONNECTIONS  # a proxy limits those of its clients itself
-        gradio_internals.use_protocol(app, partial(LimitedProtocol, own_connections=own))
+        gradio_internals.configure_server(app, partial(LimitedProtocol, own_connections=own), ANSWERS_S)
     except OSError:
         address = f"{settings.host}:{settings.port or 'any port'}"
         raise SettingsError("{place} cannot be listened on. Give another --port or --host.", place=address) from None
@@ -128,9 +128,3 @@ def _theme() -> gr.themes.Base:
 def _finish_loading(engines: Sequence[Engine]) -> None:
     for engine in engines:
         engine.models.load_in_background()
-
-
-def _close(app: gr.Blocks) -> None:
-    if app.is_running:
-        gradio_internals.end_answers_within(app, ANSWERS_S)
-        app.close(verbose=False)
