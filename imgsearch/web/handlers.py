@@ -15,17 +15,16 @@ from imgsearch.web import request_log
 from imgsearch.web.i18n import tr, tr_message
 
 # Options of the events that need a model. Texts, pictures and captions have separate queues, so that a long caption or
-# a slow decode never blocks a text search. Handlers that run together share the encoder's batches. If a visitor asks
-# again while a result is being computed, only the last of these requests runs, after that result ("always_last").
+# a slow decode never blocks a text search. Handlers that run together share the encoder's batches.
 MODEL_QUEUES = {"texts": 8, "pictures": 4, "captions": 4}  # with the number of handlers that run side by side
 TEXTS, PICTURES, CAPTIONS = (
-    dict[str, Any](concurrency_id=name, concurrency_limit=limit, trigger_mode="always_last")
+    dict[str, Any](concurrency_id=name, concurrency_limit=limit, trigger_mode="multiple", show_progress="hidden")
     for name, limit in MODEL_QUEUES.items()
 )
 # For quick handlers: they run at once, outside of the queue.
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # Like QUIET, but queued: without the queue, the change event of a gr.State does not reach the page.
-HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}
+HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
 FIRST_S = 1.0  # assumed seconds of a handler that has not run yet
 _seconds: dict[str, float] = {}  # handler -> running mean of its calls
 

@@ -19,7 +19,6 @@ from imgsearch.web.handlers import PICTURES, TEXTS
 from imgsearch.web.page_state import KEYS, PageState, Tab, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 MAX_WINDOWS = 10_000  # whose last question is known
 
 
@@ -74,9 +73,8 @@ class Router:
 
         inputs = (component for view in views.values() for component in view.inputs)
         outputs = [wall.component, tabs, collections.choice, *inputs]
-        shown: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", **PRIVATE}
-        self.component.select(answer, None, outputs, **TEXTS | shown)
-        self.component.input(answer, None, outputs, **PICTURES | shown)
+        self.component.select(answer, None, outputs, api_visibility="private", **TEXTS)
+        self.component.input(answer, None, outputs, api_visibility="private", **PICTURES)
 
     def question(self, event: gr.EventData, request: gr.Request) -> Question:
         """Return the question of an event; those before it in its window are over."""

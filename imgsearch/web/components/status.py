@@ -40,9 +40,10 @@ def connect(banner: gr.HTML, collections: CollectionPicker, app: gr.Blocks) -> g
         models = Models(status.encoder, status.captioner, status.takes_questions)
         return _render(engine, status, request), gr.Timer(active=not collections.are_complete), models
 
-    options = HIDDEN | {"trigger_mode": "once"}
     outputs = [banner, timer, models_state]
-    gr.on([app.load, timer.tick, *collections.changes], show, collections.choice, outputs, **options)
+    gr.on(
+        [app.load, timer.tick, *collections.changes], show, collections.choice, outputs, trigger_mode="once", **HIDDEN
+    )
     return models_state
 
 

@@ -35,8 +35,8 @@ class Wall:
             server_functions=[server_function(self.item, str)],
             saved=None,
         )
-        options = TEXTS | {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
-        self.component.download(with_error_messages(self._saved, "export"), None, self.component, **options)
+        save = with_error_messages(self._saved, "export")
+        self.component.download(save, None, self.component, api_visibility="private", **TEXTS)
 
     def answer(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         """Return the value for a state of the page; an error is a sentence in it."""

@@ -21,7 +21,7 @@ from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
 from imgsearch.web.i18n import LANGUAGES, format_number, language_of, tr
 from imgsearch.web.page_state import PageState, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
-from imgsearch.web.router import PRIVATE, Router
+from imgsearch.web.router import Router
 
 AGAIN = "() => document.dispatchEvent(new CustomEvent('describe'))"  # router.js asks for the shown picture again
 
@@ -50,9 +50,8 @@ class DescribeTab:
             self._describe,
             inputs_kwargs={"detail": detail, "question": question, "language": language},
             outputs=[self.description, stop],
-            show_progress="hidden",
-            **PRIVATE,
-            **CAPTIONS | {"trigger_mode": "multiple"},  # a new question stops the description before
+            api_visibility="private",
+            **CAPTIONS,
         )
         stop.click(router.stop, None, None, **QUIET)
 
