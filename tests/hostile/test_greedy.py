@@ -17,9 +17,9 @@ import pytest
 from imgsearch.web.components.inputs import QuietDropdown, UploadedImage
 from imgsearch.web.page_state import MAX_LINK, PageState
 from imgsearch.web.security.connections import LINES, few_lines
-from tests.helpers.app import PROGRAM, STARTER, App, resident_mib, running_app
-from tests.helpers.greedy import ATTACKS, FORM, GREEDY, MODEST, SLOW, Caller, attacking, be_modest
-from tests.helpers.hostile_calls import COFFEE, form_of
+from tests.helpers.app import FORM, PROGRAM, STARTER, App, form_of, resident_mib, running_app
+from tests.helpers.greedy import ATTACKS, GREEDY, MODEST, SLOW, Caller, attacking, be_modest
+from tests.helpers.hostile_calls import COFFEE
 
 SHARES = """
 import imgsearch.web.security.connections as connections, imgsearch.web.security.visitors as visitors
