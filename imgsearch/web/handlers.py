@@ -4,6 +4,7 @@ import functools
 import html
 import inspect
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,13 +26,7 @@ TEXTS, PICTURES, CAPTIONS = (
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # Like QUIET, but queued: without the queue, the change event of a gr.State does not reach the page.
 HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
-FIRST_S = 1.0  # assumed seconds of a handler that has not run yet
-_seconds: dict[str, float] = {}  # handler -> running mean of its calls
-
-
-def mean_seconds(handler: str) -> float:
-    """Return about how long a call of a handler takes."""
-    return _seconds.get(handler, FIRST_S)
+mean_seconds = defaultdict[str, float](lambda: 1.0)  # of a handler's calls; one that has not run yet may take a second
 
 
 def with_error_messages(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -76,5 +71,5 @@ def _report_outcome(name: str, arguments: Sequence[Any]) -> Iterator[None]:
         request_log.log_error(name, error)
         raise gr.Error(tr("failed", request), print_exception=False) from None
     finally:
-        _seconds[name] = 0.9 * mean_seconds(name) + 0.1 * (time.perf_counter() - begin)
+        mean_seconds[name] = 0.9 * mean_seconds[name] + 0.1 * (time.perf_counter() - begin)
         request_log.log_request(name.strip("_"), begin, outcome, reason)

@@ -47,10 +47,6 @@ class UploadedImage(gr.Image):
             raise gr.Error(tr("not_an_upload", None), print_exception=False)  # without a request no language is known
         return str(Path(payload.path).resolve())
 
-    def postprocess(self, value: Any) -> ImageData | None:
-        """Return the file for the page without opening it: of an SVG the stock component copies all of its text."""
-        return ImageData(path=str(value), orig_name=Path(value).name) if value else None
-
 
 def upload_folder() -> Path:
     """Return the folder in which Gradio puts uploads, and the page the pictures that it shows."""

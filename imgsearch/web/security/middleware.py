@@ -22,12 +22,11 @@ from imgsearch.web.health import health_route
 from imgsearch.web.security import endpoints
 from imgsearch.web.security.body import MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_charset
 from imgsearch.web.security.cleanup import sweeping
-from imgsearch.web.security.context import RequestContext
 from imgsearch.web.security.endpoints import TOKEN
 from imgsearch.web.security.headers import check_names, clean_headers
 from imgsearch.web.security.rate_limit import client_of
 from imgsearch.web.security.refusals import RefusedError
-from imgsearch.web.security.visitors import MAX_USER, Visitors
+from imgsearch.web.security.visitors import MAX_USER, RequestContext, Visitors
 
 API = "/gradio_api"
 READS = (  # what pages and API clients fetch; a file only by its path, never by a URL

@@ -1,20 +1,24 @@
-"""`Visitors`: what each client may ask and hold, so that none takes what belongs to all."""
+"""What each client may ask and hold, so that none takes what belongs to all, and its request on its way through."""
 
 import asyncio
 import json
 import sys
-from contextlib import suppress
+import time
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import gradio as gr
+from starlette.requests import Request
+from starlette.types import Message, Send
 
 from imgsearch.web import gradio_internals
 from imgsearch.web.gradio_internals import Function
 from imgsearch.web.handlers import MODEL_QUEUES
-from imgsearch.web.security.body import MAX_UPLOAD
-from imgsearch.web.security.context import RequestContext
+from imgsearch.web.security.body import MAX_UPLOAD, Body
 from imgsearch.web.security.endpoints import busy
+from imgsearch.web.security.headers import set_headers
 from imgsearch.web.security.rate_limit import RateLimit, Share
 from imgsearch.web.security.refusals import RefusedError
 
@@ -29,6 +33,44 @@ OWN_WAITING = 16  # events in a queue that needs no model; in the others one pla
 OWN_QUICK = 4  # events that wait for nothing: with more threads at once, the server's own waits for its turn
 TURN_S = 30  # seconds that a request waits until its client has less than its share of a queue
 POLL_S = 0.05  # seconds
+
+
+@dataclass
+class RequestContext:
+    """A request on its way through the middleware."""
+
+    request: Request
+    body: Body = field(default_factory=Body)
+    endpoint: str = "unknown"  # its name in the log
+    begin: float = field(default_factory=time.perf_counter)
+    status: int = 0  # of the response, once it has started
+    answer: bytes = b""  # to an upload: it names the file
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)  # gives back what the client holds
+    turn: AsyncExitStack = field(default_factory=AsyncExitStack)  # the same, before a slow client reads the response
+
+    @property
+    def client(self) -> str:
+        """The client's address, see `rate_limit.client_of`."""
+        return str(self.request.scope["client"][0])
+
+    def take(self, share: Share, amount: int = 1) -> None:
+        """Take something of the client's share until the request is over. Raise RefusedError if it has no more."""
+        share.take(self.client, amount)
+        self.closing.callback(share.give_back, self.client, amount)
+
+    def marked(self, send: Send) -> Send:
+        """Return an ASGI `send` that sets our headers, and keeps the status and what the response names."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await self.turn.aclose()
+                self.status = message["status"]
+                set_headers(message, self.request.headers, self.request.scope["scheme"])
+            elif self.endpoint == "upload":
+                self.answer += message.get("body", b"")
+            await send(message)
+
+        return sent
 
 
 class Visitors:

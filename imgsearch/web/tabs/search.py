@@ -42,14 +42,11 @@ class SearchTab:
 
     def adapted(self, encoder: str, collection: str, request: gr.Request) -> dict[Any, Any]:
         """Return the hints and examples for an encoder."""
+        is_english = understood_languages(encoder) == frozenset({"en"})  # and nothing else
+        hint = "query_placeholder_english" if is_english else "query_placeholder"
         states = [PageState(text=text, collection=collection) for text in example_queries(encoder, request)]
         examples = [{"label": state.text, "link": state.to_link()} for state in states]
         return {
-            self.text: gr.Textbox(placeholder=self._t(_placeholder(encoder))),
+            self.text: gr.Textbox(placeholder=self._t(hint)),
             self.examples: {"title": "try_query", "examples": examples},
         }
-
-
-def _placeholder(encoder: str) -> str:
-    """Return the key of the words that say what to type, and in English if an encoder understands nothing else."""
-    return "query_placeholder_english" if understood_languages(encoder) == frozenset({"en"}) else "query_placeholder"
