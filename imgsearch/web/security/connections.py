@@ -31,15 +31,12 @@ class LimitedProtocol(H11Protocol):
         clients = [getattr(connection, "client", None) or ("",) for connection in self.connections]
         if [address for address, *_ in clients].count((self.client or ("",))[0]) > self._own_connections:
             transport.close()
-        self._wait_for_head(None)
+        self.loop.call_later(HEAD_S, self._close_if_idle, None)
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""
         last = self.cycle
         super().on_response_complete()
-        self._wait_for_head(last)
-
-    def _wait_for_head(self, last: object) -> None:
         self.loop.call_later(HEAD_S, self._close_if_idle, last)
 
     def _close_if_idle(self, last: object) -> None:
