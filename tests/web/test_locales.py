@@ -16,7 +16,7 @@ WEB = ROOT / "imgsearch" / "web"
 # But for what raises errors as the library does, and what is said before there is a page.
 PAGE = [path for path in sorted(WEB.rglob("*.py")) if path.stem not in ("decoder", "server")]
 # What programmers read of the API, and who sets up a proxy, is English.
-FOR_VISITORS = [path for path in PAGE if path.stem not in ("api", "upload")]
+FOR_VISITORS = [path for path in PAGE if path.stem not in ("api", "inputs")]
 SCRIPTS = [path for path in sorted(WEB.rglob("*.js")) if path.stem != "address"]
 ERRORS = {name for name, thing in vars(errors).items() if isinstance(thing, type)}
 # What is said to a model, not to a visitor; and what is said before there is a page.
