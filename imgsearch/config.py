@@ -3,7 +3,7 @@
 import argparse
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,13 +32,17 @@ def bundle_name(text: str) -> Bundle:
     return text if text.startswith("hf:") else Path(text)
 
 
-def _number(least: int, most: int, meaning: str) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {meaning}")
-        return int(text)
+def port_number(text: str) -> int:
+    """Parse a port number. Raise argparse.ArgumentTypeError, with a message for the user, if it is none."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number from 1 to 65535")
+    return int(text)
 
-    return parse
+
+def _rate(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests, such as 60, or 0 for any number")
+    return int(text)
 
 
 def _host_name(text: str) -> str:
@@ -74,11 +78,7 @@ class Settings:
         action="append",
         metavar="HOST",
     )
-    port: int | None = _setting(
-        None,
-        "port to listen on (default: 7860, or the next free one)",
-        type=_number(1, 65535, "a port number from 1 to 65535"),
-    )
+    port: int | None = _setting(None, "port to listen on (default: 7860, or the next free one)", type=port_number)
     share: bool = _setting(False, "open a public link for a week, with --auth, --auth-file or --public", **_SWITCH)
     auth: str = _setting(
         "", "who may come in; other users see it here, in a file they do not", shown=False, metavar="USER:PASSWORD"
@@ -88,7 +88,7 @@ class Settings:
     rate: int | None = _setting(
         None,
         f"requests a minute of one client, 0 for any number (default: {RATE} where others can reach the app)",
-        type=_number(0, 10**9, "a number of requests, such as 60, or 0 for any number"),
+        type=_rate,
         metavar="N",
     )
     trust_proxy: bool = _setting(
