@@ -25,6 +25,7 @@ PROMPTS: dict[tuple[Detail, str], str] = {
     ("question", "en"): "{} Answer in English.",
     ("question", "fr"): "{} Réponds en français.",
 }
+MAX_S = 120.0  # seconds that a text may take
 NO_REPEAT = 3  # tokens that no caption says twice in the same order: small models repeat themselves without end
 NO_REPEAT_CHAT = 10  # of an answer, which may say a long name twice, and words of the question
 
@@ -86,6 +87,7 @@ class Captioner:
             "num_beams": NUM_BEAMS if detail == "detailed" and not self.is_chat else 1,
             "no_repeat_ngram_size": NO_REPEAT_CHAT if self.is_chat else NO_REPEAT,
             "do_sample": False,
+            "max_time": MAX_S,
         }
         return self.write(read, options, stop)
 

@@ -210,6 +210,15 @@ def test_it_stops_when_asked_at_once(captioner: Captioner, pictures: list[Image.
         assert len(text.split()) == 1
 
 
+def test_it_stops_when_its_time_is_over(
+    captioner: HubCaptioner, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgsearch.models.captioner.MAX_S", 1e-9)
+    for detail in DETAILS[:2]:
+        *_, text = captioner.describe(pictures[-1], detail=detail)
+        assert len(text.split()) == 1
+
+
 @pytest.mark.parametrize("detail", DETAILS[:2])
 def test_it_stops_when_the_listener_leaves(captioner: Captioner, detail: Detail, pictures: list[Image.Image]) -> None:
     before, calls = set(threading.enumerate()), count()
