@@ -211,7 +211,7 @@ def test_it_stops_when_asked_at_once(captioner: Captioner, pictures: list[Image.
 
 
 def test_it_stops_when_its_time_is_over(
-    captioner: HubCaptioner, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+    captioner: Captioner, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imgsearch.models.captioner.MAX_S", 1e-9)
     for detail in DETAILS[:2]:
