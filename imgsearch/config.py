@@ -18,6 +18,7 @@ PREFIX = "IMGSEARCH_"
 HF_DATASETS_PREFIX = "hf://datasets/"  # of the name of a dataset, or of a bundle, on the hub
 RATE = 120  # requests a minute and client, if other machines can reach the app
 SPACE_HOST, SPACE_PORT = "0.0.0.0", 7860
+ONE_AT_A_TIME = "Put a text of several words between quotes; give one picture, or one source, at a time"
 Bundle: TypeAlias = Path | str
 """A folder, or the name of a bundle on the hub."""
 
@@ -29,7 +30,12 @@ def is_starter_collection(bundle: Path) -> bool:
 
 def bundle_name(text: str) -> Bundle:
     """Turn the user's text into a bundle; a name on the hub stays text, because Path would drop one of its slashes."""
-    return text if text.startswith("hf:") else Path(text)
+    return text if text.startswith("hf:") else _path(text)
+
+
+def _path(text: str) -> Path:
+    """Turn the user's text into a path; no shell expands the ~ of a variable in a file."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 there may be no home
 
 
 def port_number(text: str) -> int:
@@ -83,7 +89,7 @@ class Settings:
     auth: str = _setting(
         "", "who may come in; other users see it here, in a file they do not", shown=False, metavar="USER:PASSWORD"
     )
-    auth_file: Path | None = _setting(None, "who may come in: a USER:PASSWORD on each line", type=Path, metavar="FILE")
+    auth_file: Path | None = _setting(None, "who may come in: a USER:PASSWORD on each line", type=_path, metavar="FILE")
     public: bool = _setting(False, "share without a password", **_SWITCH)
     rate: int | None = _setting(
         None,
@@ -231,5 +237,8 @@ class FlagParser(argparse.ArgumentParser):
         message = message.partition(": ignored explicit argument")[0]  # it may be a password
         start, label, words = message.partition("unrecognized arguments: ")
         if label:  # leave the values out: the one of a mistyped --auth is a password
-            message = start + label + " ".join(word.split("=")[0] for word in words.split() if word.startswith("-"))
+            flags = " ".join(word.split("=")[0] for word in words.split() if word.startswith("-"))
+            message = start + label + flags if flags else f"{start}too many words. {ONE_AT_A_TIME}"
+        elif message.endswith("required: TEXT"):
+            message += '. Before a text that begins with a dash put --; for less of something add --minus "a dog"'
         self.exit(2, f"{self.prog}: {message} (see --help)\n")

@@ -3,6 +3,7 @@
 import io
 import stat
 import warnings
+import zlib
 from contextlib import suppress
 from math import sqrt
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import IO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from imgsearch.errors import PictureError
 
@@ -25,6 +27,12 @@ LONGEST_RATIO = 100  # of the longer side to the shorter one
 DRAFT_RATIO = 1.4  # smallest side of a reduced JPEG over the model's side: below this, scaling can be seen
 # The formats that are decoded: none that starts another program (EPS) or is a document (PDF, SVG).
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+ESSENTIAL_CHUNKS = (b"tRNS", b"eXIf")  # of a PNG's ancillary ones: transparency, and the side that is up
+MISSING = 0.1  # of a JPEG's height may be missing at its end
+FULL_GREYS = [2**bits - 1 for bits in (1, 8, 10, 12, 14, 15, 16)]  # white of floats, cameras, scanners
+GREYS = (0.5, 99.5)  # percentiles of grey values: the ones beyond are outliers
+SAMPLED_GREYS = 250_000  # at least, of a picture with more
 warnings.filterwarnings("ignore", module="PIL")  # what matters is raised, also our pixel limit
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses more than twice this, also for a picture in an icon
 
@@ -44,7 +52,10 @@ def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None
         return _to_rgb(source, side)
     try:
         _check_bytes(source, name)
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
+            Image.open(_without_ancillary_chunks(file), formats=FORMATS) as image,
+        ):
             _check_pixels(image, name)
             _draft(image, side)
             return _to_rgb(image, side)
@@ -66,6 +77,12 @@ def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None
         ) from error
     except Exception as error:  # on damaged bytes Pillow's readers raise almost anything
         raise damaged_picture(name) from error
+
+
+def is_picture(head: bytes) -> bool:
+    """Return True if a file that begins with these bytes is of one of FORMATS."""
+    Image.init()
+    return len(head) >= 16 and any(accept(head) for _, accept in map(Image.OPEN.__getitem__, FORMATS) if accept)
 
 
 def to_webp(image: Image.Image, longest_side: int = THUMBNAIL_SIDE) -> bytes:
@@ -132,6 +149,25 @@ def _check_bytes(source: bytes | Path, name: str) -> None:
         raise PictureError("{name} has more than {max_mb} MB. Use a smaller one.", name=name, max_mb=MAX_BYTES // 2**20)
 
 
+def _without_ancillary_chunks(file: IO[bytes]) -> IO[bytes]:
+    """Leave out of a PNG what stands beside its pixels: Pillow refuses long texts and wrong checksums there."""
+    kept = io.BytesIO()
+    kept.write(file.read(len(PNG_SIGNATURE)))
+    if kept.getvalue() != PNG_SIGNATURE:
+        file.seek(0)
+        return file
+    while len(head := file.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4]), head[4:]
+        if kind[0] & 32 and kind not in ESSENTIAL_CHUNKS:  # a small letter
+            file.seek(length + 4, io.SEEK_CUR)
+            continue
+        data = file.read(min(length, MAX_BYTES) + 4)
+        if kind not in ESSENTIAL_CHUNKS or zlib.crc32(kind + data[:-4]) == int.from_bytes(data[-4:]):
+            kept.writelines((head, data))
+    kept.seek(0)
+    return kept
+
+
 def _check_pixels(image: Image.Image, name: str) -> None:
     if max(image.size) > MAX_SIDE:
         raise PictureError(
@@ -149,15 +185,12 @@ def _draft(image: Image.Image, side: int | None) -> None:
 
 
 def _too_large(name: str, max_pixels: int) -> PictureError:
-    return PictureError(
-        "{name} has more than {max_megapixels} megapixels. Scale it down first.",
-        name=name,
-        max_megapixels=max_pixels // 1000000,
-    )
+    template = "{name} has more than {max_megapixels} megapixels. Scale it down first."
+    return PictureError(template, name=name, max_megapixels=max_pixels // 1_000_000)
 
 
 def _to_rgb(image: Image.Image, side: int | None) -> Image.Image:
-    image.load()
+    _load(image)
     with suppress(Exception):  # on broken EXIF data; the picture itself is whole
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
@@ -170,6 +203,19 @@ def _to_rgb(image: Image.Image, side: int | None) -> Image.Image:
     return image
 
 
+def _load(image: Image.Image) -> None:
+    """Decode the pixels. Read a JPEG that breaks off shortly before its end as viewers do, else raise OSError."""
+    ends = [b"\xff\xd9"]  # the marker of the end: what is missing before it becomes grey
+    if isinstance(image, JpegImageFile) and image.fp:
+        read = image.fp.read
+        image.load_read = lambda read_bytes: read(read_bytes) or (ends.pop() if ends else b"")  # type: ignore[method-assign]
+    image.load()
+    if not ends:
+        lowest = np.asarray(image.crop((0, round((1 - MISSING) * image.height), *image.size)))
+        if lowest.min() == lowest.max() and lowest.flat[0] in (127, 128):
+            raise OSError("the end is missing")
+
+
 def _scaled_down(image: Image.Image, side: int | None) -> Image.Image:
     max_num_pixels = ZOOMED_PIXELS if side and side**2 > SEEN_PIXELS else SEEN_PIXELS
     scale = sqrt(max_num_pixels / (image.width * image.height))
@@ -180,14 +226,21 @@ def _scaled_down(image: Image.Image, side: int | None) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit and float grey values to 0..255 (Pillow's own conversion clips them to white)."""
+    """Scale 16-bit and float grey values to 0..255 (Pillow's own conversion clips them to white).
+
+    12 bits in 16 would be nearly black. So white is the one of FULL_GREYS of which at least half is used, else the
+    highest value. Outliers and what is no number do not count.
+    """
     grey: npt.NDArray[np.float32] = np.array(image, dtype=np.float32)
-    np.nan_to_num(grey, copy=False)
-    highest = float(grey.max(initial=0.0))
-    if image.mode.startswith("I;16") or highest > 255:
-        grey /= 257  # 65535 becomes 255
-    elif image.mode == "F" and highest <= 1:
-        grey *= 255
+    sample = grey.ravel()[:: 1 + grey.size // SAMPLED_GREYS]
+    finite = sample[np.isfinite(sample)]
+    low, high = np.percentile(finite, GREYS, method="nearest").tolist() if finite.size else (0.0, 0.0)
+    low = min(low, 0.0)
+    white = next((full for full in FULL_GREYS if high <= full <= 2 * high), high)
+    np.nan_to_num(grey, copy=False, nan=low, posinf=white, neginf=low)
+    scale = 255 / (white - low or 1.0)
+    grey *= scale
+    grey -= low * scale
     return Image.fromarray(np.clip(np.rint(grey, out=grey), 0, 255, out=grey).astype(np.uint8))
 
 

@@ -26,6 +26,7 @@ class Picture:
     caption: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)  # the rest of its metadata record
     stamp: str = ""  # of a file: if it is equal, the file is unchanged; "" if only the bytes can tell
+    note: str = ""  # what is lost beside the picture, for the report
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Skip:
 
     picture: str
     reason: str
+    is_note: bool = False  # True: no picture is lost by it
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class Description:
 
     caption: str
     tags: list[Tag]
+    query: str  # a text to search for similar pictures with: the caption, or what it names
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Clean texts of collections, file names and models: invisible characters must not control the page or terminal."""
 
+import codecs
 import json
 import re
 import unicodedata
@@ -25,6 +26,15 @@ def truncate(text: str, max_length: int) -> str:
 def sanitise_text(text: str) -> str:
     """Return the text with a replacement character for each invisible one, except tabs and line ends."""
     return _replace_invisible(text, BREAKS)
+
+
+def decode_text(data: bytes) -> tuple[str, str]:
+    """Return a text in UTF-8, or in UTF-16 with its mark, and what is wrong with it: "" if nothing is."""
+    encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    try:
+        return data.decode(encoding), ""
+    except UnicodeDecodeError:
+        return data.decode(encoding, errors="replace"), f"not UTF-8: {STAND_IN} stands for what is not"
 
 
 def without_surrogates(text: str) -> str:

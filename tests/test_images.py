@@ -2,8 +2,10 @@
 
 import io
 import os
+import random
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from imgsearch.images import (
     open_rgb,
     to_webp,
 )
-from tests.helpers.hostile_pictures import bitmap, encoded, icon
+from tests.helpers.hostile_pictures import bitmap, chunk, encoded, icon, with_chunks
 from tests.helpers.hostile_pictures import png as bomb
 
 
@@ -62,6 +64,121 @@ def test_scales_16_bit_greys() -> None:
     greys = np.array([[0, 257 * 2, 257 * 128, 65535]], np.uint16)
     decoded = open_rgb(encoded(Image.fromarray(greys), "PNG"))
     assert np.asarray(decoded)[0, :, 0].tolist() == [0, 2, 128, 255]
+
+
+WORKFLOW = random.Random(1).randbytes(1_500_000).hex().encode()  # 3 MB, as ComfyUI and profiles of colours have it
+ANCILLARY = {
+    "zTXt": b"workflow\0\0" + zlib.compress(WORKFLOW),
+    "iTXt": b"workflow\0\1\0\0\0" + zlib.compress(WORKFLOW),
+    "iCCP": b"profile\0\0" + zlib.compress(WORKFLOW),
+    "tEXt": b"workflow\0" + WORKFLOW,
+    "eXIf": WORKFLOW,
+    "pHYs": b"",  # too short
+    "acTL": b"",
+    "abCd": b"private",
+}
+
+
+@pytest.mark.parametrize("error", [0, 1])
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize("kind", ANCILLARY)
+def test_what_stands_beside_the_pixels_of_a_png_does_not_lose_them(
+    photo: Image.Image, tmp_path: Path, kind: str, before: bytes, error: int
+) -> None:
+    data = with_chunks(encoded(photo, "PNG"), chunk(kind.encode(), ANCILLARY[kind], error), before=before)
+    (tmp_path / "a.png").write_bytes(data)
+    for source in (data, tmp_path / "a.png"):
+        assert np.array_equal(np.asarray(open_rgb(source)), np.asarray(photo))
+
+
+def test_transparency_counts_unless_its_checksum_is_wrong() -> None:
+    red = encoded(Image.new("RGB", (2, 2), "red"), "PNG")
+    for error, shown in ((0, (255, 255, 255)), (1, (255, 0, 0))):
+        clear = chunk(b"tRNS", bytes([0, 255, 0, 0, 0, 0]), error)
+        assert open_rgb(with_chunks(red, clear, before=b"IDAT")).getpixel((0, 0)) == shown
+
+
+def jpeg_of_stripes(**options: object) -> bytes:
+    """A JPEG of 300 x 200 pixels with something to see in each of its blocks."""
+    stripes = np.random.default_rng(1).integers(0, 256, (50, 75, 3), dtype=np.uint8)
+    return encoded(Image.fromarray(stripes).resize((300, 200), Image.Resampling.BICUBIC), "JPEG", **options)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("num_missing", [1, 2, 3, 10, 100, 1000])
+def test_a_nearly_whole_jpeg_is_shown_as_viewers_show_it(progressive: bool, num_missing: int, tmp_path: Path) -> None:
+    data = jpeg_of_stripes(progressive=progressive)
+    whole = np.asarray(open_rgb(data), int)
+    (tmp_path / "a.jpg").write_bytes(data[:-num_missing])
+    for source in (data[:-num_missing], tmp_path / "a.jpg"):
+        assert np.abs(np.asarray(open_rgb(source), int) - whole).mean() < 5
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_jpeg_of_which_much_is_missing_is_damaged(share: float, mode: str) -> None:
+    with Image.open(io.BytesIO(jpeg_of_stripes())) as image:
+        data = encoded(image.convert(mode), "JPEG")
+    with pytest.raises(PictureError, match="damaged or incomplete"):
+        open_rgb(data[: int(share * len(data))])
+
+
+def test_a_progressive_jpeg_is_seen_whole_long_before_its_end() -> None:
+    data = jpeg_of_stripes(progressive=True)
+    half = np.asarray(open_rgb(data[: len(data) // 2]), int)
+    assert np.abs(half - np.asarray(open_rgb(data), int)).mean() < 15
+    with pytest.raises(PictureError, match="damaged or incomplete"):
+        open_rgb(data[: len(data) // 20])
+
+
+SHADES = np.linspace(10, 245, 64 * 64).reshape(64, 64).round()
+
+
+def sixteen_signed_bits(greys: np.ndarray) -> bytes:
+    """A TIFF of signed numbers, as scanners of bodies write them; Pillow reads such, but writes none."""
+    data = encoded(Image.fromarray(greys.astype("<i2").view("<u2")), "TIFF", tiffinfo={339: 2})
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "I"
+    return data
+
+
+def with_one(greys: np.ndarray, value: float) -> np.ndarray:
+    """The greys with one that is not like the others."""
+    greys = greys.copy()
+    greys[5, 5] = value
+    return greys
+
+
+@pytest.mark.parametrize(
+    "greys",
+    [
+        *(np.round(SHADES / 255 * (2**bits - 1)).astype(np.uint16) for bits in (8, 10, 12, 14, 16)),
+        *(with_one(SHADES, value).astype(np.float32) for value in (300, 1e38, np.inf, -np.inf, np.nan)),
+        *((SHADES * scale).astype(np.float32) for scale in (1 / 255, 1 / 25_500, 20, 257, 4000)),
+        *((SHADES * scale).astype(np.int32) for scale in (1, 16, 257, 8_000_000)),
+        np.round((SHADES - 128) * 2**24).astype(np.int32),
+        with_one(np.round(SHADES / 255 * 4095), 65_535).astype(np.uint16),
+    ],
+    ids=lambda greys: f"{greys.dtype} {greys[0, 0]:g} to {greys[-1, -1]:g} with {greys[5, 5]:g}",
+)
+def test_deep_greys_look_as_they_do_in_8_bits(greys: np.ndarray) -> None:
+    shown = np.asarray(open_rgb(encoded(Image.fromarray(greys), "TIFF")), int)[..., 0]
+    assert np.median(np.abs(shown - SHADES)) <= 12
+
+
+def test_signed_greys() -> None:
+    for greys in (SHADES * 128, (SHADES - 128) * 256, SHADES * 8 - 1000):
+        shown = np.asarray(open_rgb(sixteen_signed_bits(greys)), int)[..., 0]
+        assert np.median(np.abs(shown - SHADES)) <= 12
+
+
+def test_deep_greys_of_one_shade() -> None:
+    for shade, shown in ((0, 0), (40_000, 156), (65_535, 255)):
+        grey = Image.fromarray(np.full((9, 9), shade, np.uint16))
+        assert (np.asarray(open_rgb(encoded(grey, "PNG"))) == shown).all()
+    for value in (np.nan, np.inf, -np.inf, 0.0, -7.0):
+        grey = Image.fromarray(np.full((9, 9), value, np.float32))
+        assert set(np.asarray(open_rgb(encoded(grey, "TIFF"))).ravel().tolist()) <= {0, 255}
 
 
 def test_reads_cmyk(photo: Image.Image) -> None:
@@ -160,7 +277,7 @@ def test_leaves_what_is_small_enough() -> None:
 
 def test_greys_that_are_no_numbers() -> None:
     greys = np.array([[np.nan, -np.inf, np.inf, 0.5]], np.float32)
-    assert np.asarray(open_rgb(encoded(Image.fromarray(greys), "TIFF")))[0, :, 0].tolist() == [0, 0, 255, 0]
+    assert np.asarray(open_rgb(encoded(Image.fromarray(greys), "TIFF")))[0, :, 0].tolist() == [0, 0, 255, 128]
 
 
 def test_refuses_what_may_never_end(tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ HOMES = {
     "limits": {"web.security.rate_limit"},
     "pillow_heif": {"images"},
     "faiss": {"index.index", "index.flat", "search.projection"},  # there: exact neighbours of any vectors
-    "pyarrow": {"ingest.shards", "index.index", "index.items", "index.filters", "index.edit"},
-    "datasets": {"ingest.dataset", "ingest.columns"},
+    "pyarrow": {"ingest.shards", "ingest.tables", "index.index", "index.items", "index.filters", "index.edit"},
+    "datasets": {"ingest.dataset", "ingest.columns", "ingest.splits", "ingest.tables", "ingest.tars"},
     "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
     "timm": {"models.starter"},
     "transformers": {"models.starter", "models.captioner"},

@@ -1,6 +1,7 @@
 """The commands that make bundles: build, merge, remove, export."""
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from imgsearch.cli.output import print_json
-from imgsearch.config import STARTER_BUNDLE, FlagParser, Settings
-from imgsearch.environment import disable_openmp_spinning
+from imgsearch.config import HF_DATASETS_PREFIX, STARTER_BUNDLE, FlagParser, Settings
 from imgsearch.errors import InputError
 from imgsearch.index.manifest import FILE_NAME, read_manifest
 from imgsearch.ingest.source import SHARD_SIZE, BuildOptions, Source
@@ -28,7 +28,8 @@ NUM_SKIPS = 20  # skips to print; report.json has all
 def add_build_flags(command: FlagParser) -> None:
     """Add the flags of `build`."""
     add = command.add_argument
-    add("source", metavar="SOURCE", help="a folder of pictures, a dataset of the hub (ORG/NAME), Parquet, Arrow or tar")
+    what = "a folder of pictures, a dataset of the hub (ORG/NAME), Parquet, Arrow or tar"
+    add("source", type=_source, metavar="SOURCE", help=what)
     add("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
     add("--config", default="", metavar="NAME", help="of a dataset that has several")
     add("--split", default="", metavar="NAME", help="of a dataset that has several")
@@ -51,7 +52,8 @@ def add_build_flags(command: FlagParser) -> None:
 
 def build(arguments: argparse.Namespace, settings: Settings) -> None:
     """Index a source into a bundle."""
-    disable_openmp_spinning()
+    # Read when torch is imported: threads that wait for each other sleep, and leave the cores to the decoders.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     from imgsearch.index.bundle import check_target
     from imgsearch.ingest.columns import DatasetOptions
     from imgsearch.ingest.dataset import open_source
@@ -148,6 +150,12 @@ def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> 
         print_json(fields)
     else:
         print(sanitise_line(line))
+
+
+def _source(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty. Give a folder, a file or ORG/NAME")
+    return text.removeprefix(HF_DATASETS_PREFIX)
 
 
 def _to_part(text: str) -> tuple[int, int]:

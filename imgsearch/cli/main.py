@@ -1,6 +1,7 @@
 """Parse the command line and run a command: python -m imgsearch COMMAND."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from imgsearch.cli.search import (
     add_similar_flags,
     duplicates,
     open_engine,
+    picture_path,
     print_problems,
     search,
     similar,
@@ -31,6 +33,8 @@ Command = Callable[[argparse.Namespace, Settings], None]
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Return 0; 2 after a line on stderr that says what is wrong and what to do; 130 after Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # files get all letters, a terminal those that it has
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
         configure_environment(cache_folder().parent)
@@ -70,7 +74,7 @@ def _parser() -> FlagParser:
     threshold = "cosine from which two are (default: measured)"
     command.add_argument("--threshold", type=float, metavar="COSINE", help=threshold)
     command = add(_describe, "describe", "describe a picture", *encoder, "captioner")
-    command.add_argument("image", type=Path, metavar="IMAGE")
+    command.add_argument("image", type=picture_path, metavar="IMAGE")
     command.add_argument("--detail", choices=("short", "detailed"), default="short", help="(default: short)")
     command.add_argument("--question", default="", help="ask this instead, of a captioner that answers")
     command.add_argument("--language", choices=("en", "fr"), default="en", help="of its text (default: en)")

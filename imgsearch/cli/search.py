@@ -1,8 +1,10 @@
 """The commands that search a bundle: search, similar, duplicates."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from imgsearch.records import SearchResult
 from imgsearch.search.query import Box, Part
 from imgsearch.text import sanitise_line
 
-PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+PICTURE_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm"}
+PICTURE_SUFFIXES |= {".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 def add_search_flags(command: FlagParser) -> None:
@@ -29,7 +32,7 @@ def add_search_flags(command: FlagParser) -> None:
 
 def add_similar_flags(command: FlagParser) -> None:
     """Add the flags of `similar`."""
-    command.add_argument("image", type=Path, metavar="IMAGE")
+    command.add_argument("image", type=picture_path, metavar="IMAGE|ID")
     box = "only this part of the picture, in percent of its sides"
     command.add_argument("--box", type=_to_box, metavar="LEFT,TOP,RIGHT,BOTTOM", help=box)
     _add_query_flags(command)
@@ -41,7 +44,7 @@ def search(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def similar(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Find similar pictures."""
+    """Find pictures similar to a file, or to one of the collection."""
     _run_query(Part(image=arguments.image, name=str(arguments.image), box=arguments.box), arguments, settings)
 
 
@@ -84,7 +87,7 @@ def print_problems(engine: Engine) -> None:
 
 def _add_query_flags(command: FlagParser) -> None:
     add = command.add_argument
-    parts: dict[str, Any] = {"action": _AddPart, "dest": "parts", "default": [], "metavar": "TEXT|IMAGE"}
+    parts: dict[str, Any] = {"action": _AddPart, "type": _part, "dest": "parts", "default": [], "metavar": "TEXT|IMAGE"}
     add("--plus", **parts, help="more like this text or picture; may be given several times")
     add("--minus", **parts, help="less like this text or picture; may be given several times")
     add("--weight", action=_Weigh, type=_to_weight, metavar="W", help="of the part that stands before it (default: 1)")
@@ -97,13 +100,11 @@ def _add_query_flags(command: FlagParser) -> None:
 
 
 class _AddPart(argparse.Action):
-    """Appends a part to the query: a picture if the value has the suffix of one, else a text; --minus weighs it -1."""
+    """Appends a part to the query; --minus weighs it -1."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, option: str | None = None) -> None:
         weight = -1.0 if option == "--minus" else 1.0
-        is_picture = Path(value).suffix.lower() in PICTURE_SUFFIXES
-        part = Part(image=Path(value), name=value, weight=weight) if is_picture else Part(text=value, weight=weight)
-        namespace.parts = [*namespace.parts, part]
+        namespace.parts = [*namespace.parts, replace(value, weight=weight)]
 
 
 class _Weigh(argparse.Action):
@@ -123,6 +124,9 @@ def _run_query(first: Part, arguments: argparse.Namespace, settings: Settings) -
     first = first if arguments.weight is None else replace(first, weight=arguments.weight)
     conditions = [Condition.parse(text) for text in arguments.where]
     engine = open_engine(settings)
+    if isinstance(first.image, Path) and not first.image.exists():
+        with suppress(InputError):  # else the search will report that there is no such file
+            first = replace(first, image=None, item=engine.index.item_by_id(first.name).id)
     parts: Sequence[Part] = [first, *arguments.parts]
     fold = not arguments.unfolded
     result = engine.query(parts, arguments.k, start=arguments.start, conditions=conditions, fold=fold)
@@ -148,6 +152,20 @@ def _print(result: SearchResult) -> None:
         copies = f"  (+{len(hit.near_duplicates)} near-duplicates)" if hit.near_duplicates else ""
         words = f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.caption}{copies}"
         print(sanitise_line(words))
+
+
+def picture_path(text: str) -> Path:
+    """Parse the path of a picture. Raise argparse.ArgumentTypeError, with a message for the user, for an address."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is an address. Nothing is fetched: download the picture first")
+    return Path(text)
+
+
+def _part(text: str) -> Part:
+    """Parse a part of a query: a picture if there is such a file, or if it is called like one, else a text."""
+    has_file = os.path.isfile(text)  # noqa: PTH113 a text may be longer than a path can be
+    is_picture = has_file or Path(text).suffix.lower() in PICTURE_SUFFIXES
+    return Part(image=picture_path(text), name=text) if is_picture else Part(text=text)
 
 
 def _to_weight(text: str) -> float:

@@ -61,11 +61,9 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
 
 def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
     """Remove items from a bundle. Raise InputError if an id is unknown or if no item would be left."""
-    removed = set(ids)
     with bundle_writer(bundle) as work:
         index = Index.load(bundle)
-        for item_id in removed:
-            index.item_by_id(item_id)
+        removed = {index.item_by_id(item_id).id for item_id in ids}
         if len(removed) == len(index):
             raise InputError("{bundle} would be empty. Delete its folder instead.", bundle=bundle)
         is_kept = np.array([item_id not in removed for item_id in index.column("id")], np.bool_)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice
@@ -97,11 +98,14 @@ class Items:
         return [_with_maps(batch) for batch in self._batches]
 
     def row_of(self, id: str) -> int:
-        """Return the row of the item with that id. Raise InputError if there is none."""
+        """Return the row of the item with that id, or else of the same letters. Raise InputError if there is none."""
         text = without_surrogates(id)
-        for start, batch in zip(self.starts, self._batches, strict=False):
-            if (row := int(pc.index(batch["id"], text).as_py())) >= 0:
-                return int(start) + row
+        for is_exact in (True,) if text.isascii() else (True, False):  # an accent may be a character of its own
+            wanted = text if is_exact else unicodedata.normalize("NFC", text)
+            for start, batch in zip(self.starts, self._batches, strict=False):
+                ids = batch["id"] if is_exact else pc.utf8_normalize(batch["id"], "NFC")
+                if (row := int(pc.index(ids, wanted).as_py())) >= 0:
+                    return int(start) + row
         raise InputError("The collection has no picture {id!r}. Choose another one.", id=truncate(id, MAX_SHOWN))
 
     def field(self, name: str) -> Iterator[pa.Array]:

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain, compress
+from itertools import chain, compress, filterfalse
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ import numpy.typing as npt
 
 from imgsearch.embeddings import check_unit
 from imgsearch.errors import InputError
-from imgsearch.index.bundle import bundle_writer
+from imgsearch.index.bundle import REPORT, bundle_writer
 from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
 from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of
 from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
 from imgsearch.ingest.reuse import ReusableItems, count_changes
 from imgsearch.ingest.shards import Shard, ShardEnd, open_shards, read_in_shards, write_shard
+from imgsearch.ingest.skips import shorten
 from imgsearch.ingest.source import START, BuildOptions, Source
 from imgsearch.models.encoder import BATCH_SIZE, Encoder
 from imgsearch.records import BuildReport, Item, Skip
+from imgsearch.text import json_text
 
 OnProgress = Callable[[int, int | None], None]  # entries done and expected; None if unknown
 
@@ -63,16 +66,21 @@ def build_index(
         if options.strict:
             _check_none(report.skipped)
         if not report.num_items and not provenance.part:
-            count = len(report.skipped)
-            raise InputError(
-                "{source} holds no picture that can be read ({count} skipped). Give another source.",
-                source=source.name,
-                count=count,
-            )
+            raise _no_picture(source, bundle, report)
         write_bundle(bundle, work, filter_blocks((shard.block for shard in shards), is_first), provenance, report)
         for path in filter(Path.is_dir, work.iterdir()):
             shutil.rmtree(path, ignore_errors=True)
     return report
+
+
+def _no_picture(source: Source, bundle: Path, report: BuildReport) -> InputError:
+    """Leave the report, unless a bundle is there, and return the error, with the first reasons."""
+    if not (bundle / FILE_NAME).exists():
+        bundle.mkdir(exist_ok=True)
+        (bundle / REPORT).write_text(json_text(report.to_json()) + "\n", "utf-8")
+    reasons = [f"{skip.picture}: {skip.reason.rstrip('.')}" for skip in report.skipped[:3]]
+    template = "{source} holds no picture that can be read ({skips}). Give another source."
+    return InputError(template, source=source.name, skips="; ".join([f"{len(report.skipped)} skipped", *reasons]))
 
 
 def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Provenance:
@@ -160,13 +168,10 @@ def _expected_entries(source: Source, options: BuildOptions) -> int | None:
 
 
 def _check_none(skips: Iterable[Skip]) -> None:
-    """Raise InputError for the first skip, if there is one."""
-    for skip in skips:
-        raise InputError(
-            "{picture} cannot be indexed: {reason}. Take it away, or leave out --strict.",
-            picture=skip.picture,
-            reason=skip.reason,
-        )
+    """Raise InputError for the first skip that is not a mere note, if there is one."""
+    for skip in filterfalse(attrgetter("is_note"), skips):
+        template = "{picture} cannot be indexed: {reason}. Take it away, or leave out --strict."
+        raise InputError(template, picture=skip.picture, reason=skip.reason)
 
 
 class _ShardWriter:
@@ -235,7 +240,7 @@ def _summarise(
         report,
         num_items=int(is_first.sum()),
         num_duplicates=num_copies(contents[is_first]),
-        skipped=report.skipped + repeated,
+        skipped=list(shorten(report.skipped + repeated)),
         changes=count_changes(old, ids[is_first], contents[is_first]) if old else {},
     )
     return report, is_first

@@ -1,43 +1,52 @@
 """Walk a folder of pictures: yield undecoded `Picture`, and report everything that is left out as `Skip`."""
 
-import csv
 import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
-from types import MappingProxyType
 
 from imgsearch.errors import InputError, PictureError
+from imgsearch.files import LFS_POINTER, POINTER_START
 from imgsearch.index.bundle import is_bundle
+from imgsearch.ingest.metadata import CAPTION, METADATA, read_lines, read_metadata
+from imgsearch.ingest.skips import other_kind
 from imgsearch.ingest.source import START, Position
 from imgsearch.records import Picture, Skip
 from imgsearch.text import without_surrogates
 
-METADATA = ("metadata.csv", "metadata.jsonl")
-EXCESS = "\0"  # stands for the name of cells beyond the header
-MAX_PICTURE_BYTES = 256 * 2**20
+MAX_PICTURE_BYTES, MAX_CAPTION_BYTES = 256 * 2**20, 2**20  # of a file
+SYSTEM_FOLDERS = (  # in lower case: of Synology and QNAP, Windows, Linux, macOS
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "recycler", "found.000"),
+    *("system volume information", "lost+found", "__macosx", "network trash folder", "temporary items"),
+)
+SYSTEM_REASON = "a folder of the system, with thumbnails, deleted files or the like"
+HUB_REASON = "of the hub's cache: its files are read by their names in snapshots"
 
 
 class Folder:
     """A folder of pictures, walked with its subfolders in the order of their paths.
 
     A `metadata.csv` or `metadata.jsonl` (columns `file_name`, `caption` and any others) describes the files beside and
-    below it. A file is a picture if it can be decoded, whatever its name. Hidden files, links that lead out of the
+    below it; the nearest one counts. A text beside a picture (a.txt of a.jpg) is its caption if it has no other. A file
+    is a picture if it can be decoded, whatever its name. Hidden files, folders of systems, links that lead out of the
     folder and metadata without a file are listed in `skips`, so that nothing is lost unreported.
     """
 
     split = ""
-    options: Mapping[str, str] = MappingProxyType({})
     is_lazy = True  # reading opens no file: `Picture.read` does
 
-    def __init__(self, path: Path, name: str = "", revision: str = "", licence: str = "") -> None:
+    def __init__(
+        self, path: Path, name: str = "", revision: str = "", licence: str = "", caption_column: str | None = None
+    ) -> None:
         """Read the metadata. `name`, `revision` and `licence` describe a folder that was downloaded from the hub.
 
-        Raise InputError if `path` is not a folder or a metadata file cannot be read.
+        `caption_column`: see `read_metadata`. Raise InputError if `path` is not a folder or metadata cannot be read.
         """
         if not path.is_dir():
             raise InputError("{path} is not a folder. Give a folder of pictures.", path=path)
@@ -45,22 +54,29 @@ class Folder:
         self.name, self.revision, self.licence = name or str(self._root), revision, licence
         if without_surrogates(str(self._root)) != str(self._root):
             raise InputError("The path of {folder!r} is not UTF-8. Rename the folder.", folder=path.name)
+        self.options: Mapping[str, str] = {} if caption_column is None else {"caption_column": caption_column}
+        parents = [self._root, *self._root.parents]  # the hub's cache has links from snapshots to blobs
+        self._targets = [self._root, *(path.with_name("blobs") for path in parents if path.name == "snapshots")]
         self.skips: list[Skip] = []  # left out before any picture is read
         self._records: dict[str, str] = {}  # metadata by file id, as JSON: a dict would take several times the memory
-        for file in self._walk(self._root, self.skips):
-            if file.name in METADATA:
-                self._read_metadata(file)
-        described: set[str] = set()
+        metadata, texts = [], {}
         listing = hashlib.sha256()
         self.num_entries: int | None = 0
-        for file_id in map(self._id, self._files()):
+        for file_id, text_id in self._walk("", self.skips):
+            if posixpath.basename(file_id) in METADATA:
+                metadata.append(file_id)
+                continue
             self.num_entries += 1
             listing.update(f"{file_id}\n".encode())
-            if file_id in self._records:
-                described.add(file_id)
+            if text_id and caption_column != "":
+                texts[file_id] = text_id
         self.listing = listing.hexdigest()
-        unmatched = sorted(self._records.keys() - described)
-        self.skips += [Skip(file_id, "listed in the metadata, but there is no such file") for file_id in unmatched]
+        for file_id in sorted(metadata, key=lambda file_id: -file_id.count("/")):
+            self._read_metadata(file_id, caption_column)
+        if self._records:
+            self._match(path)
+        for file_id, text_id in texts.items():
+            self._read_text(file_id, text_id)
 
     def read(self, start: Position = START) -> Iterator[Picture | Skip]:
         """Yield the files from `start` on as pictures that are not read yet."""
@@ -70,109 +86,139 @@ class Folder:
         """Return "": the index of an entry is enough to go on."""
         return ""
 
-    def _files(self) -> Iterator[Path]:
-        return (file for file in self._walk(self._root, []) if file.name not in METADATA)
+    def _files(self) -> Iterator[str]:
+        return (file_id for file_id, _ in self._walk("", []) if posixpath.basename(file_id) not in METADATA)
 
-    def _id(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+    def _walk(self, folder: str, skips: list[Skip]) -> Iterator[tuple[str, str]]:
+        """Yield the id of each file below a folder and that of the text beside it; add what is left out to `skips`."""
 
-    def _walk(self, folder: Path, skips: list[Skip]) -> Iterator[Path]:
-        """Yield the files below a folder, and add what is left out to `skips`."""
-
-        def skip(path: Path, reason: str) -> None:
-            skips.append(Skip(self._id(path).encode(errors="backslashreplace").decode(), reason))
+        def skip(file_id: str, reason: str) -> None:
+            name = file_id.encode(errors="backslashreplace").decode()
+            skips.append(Skip(name, reason, reason in (SYSTEM_REASON, HUB_REASON)))
 
         try:
-            paths = sorted(folder.iterdir())
+            with os.scandir(self._root / folder) as found:
+                entries = sorted(found, key=attrgetter("name"))
         except OSError as error:
-            return skip(folder, f"cannot be read: {error.strerror}")
-        for path in paths:
-            if reason := self._reason_to_skip(path):
-                skip(path, reason)
-            elif path.is_dir():
-                yield from self._walk(path, skips)
-            else:
-                yield path
+            return skip(folder.rstrip("/") or ".", f"cannot be read: {error.strerror}")
+        reasons = {entry.name: self._reason_to_skip(entry) for entry in entries}
+        texts = _texts_beside([entry.name for entry in entries if not reasons[entry.name] and entry.is_file()])
+        used = set(texts.values())
+        for entry in entries:
+            if reason := reasons[entry.name]:
+                skip(folder + entry.name, reason)
+            elif entry.is_dir():
+                yield from self._walk(f"{folder}{entry.name}/", skips)
+            elif entry.name not in used:
+                yield folder + entry.name, folder + texts[entry.name] if entry.name in texts else ""
+        return None
 
-    def _reason_to_skip(self, path: Path) -> str:
-        """Return why a path is left out before it is read; "" if it is not."""
-        if path.name.startswith("."):
+    def _reason_to_skip(self, entry: os.DirEntry[str]) -> str:
+        """Return why an entry is left out before it is read; "" if it is not."""
+        if entry.name.startswith("."):
             return "hidden"
-        if without_surrogates(path.name) != path.name:
+        if without_surrogates(entry.name) != entry.name:
             return "its name is not UTF-8"
         try:
-            if path.is_symlink():
-                target = Path(os.path.realpath(path))  # `resolve` raises on link loops
+            if entry.is_symlink():
+                target = Path(os.path.realpath(entry.path))  # `resolve` raises on link loops
                 if not target.exists():
                     return "a link to nowhere"
-                if target.is_dir() or not target.is_relative_to(self._root):
+                if target.is_dir() or not any(map(target.is_relative_to, self._targets)):
                     return "a link to a folder or out of the folder"
-            if path.is_dir():
-                return "a bundle" if is_bundle(path) else ""
-            return "" if path.is_file() else "not a regular file"
+            if entry.is_dir():
+                if entry.name.lower() in SYSTEM_FOLDERS:
+                    return SYSTEM_REASON
+                if entry.name == "blobs" and Path(entry.path).with_name("snapshots").is_dir():
+                    return HUB_REASON
+                return "a bundle" if is_bundle(Path(entry.path)) else ""
+            return "" if entry.is_file() else "not a regular file"
         except OSError as error:
             return f"cannot be read: {error.strerror}"
 
-    def _read_metadata(self, path: Path) -> None:
+    def _tell(self, file_id: str, line: int, reason: str, is_note: bool = False) -> None:
+        self.skips.append(Skip(f"{file_id}, line {line}", reason, is_note))
+
+    def _read_metadata(self, metadata_id: str, caption_column: str | None) -> None:
+        tell = partial(self._tell, metadata_id)
+        for line, name, texts in read_metadata(self._root / metadata_id, caption_column, tell):
+            key = posixpath.normpath(posixpath.join(posixpath.dirname(metadata_id), name))
+            if not name:
+                tell(line, "no file_name")
+            elif key in self._records:
+                tell(line, f"a second row for {key}; the nearer or the first one counts")
+            else:
+                self._record(key, texts)
+
+    def _record(self, key: str, texts: Mapping[str, str]) -> None:
+        text = json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
+        self._records[key] = without_surrogates(text)
+
+    def _match(self, path: Path) -> None:
+        """Put the ids of their files in the place of paths as another system or program writes them."""
+        missing = set(self._records).difference(self._files())
+        roots = [f"{folder.as_posix()}/" for folder in (self._root, path.absolute())]
+        roots += [unicodedata.normalize("NFC", root) for root in roots]
+        for is_composed in (False, True):
+            tidy = partial(_tidy, roots=roots, is_composed=is_composed)
+            by_path = {tidy(key): key for key in sorted(missing, reverse=True)}
+            for file_id in self._files() if by_path else ():
+                if file_id not in self._records and (key := by_path.pop(tidy(file_id), None)):
+                    self._records[file_id] = self._records.pop(key)
+                    missing.remove(key)
+        for key in sorted(missing):
+            del self._records[key]
+            self.skips.append(Skip(key, "listed in the metadata, but there is no such file, or it has another row"))
+
+    def _read_text(self, file_id: str, text_id: str) -> None:
+        """Take the text beside a picture as its caption, unless it has one."""
+        texts, path = json.loads(self._records.get(file_id, "{}")), self._root / text_id
+        if texts.get(CAPTION):
+            return
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                for number, record in _read_csv(file, path) if path.suffix == ".csv" else _read_json_lines(file):
-                    self._add_record(path, f"{self._id(path)}, line {number}", record)
-        except (OSError, ValueError, RecursionError, csv.Error) as error:
-            raise InputError(
-                "{path} cannot be read: {error}. Save it again, in UTF-8.", path=path, error=error
-            ) from error
+            if path.stat().st_size > MAX_CAPTION_BYTES:
+                raise ValueError("it is too long")
+            caption = "".join(read_lines(path, partial(self._tell, text_id))).strip()
+            self._record(file_id, texts | {CAPTION: caption})
+        except (OSError, ValueError) as error:
+            self.skips.append(Skip(text_id, f"no caption of its picture: {error}"))
 
-    def _add_record(self, metadata: Path, where: str, record: dict[str, str]) -> None:
-        name = record.pop("file_name", "")
-        key = posixpath.normpath(posixpath.join(metadata.parent.relative_to(self._root).as_posix(), name))
-        if record.pop(EXCESS, ""):
-            self.skips.append(Skip(where, "more cells than the header; the rest of it is left out"))
-        if not name:
-            self.skips.append(Skip(where, "no file_name"))
-        elif key in self._records:
-            self.skips.append(Skip(where, f"a second row for {key}; the first one counts"))
-        else:
-            self._records[key] = json.dumps({name: text for name, text in record.items() if name}, ensure_ascii=False)
-
-    def _picture(self, path: Path) -> Picture | Skip:
-        file_id = self._id(path)
+    def _picture(self, file_id: str) -> Picture | Skip:
+        path = self._root / file_id
         try:
             status = path.stat()
         except OSError as error:
             return Skip(file_id, f"cannot be read: {error.strerror}")
         columns = json.loads(self._records.get(file_id, "{}"))
         stamp = f"{status.st_size}:{status.st_mtime_ns}"
-        return Picture(file_id, partial(_read, path), columns.pop("caption", ""), columns, stamp)
+        return Picture(file_id, partial(_read, path), columns.pop(CAPTION, ""), columns, stamp)
 
 
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_PICTURE_BYTES:
             raise PictureError("larger than {max_mb} MB", max_mb=MAX_PICTURE_BYTES // 2**20)
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise PictureError("cannot be read: {reason}", reason=error.strerror) from error
+    if data.startswith(POINTER_START):
+        raise PictureError(LFS_POINTER)
+    return data
 
 
-def _read_csv(file: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line number of each record, and its cells by column; cells beyond the header are its EXCESS."""
-    reader = csv.DictReader(file, restkey=EXCESS)
-    names = [name.strip() for name in reader.fieldnames or ()]
-    if "file_name" not in names:
-        raise InputError("{path} has no column file_name. Add one with the pictures' paths beside it.", path=path)
-    if len(set(names)) < len(names):
-        raise InputError("{path} has two columns of the same name. Rename one.", path=path)
-    reader.fieldnames = names
-    for record in reader:
-        yield reader.line_num, {name: cell for name, cell in record.items() if cell is not None}
+def _texts_beside(names: Sequence[str]) -> dict[str, str]:
+    """Return the text beside each picture that has one of the same name: a.txt of a.jpg."""
+
+    def stem(name: str) -> str:
+        return unicodedata.normalize("NFC", posixpath.splitext(name)[0])
+
+    texts = {stem(name): name for name in names if name.lower().endswith(".txt")}
+    pictures = [name for name in names if not other_kind(name)] if texts else []
+    return {name: texts[stem(name)] for name in pictures if stem(name) in texts}
 
 
-def _read_json_lines(file: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            record = json.loads(line)
-            if not isinstance(record, dict):
-                raise ValueError(f"line {number} is not a JSON object")
-            texts = {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in record.items()}
-            yield number, {name: without_surrogates(text) for name, text in texts.items()}
+def _tidy(path: str, roots: Sequence[str], is_composed: bool) -> str:
+    r"""Return a path with "/" for "\\", without spaces around its parts, and relative to the folder that it names."""
+    path = posixpath.normpath("/".join(part.strip() for part in path.replace("\\", "/").split("/")))
+    path = unicodedata.normalize("NFC", path) if is_composed else path
+    return path.removeprefix(next(filter(path.startswith, roots), ""))

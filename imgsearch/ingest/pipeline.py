@@ -16,6 +16,7 @@ from imgsearch.errors import PictureError
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.ingest.reuse import ReusableItems
 from imgsearch.ingest.shards import ShardEnd
+from imgsearch.ingest.skips import other_kind
 from imgsearch.models.encoder import Encoder, Prepared
 from imgsearch.records import Item, Picture, Skip
 
@@ -79,7 +80,8 @@ class Pipeline:
                 return _reuse(entry, *reused)
             image = open_rgb(data, "It", side=self.encoder.image_side)
         except PictureError as error:
-            return PreparedPicture(Skip(entry.id, str(error)))
+            kind = other_kind(entry.id) if entry.stamp else ""  # only the id of a file has an ending
+            return PreparedPicture(Skip(entry.id, kind or str(error), bool(kind)))
         thumbnail = to_webp(image) if self.thumbnails else b""
         item = Item(entry.id, entry.caption, entry.columns, sha256, thumbnail, entry.stamp)
         prepared = self.encoder.prepare(image)

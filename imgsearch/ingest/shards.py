@@ -115,6 +115,8 @@ def read_in_shards(
             index += 1
             if is_own:
                 yield entry
+                if isinstance(entry, Picture) and entry.note:
+                    yield Skip(entry.id, entry.note)
                 digest.update(_to_json(entry).encode())
         if index == first:
             return

@@ -14,7 +14,9 @@ FIRST_CODES = ("en", "fr", "de", "es", "it", "nl", "pt")  # the languages that a
 MORE_CODES = ("ca", "cs", "da", "fi", "hu", "id", "nb", "pl", "ro", "sv", "tr", "vi")  # if a word is of none of these
 SCRIPTS = {  # the first word of the Unicode names of letters -> the language, or the best known one, that uses them
     **{"HIRAGANA": "ja", "KATAKANA": "ja", "CJK": "zh", "HANGUL": "ko", "CYRILLIC": "ru", "ARABIC": "ar"},
-    **{"GREEK": "el", "HEBREW": "he", "DEVANAGARI": "hi", "THAI": "th"},
+    **{"GREEK": "el", "HEBREW": "he", "DEVANAGARI": "hi", "THAI": "th", "ARMENIAN": "hy", "GEORGIAN": "ka"},
+    **{"BENGALI": "bn", "GUJARATI": "gu", "GURMUKHI": "pa", "KANNADA": "kn", "MALAYALAM": "ml", "SINHALA": "si"},
+    **{"TAMIL": "ta", "TELUGU": "te", "ETHIOPIC": "am", "KHMER": "km", "LAO": "lo", "MYANMAR": "my"},
 }
 LANGUAGE_CODES = (*FIRST_CODES, *MORE_CODES, *dict.fromkeys(SCRIPTS.values()))
 UNKNOWN = 3e-8  # frequency of an unlisted word: well below that of the rarest listed words, 1e-6
@@ -44,7 +46,7 @@ def language_of_query(text: str) -> str:
     frequencies = _frequencies(FIRST_CODES)
     if not all(any(word in listed for listed in frequencies.values()) for word in words):
         frequencies = {**frequencies, **_frequencies(MORE_CODES)}
-    if not any(word in listed for word in words for listed in frequencies.values()):
+    if not any(len(word) > 1 and word in listed for word in words for listed in frequencies.values()):
         return ""
     log_likelihoods = {
         language: sum(math.log(listed.get(word, 0.0) + UNKNOWN) for word in words)

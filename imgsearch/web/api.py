@@ -13,50 +13,30 @@ from imgsearch.describe.sentence import tag_name
 from imgsearch.index.filters import MAX_CONDITIONS, MAX_LENGTH
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.search.query import Part, check_parts
-from imgsearch.web.components.choices import QuietDropdown, QuietRadio
-from imgsearch.web.components.upload import UploadedImage, picture_path
+from imgsearch.web.components.inputs import NumHits, QuietDropdown, QuietRadio, UploadedImage, picture_path
 from imgsearch.web.components.wall import summary, tile
 from imgsearch.web.handlers import CAPTIONS, PICTURES, TEXTS, with_error_messages
-from imgsearch.web.i18n import LANGUAGES, tr
+from imgsearch.web.i18n import LANGUAGES
 from imgsearch.web.page_state import MAX_HITS, PageState, token_of
 from imgsearch.web.retrieval import Retrieval
 
 NUM_HITS = 12
-DESCRIPTIONS = {
-    "/describe": "Describe a picture.",
-    "/similar": "Find the pictures of a collection that are most similar to a picture.",
-    "/search": "Find the pictures of a collection that fit a text.",
-}
 PICTURE = "examples/skimage/coffee.jpg"
 EXAMPLES = {"image": {"path": PICTURE, "url": PICTURE, "meta": {"_type": "gradio.FileData"}}, "text": "a red fruit"}
 
 
 class ApiBlocks(gr.Blocks):
-    """A `gr.Blocks` whose *Use via API* says what each endpoint does, with calls that work as they stand."""
+    """A `gr.Blocks` whose *Use via API* shows calls that work as they stand."""
 
     def get_api_info(self, *args: Any, **options: Any) -> Any:
-        """Return Gradio's description of the public endpoints with these words and examples."""
+        """Return Gradio's description of the public endpoints with these examples."""
         info = super().get_api_info(*args, **options)
-        for endpoint, about in info["named_endpoints"].items():
-            about["description"] = DESCRIPTIONS[endpoint]
+        for about in info["named_endpoints"].values():
             for parameter in about["parameters"]:
                 kind = parameter["python_type"]
                 parameter["example_input"] = EXAMPLES.get(parameter["parameter_name"], parameter["parameter_default"])
                 kind["type"] = kind["type"].replace("Literal[]", "str")  # of a menu that takes any text
         return info
-
-
-class NumHits(gr.Slider):
-    """The number of hits. A call that asks for more than MAX_HITS gets MAX_HITS instead of an error."""
-
-    is_template = True  # the browser draws it as the stock component
-
-    def preprocess(self, payload: Any) -> int:
-        """Return k as an int of at most MAX_HITS; raise gr.Error if it is no number."""
-        try:
-            return min(int(payload), MAX_HITS)
-        except (TypeError, ValueError, OverflowError):
-            raise gr.Error(tr("bad_k", None), print_exception=False) from None
 
 
 def define_endpoints(retrieval: Retrieval) -> None:
@@ -104,18 +84,18 @@ def _define(name: str, handler: Any, inputs: dict[str, Any], outputs: Sequence[A
 
 
 class Find:
-    """The handlers of the endpoints."""
+    """The handlers of the endpoints; *Use via API* shows their docstrings."""
 
     def __init__(self, retrieval: Retrieval) -> None:
         self._retrieval = retrieval
 
     def search(self, request: gr.Request, text: str | None, **options: Any) -> tuple[Any, ...]:
-        """Return the hits for a text."""
+        """Find the pictures of a collection that fit a text."""
         check_parts([Part(text=text or "")])
         return self._answers(PageState("search", text=text or "", **self._state(options)), {}, request)
 
     def similar(self, request: gr.Request, image: str | None, box: str | None, **options: Any) -> tuple[Any, ...]:
-        """Return the hits for a picture."""
+        """Find the pictures of a collection that are most similar to a picture."""
         path = picture_path(image, request)
         state = PageState("similar", upload=token_of(path), box=(box or "").strip(), **self._state(options))
         return self._answers(state, {state.upload: path}, request)
@@ -123,7 +103,7 @@ class Find:
     def describe(
         self, request: gr.Request, image: str | None, detail: Detail, question: str | None, language: str
     ) -> Iterator[tuple[Any, ...]]:
-        """Yield the growing description of a picture."""
+        """Describe a picture."""
         path = picture_path(image, request)
         for description in self._retrieval.collections.first.describe_stream(
             self._retrieval.open_rgb(path, path.name, request),

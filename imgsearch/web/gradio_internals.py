@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import gradio as gr
 from gradio import processing_utils
 from gradio.block_function import BlockFunction
+from gradio.route_utils import CustomCORSMiddleware
 from gradio.tunneling import CURRENT_TUNNELS
 
 Function: TypeAlias = BlockFunction
@@ -66,10 +67,9 @@ def is_event(blocks: gr.Blocks, event: str) -> bool:
     return any(event in ids for ids in list(blocks._queue.pending_event_ids_session.values()))
 
 
-def forget_session(blocks: gr.Blocks, session: str) -> None:
-    """Forget what a session holds: Gradio drops the oldest one, whosever it is."""
-    blocks.state_holder.session_data.pop(session, None)
-    blocks.state_holder.time_last_used.pop(session, None)
+def has_state(blocks: gr.Blocks, session: str) -> bool:
+    """Return whether a session is among those kept; an event in another one makes it, which takes a while."""
+    return session in blocks.state_holder.session_data
 
 
 def forget_unfetched(blocks: gr.Blocks, before: Unfetched) -> Unfetched:
@@ -97,6 +97,11 @@ def forget_configs(blocks: gr.Blocks) -> None:
         state.config_values.clear()
 
 
+def without_cors(middleware: list[Any]) -> list[Any]:
+    """Leave out the one of Gradio's that lets any site read an app with a public name: no option turns it off."""
+    return [each for each in middleware if each.cls is not CustomCORSMiddleware]
+
+
 def randomise_upload_paths() -> None:
     """Give Gradio a random seed for the names of its upload folders, so that nobody can compute them.
 
@@ -106,14 +111,10 @@ def randomise_upload_paths() -> None:
     processing_utils.hash_seed = secrets.token_bytes(32)
 
 
-def end_answers_within(app: gr.Blocks, seconds: int) -> None:
-    """Let `close` wait that long at most for running requests: uvicorn itself waits for ever."""
-    app.server.config.timeout_graceful_shutdown = seconds
-
-
-def use_protocol(app: gr.Blocks, protocol: Any) -> None:
-    """Let uvicorn make each connection by `protocol`: its option `http`, which Gradio does not pass on."""
+def configure_server(app: gr.Blocks, protocol: Any, seconds: int) -> None:
+    """Set uvicorn's options that Gradio does not pass on: how it makes connections, how long it waits at its end."""
     app.server.config.http_protocol_class = protocol
+    app.server.config.timeout_graceful_shutdown = seconds
 
 
 def close_links() -> None:

@@ -4,6 +4,7 @@ import functools
 import html
 import inspect
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,45 +16,34 @@ from imgsearch.web import request_log
 from imgsearch.web.i18n import tr, tr_message
 
 # Options of the events that need a model. Texts, pictures and captions have separate queues, so that a long caption or
-# a slow decode never blocks a text search. Handlers that run together share the encoder's batches. If a visitor asks
-# again while a result is being computed, only the last of these requests runs, after that result ("always_last").
+# a slow decode never blocks a text search. Handlers that run together share the encoder's batches.
 MODEL_QUEUES = {"texts": 8, "pictures": 4, "captions": 4}  # with the number of handlers that run side by side
-TEXTS: dict[str, Any]
-PICTURES: dict[str, Any]
-CAPTIONS: dict[str, Any]
 TEXTS, PICTURES, CAPTIONS = (
-    {"concurrency_id": name, "concurrency_limit": limit, "trigger_mode": "always_last"}
+    dict[str, Any](concurrency_id=name, concurrency_limit=limit, trigger_mode="multiple", show_progress="hidden")
     for name, limit in MODEL_QUEUES.items()
 )
 # For quick handlers: they run at once, outside of the queue.
 QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 # Like QUIET, but queued: without the queue, the change event of a gr.State does not reach the page.
-HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None, "trigger_mode": "multiple"}
-FIRST_S = 1.0  # assumed seconds of a handler that has not run yet
-_seconds: dict[str, float] = {}  # handler -> running mean of its calls
+HIDDEN: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": None}
+mean_seconds = defaultdict[str, float](lambda: 1.0)  # of a handler's calls; one that has not run yet may take a second
 
 
-def mean_seconds(handler: str) -> float:
-    """Return about how long a call of a handler takes."""
-    return _seconds.get(handler, FIRST_S)
-
-
-def with_error_messages(handler: Callable[..., Any], endpoint: str = "", **options: Any) -> Callable[..., Any]:
+def with_error_messages(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Wrap a handler: show an ImgsearchError in the visitor's language, log any other error and show one sentence.
 
-    `endpoint` is its name in the log, by default the handler's; `options` are passed to each call.
+    `name` is its name in the log.
     """
-    name = endpoint or handler.__name__
 
     @functools.wraps(handler)  # keeps the signature: Gradio reads it to pass requests and events
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with _report_outcome(name, [*args, *kwargs.values()]):
-            return handler(*args, **kwargs, **options)
+            return handler(*args, **kwargs)
 
     @functools.wraps(handler)
     def generator_wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
         with _report_outcome(name, [*args, *kwargs.values()]):
-            yield from handler(*args, **kwargs, **options)
+            yield from handler(*args, **kwargs)
 
     wrapped = generator_wrapper if inspect.isgeneratorfunction(handler) else wrapper
     wrapped.__name__ = name
@@ -81,5 +71,5 @@ def _report_outcome(name: str, arguments: Sequence[Any]) -> Iterator[None]:
         request_log.log_error(name, error)
         raise gr.Error(tr("failed", request), print_exception=False) from None
     finally:
-        _seconds[name] = 0.9 * mean_seconds(name) + 0.1 * (time.perf_counter() - begin)
+        mean_seconds[name] = 0.9 * mean_seconds[name] + 0.1 * (time.perf_counter() - begin)
         request_log.log_request(name.strip("_"), begin, outcome, reason)

@@ -7,7 +7,7 @@ languages translate their templates.
 import json
 import string
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -72,14 +72,9 @@ def format_number(value: float, request: gr.Request | None, decimals: int = 0) -
     return _with_signs(f"{value:,.{decimals}f}", request)
 
 
-def format_num_pictures(count: int, request: gr.Request | None) -> str:
-    """Return "12 pictures", in the visitor's language."""
-    return tr("picture_count" if count == 1 else "pictures_count", request).format(format_number(count, request))
-
-
-def format_num_duplicates(count: int, request: gr.Request | None) -> str:
-    """Return "2 near-duplicates", in the visitor's language."""
-    return tr("copy_count" if count == 1 else "copies_count", request).format(format_number(count, request))
+def format_count(noun: Literal["picture", "copy"], count: int, request: gr.Request | None) -> str:
+    """Return "12 pictures" or "2 near-duplicates", in the visitor's language."""
+    return tr(f"{noun}_one" if count == 1 else f"{noun}_many", request).format(format_number(count, request))
 
 
 def caption_of(item: Item, request: gr.Request | None) -> str:

@@ -28,8 +28,8 @@ def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
     app = ApiBlocks(title="imgsearch", fill_width=True, delete_cache=(SWEEP_S, MAX_AGE_S))
     with app:
         with gr.Row(elem_id="head"):
-            status.draw_title(app)
-            banner = status.draw_banner()
+            gr.HTML("<h1>imgsearch</h1>", padding=False, elem_id="header")
+            banner = gr.HTML(padding=False, elem_id="banner")
             collections = CollectionPicker(engines, t)
         retrieval, router = Retrieval(collections, decoder), Router()
         with gr.Tabs(overflow_behavior="wrap", elem_id="tabs") as tabs:

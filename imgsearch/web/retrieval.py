@@ -13,10 +13,10 @@ from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError
 from imgsearch.images import to_webp
 from imgsearch.index.filters import Condition
-from imgsearch.records import Hit, SearchResult
+from imgsearch.records import SearchResult
 from imgsearch.search.query import MAX_PARTS, Part, check_parts
 from imgsearch.web.components.collection_picker import CollectionPicker
-from imgsearch.web.components.upload import is_upload
+from imgsearch.web.components.inputs import is_upload
 from imgsearch.web.i18n import tr
 from imgsearch.web.page_state import PageState, Uploads, to_query_parts, token_of
 from imgsearch.web.security.decoder import Decoder
@@ -34,7 +34,7 @@ class Retrieval:
     def find(self, state: PageState, uploads: Uploads, request: gr.Request) -> SearchResult:
         """Return the hits for a state of the page; without any part of a query, those of the collection itself.
 
-        The parts themselves are not among the hits. Raise gr.Error or ImgsearchError.
+        Raise gr.Error or ImgsearchError.
         """
         engine = self.collections[state.collection]
         conditions = [Condition.parse(text) for text in state.where]
@@ -79,11 +79,6 @@ class Retrieval:
         left, top, right, bottom = part.box or (0.0, 0.0, 1.0, 1.0)
         side = round(engine.searcher.encoder.image_side / min(right - left, bottom - top))
         return replace(part, image=self.open_rgb(part.image, part.name, request, side, begin))
-
-
-def visible_hits(state: PageState, result: SearchResult) -> list[Hit]:
-    """Return the hits that are no parts of the query themselves."""
-    return [hit for hit in result.hits if hit.item.id not in state.items]
 
 
 def asked(event: gr.EventData) -> tuple[PageState, Uploads]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stdout
 from functools import partial
-from pathlib import Path
 
 import gradio as gr
 
@@ -20,7 +19,8 @@ from imgsearch.environment import bypass_proxy_for_localhost, collection_name
 from imgsearch.errors import SettingsError
 from imgsearch.text import sanitise_line
 from imgsearch.web import gradio_internals
-from imgsearch.web.components.upload import upload_folder
+from imgsearch.web.components.inputs import upload_folder
+from imgsearch.web.components.scripted import STATIC
 from imgsearch.web.i18n import browser_translations
 from imgsearch.web.page import build_app
 from imgsearch.web.request_log import show_requests
@@ -29,10 +29,9 @@ from imgsearch.web.security.connections import OWN_CONNECTIONS, LimitedProtocol,
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.security.endpoints import MAX_WAITING
 from imgsearch.web.security.middleware import security_middleware
-from imgsearch.web.security.visitors import NUM_SESSIONS
 
-STATIC = Path(__file__).parent / "static"
 MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
+NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; one that is forgotten is made again when it asks
 ANSWERS_S = 1  # seconds that running requests get to finish when the app ends
 NO_LINK = "A public link could not be opened: is there internet? The local app goes on."
 
@@ -48,7 +47,7 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
     closing.callback(decoder.close)
     app = build_app(engines, decoder)
     show_requests()
-    closing.callback(_close, app)
+    closing.callback(app.close, verbose=False)
     if settings.share:
         names = [collection_name(engine.bundle) for engine in engines]
         print(announcement(names, has_password=bool(settings.users)), flush=True)
@@ -107,7 +106,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
                 app_kwargs=security_middleware(engines, settings),
             )
         own = sys.maxsize if settings.trust_proxy else OWN_CONNECTIONS  # a proxy limits those of its clients itself
-        gradio_internals.use_protocol(app, partial(LimitedProtocol, own_connections=own))
+        gradio_internals.configure_server(app, partial(LimitedProtocol, own_connections=own), ANSWERS_S)
     except OSError:
         address = f"{settings.host}:{settings.port or 'any port'}"
         raise SettingsError("{place} cannot be listened on. Give another --port or --host.", place=address) from None
@@ -129,9 +128,3 @@ def _theme() -> gr.themes.Base:
 def _finish_loading(engines: Sequence[Engine]) -> None:
     for engine in engines:
         engine.models.load_in_background()
-
-
-def _close(app: gr.Blocks) -> None:
-    if app.is_running:
-        gradio_internals.end_answers_within(app, ANSWERS_S)
-        app.close(verbose=False)

@@ -1,14 +1,24 @@
 """The command line: build and ask, what it refuses, and where its settings come from."""
 
+import csv
+import io
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from imgsearch.cli.main import main
+from imgsearch.config import ROOT
 from imgsearch.engine import Engine
 from imgsearch.models.encoder import Encoder
 from tests.helpers.commands import Ended, Run, run_process
+from tests.helpers.hostile_bundles import with_texts
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +95,18 @@ def test_describe(examples: Path, run: Run) -> None:
         (["build", "examples", "--out", "out", "--limit", "0"], "at least 1"),
         (["info", "--index", "tests"], "no bundle"),
         (["dance"], "dance"),
+        (["search", "a", "red", "fruit"], "between quotes"),
+        (["search", "a", "-k", "3", "red", "fruit"], "between quotes"),
+        (["describe", "a.jpg", "b.jpg"], "one picture"),
+        (["similar", "a.jpg", "b.jpg"], "one picture"),
+        (["build", "A", "B", "--out", "out"], "one source"),
+        (["search", "-dog"], "put --"),
+        (["search", "dog", "--colour", "red"], "unrecognized arguments: --colour"),
+        (["build", "", "--out", "out"], "SOURCE: it is empty"),
+        (["build", " ", "--out", "out"], "SOURCE: it is empty"),
+        (["describe", "https://example.org/a.jpg"], "download the picture first"),
+        (["similar", "http://example.org/a.jpg"], "download the picture first"),
+        (["search", "dog", "--plus", "https://example.org/a.jpg"], "download the picture first"),
         ([], "COMMAND"),
     ],
 )
@@ -95,6 +117,60 @@ def test_bad_input_is_one_line_and_code_2(arguments: Sequence[str], message: str
 @pytest.mark.parametrize(("arguments", "message"), [(["search", "dog \udcff"], "Unicode"), ([], "COMMAND")])
 def test_a_process_ends_so_too(arguments: Sequence[str], message: str) -> None:
     assert message in run_process(*arguments).refusal()
+
+
+@pytest.mark.parametrize("arguments", [["ada:hunter2"], ["--atuh", "ada:hunter2"], ["--auth=ada:hunter2"]])
+def test_what_may_be_a_password_is_not_repeated(arguments: Sequence[str], run: Run) -> None:
+    assert "hunter2" not in run("search", "dog", *arguments).refusal()
+
+
+def test_the_long_name_of_a_dataset(tmp_path: Path) -> None:
+    refusal = run_process("build", "hf://datasets/ORG/NAME", "--out", tmp_path / "out", HF_HUB_OFFLINE="1").refusal()
+    assert "ORG/NAME cannot be read: HF_HUB_OFFLINE is set" in refusal
+
+
+def test_output_is_in_utf_8_whatever_the_encoding() -> None:
+    environ = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "imgsearch", "search", "Petra façade", "--csv", "--encoder", "starter"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, env=environ, check=True)
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
+    assert len(rows) == 12 and "façade" in rows[0]["caption"]
+
+
+LETTERS = "façade, 犬 \N{DOG FACE}"
+
+
+@pytest.fixture(scope="module")
+def of_all_letters(built: tuple[Path, Ended]) -> Path:
+    bundle = Path(shutil.copytree(built[0], built[0].with_name("letters")))
+    with_texts(bundle, lambda row, item: replace(item, caption=LETTERS))
+    return bundle
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "koi8-r", "utf-8"])
+def test_any_command_prints_any_letter(
+    encoding: str, of_all_letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = {}
+    for kind in ("", "--csv", "--json"):
+        with (tmp_path / "out").open("w", encoding=encoding) as file, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", file)
+            assert main(["search", "fruit", "--index", str(of_all_letters), *filter(None, [kind])]) == 0
+        printed[kind] = (tmp_path / "out").read_text("utf-8")
+    assert len(printed[""].splitlines()) == 6 and all(LETTERS in line for line in printed[""].splitlines())
+    assert {row["caption"] for row in csv.DictReader(io.StringIO(printed["--csv"]))} == {LETTERS}
+    assert {hit["caption"] for hit in json.loads(printed["--json"])["hits"]} == {LETTERS}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_a_terminal_shows_the_letters_that_it_has(of_all_letters: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.openpty()
+    with os.fdopen(writer, "w", encoding="cp1252") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        assert main(["search", "fruit", "--index", str(of_all_letters), "-k", "1"]) == 0
+        terminal.flush()
+        assert "façade, \\u72ac \\U0001f436" in os.read(reader, 10_000).decode("cp1252")
+    os.close(reader)
 
 
 def test_a_damaged_bundle_is_one_line(copy_bundle: Callable[[], Path], run: Run) -> None:
@@ -111,5 +187,6 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
     assert "elsewhere" in run_process("info", IMGSEARCH_INDEX=elsewhere).refusal()
     assert run_process("info", "--index", "indexes/starter", IMGSEARCH_INDEX=elsewhere).code == 0
     assert run_process("info", IMGSEARCH_INDEX="", IMGSEARCH_PORT="").code == 0
+    assert f"no bundle at {tmp_path}/x. " in run_process("info", IMGSEARCH_INDEX="~/x", HOME=str(tmp_path)).refusal()
     for name, value in (("IMGSEARCH_PROT", "1"), ("IMGSEARCH_PORT", "many"), ("IMGSEARCH_SHARE", "perhaps")):
         assert name in run_process("info", **{name: value}).refusal()

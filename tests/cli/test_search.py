@@ -104,6 +104,23 @@ def test_a_part_may_be_a_long_text(ask: Ask) -> None:
     assert ask("search", "a dog", "--plus", text)["query"] == f"a dog + {text.strip()}"
 
 
+@pytest.mark.parametrize("name", ["photo", "photo.jp2", "photo.PPM", "photo.ico", "photo.txt"])
+def test_a_part_is_the_picture_of_a_file_whatever_its_name(
+    name: str, ask: Ask, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(examples / COFFEE, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert ids(ask("search", "a guitar", "--plus", name, "--weight", "5", "-k", "1")) == [COFFEE]
+    (tmp_path / name).unlink()
+    (tmp_path / "photo").mkdir()
+    assert ask("search", "a guitar", "--plus", "photo", "-k", "1")["query"] == "a guitar + photo"
+
+
+def test_a_picture_of_the_collection_may_be_named_by_its_id(ask: Ask) -> None:
+    assert ids(ask("similar", COFFEE, "-k", "2"))[0] == COFFEE
+    assert ids(ask("similar", COFFEE, "--box", "0,0,50,50", "-k", "1")) == [COFFEE]
+
+
 def test_conditions(ask: Ask) -> None:
     animal = ["search", "an animal", "-k", "300", "--unfolded"]
     of_subject = ask(*animal, "--where", "subject=animals")
@@ -155,6 +172,8 @@ def test_part_of_a_picture(ask: Ask, examples: Path, tmp_path: Path) -> None:
     [
         (["search", "dog", "--plus", "nowhere.jpg"], "nowhere.jpg does not exist"),
         (["search", "dog", "--minus", "README.png"], "README.png does not exist"),
+        (["search", "dog", "--plus", "nowhere.jp2"], "nowhere.jp2 does not exist"),
+        (["search", "dog", "--plus", "README.md"], "README.md is not a picture"),
         (["search", "dog", "--plus", ""], "empty"),
         (["search", "dog", "--minus", "dog"], "cancel each other out"),
         (["search", "dog", "--weight", "-1"], "'-1' is not a weight, such as 0.5"),

@@ -18,6 +18,7 @@ from pathlib import Path
 from imgsearch.config import ROOT
 
 TIMEOUT_S = 120
+FORM = "multipart/form-data; boundary=XXX"
 STARTER = ("--encoder", "starter", "--captioner", "starter")
 PROGRAM = "\nimport runpy, sys; sys.argv[0] = 'app.py'; runpy.run_path('app.py', run_name='__main__')\n"
 """Python that runs `app.py`, to put something before."""
@@ -107,12 +108,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def form_of(*parts: tuple[str, bytes]) -> bytes:
+    """A FORM of files, with their names as they are."""
+    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\nContent-Type: image/gif\r\n\r\n'
+    return b"".join(head % name.encode("utf-8", "replace") + data + b"\r\n" for name, data in parts) + b"--XXX--\r\n"
+
+
 def upload_raw(url: str, picture: Path) -> dict[str, object]:
     """What stands for a picture in a raw call, once it is uploaded."""
-    name = re.sub(r'["\r\n\\]', "_", picture.name).encode("utf-8", "replace")
-    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % name
-    form = {"Content-Type": "multipart/form-data; boundary=XXX"}
-    body = head + picture.read_bytes() + b"\r\n--XXX--\r\n"
+    body, form = form_of((re.sub(r'["\r\n\\]', "_", picture.name), picture.read_bytes())), {"Content-Type": FORM}
     with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, form), timeout=30) as answer:
         return {"path": json.load(answer)[0], "meta": {"_type": "gradio.FileData"}}
 

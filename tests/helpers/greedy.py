@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from imgsearch.config import ROOT
-from tests.helpers.hostile_calls import META, form_of
+from tests.helpers.app import FORM, form_of
+from tests.helpers.hostile_calls import META
 from tests.helpers.hostile_pictures import slow_jpeg
 
 GREEDY, MODEST = "127.0.0.2", "127.0.0.1"  # two clients, as the app tells them apart
@@ -79,9 +80,6 @@ class Caller:
 def events_of(url: str) -> list[dict[str, object]]:
     """All events of the page, asked for once."""
     return list(json.loads(Caller(url, "127.0.0.3").ask("config")[1])["dependencies"])
-
-
-FORM = "multipart/form-data; boundary=XXX"
 
 
 Attack = Callable[[Caller, int], None]

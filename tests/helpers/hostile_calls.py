@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from gradio.utils import get_hash_seed
 
 from imgsearch.config import ROOT
+from tests.helpers.app import FORM, form_of
 
 API = "/gradio_api"
 META = {"_type": "gradio.FileData"}
@@ -290,7 +291,7 @@ def uploads(server: Server) -> Iterator[Call]:
     """Forms that are not one picture."""
     gif = b"GIF89a" + bytes(20)
     huge = bytes(22 * 2**20)
-    form = {"Content-Type": "multipart/form-data; boundary=XXX"}
+    form = {"Content-Type": FORM}
     path = f"{API}/upload"
     yield Call("300 files", "POST", path, form_of(*[("a.gif", gif)] * 300), form)
     yield Call("2 files", "POST", path, form_of(("a.gif", gif), ("b.gif", gif)), form)
@@ -313,12 +314,6 @@ def uploads(server: Server) -> Iterator[Call]:
     ):
         yield Call(f"named {name[:30]!r}", "POST", path, form_of((name, gif)), form, may_answer=True)
     yield Call("an odd id", "POST", f"{path}?upload_id={'a' * 500}", form_of(("a.gif", gif)), form)
-
-
-def form_of(*parts: tuple[str, bytes]) -> bytes:
-    """A form of files, with their names as they are."""
-    head = b'--XXX\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\nContent-Type: image/gif\r\n\r\n'
-    return b"".join(head % name.encode() + data + b"\r\n" for name, data in parts) + b"--XXX--\r\n"
 
 
 def ask(url: str, call: Call) -> str:

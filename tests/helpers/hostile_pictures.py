@@ -74,12 +74,19 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def chunk(kind: bytes, data: bytes, error: int = 0) -> bytes:
+    """A chunk of a PNG; `error` falsifies its checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) ^ error)
+
+
+def with_chunks(data: bytes, *chunks: bytes, before: bytes) -> bytes:
+    """A PNG with more chunks before the first one of a kind."""
+    where = data.index(before) - 4
+    return data[:where] + b"".join(chunks) + data[where:]
+
+
 def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, colour: int = 2) -> bytes:
     """A PNG that announces a size; `chunks` come between its header and its one black byte."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     body = b"".join(chunk(*each) for each in (*chunks, (b"IDAT", zlib.compress(b"\0"))))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
@@ -149,6 +156,9 @@ def claims() -> Files:
         yield name, data[:where] + struct.pack(">II", 60_000, 60_000) + data[where + 8 :], False
     extended = b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\xff\x3f\0" * 2
     yield "claim.webp", b"RIFF" + struct.pack("<I", len(extended) + 4) + b"WEBP" + extended, False
+    start = encoded(photo(), "PNG")[:33]
+    yield "claim_of_a_chunk.png", start + b"\xff\xff\xff\xffIDAT", False
+    yield "claim_of_a_text.png", start + b"\xff\xff\xff\xffzTXt", False
     yield "claim.bmp", bitmap(40_000, 40_000, b""), False
     yield "negative.bmp", bitmap(-40, -(2**31), b""), False
     yield "claim.ppm", b"P6\n99999 99999\n255\n", False
@@ -209,6 +219,15 @@ def odd_pictures() -> Files:
     yield "png_in_truth.jpg", encoded(photo(), "PNG"), True
     yield "jpeg_in_truth.txt", encoded(photo(), "JPEG"), True
     yield "no_extension", encoded(photo(), "WEBP"), True
+    whole = encoded(photo(), "PNG")
+    yield (
+        "workflow.png",
+        with_chunks(whole, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3 * 10**6))), before=b"IDAT"),
+        True,
+    )
+    yield "wrong_checksum.png", with_chunks(whole, chunk(b"tEXt", b"a\0b", error=1), before=b"IDAT"), True
+    yield "12_bits_in_16.png", encoded(Image.fromarray(np.full((9, 9), 2_000, np.uint16)), "PNG"), True
+    yield "nearly_whole.jpg", encoded(photo(), "JPEG", progressive=True)[:-2], True
     loop = b"II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 0x8769, 4, 1, 8) + struct.pack("<I", 8)
     yield "exif_loop.jpg", encoded(photo(), "JPEG", exif=b"Exif\0\0" + loop), True
     jpeg = encoded(photo(), "JPEG")

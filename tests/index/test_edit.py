@@ -1,6 +1,7 @@
 """Bundles out of bundles: merged parts equal one build, what is removed is gone, what is exported is the same."""
 
 import shutil
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_removed_pictures_are_gone_and_the_others_as_they_were(copied: Path, who
     with pytest.raises(InputError, match=r"0001\.jpg"):
         new.item_by_id("0001.jpg")
     assert all(hit.item.id not in gone for hit in new.search(old.rows[:1], len(new)))
+
+
+def test_an_id_is_found_by_its_letters(tmp_path: Path, tiny_encoder: Encoder) -> None:
+    """A Mac writes é as two characters, a keyboard as one; where both are there, each is itself."""
+    one, two = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    for number, name in enumerate((f"{two}.jpg", f"{one} a.jpg", f"{two} a.jpg", "b.jpg")):
+        save_picture(tmp_path / "in" / name, number)
+    build_index(Folder(tmp_path / "in"), tmp_path / "bundle", tiny_encoder)
+    remove(tmp_path / "bundle", [f"{one}.jpg", f"{two} a.jpg"])
+    assert [item.id for item in items_of(tmp_path / "bundle")] == ["b.jpg", f"{one} a.jpg"]
 
 
 def test_removing_what_is_not_there_or_everything_changes_nothing(copied: Path) -> None:

@@ -64,12 +64,20 @@ def test_progress_and_limit(folder: Path, tmp_path: Path, encoder: Encoder) -> N
     assert steps[-1] == (4, 4)
 
 
-def test_no_picture_no_bundle(tmp_path: Path, encoder: Encoder) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "notes.txt").write_text("hello")
-    with pytest.raises(InputError, match="no picture"):
-        build_index(Folder(tmp_path / "empty"), tmp_path / "bundle", encoder)
-    assert not (tmp_path / "bundle").exists()
+def test_no_picture_no_bundle(tmp_path: Path, encoder: Encoder, six_photos: Path) -> None:
+    """The first reasons are told, all are in the report, and the place is free for the next build."""
+    folder, bundle = tmp_path / "empty", tmp_path / "bundle"
+    folder.mkdir()
+    for name in ("a.zip", "b.heic", "c.md", "d.txt"):
+        (folder / name).write_text("hello")
+    with pytest.raises(InputError, match=r"no picture that can be read \(4 skipped; a.zip: an archive") as told:
+        build_index(Folder(folder), bundle, encoder)
+    assert "c.md: " in str(told.value) and "d.txt" not in str(told.value) and "\n" not in str(told.value)
+    assert [path.name for path in bundle.iterdir()] == ["report.json"] and len(read_report(bundle).skipped) == 4
+    assert build_index(Folder(six_photos), bundle, encoder).num_items == 6
+    with pytest.raises(InputError, match="4 skipped"):
+        build_index(Folder(folder), bundle, encoder)
+    assert len(Index.load(bundle)) == 6 and not read_report(bundle).skipped
 
 
 def test_the_starter_bundle_can_be_built_again(

@@ -119,3 +119,66 @@ def test_a_tar_beside_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "0000.png").write_bytes(b"another")
     monkeypatch.chdir(tmp_path)
     assert [entry[1] for entry in all_of("x.tar")] == [DATA[0]]
+
+
+def test_columns_of_several_files(tmp_path: Path) -> None:
+    """Types are those of all files; what is not used may differ; a clash is named."""
+    image = pa.array([{"bytes": DATA[0], "path": None}], pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    files: list[dict[str, Any]] = [
+        {"image": image, "text": pa.nulls(1), "year": [1]},
+        {"image": image, "text": ["a"], "year": [1.5], "odd": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int8()))},
+        {"text": pa.array(["b"]).dictionary_encode(), "image": [DATA[1]], "year": ["x"]},
+        {"image": image, "text": pa.array([], pa.string())},
+        {"image": image},
+    ]
+    for number, columns in enumerate(files):
+        count = len(columns.get("text", "x"))
+        pq.write_table(
+            pa.table({name: column[:count] for name, column in columns.items()}), tmp_path / f"{number}.parquet"
+        )
+    found = [(entry[0], entry[2], entry[3]) for entry in all_of(tmp_path, columns=("year",))]
+    years, texts = ("1", "1.5", "x", ""), ("", "a", "b", "")
+    assert found == [(f"train/{n}", texts[n], {"year": years[n]}) for n in range(4)]
+    pq.write_table(pa.table({"image": [1], "text": ["c"]}), tmp_path / "9.parquet")
+    assert "The column 'image' of 9.parquet holds no pictures" in refusal(tmp_path)
+    pq.write_table(pa.table({"image": image, "text": [b"c"]}), tmp_path / "9.parquet")
+    assert "The column 'text' of 9.parquet holds no text" in refusal(tmp_path)
+
+
+STRUCT = {"raw": Value("string"), "tokens": List(Value("string"))}
+SENTENCE = {"raw": "a cat", "tokens": ["a", "cat"]}
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "options", "caption", "kept"),
+    [
+        (STRUCT, SENTENCE, {}, "a cat", {}),
+        (STRUCT, SENTENCE, {"caption_column": "texts"}, "a cat", {}),
+        (STRUCT, SENTENCE, {"columns": ("texts.tokens",)}, "a cat", {"texts.tokens": '["a","cat"]'}),
+        (STRUCT, SENTENCE, {"caption_column": "texts.tokens"}, "a", {}),
+        (List(STRUCT), [SENTENCE, SENTENCE], {}, "a cat", {}),
+        (List(STRUCT), [], {"caption_column": "texts.raw"}, "", {}),
+        (STRUCT, None, {}, "", {}),
+        ({"en": {"short": Value("string")}, "id": Value("int64")}, {"en": {"short": "deep"}, "id": 1}, {}, "deep", {}),
+    ],
+)
+def test_texts_in_structs(tmp_path: Path, feature: Any, value: Any, options: Any, caption: str, kept: Any) -> None:
+    row = {"image": {"bytes": DATA[0]}, "texts": value}
+    path = write_rows(tmp_path / "x.parquet", [row], {"image": Image(), "texts": feature})
+    assert all_of(path, **options) == [("train/0", DATA[0], caption, kept)]
+
+
+def test_texts_in_structs_are_asked_about(tmp_path: Path) -> None:
+    row = {"image": {"bytes": DATA[0]}, "texts": {"en": "cat", "fr": "chat"}}
+    features = {"image": Image(), "texts": {"en": Value("string"), "fr": Value("string")}}
+    path = write_rows(tmp_path / "x.parquet", [row], features)
+    assert "Choose with --caption-column: texts.en, texts.fr" in refusal(path)
+    assert all_of(path, caption_column="texts.fr") == [("train/0", DATA[0], "chat", {})]
+    assert "no column 'texts.de'" in refusal(path, caption_column="texts.de")
+
+
+def test_lists_of_pictures(tmp_path: Path) -> None:
+    row = {"images": [{"bytes": DATA[0]}, {"bytes": DATA[1]}]}
+    path = write_rows(tmp_path / "x.parquet", [row], {"images": List(Image())})
+    for options in ({}, {"image_column": "images"}):
+        assert "The column 'images' of" in (words := refusal(path, **options)) and "holds lists of pictures" in words

@@ -19,7 +19,7 @@ from imgsearch.ingest.columns import DatasetOptions
 from imgsearch.ingest.dataset import open_source
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import Position
-from imgsearch.records import Picture
+from imgsearch.records import Picture, Skip
 from tests.helpers.loopback_hub import Cut, Hang, LoopbackHub, Status
 from tests.helpers.tiny_datasets import (
     DATA,
@@ -134,7 +134,10 @@ def test_a_connection_that_is_gone(hub: LoopbackHub, source: Callable[[str], str
 def test_a_damaged_file(tmp_path: Path) -> None:
     path = write("parquet", tmp_path / "data") / "part-00001-of-00003.parquet"
     path.write_bytes(path.read_bytes()[:4] + bytes(800) + path.read_bytes()[804:])
-    assert "broke off after 10 entries: its files are damaged" in refusal(path.parent)
+    entries = all_of(path.parent)
+    lost = [entry for entry in entries if isinstance(entry, Skip)]
+    assert [skip.picture for skip in lost] == [f"train/{number}" for number in range(10, 16)]
+    assert {skip.reason for skip in lost} == {f"a part of {path.name} is damaged"} and len(entries) == NUM_ROWS
     path.write_bytes(b"x" * 99)
     assert "damaged" in refusal(path)
 
@@ -236,13 +239,15 @@ def test_a_hub_dataset_of_loose_files(hub: LoopbackHub, tmp_path: Path, empty_ca
     read = [entry for entry in opened.read() if isinstance(entry, Picture)]
     assert [entry.id for entry in read] == ["README.md", "test/a.png", "train/a.png", "train/b.avif"]
     assert {entry.read() for entry in read[1:]} == {DATA[0]} and read[2].caption == "the first"
+    opened = open_source(NAME, DatasetOptions(caption_column=""))
+    assert not any(entry.caption for entry in opened.read() if isinstance(entry, Picture))
     assert "--split does not go with" in refusal(NAME, split="train")
 
 
 def test_a_folder_of_pictures_is_walked(folder: Path) -> None:
     opened = open_source(str(folder), DatasetOptions())
     assert isinstance(opened, Folder) and opened.num_entries == 6
-    for options in ({"split": "train"}, {"columns": ("a",)}, {"caption_column": ""}, {"streaming": True}):
+    for options in ({"split": "train"}, {"columns": ("a",)}, {"id_column": "a"}, {"streaming": True}):
         flag = "--" + next(iter(options)).replace("_", "-")
         assert f"{flag} does not go with" in refusal(folder, **options)
 
@@ -254,3 +259,24 @@ def test_what_is_no_source(folder: Path, tmp_path: Path) -> None:
         write(kind, tmp_path / "mixed")
     assert "several kinds (.parquet, .tar)" in refusal(tmp_path / "mixed")
     assert "--revision does not go with" in refusal(tmp_path / "mixed" / "part-00000-of-00003.tar", revision="main")
+
+
+def test_a_clone_has_the_splits_of_its_dataset(tmp_path: Path) -> None:
+    """By the names of files and folders, as the hub gives them, or by the README."""
+    for name in ("data/train-00000-of-00001", "data/test-00000-of-00001", "[x]/odd"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_rows(tmp_path / f"{name}.parquet", ROWS[:1], FEATURES)
+    for name in ("LICENSE", "dataset_infos.json", ".gitattributes"):
+        (tmp_path / name).write_text("{broken")
+    assert "several splits. Choose with --split one of: train, test" in refusal(tmp_path)
+    opened = open_source(str(tmp_path), DatasetOptions(split="test"))
+    assert [entry.id for entry in opened.read() if isinstance(entry, Picture)] == ["test/0"]
+    assert opened.skips == [Skip("[x]/odd.parquet", "in no split")]
+    odd = "  data_files:\n  - split: odd\n    path: '*/odd*'\n"
+    configs = f"- config_name: one\n  data_files: data/*\n- config_name: two\n{odd}"
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    assert "several configs. Choose with --config one of: one, two" in refusal(tmp_path)
+    opened = open_source(str(tmp_path), DatasetOptions(config="two"))
+    assert opened.split == "odd" and len(list(opened.read())) == 1
+    (tmp_path / "README.md").write_text("---\nconfigs: [\n---\n")
+    assert "several splits" in refusal(tmp_path)

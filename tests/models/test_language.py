@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from imgsearch.config import ROOT
-from imgsearch.describe.vocabulary import VOCABULARY, read_vocabulary
+from imgsearch.describe.vocabulary import read_vocabulary
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import STARTER_ID, Encoder
 from imgsearch.models.french import french_terms, to_english
@@ -72,13 +72,25 @@ def test_english_queries_are_not_called_foreign() -> None:
         ("собака", "ru"),
         ("كلب", "ar"),
         ("σκύλος", "el"),
+        ("雪の中を走る犬", "ja"),
+        ("雪地里的狗", "zh"),
+        ("눈 속의 개", "ko"),
+        ("собака бежит по снегу", "ru"),
+        ("كلب في الثلج", "ar"),
+        ("σκύλος στο χιόνι", "el"),
+        ("כלב", "he"),
+        ("ძაღლი", "ka"),
+        ("কুকুর", "bn"),
+        ("நாய்", "ta"),
+        ("ውሻ", "am"),
+        ("jabłko", "pl"),
     ],
 )
 def test_other_languages_are_noticed(text: str, language: str) -> None:
     assert language_of_query(text) == language
 
 
-@pytest.mark.parametrize("text", ["", "12 x 34", "…", "qwrtzp"])
+@pytest.mark.parametrize("text", ["", "12 x 34", "…", "qwrtzp", r"'%%%s {0} \n'", "%d %s", "l"])
 def test_what_no_language_has_is_unsure(text: str) -> None:
     assert language_of_query(text) == ""
 
@@ -125,8 +137,9 @@ def test_french_is_told_from_english_that_looks_like_it() -> None:
 
 
 def test_every_word_of_the_vocabulary_has_its_french() -> None:
-    terms = [term.text for term in read_vocabulary(VOCABULARY.read_text("utf-8"))]
-    assert list(french_terms()) == terms and len(terms) > 1600
+    terms = read_vocabulary()
+    assert french_terms() == {term.text: term.french for term in terms} and len(terms) > 1600
+    assert all(french_terms().values())
 
 
 def test_french_captions_find_nearly_as_much_as_the_english(encoder: Encoder, index: Index) -> None:

@@ -57,6 +57,25 @@ def test_each_collection_answers_for_itself(url: str, examples: Path) -> None:
         client.predict("something to eat", 12, "../../etc", api_name="/search")
 
 
+def test_a_link_to_a_collection_that_is_gone_says_so(url: str, new_context: Callable[..., BrowserContext]) -> None:
+    page = new_context(viewport=WIDE).new_page()
+    page.goto(f"{url}?in=<b>holidays&q=a+dog")
+    expect(page.get_by_text("There is no collection <b>holidays here any more")).to_have_count(1, timeout=60_000)
+    expect(tiles_of(page).first).to_be_visible(timeout=WAIT_MS)
+    page.goto(f"{url}?in=fruit")
+    expect(tiles_of(page)).to_have_count(3, timeout=WAIT_MS)
+    expect(page.get_by_text("no collection")).to_have_count(0)
+
+
+def test_a_link_to_a_picture_that_is_gone_says_so_once(url: str, new_context: Callable[..., BrowserContext]) -> None:
+    page = new_context(viewport=WIDE).new_page()
+    for tab in ("similar", "describe"):
+        page.goto(f"{url}?tab={tab}&id=gone.jpg")
+        expect(page.get_by_text("has no picture 'gone.jpg'")).to_have_count(1, timeout=60_000)
+        page.wait_for_timeout(500)  # until any other sentence would be there, too
+        expect(page.get_by_text("has no picture 'gone.jpg'")).to_have_count(1)
+
+
 def test_the_choice_shows_the_collection(url: str, new_context: Callable[..., BrowserContext]) -> None:
     """It starts afresh: what was asked of the one collection is not asked of the other."""
     page = new_context(viewport=NARROW, locale="fr-FR").new_page()

@@ -15,8 +15,7 @@ from imgsearch.web.handlers import with_error_messages
 from imgsearch.web.i18n import (
     example_queries,
     foreign_notice,
-    format_num_duplicates,
-    format_num_pictures,
+    format_count,
     format_number,
     language_of,
     tr_message,
@@ -46,12 +45,9 @@ def test_without_a_request_the_page_speaks_english() -> None:
 
 def test_numbers_are_written_as_the_language_does() -> None:
     assert (format_number(1540.25, EN, 1), format_number(1540.25, FR, 1)) == ("1,540.2", "1\u202f540,2")
-    assert (format_num_pictures(1, FR), format_num_pictures(1200, FR), format_num_pictures(12, EN)) == (
-        "1 image",
-        "1\u202f200 images",
-        "12 pictures",
-    )
-    assert (format_num_duplicates(1, EN), format_num_duplicates(3, FR)) == ("1 near-duplicate", "3 quasi-doublons")
+    counts = [format_count("picture", 1, FR), format_count("picture", 1200, FR), format_count("picture", 12, EN)]
+    assert counts == ["1 image", "1\u202f200 images", "12 pictures"]
+    assert (format_count("copy", 1, EN), format_count("copy", 3, FR)) == ("1 near-duplicate", "3 quasi-doublons")
 
 
 def test_a_message_is_translated_with_its_values() -> None:
@@ -96,7 +92,7 @@ def test_a_handlers_error_is_shown_in_the_visitors_language(request_: gr.Request
         raise unreachable(repo)
 
     with pytest.raises(gr.Error, match=f"^'a/b {words}"):
-        with_error_messages(handler)("a/b", request_)
+        with_error_messages(handler, "handler")("a/b", request_)
 
 
 def test_the_notice_of_a_foreign_query_names_its_language() -> None:

@@ -16,7 +16,7 @@ WEB = ROOT / "imgsearch" / "web"
 # But for what raises errors as the library does, and what is said before there is a page.
 PAGE = [path for path in sorted(WEB.rglob("*.py")) if path.stem not in ("decoder", "server")]
 # What programmers read of the API, and who sets up a proxy, is English.
-FOR_VISITORS = [path for path in PAGE if path.stem not in ("api", "upload")]
+FOR_VISITORS = [path for path in PAGE if path.stem not in ("api", "inputs")]
 SCRIPTS = [path for path in sorted(WEB.rglob("*.js")) if path.stem != "address"]
 ERRORS = {name for name, thing in vars(errors).items() if isinstance(thing, type)}
 # What is said to a model, not to a visitor; and what is said before there is a page.
@@ -156,7 +156,11 @@ def test_every_word_is_used_and_every_word_used_is_there() -> None:
         if isinstance(node, ast.Call) and names_of(node) & {"t", "_t", "tr"} and node.args:
             key = text_of(node.args[0])
             assert key is None or any(re.fullmatch(re.escape(key).replace(r"\{\}", ".+"), word) for word in WORDS), key
-    assert used == set(WORDS)
+    scripts = "".join(path.read_text("utf-8") for path in SCRIPTS)
+    named, beginnings = re.findall(r"\bwords\.(\w+)", scripts), re.findall(r"words\[`(\w+_)\$", scripts)
+    assert named and beginnings and set(named) <= set(WORDS)
+    used |= {*named, *re.findall(r"'(\w+)'", scripts), *(key for key in WORDS if key.startswith(tuple(beginnings)))}
+    assert used & set(WORDS) == set(WORDS)
 
 
 def is_for_people(text: str) -> bool:

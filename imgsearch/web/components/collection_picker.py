@@ -8,7 +8,7 @@ import gradio as gr
 from imgsearch.engine import Engine
 from imgsearch.environment import collection_name
 from imgsearch.text import without_surrogates
-from imgsearch.web.components.choices import QuietDropdown
+from imgsearch.web.components.inputs import QuietDropdown
 from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import choice_of
 

@@ -1,6 +1,5 @@
 """The map of the collection: near points look alike. Drawn when a visitor opens it; the script marks the hits in it."""
 
-import asyncio
 import base64
 from collections import Counter
 from typing import Any
@@ -11,22 +10,21 @@ import numpy.typing as npt
 from PIL import Image
 
 from imgsearch.engine import Engine
-from imgsearch.errors import ImgsearchError
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.index.filters import ColumnStore
 from imgsearch.search.projection import Projection
 from imgsearch.text import truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.columns import column_names
-from imgsearch.web.components.scripted import data_url, scripted_html
+from imgsearch.web.components.scripted import data_url, scripted_html, server_function
 from imgsearch.web.handlers import HIDDEN, with_error_messages
-from imgsearch.web.i18n import caption_of, format_num_pictures, tr
+from imgsearch.web.i18n import caption_of, format_count, tr
 
 MAP_ID = "atlas"  # of the component in the page
 MAX_PICTURES = 400  # points that are drawn as small pictures: with more of them these would cover each other
 POINT_SIDE, SHEET_COLUMNS = 44, 20  # pixels of such a picture; how many stand side by side in the one that is sent
 MAX_NAMED, NAMED_SHARE, MAX_NAME = 40, 0.6, 30  # values of a column that names areas, items that share one, characters
-MAPS: dict[str, Any] = HIDDEN | {"concurrency_limit": 1, "concurrency_id": "maps"}
+MAPS: dict[str, Any] = HIDDEN | {"concurrency_limit": 1, "concurrency_id": "maps", "trigger_mode": "multiple"}
 TEMPLATE = """
 <p class="atlas-wait"></p>
 <div class="atlas" hidden>
@@ -40,45 +38,31 @@ TEMPLATE = """
   <p class="live" aria-live="polite"></p>
 </div>
 """
-WORDS_OF_SCRIPT = ("zoom_in", "zoom_out", "fit")
 
 
 def draw_map(collections: CollectionPicker) -> None:
     """Draw the component, empty; its `submit` event asks for the map of a collection."""
 
-    one_by_one = asyncio.Lock()  # a collection without thumbnails decodes its pictures; no thread is to wait
-
-    async def card(place: Any, request: gr.Request) -> dict[str, str] | None:
-        """Return picture, caption and id of a point; `place` is [collection, point]. None if there is none."""
-        match place:
-            case [str(collection), int(point)] if not isinstance(point, bool):
-                async with one_by_one:
-                    return await asyncio.to_thread(_card, collections[collection], point, request)
-        return None
-
-    def draw(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-        collection = str(getattr(event, "collection", ""))
-        return map_value(collection, collections[collection], request)
-
-    component = scripted_html(MAP_ID, TEMPLATE, "elements", "map", server_functions=[card])
-    component.submit(with_error_messages(draw, "map"), None, component, **MAPS)
-
-
-def _card(engine: Engine, point: int, request: gr.Request) -> dict[str, str] | None:
-    try:
+    def card(collection: str, point: int, request: gr.Request) -> dict[str, str] | None:
+        engine = collections[collection]
         rows = engine.searcher.derived.projection().rows
         if not 0 <= point < len(rows):
             return None
         item = engine.index.item(int(rows[point]))
         return {"src": data_url(engine.thumbnail(item)), "caption": caption_of(item, request), "id": item.id}
-    except ImgsearchError:
-        return None
+
+    def draw(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
+        collection = str(getattr(event, "collection", ""))
+        return map_value(collection, collections[collection], request)
+
+    component = scripted_html(MAP_ID, TEMPLATE, "elements", "map", server_functions=[server_function(card, int)])
+    component.submit(with_error_messages(draw, "map"), None, component, **MAPS)
 
 
 def map_value(collection: str, engine: Engine, request: gr.Request) -> dict[str, Any]:
     """Return the component's value. It takes about 12 bytes per point, and 1.5 kB for each one's small picture."""
     projection = engine.searcher.derived.projection()
-    count = format_num_pictures(len(projection), request)
+    count = format_count("picture", len(projection), request)
     return {
         "collection": collection,
         "points": _to_base64(projection.points.astype("<u2")),
@@ -88,8 +72,7 @@ def map_value(collection: str, engine: Engine, request: gr.Request) -> dict[str,
         "sheet": _sheet(engine, projection) if len(projection) <= MAX_PICTURES else "",
         "side": POINT_SIDE,
         "across": SHEET_COLUMNS,
-        "words": {key: tr(f"map_{key}", request) for key in WORDS_OF_SCRIPT}
-        | {"label": tr("map_label", request).format(count)},
+        "label": tr("map_label", request).format(count),
     }
 
 

@@ -13,8 +13,8 @@ from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.records import Progress, Status
 from imgsearch.text import sanitise_line, truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
-from imgsearch.web.handlers import HIDDEN, QUIET
-from imgsearch.web.i18n import format_num_pictures, format_number, language_of, tr, tr_message
+from imgsearch.web.handlers import HIDDEN
+from imgsearch.web.i18n import format_count, format_number, tr, tr_message
 
 MAX_NAME = 60  # characters of a collection's name
 POLL_S = 1.0  # seconds between two looks at the engines while they are still loading
@@ -26,25 +26,6 @@ class Models(NamedTuple):
     encoder: str
     captioner: str
     takes_questions: bool
-
-
-def draw_title(app: gr.Blocks) -> None:
-    """Draw the name of the app, and set the page's title and language in the browser."""
-
-    def title(request: gr.Request) -> dict[str, str]:
-        return {"title": tr("title", request), "language": language_of(request)}
-
-    script = """watch('value', () => {
-  document.title = props.value.title;
-  document.documentElement.lang = props.value.language;
-});"""
-    header = gr.HTML(None, html_template="<h1>imgsearch</h1>", js_on_load=script, padding=False, elem_id="header")
-    app.load(title, None, header, **QUIET)
-
-
-def draw_banner() -> gr.HTML:
-    """Draw the line of the status, empty."""
-    return gr.HTML(padding=False, elem_id="banner")
 
 
 def connect(banner: gr.HTML, collections: CollectionPicker, app: gr.Blocks) -> gr.State:
@@ -59,9 +40,10 @@ def connect(banner: gr.HTML, collections: CollectionPicker, app: gr.Blocks) -> g
         models = Models(status.encoder, status.captioner, status.takes_questions)
         return _render(engine, status, request), gr.Timer(active=not collections.are_complete), models
 
-    options = HIDDEN | {"trigger_mode": "once"}
     outputs = [banner, timer, models_state]
-    gr.on([app.load, timer.tick, *collections.changes], show, collections.choice, outputs, **options)
+    gr.on(
+        [app.load, timer.tick, *collections.changes], show, collections.choice, outputs, trigger_mode="once", **HIDDEN
+    )
     return models_state
 
 
@@ -80,7 +62,7 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
     num_blocking = 0 if status.num_items is not None else 1  # without items, the first one says why search fails
     blocking, missing = problems[:num_blocking], problems[num_blocking:]
     kind = "offline_model" if missing else "small_model" if status.encoder in STARTER_IDS else "large_model"
-    count = [] if status.num_items is None else [format_num_pictures(status.num_items, request)]
+    count = [] if status.num_items is None else [format_count("picture", status.num_items, request)]
     line = html.escape(" · ".join([*count, tr(kind, request)]))
     folded = f"<details><summary>{line}</summary>{''.join(rows)}{_lines('<div>{}</div>', missing)}</details>"
     return folded + _lines("<p>{}</p>", progress) + _lines("<p class=problem>{}</p>", blocking)

@@ -1,6 +1,5 @@
 """The wall of pictures under the tabs: the collection at first, then the hits of a query, with all that was asked."""
 
-import asyncio
 import html
 import time
 from collections.abc import Iterator, Sequence
@@ -13,28 +12,14 @@ from imgsearch.errors import ImgsearchError
 from imgsearch.records import Hit, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.components.columns import offered_filters, shown_fields, shown_filter, toggled
-from imgsearch.web.components.scripted import data_url, scripted_html
+from imgsearch.web.components.scripted import data_url, scripted_html, server_function
 from imgsearch.web.handlers import TEXTS, with_error_messages
-from imgsearch.web.i18n import (
-    MAX_CAPTION,
-    caption_of,
-    foreign_notice,
-    format_num_duplicates,
-    format_num_pictures,
-    format_number,
-    tr,
-)
+from imgsearch.web.i18n import MAX_CAPTION, caption_of, foreign_notice, format_count, format_number, tr
 from imgsearch.web.page_state import PageState, QueryTerm, Uploads
-from imgsearch.web.retrieval import Retrieval, asked, visible_hits
+from imgsearch.web.retrieval import Retrieval, asked
 from imgsearch.web.security.body import MAX_PICTURE
 
 WALL_ID = "wall"  # of the component in the page
-NUM_LARGE = 2  # large pictures of the collection that are made at once: each takes memory
-WORDS = (
-    *("clear", "remove", "filters", "filter_typed", "filter_info", "fold_copies", "grid", "map", "export_csv"),
-    *("export_json", "more_hits", "less_likely", "close", "previous", "next", "download", "map_wait"),
-    *("similar_to_this", "describe_this", "more_like", "less_like", "no_such_hit", "not_sent", "too_large_picture"),
-)
 MAX_SAVED = 1000  # hits in a file
 
 
@@ -47,11 +32,11 @@ class Wall:
             WALL_ID,
             f'<div class="wall" aria-busy="true" data-max-bytes="{MAX_PICTURE}"></div>',
             *("elements", "dialog", "wall"),
-            server_functions=[self._item_function()],
+            server_functions=[server_function(self.item, str)],
             saved=None,
         )
-        options = TEXTS | {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
-        self.component.download(with_error_messages(self._saved, "export"), None, self.component, **options)
+        save = with_error_messages(self._saved, "export")
+        self.component.download(save, None, self.component, api_visibility="private", **TEXTS)
 
     def answer(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         """Return the value for a state of the page; an error is a sentence in it."""
@@ -59,7 +44,6 @@ class Wall:
             "at": time.monotonic(),  # else an equal answer would be no change, of which the page is not told
             "link": state.to_link(),
             "collection": state.collection,
-            "words": {key: tr(key, request) for key in WORDS},
             "chips": list(self._chips(state, uploads, request)),
             "clear": PageState(collection=state.collection).to_link(),
         }
@@ -84,7 +68,7 @@ class Wall:
     def _answered(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         engine = self._retrieval.collections[state.collection]
         result = self._retrieval.find(state, uploads, request)
-        hits = visible_hits(state, result)
+        hits = [hit for hit in result.hits if hit.item.id not in state.items]  # the parts themselves are no answers
         following = replace(state, start=result.following).to_link() if result.following else ""
         return {
             "filters": offered_filters(engine.searcher.table, state, request),
@@ -125,26 +109,11 @@ class Wall:
         except ImgsearchError:
             return {"label": truncate(term.value, MAX_CAPTION)}  # the search will report it
 
-    def _item_function(self) -> Any:
-        limit = asyncio.Semaphore(NUM_LARGE)
-
-        async def item(place: Any, request: gr.Request) -> dict[str, Any] | None:
-            """Return picture and fields of the item at `place`, [collection, id]; None if there is none."""
-            match place:
-                case [str(collection), str(item_id)]:
-                    async with limit:
-                        return await asyncio.to_thread(self._item, collection, item_id, request)
-            return None
-
-        return item
-
-    def _item(self, collection: str, item_id: str, request: gr.Request) -> dict[str, Any] | None:
+    def item(self, collection: str, item_id: str, request: gr.Request) -> dict[str, Any]:
+        """Return picture and fields of an item. Raise InputError if there is none."""
         engine = self._retrieval.collections[collection]
-        try:
-            found = engine.index.item_by_id(item_id)
-            picture = data_url(engine.large_picture(item_id))
-        except ImgsearchError:
-            return None
+        found = engine.index.item_by_id(item_id)
+        picture = data_url(engine.large_picture(item_id))
         return {"src": picture, "caption": caption_of(found, request), "fields": shown_fields(found, request)}
 
 
@@ -158,7 +127,7 @@ def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
         "src": data_url(thumbnail),
         "caption": caption_of(hit.item, request),
         "mark": " · ".join(tr(key, request) for key in keys),  # why it is here: "best match · in the caption"
-        "copies": f"+ {format_num_duplicates(copies, request)}" if copies else "",
+        "copies": f"+ {format_count('copy', copies, request)}" if copies else "",
     }
 
 
@@ -185,7 +154,7 @@ def _notices(result: SearchResult, state: PageState, request: gr.Request) -> lis
 
 def summary(result: SearchResult, state: PageState, request: gr.Request) -> str:
     """Return how many hits there are, in what time, and the notices, as HTML."""
-    count = format_num_pictures(len(result.hits), request)
+    count = format_count("picture", len(result.hits), request)
     lines = [*_notices(result, state, request), f"{count} · {_time(result, request)}"]
     return "<br>".join(map(html.escape, lines))
 
@@ -195,7 +164,7 @@ def _count(result: SearchResult, hits: Sequence[Hit], state: PageState, request:
         return tr("collection_shown", request) if hits else ""
     if not result.has_match and state.tab == "search":
         return ""
-    count = format_num_pictures(state.start + len(hits), request)
+    count = format_count("picture", state.start + len(hits), request)
     return tr("similar_pictures", request).format(count) if state.tab == "describe" else count
 
 

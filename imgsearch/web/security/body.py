@@ -10,7 +10,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from imgsearch.web.components.upload import is_upload
+from imgsearch.web.components.inputs import is_upload
 from imgsearch.web.security.refusals import RefusedError
 
 MAX_JSON = 2**18  # bytes: a query has up to 10,000 characters, and the last requests of a visitor stay in memory
@@ -45,39 +45,26 @@ class Body:
         """Delete the body."""
         self._file.close()
 
-    async def read(self, request: Request, max_bytes: int, take: Callable[[int], None]) -> bool:
-        """Read the body, and `take` each of its bytes before; return False if the client has gone.
+    async def read(self, request: Request, max_bytes: int, take: Callable[[int], None]) -> None:
+        """Read the body, and `take` each of its bytes before.
 
-        Raise RefusedError if it is too large or too slow.
+        Raise RefusedError if it is too large or too slow, ClientDisconnect if the client has gone.
         """
         if int(request.headers.get("content-length") or 0) > max_bytes:
             raise _too_large(max_bytes)
         try:
             async with asyncio.timeout(MAX_S):
-                return await self._read(request.receive, max_bytes, take)
+                async for chunk in request.stream():
+                    take(len(chunk))
+                    self._file.write(chunk)
+                    if self._file.tell() > max_bytes:
+                        raise _too_large(max_bytes)
         except TimeoutError:
             raise RefusedError(408, "too_slow", f"{MAX_S:.0f}") from None
 
-    async def _read(self, receive: Receive, max_bytes: int, take: Callable[[int], None]) -> bool:
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return False
-            take(len(message.get("body", b"")))
-            self._file.write(message.get("body", b""))
-            if self._file.tell() > max_bytes:
-                raise _too_large(max_bytes)
-            more = message.get("more_body", False)
-        self.rewind()
-        return True
-
-    def rewind(self) -> None:
-        """Go back to the start of the body."""
-        self._file.seek(0)
-
     def replay(self, receive: Receive) -> Receive:
         """Return an ASGI `receive` that gives the app this body and then the messages of the original `receive`."""
+        self._file.seek(0)
         is_over = False
 
         async def replayed() -> Message:
@@ -94,19 +81,19 @@ class Body:
         """Return whether it is a form with one file and nothing else."""
         kind, options = parse_options_header(content_type)
         boundary = b"--" + options.get(b"boundary", b"")
+        self._file.seek(0)
         data = self._file.read()
-        self.rewind()
         head = data.partition(b"\r\n\r\n")[0]
         is_file = b"filename=" in head and len(head) <= MAX_HEAD
         return kind == b"multipart/form-data" and boundary != b"--" and data.count(boundary) == 2 and is_file
 
     def json(self) -> dict[str, Any]:
         """Parse the body as a JSON object. Raise RefusedError if it is not one or is nested too deep."""
+        self._file.seek(0)
         try:
             value = json.loads(self._file.read())
         except (ValueError, RecursionError):
             raise RefusedError(400, "not_understood") from None
-        self.rewind()
         if not isinstance(value, dict):
             raise RefusedError(400, "not_understood")
         _check_value(value)

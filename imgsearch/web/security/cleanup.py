@@ -14,7 +14,7 @@ import gradio as gr
 from gradio.routes import App
 
 from imgsearch.web import gradio_internals
-from imgsearch.web.components.upload import upload_folder
+from imgsearch.web.components.inputs import upload_folder
 
 MAX_AGE_S = 3600  # seconds since a picture was last used
 MAX_BYTES = 2**30  # of all pictures: beyond it the least recently used ones are deleted

@@ -2,18 +2,20 @@
 
 import logging
 import sys
-import time
 from asyncio import Transport
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from imgsearch.web.security.rate_limit import RateLimit
 
 if sys.platform != "win32":  # Windows has no resource limits of this kind
     import resource
 
 HEAD_S = 20  # seconds in which the head of a request must arrive
 OWN_CONNECTIONS = 500  # of one address; a browser opens up to six
-LINES = 10  # a minute about broken connections and requests
+LINES = 20  # a minute of each log about broken connections and requests
+_lines = RateLimit(LINES)
 
 
 class LimitedProtocol(H11Protocol):
@@ -29,15 +31,12 @@ class LimitedProtocol(H11Protocol):
         clients = [getattr(connection, "client", None) or ("",) for connection in self.connections]
         if [address for address, *_ in clients].count((self.client or ("",))[0]) > self._own_connections:
             transport.close()
-        self._wait_for_head(None)
+        self.loop.call_later(HEAD_S, self._close_if_idle, None)
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""
         last = self.cycle
         super().on_response_complete()
-        self._wait_for_head(last)
-
-    def _wait_for_head(self, last: object) -> None:
         self.loop.call_later(HEAD_S, self._close_if_idle, last)
 
     def _close_if_idle(self, last: object) -> None:
@@ -45,22 +44,15 @@ class LimitedProtocol(H11Protocol):
             self.transport.close()
 
 
-class FewLines(logging.Filter):
-    """Passes LINES lines a minute: a client can cause thousands a second."""
-
-    _minute, _count = 0, 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the line is written."""
-        minute = int(time.monotonic() // 60)
-        self._minute, self._count = minute, self._count + 1 if minute == self._minute else 1
-        return self._count <= LINES
+def few_lines(record: logging.LogRecord) -> bool:
+    """Return whether a line is written: a client can cause thousands a second."""
+    return not _lines.wait_s(record.name)
 
 
 def prepare_connections() -> None:
     """Open as many files as the system allows, and let the server's own log hold few lines."""
     for name in ("asyncio", "uvicorn.error"):
-        logging.getLogger(name).addFilter(FewLines())
+        logging.getLogger(name).addFilter(few_lines)
     if sys.platform != "win32":
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

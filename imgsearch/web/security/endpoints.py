@@ -79,6 +79,6 @@ def check_queue(blocks: gr.Blocks, function: Function, session: str) -> None:
 def busy(function: Function, num_others: int) -> RefusedError:
     """Return the error for a request that finds so many others before it."""
     limit = function.concurrency_limit
-    total_s = num_others * mean_seconds(str(function.name)) / (limit if isinstance(limit, int) else 1)
+    total_s = num_others * mean_seconds[str(function.name)] / (limit if isinstance(limit, int) else 1)
     wait_s = max(math.ceil(total_s), 1)
     return RefusedError(429, "busy", str(num_others), str(wait_s), outcome="busy", wait_s=wait_s)

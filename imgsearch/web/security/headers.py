@@ -3,7 +3,7 @@
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Scope
 
 from imgsearch.environment import on_space
 from imgsearch.web.security.refusals import RefusedError
@@ -45,23 +45,3 @@ def set_headers(message: Message, request_headers: Headers, scheme: str) -> None
     if "https" in (scheme, proxied):
         message["headers"] = [(name, value) for name, value in message["headers"] if not value.startswith(OTHER_COOKIE)]
     MutableHeaders(scope=message).update(HEADERS)
-
-
-class SameSite:
-    """ASGI middleware outside of Gradio's own, which lets any site read the app where it has a public name (CORS)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Put it around an app."""
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a request, for its permission (OPTIONS) without the origin; leave out what Gradio permits."""
-
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [pair for pair in message["headers"] if not pair[0].startswith(b"access-control-")]
-            await send(message)
-
-        if scope.get("method") == "OPTIONS":
-            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"origin"]}
-        await self._app(scope, receive, sent)

@@ -6,30 +6,27 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import gradio as gr
 from gradio.routes import App
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
 from imgsearch.web import request_log
-from imgsearch.web.gradio_internals import is_event, is_known
-from imgsearch.web.handlers import MODEL_QUEUES
+from imgsearch.web.gradio_internals import has_state, is_event, is_known, queue_name, without_cors
 from imgsearch.web.health import health_route
 from imgsearch.web.security import endpoints
 from imgsearch.web.security.body import MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_charset
 from imgsearch.web.security.cleanup import sweeping
-from imgsearch.web.security.context import RequestContext
 from imgsearch.web.security.endpoints import TOKEN
-from imgsearch.web.security.headers import SameSite, check_names, clean_headers
+from imgsearch.web.security.headers import check_names, clean_headers
 from imgsearch.web.security.rate_limit import client_of
 from imgsearch.web.security.refusals import RefusedError
-from imgsearch.web.security.visitors import Visitors
+from imgsearch.web.security.visitors import MAX_USER, RequestContext, Visitors
 
 API = "/gradio_api"
 READS = (  # what pages and API clients fetch; a file only by its path, never by a URL
@@ -60,9 +57,10 @@ def security_middleware(engines: Sequence[Engine], settings: Settings) -> dict[s
 
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
-        """Put what must be outside of Gradio's own middleware around it, and sweep while the server runs."""
-        stack = SameSite(cast(ASGIApp, app.middleware_stack))
-        app.middleware_stack = TrustedHostMiddleware(stack, settings.trusted_hosts, www_redirect=False)
+        """Check names before all else, permit no other site to read the app; sweep while the server runs."""
+        hosts = Middleware(TrustedHostMiddleware, settings.trusted_hosts, www_redirect=False)
+        app.user_middleware = [hosts, *without_cors(app.user_middleware)]
+        app.middleware_stack = app.build_middleware_stack()
         async with sweeping(app):
             yield
 
@@ -96,13 +94,13 @@ class SecurityMiddleware:
 
     async def _answer(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            admitted = await self._admit(context)
-            if admitted:
-                await self._app(scope, admitted, send)
-                self._visitors.note_answer(context, _blocks(context.request))
-                if context.endpoint in NOTED:
-                    outcome = "ok" if context.status < 400 else "refused"
-                    request_log.log_request(context.endpoint, context.begin, outcome)
+            await self._app(scope, await self._admit(context), send)
+            self._visitors.note_answer(context)
+            if context.endpoint in NOTED:
+                outcome = "ok" if context.status < 400 else "refused"
+                request_log.log_request(context.endpoint, context.begin, outcome)
+        except ClientDisconnect:
+            pass  # before all of the body had come
         except RefusedError as refusal:
             request_log.log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
             await asyncio.sleep(REFUSAL_S if refusal.outcome == "rate" else 0)
@@ -112,8 +110,8 @@ class SecurityMiddleware:
             if not context.status:
                 await RefusedError(500, "failed").answer(context.request, context.endpoint)(scope, receive, send)
 
-    async def _admit(self, context: RequestContext) -> Receive | None:
-        """Check a request; return the `receive` for the app, or None if the client has left. Raise RefusedError."""
+    async def _admit(self, context: RequestContext) -> Receive:
+        """Check a request; return the `receive` for the app. Raise RefusedError or ClientDisconnect."""
         request, path = context.request, context.request.scope["path"]
         if request.method in ("GET", "HEAD"):
             await self._admit_read(context)
@@ -129,8 +127,7 @@ class SecurityMiddleware:
         if endpoint != "join":
             self._visitors.count(context.client, "model" if endpoint in COUNTED else "other")
         max_bytes = {"upload": MAX_UPLOAD, "login": MAX_LOGIN}.get(endpoint, MAX_JSON)
-        if not await context.body.read(request, max_bytes, partial(context.take, self._visitors.bodies)):
-            return None
+        await context.body.read(request, max_bytes, partial(context.take, self._visitors.bodies))
         await self._check_body(context, match)
         return context.body.replay(request.receive)
 
@@ -163,7 +160,7 @@ class SecurityMiddleware:
         if self._trust_proxy:
             hosts.append(request.headers.get("x-forwarded-host"))
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-        is_own = site in ("same-origin", "none") if site else _host(origin or "") in hosts
+        is_own = site in ("same-origin", "none") if site else (origin or "").partition("://")[2] in hosts
         if (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout"):
             raise RefusedError(403, "other_site")
         ids = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
@@ -178,8 +175,8 @@ class SecurityMiddleware:
             await self._visitors.take_only(context, endpoint)
         if endpoint == "login":
             form = await Request(context.request.scope, context.body.replay(context.request.receive)).form()
-            context.body.rewind()
-            self._visitors.count_login(context.client, str(form.get("username", "")))
+            # By user name, too, so that the mistakes of others with the same address keep nobody out.
+            self._visitors.count(f"{context.client} {str(form.get('username', ''))[:MAX_USER]}", "login")
         if endpoint in ("login", "upload", "reset"):
             return
         payload = context.body.json()
@@ -188,8 +185,8 @@ class SecurityMiddleware:
             endpoints.check_card(blocks, payload, session)
         if endpoint == "cancel":
             return
-        if session:
-            self._visitors.use_session(blocks, context.client, session)
+        if session and not has_state(blocks, session):
+            self._visitors.count(context.client, "session")
         if endpoint == "card":
             return
         if endpoint == "call":
@@ -197,7 +194,7 @@ class SecurityMiddleware:
         else:
             function = endpoints.page_function(blocks, payload, is_queued=endpoint == "join")
         if endpoint == "join":
-            self._visitors.count(context.client, "model" if function.concurrency_id in MODEL_QUEUES else "other")
+            self._visitors.count(context.client, "model" if queue_name(function) else "other")
         if function.queue:
             endpoints.check_queue(blocks, function, session)
             await self._visitors.take_turn(context, blocks, function)
@@ -205,11 +202,3 @@ class SecurityMiddleware:
 
 def _blocks(request: Request) -> gr.Blocks:
     return cast(App, request.app).get_blocks()
-
-
-def _host(origin: str) -> str:
-    """Return host and port of a URL; "" if it is not valid."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""

@@ -1,37 +1,76 @@
-"""`Visitors`: what each client may ask and hold, so that none takes what belongs to all."""
+"""What each client may ask and hold, so that none takes what belongs to all, and its request on its way through."""
 
 import asyncio
 import json
 import sys
-from contextlib import suppress
+import time
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import gradio as gr
+from starlette.requests import Request
+from starlette.types import Message, Send
 
 from imgsearch.web import gradio_internals
 from imgsearch.web.gradio_internals import Function
 from imgsearch.web.handlers import MODEL_QUEUES
-from imgsearch.web.security.body import MAX_UPLOAD
-from imgsearch.web.security.context import RequestContext
-from imgsearch.web.security.endpoints import MAX_WAITING, busy
+from imgsearch.web.security.body import MAX_UPLOAD, Body
+from imgsearch.web.security.endpoints import busy
+from imgsearch.web.security.headers import set_headers
 from imgsearch.web.security.rate_limit import RateLimit, Share
 from imgsearch.web.security.refusals import RefusedError
 
-NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; beyond that the least recently used ones are dropped
 # Shares of each client. On a public link and behind the router of a school, all visitors are one client.
 OTHERS = 10  # times the rate: the limit for requests that need no model
 LOGINS = 10  # per minute and user name
 MAX_USER = 100  # characters of a user name that are told apart
-OWN_SESSIONS = 100
 OWN_UPLOADS = 2**29  # bytes: beyond it the oldest ones are deleted
 OWN_BODIES = 8 * MAX_UPLOAD  # bytes on their way
 OWN_STREAMS = 200  # a page has up to three
-OWN_RESULTS = 4 * MAX_WAITING  # that wait or are not fetched
 OWN_WAITING = 16  # events in a queue that needs no model; in the others one place is always free for others
 OWN_QUICK = 4  # events that wait for nothing: with more threads at once, the server's own waits for its turn
 TURN_S = 30  # seconds that a request waits until its client has less than its share of a queue
 POLL_S = 0.05  # seconds
+
+
+@dataclass
+class RequestContext:
+    """A request on its way through the middleware."""
+
+    request: Request
+    body: Body = field(default_factory=Body)
+    endpoint: str = "unknown"  # its name in the log
+    begin: float = field(default_factory=time.perf_counter)
+    status: int = 0  # of the response, once it has started
+    answer: bytes = b""  # to an upload: it names the file
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)  # gives back what the client holds
+    turn: AsyncExitStack = field(default_factory=AsyncExitStack)  # the same, before a slow client reads the response
+
+    @property
+    def client(self) -> str:
+        """The client's address, see `rate_limit.client_of`."""
+        return str(self.request.scope["client"][0])
+
+    def take(self, share: Share, amount: int = 1) -> None:
+        """Take something of the client's share until the request is over. Raise RefusedError if it has no more."""
+        share.take(self.client, amount)
+        self.closing.callback(share.give_back, self.client, amount)
+
+    def marked(self, send: Send) -> Send:
+        """Return an ASGI `send` that sets our headers, and keeps the status and what the response names."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await self.turn.aclose()
+                self.status = message["status"]
+                set_headers(message, self.request.headers, self.request.scope["scheme"])
+            elif self.endpoint == "upload":
+                self.answer += message.get("body", b"")
+            await send(message)
+
+        return sent
 
 
 class Visitors:
@@ -44,55 +83,26 @@ class Visitors:
         """Allow each client `rate` requests for models per minute, as many pages, and its share of the rest."""
         self._is_limited = bool(rate)
         kinds = {"model": rate, "page": rate, "session": rate, "other": OTHERS * rate} if rate else {}
-        self._rates = {kind: RateLimit(per_minute) for kind, per_minute in kinds.items()}
-        self._logins = RateLimit(LOGINS)
+        self._rates = {kind: RateLimit(per_minute) for kind, per_minute in (kinds | {"login": LOGINS}).items()}
         self.bodies, self.streams = (Share(most if rate else sys.maxsize) for most in (OWN_BODIES, OWN_STREAMS))
-        self._sessions: dict[str, str] = {}  # session -> client, least recently used first
         self._uploads: dict[Path, tuple[str, int]] = {}  # file -> client and number of bytes, oldest first
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def count(self, client: str, kind: str) -> None:
         """Count a request of a kind in `_rates`. Raise RefusedError if it is one too many."""
-        if self._is_limited:
-            _count(self._rates[kind], client)
+        wait_s = self._rates[kind].wait_s(client) if kind in self._rates else 0
+        if wait_s:
+            raise RefusedError(429, "too_many", str(wait_s), outcome="rate", wait_s=wait_s)
 
-    def count_login(self, client: str, user: str) -> None:
-        """Count by user name, so that the mistakes of others with the same address keep nobody out."""
-        _count(self._logins, f"{client} {user[:MAX_USER]}")
-
-    def use_session(self, blocks: gr.Blocks, client: str, session: str) -> None:
-        """Remember whose session it is. Raise RefusedError if it is one too many: Gradio takes a while to make one."""
-        if session not in self._sessions:
-            self.count(client, "session")
-        self._keep_session(blocks, client, session)
-
-    def _keep_session(self, blocks: gr.Blocks, client: str, session: str) -> None:
-        """Remember a session. Forget the client's oldest one if it has too many, or the oldest of all."""
-        self._sessions.pop(session, None)
-        self._sessions[session] = client
-        own = self._sessions_of(client)
-        if (self._is_limited and len(own) > OWN_SESSIONS) or len(self._sessions) > NUM_SESSIONS:
-            forgotten = own[0] if len(own) > OWN_SESSIONS else next(iter(self._sessions))
-            del self._sessions[forgotten]
-            gradio_internals.forget_session(blocks, forgotten)
-
-    def note_answer(self, context: RequestContext, blocks: gr.Blocks) -> None:
-        """Remember whose the event or the upload is that was made."""
-        if context.status != 200 or not context.answer:
-            return
-        if context.endpoint == "call":
-            self._keep_session(blocks, context.client, json.loads(context.answer)["event_id"])  # counted as a call
-            return
-        for path in json.loads(context.answer):
+    def note_answer(self, context: RequestContext) -> None:
+        """Remember whose the upload is that was made."""
+        for path in json.loads(context.answer) if context.status == 200 and context.answer else ():
             self._add_upload(context.client, Path(path))
 
     async def take_turn(self, context: RequestContext, blocks: gr.Blocks, function: Function) -> None:
         """Let the events of a client join a queue one by one, each when the client has less than its share of it."""
         if not self._is_limited:
             return
-        own = self._sessions_of(context.client)
-        if sum(gradio_internals.num_unfetched(blocks, session) for session in own) >= OWN_RESULTS:
-            raise busy(function, OWN_RESULTS)
         queue = gradio_internals.queue_name(function)
         most = MODEL_QUEUES[queue] - 1 if queue in MODEL_QUEUES else OWN_WAITING if queue else OWN_QUICK
         try:
@@ -109,9 +119,6 @@ class Visitors:
             turn = self._turns.setdefault((context.client, kind), asyncio.Lock())
             await context.turn.enter_async_context(turn)
 
-    def _sessions_of(self, client: str) -> list[str]:
-        return [session for session, owner in self._sessions.items() if owner == client]
-
     def _add_upload(self, client: str, file: Path) -> None:
         """Remember whose upload it is; delete the client's oldest ones if they are too large together."""
         self._uploads = {path: facts for path, facts in self._uploads.items() if path != file and path.exists()}
@@ -124,9 +131,3 @@ class Visitors:
                 break
             num_bytes -= size
             path.unlink(missing_ok=True)
-
-
-def _count(limit: RateLimit, name: str) -> None:
-    wait_s = limit.wait_s(name)
-    if wait_s:
-        raise RefusedError(429, "too_many", str(wait_s), outcome="rate", wait_s=wait_s)

@@ -1,9 +1,8 @@
 // Shows a description: the sentence, what it can lead to, tags as bars and colours as swatches.
 const render = () => {
-  const value = props.value || {}, words = props.words || value.words || {};
-  const root = element.querySelector('.description');
+  const value = props.value || {}, root = element.querySelector('.description');
   if (value.error) return refill(root, make('p', { class: 'error', role: 'alert' }, value.error));
-  if (!value.tags) return refill(root, make('p', { class: 'hint' }, words.describe_hint || ''));
+  if (!value.tags) return refill(root, make('p', { class: 'hint' }, words.describe_hint));
   const copy = make('button', { type: 'button', click: () => {
     navigator.clipboard?.writeText(value.sentence).then(() => { copy.textContent = words.copied; });
   } }, words.copy);
@@ -18,7 +17,7 @@ const render = () => {
     list('tags', value.tags, false), list('colours', value.colours, true));
 };
 
-watch(['value', 'words'], render);
+watch('value', render);
 document.addEventListener('asked', ({ detail }) => {
   if (new URLSearchParams(detail).get('tab') !== 'describe') return;
   element.querySelector('.description').replaceChildren(); // never an old description beside a new picture

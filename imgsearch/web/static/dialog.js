@@ -8,8 +8,7 @@ const withPart = (id, weight) => {
   return `?${link}`;
 };
 const actions = (hit) => {
-  const { words, collection } = props.value;
-  const to = (tab) => `?${new URLSearchParams({ tab, id: hit.id, in: collection })}`;
+  const to = (tab) => `?${new URLSearchParams({ tab, id: hit.id, in: shown.collection })}`;
   const does = (word, link) => make('button', { type: 'button', 'aria-label': `${word}: ${hit.caption}`, click: () => {
     dialog.close();
     tell('ask', { link });
@@ -18,7 +17,7 @@ const actions = (hit) => {
     does(words.more_like, withPart(hit.id, 1)), does(words.less_like, withPart(hit.id, -1))];
 };
 const fill = (hit, src, caption, fields) => {
-  const { words } = props.value, position = shown.hits.findIndex(({ id }) => id === hit.id);
+  const position = shown.hits.findIndex(({ id }) => id === hit.id);
   const step = (by, word, sign) => position >= 0 && shown.hits[position + by] && make('button', { type: 'button',
     class: by > 0 ? 'step next' : 'step', 'aria-label': word, click: () => show(shown.hits[position + by].id) }, sign);
   const name = hit.id.split('/').at(-1).replace(/\.\w+$/, '.webp');
@@ -41,7 +40,7 @@ const show = async (id) => {
   const item = await server.item([shown.collection, id]).catch(() => null);
   if (openId !== id) return;
   if (item) fill(hit, item.src, item.caption, item.fields);
-  else fill(hit, hit.src, props.value.words.no_such_hit, []);
+  else fill(hit, hit.src, words.no_such_hit, []);
 };
 
 dialog.addEventListener('close', () => {

@@ -1,3 +1,5 @@
+// The page's words, which Gradio has too: in the browser's language, or in English.
+const words = gradio_config.i18n_translations[navigator.language.slice(0, 2)] || gradio_config.i18n_translations.en;
 // Creates an element with attributes, handlers of events (functions) and children. A string becomes text, never HTML.
 const make = (tag, attributes, ...children) => {
   const made = document.createElement(tag);

@@ -217,9 +217,9 @@ const read = () => {
   map = { ...value, points, pointOf, count, box, clusters: unpack(value.clusters, Uint8Array) };
   if (map.sheet) sheet.src = map.sheet;
   wait.textContent = '';
-  canvas.setAttribute('aria-label', map.words.label);
+  canvas.setAttribute('aria-label', map.label);
   for (const button of root.querySelectorAll('[data-word]')) {
-    button.title = button.ariaLabel = map.words[button.dataset.word];
+    button.title = button.ariaLabel = words[`map_${button.dataset.word}`];
   }
   markHits();
   look((box.left + box.right) / 2, (box.top + box.bottom) / 2);
@@ -234,7 +234,7 @@ document.addEventListener('answer', ({ detail }) => {
   if (element.closest('.column').dataset.view === 'map') ask(detail);
 });
 document.addEventListener('map', ({ detail }) => {
-  if (!map) wait.textContent = detail.wait;
+  if (!map) wait.textContent = words.map_wait;
   ask(detail);
 });
 new ResizeObserver(() => map && canvas.clientWidth && look(view.x, view.y)).observe(canvas);

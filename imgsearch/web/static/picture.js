@@ -1,7 +1,7 @@
 // The place for a picture: choose one, and select a part of it by dragging. wall.js takes what is dropped or pasted.
 const root = element.querySelector('.picture'), asks = root.dataset.tab, isBoxed = asks === 'similar';
 const clamp = (share) => Math.min(1, Math.max(0, share));
-let start = null, words = {};
+let start = null;
 const share = (event) => {
   const { left, top, width, height } = root.querySelector('img').getBoundingClientRect();
   return [clamp((event.clientX - left) / width), clamp((event.clientY - top) / height)];
@@ -44,9 +44,8 @@ const draggable = {
 };
 const render = () => {
   const { src = '', box = '' } = props.value || {};
-  words = props.words || props.value?.words || words;
   const change = () => input.files[0] && sendPicture(input.files[0], asks);
-  const named = { accept: 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', 'aria-label': words.drop || '' };
+  const named = { accept: 'image/*,.heic,.heif,.jp2,.tif,.tiff,.avif', 'aria-label': words.drop };
   const input = make('input', { type: 'file', ...named, change });
   const zone = make('label', { class: src ? 'drop again' : 'drop' }, input, src ? words.other : words.drop);
   const drawn = { src, alt: words.picture, draggable: 'false', ...(isBoxed ? draggable : {}) };
@@ -59,5 +58,5 @@ const render = () => {
   if (src && isBoxed) drawBox(shown());
 };
 
-watch(['value', 'words'], render);
+watch('value', render);
 render();

@@ -1,4 +1,5 @@
 // Keeps the page's address and the page's answer in step.
+[document.title, document.documentElement.lang] = [words.title, words.code];
 const own = (link, open = '') => {
   const kept = new URLSearchParams(location.search);
   for (const key of props.keys) kept.delete(key);

@@ -8,12 +8,12 @@ const more = make('button', { type: 'button', class: 'more', click: () => askMor
 let shown = null, isWaiting = false; // `shown`: the value with all hits so far
 const button = (text, link, attributes, ...children) =>
   make('button', { type: 'button', click: () => tell('ask', { link }), ...attributes }, text, ...children);
-const chips = ({ chips: asked = [], clear, words }) => asked.length > 0 && make('ul', { class: 'chips' },
+const chips = ({ chips: asked = [], clear }) => asked.length > 0 && make('ul', { class: 'chips' },
   ...asked.map(({ label, src, sign, without }) => make('li', {}, src && make('img', { src, alt: '' }),
     make('span', {}, sign ? `${sign}: ${label}` : label),
     button('×', without, { 'aria-label': `${words.remove}: ${label}` }))),
   make('li', { class: 'clear' }, button(words.clear, clear)));
-const filters = ({ filters: columns, fold, link, words }) => {
+const filters = ({ filters: columns, fold, link }) => {
   const type = () => {
     const asked = new URLSearchParams(link);
     asked.append('where', typed.value);
@@ -32,13 +32,13 @@ const filters = ({ filters: columns, fold, link, words }) => {
     ...columns.map(({ name, values }) => make('fieldset', {}, make('legend', {}, name), ...values.map(value))),
     typed, make('label', {}, folded, words.fold_copies));
 };
-const views = (words) => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) => {
+const views = () => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) => {
   const isPressed = (page.dataset.view || 'grid') === view;
   return make('button', { type: 'button', 'aria-pressed': String(isPressed), click: () => look(view) }, words[view]);
 }));
 const look = (view) => {
   page.dataset.view = view;
-  if (view === 'map') tell('map', { collection: shown.collection, wait: shown.words.map_wait });
+  if (view === 'map') tell('map', shown);
   render();
 };
 const tile = (hit) => {
@@ -75,7 +75,7 @@ const wholeRows = () => {
   [...last.children].forEach((one, index) => { one.hidden = index >= count - left; });
 };
 const render = () => {
-  const { words, error, count = '', time = '', notices = [], hits, likely = 0 } = shown;
+  const { error, count = '', time = '', notices = [], hits, likely = 0 } = shown;
   const asked = { link: shown.link, paths: pathsOf(shown.link), count: hits.length };
   const send = (kind) => trigger('download', { ...asked, kind });
   const save = (kind) => hits.length > 0 &&
@@ -85,7 +85,7 @@ const render = () => {
   more.textContent = words.more_hits;
   refill(body, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
     make('div', { class: 'bar' }, make('p', { class: 'count', title: time }, error ? '' : count),
-      views(words), shown.filters && filters(shown), save('csv'), save('json')),
+      views(), shown.filters && filters(shown), save('csv'), save('json')),
     ...notices.map((notice) => make('p', { class: 'notice' }, notice)),
     make('div', { class: 'grid' }, tiles(hits.slice(0, likely)), divider, rest, shown.following && more));
   live.textContent = error ? '' : [count, ...notices].filter(Boolean).join('. ');
@@ -110,7 +110,7 @@ root.addEventListener('keydown', (event) => {
 });
 watch('value', () => {
   const value = { hits: [], ...props.value };
-  if (!value.words) return;
+  if (!value.link) return;
   root.removeAttribute('aria-busy');
   isWaiting = false;
   const isMore = value.start > 0 && shown?.following === value.link;
@@ -131,7 +131,7 @@ watch('saved', () => {
 });
 document.addEventListener('failed', ({ detail }) => {
   root.removeAttribute('aria-busy');
-  shown = { ...shown, error: shown.words[detail] };
+  shown = { ...shown, error: words[detail] };
   render();
 });
 document.addEventListener('asked', () => root.setAttribute('aria-busy', 'true'));

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.search.query import understood_languages
-from imgsearch.web.components.examples import Examples
+from imgsearch.web.components.examples import draw_examples
 from imgsearch.web.handlers import QUIET
 from imgsearch.web.i18n import example_queries
 from imgsearch.web.page_state import PageState, Uploads
@@ -31,9 +31,9 @@ class SearchTab:
                 autofocus=True,
             )
             go = gr.Button(t("go"), variant="primary", scale=0, min_width=120, elem_id="query_go")
-        self.examples = Examples("search")
+        self.examples = draw_examples("search")
         self.inputs = [self.text]
-        self.adapts = [self.text, self.examples.component]
+        self.adapts = [self.text, self.examples]
         gr.on([self.text.submit, go.click], None, [self.text, choice], None, js=ASK, **QUIET)
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
@@ -42,14 +42,11 @@ class SearchTab:
 
     def adapted(self, encoder: str, collection: str, request: gr.Request) -> dict[Any, Any]:
         """Return the hints and examples for an encoder."""
+        is_english = understood_languages(encoder) == frozenset({"en"})  # and nothing else
+        hint = "query_placeholder_english" if is_english else "query_placeholder"
         states = [PageState(text=text, collection=collection) for text in example_queries(encoder, request)]
         examples = [{"label": state.text, "link": state.to_link()} for state in states]
         return {
-            self.text: gr.Textbox(placeholder=self._t(_placeholder(encoder))),
-            self.examples.component: self.examples.value("try_query", examples, request),
+            self.text: gr.Textbox(placeholder=self._t(hint)),
+            self.examples: {"title": "try_query", "examples": examples},
         }
-
-
-def _placeholder(encoder: str) -> str:
-    """Return the key of the words that say what to type, and in English if an encoder understands nothing else."""
-    return "query_placeholder_english" if understood_languages(encoder) == frozenset({"en"}) else "query_placeholder"

@@ -5,8 +5,8 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.engine import Engine
-from imgsearch.web.components.examples import Examples
-from imgsearch.web.components.picture_input import draw_picture_input, picture_value, picture_words
+from imgsearch.web.components.examples import draw_examples, picture_examples
+from imgsearch.web.components.inputs import draw_picture_input, picture_value
 from imgsearch.web.page_state import PageState, Uploads
 from imgsearch.web.retrieval import Retrieval
 
@@ -20,18 +20,14 @@ class SimilarTab:
             with gr.Column(scale=1, min_width=280):
                 self.picture = draw_picture_input("similar")
             with gr.Column(scale=2, min_width=280):
-                self.examples = Examples("similar")
+                self.examples = draw_examples("similar")
         self.inputs = [self.picture]
-        self.adapts = [self.picture, self.examples.component]
+        self.adapts = [self.examples]
 
     def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
         """Return the picture of a state of the page, and the box in it."""
-        picture = self._retrieval.picture(state, uploads, request)
-        return {self.picture: picture_value(picture, state.box, request)}
+        return {self.picture: picture_value(self._retrieval.picture(state, uploads, request), state.box)}
 
     def adapted(self, engine: Engine, collection: str, request: gr.Request) -> dict[Any, Any]:
         """Return the examples of a collection."""
-        return {
-            self.picture: picture_words(request),
-            self.examples.component: self.examples.pictures(engine, collection, request),
-        }
+        return {self.examples: picture_examples("similar", engine, collection, request)}

@@ -1,6 +1,7 @@
-"""The input for a visitor's picture: it accepts an uploaded file and nothing else."""
+"""The inputs of the page and the API: what strangers send is checked, and never repeated in an error or the log."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,7 +9,9 @@ import gradio as gr
 from gradio.data_classes import ImageData
 from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from imgsearch.web.components.scripted import data_url, scripted_html
 from imgsearch.web.i18n import tr
+from imgsearch.web.page_state import MAX_HITS, Tab
 
 
 class Upload(ImageData):
@@ -44,10 +47,6 @@ class UploadedImage(gr.Image):
             raise gr.Error(tr("not_an_upload", None), print_exception=False)  # without a request no language is known
         return str(Path(payload.path).resolve())
 
-    def postprocess(self, value: Any) -> ImageData | None:
-        """Return the file for the page without opening it: of an SVG the stock component copies all of its text."""
-        return ImageData(path=str(value), orig_name=Path(value).name) if value else None
-
 
 def upload_folder() -> Path:
     """Return the folder in which Gradio puts uploads, and the page the pictures that it shows."""
@@ -68,3 +67,51 @@ def picture_path(path: str | None, request: gr.Request) -> Path:
     if path is None:
         raise gr.Error(tr("no_picture", request), print_exception=False)
     return Path(path)
+
+
+def draw_picture_input(tab: Tab) -> gr.HTML:
+    """Draw the place for a visitor's picture in a tab, empty; a part of the picture can be selected there."""
+    return scripted_html(f"{tab}_picture", f'<div class="picture" data-tab="{tab}"></div>', "elements", "picture")
+
+
+def picture_value(picture: bytes | None, box: str) -> dict[str, Any]:
+    """Return the value of that place: a picture as WebP, None for none, and the box in it."""
+    return {"src": data_url(picture) if picture else "", "box": box}
+
+
+def _quiet(preprocess: Callable[[Any, Any], Any]) -> Any:
+    def checked(self: Any, payload: Any) -> Any:
+        """Return the chosen value; raise gr.Error if it is none of the choices."""
+        try:
+            return preprocess(self, payload)
+        except Exception:
+            raise gr.Error(tr("not_understood", None), print_exception=False) from None
+
+    return checked
+
+
+class QuietRadio(gr.Radio):
+    """A `gr.Radio` that does not print what a client sends into the log."""
+
+    is_template = True
+    preprocess = _quiet(gr.Radio.preprocess)
+
+
+class QuietDropdown(gr.Dropdown):
+    """A `gr.Dropdown` that does not print what a client sends into the log."""
+
+    is_template = True
+    preprocess = _quiet(gr.Dropdown.preprocess)
+
+
+class NumHits(gr.Slider):
+    """The number of hits. A call that asks for more than MAX_HITS gets MAX_HITS instead of an error."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> int:
+        """Return k as an int of at most MAX_HITS; raise gr.Error if it is no number."""
+        try:
+            return min(int(payload), MAX_HITS)
+        except (TypeError, ValueError, OverflowError):
+            raise gr.Error(tr("bad_k", None), print_exception=False) from None
