@@ -3,12 +3,13 @@
 import hashlib
 import json
 import shutil
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain, compress, filterfalse
+from itertools import chain, compress, filterfalse, takewhile
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of
 from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
 from imgsearch.ingest.reuse import ReusableItems, count_changes
-from imgsearch.ingest.shards import Shard, ShardEnd, open_shards, read_in_shards, write_shard
+from imgsearch.ingest.shards import Shard, ShardEnd, open_shards, read_in_shards, shard_bounds, write_shard
 from imgsearch.ingest.skips import shorten
 from imgsearch.ingest.source import START, BuildOptions, Source
 from imgsearch.models.encoder import BATCH_SIZE, Encoder
@@ -89,6 +90,7 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
         part = "{}/{}".format(*options.part)
         commit = source.revision if source.name.startswith(HF_PREFIX) else ""
         shared = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
+        shared += source.group_ends
         division = _digest([*shared, dict(source.options)])  # without the path, which depends on the machine
     return provenance_of(
         encoder,
@@ -106,7 +108,8 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
 def _shards_key(provenance: Provenance, source: Source, options: BuildOptions) -> str:
     """Return a digest of what all shards of a bundle must share. It names their folder."""
     shared = provenance.provenance_fields() | {"division": ""}  # it changes if files are added between two runs
-    return _digest([FORMAT_VERSION, shared, dict(source.options), options.limit, options.shard_size])
+    grouped = source.group_ends if options.part[1] > 1 else ()
+    return _digest([FORMAT_VERSION, shared, dict(source.options), options.limit, options.shard_size, *grouped])
 
 
 def _digest(fields: list[Any]) -> str:
@@ -160,11 +163,11 @@ def _make_missing_shards(
 
 def _expected_entries(source: Source, options: BuildOptions) -> int | None:
     """Return the number of entries of this part; None if it is not known."""
-    total = min((count for count in (source.num_entries, options.limit) if count is not None), default=None)
-    if total is None:
+    if source.num_entries is None and options.limit is None:
         return None
-    (part, num_parts), size = options.part, options.shard_size
-    return sum(min(size, total - first) for first in range((part - 1) * size, total, num_parts * size))
+    total = sys.maxsize if source.num_entries is None else source.num_entries
+    bounds = takewhile(lambda bound: bound[0] < total, shard_bounds(source, options))
+    return sum(min(end, total) - first for first, end, is_own in bounds if is_own)
 
 
 def _check_none(skips: Iterable[Skip]) -> None:

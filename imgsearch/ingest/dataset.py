@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import chain, islice
 from pathlib import Path
@@ -50,6 +50,8 @@ class HubTable:
         declared = (table.info.splits or {}).get(split)
         self.num_rows: int | None = (declared and declared.num_examples) if is_streamed else len(table)
         self.skips: list[Skip] = []
+        self.can_jump = not is_streamed
+        self.group_ends: Sequence[int] = ()
         self._stream: Any = None  # what the last row came from; None if nothing is streamed
 
     @property
@@ -94,6 +96,7 @@ class Dataset:
         """For the arguments see `Source`. Raise InputError as `find_columns` does."""
         self.name, self.revision, self.split, self.licence = name, revision, split, licence
         self._table, self.skips, self.num_entries = table, table.skips, table.num_rows
+        self.can_jump, self.group_ends = table.can_jump, table.group_ends
         self._columns = find_columns(name, table.features, options)
         self.options: Mapping[str, str] = {"config": config} | self._columns.to_json()
 

@@ -9,10 +9,11 @@ ones, and its vectors can be used again.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import count, islice, repeat, takewhile
+from itertools import chain, count, islice, pairwise, repeat, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +107,14 @@ def read_in_shards(
     source: Source, options: BuildOptions, start: Position = START
 ) -> Iterator[Picture | Skip | ShardEnd]:
     """Yield the entries of this part from `start` on, with a `ShardEnd` after each shard."""
-    part, num_parts = options.part
-    max_entries = None if options.limit is None else max(0, options.limit - start.index)
-    entries, index = islice(source.read(start), max_entries), start.index
-    for number in count(index // options.shard_size):
-        is_own, first, digest = number % num_parts == part - 1, index, hashlib.sha256()
-        for entry in islice(entries, options.shard_size):
+    entries, index = source.read(start), start.index
+    for first, end, is_own in shard_bounds(source, options):
+        if end <= start.index or (source.can_jump and not is_own):
+            continue
+        if source.can_jump and index < first:
+            entries, index = source.read(Position(first, source.state())), first
+        digest = hashlib.sha256()
+        for entry in islice(entries, end - index):
             index += 1
             if is_own:
                 yield entry
@@ -122,6 +125,31 @@ def read_in_shards(
             return
         if is_own:
             yield ShardEnd(digest.hexdigest() if source.is_lazy else source.revision, Position(index, source.state()))
+
+
+def shard_bounds(source: Source, options: BuildOptions) -> Iterator[tuple[int, int, bool]]:
+    """Yield the first entry of each shard, its end, and whether it is of this part; of an unknown total without an end.
+
+    A shard holds `shard_size` entries. In a divided build it ends with a group of entries that is read as a whole, and
+    is smaller if there would be fewer shards than parts.
+    """
+    (part, num_parts), size, total = options.part, options.shard_size, options.limit or sys.maxsize
+    ends: Iterable[int] = range(size, total + size, size)
+    if num_parts > 1 and source.group_ends:
+        size = min(size, -(-source.group_ends[-1] // num_parts))
+        ends = _grouped(source.group_ends, size)
+    for number, (first, end) in enumerate(pairwise(chain([0], ends))):
+        if first < total:
+            yield first, min(end, total), number % num_parts == part - 1
+
+
+def _grouped(ends: Sequence[int], size: int) -> Iterator[int]:
+    """Yield those of the ends that lie at least `size` after the one before, and the last one."""
+    before = 0
+    for end in ends:
+        if end - before >= size or (end == ends[-1] and end > before):
+            yield end
+            before = end
 
 
 def _to_json(entry: Picture | Skip) -> str:

@@ -1,6 +1,6 @@
 """The input of a build: the protocol of a source, and the options of a build."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,8 @@ class Source(Protocol):
     num_entries: int | None  # None if it is not known
     listing: str  # digest of the ids in order; "" if they are only known after reading
     is_lazy: bool  # True if `read` opens no file: `Picture.read` does
+    can_jump: bool  # True if `read` reads nothing of the entries before `start`
+    group_ends: Sequence[int]  # the entries after which a divided build may change parts; () if after any entry
 
     def read(self, start: Position = START) -> Iterator[Picture | Skip]:
         """Yield the entries from `start` on. Raise InputError if the source cannot be read."""

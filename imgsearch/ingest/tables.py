@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import islice, repeat
+from itertools import accumulate, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +28,28 @@ class Tables:
     """The rows of local Parquet or Arrow files."""
 
     state = ""
+    can_jump = True
 
     def __init__(self, files: Sequence[Path]) -> None:
         """Read the columns and the number of rows of each file. Raise InputError if no file can be read."""
         self.skips: list[Skip] = []
         self.features: dict[str, Any] = {}
+        sizes: list[int] = []  # of row groups and record batches
         self._files: list[tuple[Path, dict[str, Any], int]] = []
         for file in files:
             try:
                 schema, parts = _open(file)
-                features, num_rows = _features(schema), sum(num_rows for num_rows, _ in parts)
+                features, own_sizes = _features(schema), [num_rows for num_rows, _ in parts]
             except DAMAGE as error:
                 self.skips.append(Skip(file.name, _reason(file, error)))
                 continue
-            self._files.append((file, features, num_rows))
+            self._files.append((file, features, sum(own_sizes)))
+            sizes += own_sizes
             self.features |= {n: kind for n, kind in features.items() if self.features.get(n, NULL) == NULL}
         if not self._files:
             raise InputError("{picture} cannot be read: it is {reason}.", **vars(self.skips[0]))
-        self.num_rows = sum(num_rows for *_, num_rows in self._files)
+        self.group_ends: Sequence[int] = list(accumulate(sizes))
+        self.num_rows = sum(sizes)
 
     def rows(self, columns: ColumnMapping, start: Position) -> Iterator[Row | str]:
         """Yield the rows from `start` on, and in place of a row that is lost the reason."""

@@ -43,6 +43,8 @@ class Tars:
     """The rows of tar files."""
 
     num_rows: int | None = None
+    can_jump = True  # from the tar of `state` on only headers are read
+    group_ends: Sequence[int] = ()
 
     def __init__(self, files: Sequence[str], options: DatasetOptions, fetch: Callable[[str], Any] = str) -> None:
         """Find the columns in the first rows. Raise InputError if there is none. `fetch`: return a file's path here."""

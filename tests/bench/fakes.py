@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +24,8 @@ class FakeSource:
 
     name, revision, split, licence = "hf://datasets/made/up", "1", "train", ""
     options: Mapping[str, str] = MappingProxyType({})
-    is_lazy = False
+    is_lazy = can_jump = False
+    group_ends: Sequence[int] = ()
     listing = ""
 
     def __init__(self, num_entries: int) -> None:

@@ -1,7 +1,9 @@
 """Hugging Face datasets, local and of a hub: every row comes out as an undecoded picture or is reported."""
 
+import io
 import os
 import shutil
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
@@ -18,7 +21,9 @@ from imgsearch.errors import InputError
 from imgsearch.ingest.columns import DatasetOptions
 from imgsearch.ingest.dataset import open_source
 from imgsearch.ingest.folder import Folder
-from imgsearch.ingest.source import Position
+from imgsearch.ingest.shards import read_in_shards
+from imgsearch.ingest.source import BuildOptions, Position
+from imgsearch.ingest.tars import NUM_LOOKED_AT
 from imgsearch.records import Picture, Skip
 from tests.helpers.loopback_hub import Cut, Hang, LoopbackHub, Status
 from tests.helpers.tiny_datasets import (
@@ -37,6 +42,8 @@ from tests.helpers.tiny_datasets import (
     write,
     write_rows,
 )
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR"
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +136,35 @@ def test_a_connection_that_is_gone(hub: LoopbackHub, source: Callable[[str], str
     with pytest.raises(InputError, match="broke off after 20 entries: the connection .* last finished shard"):
         list(entries)
     assert isinstance(first, Picture)
+
+
+@pytest.mark.parametrize(("kind", "shard_size"), [("parquet", 1024), ("parquet", 16), ("tar", 16)])
+def test_a_part_reads_little_more_than_its_own(tmp_path: Path, kind: str, shard_size: int) -> None:
+    """8 row groups, or members, of 16 pictures of 200 kB; all that this process reads is counted."""
+    rows = [{"image": {"bytes": PNG + os.urandom(200_000), "path": None}, "caption": str(i)} for i in range(128)]
+    file = tmp_path / f"data.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file, row_group_size=16)
+    else:
+        with tarfile.open(file, "w") as tar:
+            for number, row in enumerate(rows):
+                member = tarfile.TarInfo(f"{number:03}.png")
+                member.size = len(row["image"]["bytes"])
+                tar.addfile(member, io.BytesIO(row["image"]["bytes"]))
+    open_source(str(file), DatasetOptions())  # reads modules
+    looked_at = NUM_LOOKED_AT * 200_000 if kind == "tar" else 0  # to find the columns
+    quarter, ids = file.stat().st_size / 4, []
+    for part in range(1, 5):
+        before = bytes_read()
+        source = open_source(str(file), DatasetOptions())
+        entries = read_in_shards(source, BuildOptions(part=(part, 4), shard_size=shard_size))
+        ids += [entry.id for entry in entries if isinstance(entry, Picture)]
+        assert bytes_read() - before <= 1.1 * quarter + looked_at
+    assert sorted(ids) == sorted(f"train/{i}" for i in range(128))
+
+
+def bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text("ascii").split()[1])
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:
