@@ -27,6 +27,9 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TOOLS = sorted((ROOT / ".tools").glob("*.py"))
 assert len(APP) > 1 and TESTS and TOOLS
 OURS = {"imgsearch", "app", "tests"}
+OPTIONAL = {
+    "lancedb": "imported for a Lance table alone, by those who have installed it",
+}
 NOT_IMPORTED = {
     "pytest-playwright": "pytest finds it by itself; it hands out the browser's page",
     "pytest-xdist": "run.sh runs the default tests by it",
@@ -103,7 +106,8 @@ def test_the_walk_sees_imports_and_attributes() -> None:
 
 
 def test_what_is_imported_is_required() -> None:
-    assert distributions_of(APP) <= required(APP_LINES)
+    assert distributions_of(APP) <= required(APP_LINES) | OPTIONAL.keys()
+    assert OPTIONAL.keys() <= required(TEST_LINES)
     assert distributions_of([*APP, *TESTS, *TOOLS]) <= required(LINES)
 
 

@@ -9,20 +9,25 @@ import math
 import re
 import sqlite3
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.index.index import Index, Rows
-from imgsearch.index.items import Mask
+from imgsearch.index.lance import LanceTable, literal
 from imgsearch.models.french import to_english
 from imgsearch.models.language import function_words, is_french
 
 MAX_TEXT = 1000  # characters of an item that are indexed
 MAX_WORDS = 12  # of a query that are looked up
+MAX_COMBINED = 6  # of them whose combinations a Lance table is asked for
 MIN_SHARE = 0.5  # of a query's words from which an item rises; with fewer, what it shows tells more
 PAGE_BYTES = 2**20  # of an empty index and some more; each item adds less than four bytes a character
 TABLE = (
@@ -95,7 +100,7 @@ class WordIndex:
         shares, total = np.zeros(self._num_items), 0.0
         for word in _query_words(text)[:MAX_WORDS]:
             rows = self._rows(word)
-            weight = math.log1p(self._num_items / (1 + len(rows)))
+            weight = _weight(self._num_items, len(rows))
             shares[rows] += weight
             total += weight
         return (shares / (total or 1.0)).astype(np.float32)
@@ -112,31 +117,112 @@ class WordIndex:
         return rows[(rows >= 0) & (rows < self._num_items)]
 
 
-def word_shares(words: WordIndex, text: str) -> Shares | None:
-    """Return how much of a query each item holds, in tenths; None if all hold less than MIN_SHARE.
+class TableShares:
+    """How much of a query the rows of a Lance table hold: as `word_shares`, but looked up for the rows that are shown.
 
-    A French query is looked for in English, too: the captions may be in either.
+    `shares[rows]` is float32 (len(rows),). A share is the largest of those of several wordings.
     """
-    shares = words.shares(text)
-    if is_french(text):
-        shares = np.maximum(shares, words.shares(to_english(text)[0]))
+
+    def __init__(self, table: LanceTable, wordings: list[dict[str, float]]) -> None:
+        """`wordings` are the words of each one, in their basic form, with their parts of the whole."""
+        self._table, self._wordings = table, wordings
+
+    @classmethod
+    def of(cls, table: LanceTable, text: str) -> "TableShares | None":
+        """Return the shares of a query; None if no row holds any of its words."""
+        wordings = []
+        for wording in _wordings(text):
+            words = Counter(" ".join(stems(_query_words(wording)[:MAX_WORDS])).split())
+            counts = {word: table.count(_holds(word)) for word in words}
+            weights = {word: times * _weight(len(table), counts[word]) for word, times in words.items()}
+            if any(counts.values()):
+                wordings.append({word: weight / sum(weights.values()) for word, weight in weights.items()})
+        return cls(table, wordings) if wordings else None
+
+    def masks(self, mask: str | None) -> list[Any]:
+        """Return two conditions, both within `mask`: a row holds a whole wording, or MIN_SHARE of one."""
+        wholes = [tuple(words) for words in self._wordings]
+        parts = [part for words in self._wordings for part in _sufficient(words)]
+        either = [sets for sets in (wholes, parts) if sets]
+        texts = [" OR ".join(f"({' AND '.join(map(_holds, words))})" for words in sets) for sets in either]
+        return [f"({mask}) AND ({text})" if mask else text for text in dict.fromkeys(texts)]
+
+    def __getitem__(self, rows: Rows) -> Shares:
+        if not len(rows):
+            return np.zeros(0, np.float32)
+        held = [set(text.split()) for text in self._table.take(rows.tolist(), "words")["words"].to_pylist()]
+        shares = [
+            [sum(part for word, part in words.items() if word in own) for own in held] for words in self._wordings
+        ]
+        return _in_tenths(np.max(np.array(shares, np.float32), axis=0))
+
+
+def _sufficient(words: dict[str, float]) -> list[tuple[str, ...]]:
+    """Return the smallest sets of the MAX_COMBINED weightiest words that make MIN_SHARE of a query."""
+    heaviest = sorted(words, key=lambda word: -words[word])[:MAX_COMBINED]
+    found: list[tuple[str, ...]] = []
+    for size in range(1, len(heaviest) + 1):
+        for some in combinations(heaviest, size):
+            is_enough = round(sum(words[word] for word in some), 1) >= MIN_SHARE
+            if is_enough and not any(set(smaller) <= set(some) for smaller in found):
+                found.append(some)
+    return found
+
+
+def _weight(num_items: int, num_holding: int) -> float:
+    """Return the inverse document frequency of a word."""
+    return math.log1p(num_items / (1 + num_holding))
+
+
+def _holds(word: str) -> str:
+    return f"contains_tokens(words, {literal(word)})"
+
+
+def stems(texts: Sequence[str]) -> list[str]:
+    """Return the distinct words of each text in the basic form by which `WordIndex` finds them, between blanks."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(TABLE)
+        connection.execute("CREATE VIRTUAL TABLE terms USING fts5vocab(items, instance)")
+        folded = enumerate(_folded(text[:MAX_TEXT]) for text in texts)
+        connection.executemany("INSERT INTO items (rowid, words) VALUES (?, ?)", folded)
+        words = dict(connection.execute("SELECT doc, group_concat(DISTINCT term) FROM terms GROUP BY doc"))
+    return [words.get(row, "").replace(",", " ") for row in range(len(texts))]
+
+
+def _wordings(text: str) -> list[str]:
+    """Return a query and, if it is French, its English: the captions may be in either."""
+    return [text, to_english(text)[0]] if is_french(text) else [text]
+
+
+def _in_tenths(shares: Shares) -> Shares:
     shares = shares.round(1)
     shares[shares < MIN_SHARE] = 0
+    return shares
+
+
+def word_shares(words: WordIndex, text: str) -> Shares | None:
+    """Return how much of a query each item holds, in tenths; None if all hold less than MIN_SHARE."""
+    shares = _in_tenths(np.max([words.shares(wording) for wording in _wordings(text)], axis=0))
     return shares if shares.any() else None
 
 
 def nearest_with_words(
-    index: Index, query: Embeddings, count: int, mask: Mask | None, shares: Shares | None, bonus: float
+    index: Index, query: Embeddings, count: int, mask: Any, shares: Shares | TableShares | None, bonus: float
 ) -> tuple[Embeddings, Rows]:
     """Return scores and rows of the `count` best items by score + bonus * share ** 3; see `Index.nearest`.
 
     The power keeps an item with some of the words below one that shows the whole. The best of each share are searched
-    for apart, so the ranking is exact.
+    for apart, so the ranking is exact; in a Lance table those of some of the words are searched for together.
     """
     scores, rows = index.nearest(query, count, mask)
     if shares is None:
         return scores, rows
-    masks = [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares[shares > 0])]
+    masks: list[Any]
+    if isinstance(shares, TableShares):
+        masks = shares.masks(mask)
+    else:
+        of_shares = [shares == share for share in np.unique(shares[shares > 0])]
+        masks = of_shares if mask is None else [mask & of_share for of_share in of_shares]
     found = [(scores, rows), *(index.nearest(query, count, of_share) for of_share in masks)]
     scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
     rows, first = np.unique(rows, return_index=True)
