@@ -36,7 +36,7 @@ def bundle_name(text: str) -> Bundle:
 
 
 def table_path(text: str) -> Path:
-    """Turn the address of a Lance table into its path, NAME.lance; of one in S3 `lance.address` makes the address."""
+    """Turn the address of a Lance table into its path, NAME.lance; of one in S3 it has one slash too few."""
     return Path(text.removeprefix(LANCE_PREFIX).rstrip("/").removesuffix(".lance") + ".lance")
 
 

@@ -63,7 +63,7 @@ class Engine:
 
         Raise SettingsError for an unknown model or precision, ModelError for one that is not available, BundleError.
         """
-        models = ModelManager(bundle, encoder, captioner, precision, exact=exact)
+        models = ModelManager(bundle, encoder, captioner, precision, exact)
         models.load()
         return cls(models, words=words)
 

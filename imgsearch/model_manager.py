@@ -62,13 +62,7 @@ class ModelManager:
     """
 
     def __init__(
-        self,
-        bundle: Path,
-        encoder: str = "auto",
-        captioner: str = "auto",
-        precision: str = "auto",
-        *,
-        exact: bool = False,
+        self, bundle: Path, encoder: str = "auto", captioner: str = "auto", precision: str = "auto", exact: bool = False
     ) -> None:
         """Load nothing yet. Raise SettingsError for an unknown encoder, captioner or precision."""
         check_precision(precision)

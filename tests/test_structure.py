@@ -96,8 +96,8 @@ HOMES = {
     "pillow_heif": {"images"},
     "faiss": {"index.index", "index.flat", "search.projection"},  # there: exact neighbours of any vectors
     "pyarrow": {"ingest.shards", "index.index", "index.items", "index.filters", "index.edit", "index.lance"}
-    | {"index.lance_export"},
-    "lancedb": {"index.lance", "index.lance_export"},
+    | {"index.lance_table", "index.lance_export"},
+    "lancedb": {"index.lance_table", "index.lance_export"},
     "datasets": {"ingest.dataset", "ingest.columns"},
     "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
     "timm": {"models.starter"},

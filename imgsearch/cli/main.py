@@ -104,7 +104,8 @@ def _info(arguments: argparse.Namespace, settings: Settings) -> None:
     if is_lance_table(settings.bundle):
         from imgsearch.index.lance import LanceIndex
 
-        fields = LanceIndex(settings.bundle).table.to_json()
+        table = LanceIndex(settings.bundle).table
+        fields = {"table": str(settings.bundle)} | asdict(table.manifest) | dict(table.measured or ())
     else:
         manifest = read_manifest(settings.bundle)
         check_digests(settings.bundle, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)

@@ -20,7 +20,7 @@ from imgsearch.index.filters import ITEM_FIELDS, ColumnStore, numbers
 from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import MAX_REASON, Index
 from imgsearch.index.items import SCHEMA
-from imgsearch.index.lance import (
+from imgsearch.index.lance_table import (
     FACTS,
     MANIFEST,
     MEASURED,
@@ -29,7 +29,6 @@ from imgsearch.index.lance import (
     Facts,
     LanceTable,
     Measured,
-    address,
     connect,
     is_remote,
     without_case,
@@ -60,7 +59,7 @@ def export_table(bundle: Path, path: Path, stems: Stems, on_progress: Callable[[
     except (OSError, ValueError, RuntimeError) as error:
         template = "The table {table} cannot be written: {reason}. Give another address, or try again later."
         reason = truncate(str(error).rstrip("."), MAX_REASON)
-        raise InputError(template, table=address(path), reason=reason) from error
+        raise InputError(template, table=path, reason=reason) from error
 
 
 def _export(bundle: Path, index: Index, path: Path, stems: Stems, on_progress: Callable[[int, int], None]) -> Measured:
@@ -75,7 +74,7 @@ def _export(bundle: Path, index: Index, path: Path, stems: Stems, on_progress: C
         engine.add(pa.RecordBatchReader.from_batches(schema, part))
         done = end
         if engine.count_rows() != done:
-            raise InputError("The table {table} is being written by another process.", table=address(path))
+            raise InputError("The table {table} is being written by another process.", table=path)
     on_progress(done, len(index))
     is_new = _add_indexes(engine, facts.columns, len(index))
     measured = LanceTable(path).measured
@@ -92,7 +91,7 @@ def _open(bundle: Path, index: Index, path: Path) -> Any:
     with suppress(ValueError):  # it is not found
         engine = database.open_table(path.stem)
         if LanceTable(path).manifest != manifest:
-            raise InputError("The table {table} holds another collection. Give another address.", table=address(path))
+            raise InputError("The table {table} holds another collection. Give another address.", table=path)
         return engine
     facts = _facts(bundle, index, manifest)
     texts = [(f"{kind}{i}", pa.string()) for i in range(len(facts.columns)) for kind in "tf"]

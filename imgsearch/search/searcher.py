@@ -147,7 +147,7 @@ class Searcher:
 
     def _word_shares(self, text: str) -> Shares | TableShares | None:
         if isinstance(self.index, LanceIndex):
-            return TableShares.of(self.index.table, text)
+            return TableShares(self.index.table, text)
         return word_shares(self.derived.words(), text)
 
     def _encode(self, part: Part, begin: float) -> Embeddings:

@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,13 @@ import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.index.index import Index, Rows
-from imgsearch.index.lance import LanceTable, literal
+from imgsearch.index.lance_table import LanceTable, literal
 from imgsearch.models.french import to_english
 from imgsearch.models.language import function_words, is_french
 
 MAX_TEXT = 1000  # characters of an item that are indexed
 MAX_WORDS = 12  # of a query that are looked up
-MAX_COMBINED = 6  # of them whose combinations a Lance table is asked for
+MAX_COMBINED = 4  # of them whose combinations a Lance table is asked for
 MIN_SHARE = 0.5  # of a query's words from which an item rises; with fewer, what it shows tells more
 PAGE_BYTES = 2**20  # of an empty index and some more; each item adds less than four bytes a character
 TABLE = (
@@ -118,55 +118,30 @@ class WordIndex:
 
 
 class TableShares:
-    """How much of a query the rows of a Lance table hold: as `word_shares`, but looked up for the rows that are shown.
+    """How much of a query the rows of a Lance table hold: `shares[rows]` is float32 (len(rows),), see `word_shares`."""
 
-    `shares[rows]` is float32 (len(rows),). A share is the largest of those of several wordings.
-    """
-
-    def __init__(self, table: LanceTable, wordings: list[dict[str, float]]) -> None:
-        """`wordings` are the words of each one, in their basic form, with their parts of the whole."""
-        self._table, self._wordings = table, wordings
-
-    @classmethod
-    def of(cls, table: LanceTable, text: str) -> "TableShares | None":
-        """Return the shares of a query; None if no row holds any of its words."""
-        wordings = []
+    def __init__(self, table: LanceTable, text: str) -> None:
+        self._table, self._wordings = table, list[dict[str, float]]()
         for wording in _wordings(text):
             words = Counter(" ".join(stems(_query_words(wording)[:MAX_WORDS])).split())
-            counts = {word: table.count(_holds(word)) for word in words}
-            weights = {word: times * _weight(len(table), counts[word]) for word, times in words.items()}
-            if any(counts.values()):
-                wordings.append({word: weight / sum(weights.values()) for word, weight in weights.items()})
-        return cls(table, wordings) if wordings else None
+            weights = {word: times * _weight(len(table), table.count(_holds(word))) for word, times in words.items()}
+            self._wordings.append({word: weight / sum(weights.values()) for word, weight in weights.items()})
 
     def masks(self, mask: str | None) -> list[Any]:
-        """Return two conditions, both within `mask`: a row holds a whole wording, or MIN_SHARE of one."""
-        wholes = [tuple(words) for words in self._wordings]
-        parts = [part for words in self._wordings for part in _sufficient(words)]
-        either = [sets for sets in (wholes, parts) if sets]
-        texts = [" OR ".join(f"({' AND '.join(map(_holds, words))})" for words in sets) for sets in either]
-        return [f"({mask}) AND ({text})" if mask else text for text in dict.fromkeys(texts)]
+        """Return two conditions, both within `mask`: a row holds all words of a wording, or MIN_SHARE of them."""
+        wholes, parts = [tuple(words) for words in self._wordings if words], list[tuple[str, ...]]()
+        for words in self._wordings:
+            heaviest = sorted(words, key=lambda word: -words[word])[:MAX_COMBINED]
+            sets = chain.from_iterable(combinations(heaviest, size) for size in range(1, len(heaviest) + 1))
+            parts += (some for some in sets if round(sum(map(words.__getitem__, some)), 1) >= MIN_SHARE)
+        texts = [" OR ".join(f"({' AND '.join(map(_holds, some))})" for some in sets) for sets in (wholes, parts)]
+        return [f"({mask}) AND ({text})" if mask else text for text in dict.fromkeys(filter(None, texts))]
 
     def __getitem__(self, rows: Rows) -> Shares:
-        if not len(rows):
-            return np.zeros(0, np.float32)
-        held = [set(text.split()) for text in self._table.take(rows.tolist(), "words")["words"].to_pylist()]
-        shares = [
-            [sum(part for word, part in words.items() if word in own) for own in held] for words in self._wordings
-        ]
+        found = self._table.take(rows.tolist(), "words")["words"].to_pylist()
+        held = [set(text.split()) for text in found]
+        shares = [[sum(words[word] for word in words.keys() & own) for own in held] for words in self._wordings]
         return _in_tenths(np.max(np.array(shares, np.float32), axis=0))
-
-
-def _sufficient(words: dict[str, float]) -> list[tuple[str, ...]]:
-    """Return the smallest sets of the MAX_COMBINED weightiest words that make MIN_SHARE of a query."""
-    heaviest = sorted(words, key=lambda word: -words[word])[:MAX_COMBINED]
-    found: list[tuple[str, ...]] = []
-    for size in range(1, len(heaviest) + 1):
-        for some in combinations(heaviest, size):
-            is_enough = round(sum(words[word] for word in some), 1) >= MIN_SHARE
-            if is_enough and not any(set(smaller) <= set(some) for smaller in found):
-                found.append(some)
-    return found
 
 
 def _weight(num_items: int, num_holding: int) -> float:
@@ -217,18 +192,18 @@ def nearest_with_words(
     scores, rows = index.nearest(query, count, mask)
     if shares is None:
         return scores, rows
-    masks: list[Any]
-    if isinstance(shares, TableShares):
-        masks = shares.masks(mask)
-    else:
-        of_shares = [shares == share for share in np.unique(shares[shares > 0])]
-        masks = of_shares if mask is None else [mask & of_share for of_share in of_shares]
-    found = [(scores, rows), *(index.nearest(query, count, of_share) for of_share in masks)]
+    found = [(scores, rows), *(index.nearest(query, count, of_share) for of_share in _masks(shares, mask))]
     scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
     rows, first = np.unique(rows, return_index=True)
     scores = scores[first]
     order = np.lexsort((rows, -(scores + bonus * shares[rows] ** 3)))[:count]
     return scores[order], rows[order]
+
+
+def _masks(shares: Shares | TableShares, mask: Any) -> list[Any]:
+    if isinstance(shares, TableShares):
+        return shares.masks(mask)
+    return [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares[shares > 0])]
 
 
 def _folded(text: str) -> str:

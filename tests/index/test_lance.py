@@ -18,8 +18,9 @@ from imgsearch.errors import BundleError, ImgsearchError, InputError
 from imgsearch.index import lance_export
 from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
-from imgsearch.index.lance import VECTOR, LanceIndex
+from imgsearch.index.lance import LanceIndex
 from imgsearch.index.lance_export import export_table
+from imgsearch.index.lance_table import VECTOR
 from imgsearch.index.manifest import Provenance
 from imgsearch.records import Item
 from imgsearch.search.query import Part

@@ -41,8 +41,7 @@ def shares(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     table = as_table(index, tmp_path_factory.mktemp("words")).table
 
     def of_table(query: str) -> list[float]:
-        found = TableShares.of(table, query)
-        return found[np.arange(len(CAPTIONS))].tolist() if found else [0.0] * len(CAPTIONS)
+        return TableShares(table, query)[np.arange(len(CAPTIONS))].tolist()
 
     return of_table
 
