@@ -114,6 +114,7 @@ def export(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def _export_lance(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.index.lance_export import export_table
+    from imgsearch.index.lance_table import address
     from imgsearch.search.words import stems
 
     with tqdm(unit=" rows", file=sys.stderr) as bar:
@@ -124,8 +125,8 @@ def _export_lance(arguments: argparse.Namespace, settings: Settings) -> None:
 
         measured = export_table(settings.bundle, arguments.lance, stems, on_progress)
         count = int(bar.n)
-    fields = {"num_items": count, "table": str(arguments.lance)} | measured.model_dump()
-    line = f"{count} rows are in {arguments.lance}; {measured.recall_at_10:.1%} of the 10 nearest are found."
+    fields = {"num_items": count, "table": address(arguments.lance)} | measured.model_dump()
+    line = f"{count} rows are in {address(arguments.lance)}; {measured.recall_at_10:.1%} of the 10 nearest are found."
     _print(arguments, fields, line)
 
 

@@ -103,9 +103,10 @@ def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
 def _info(arguments: argparse.Namespace, settings: Settings) -> None:
     if is_lance_table(settings.bundle):
         from imgsearch.index.lance import LanceIndex
+        from imgsearch.index.lance_table import address
 
         table = LanceIndex(settings.bundle).table
-        fields = {"table": str(settings.bundle)} | asdict(table.manifest) | dict(table.measured or ())
+        fields = {"table": address(settings.bundle)} | asdict(table.manifest) | dict(table.measured or ())
     else:
         manifest = read_manifest(settings.bundle)
         check_digests(settings.bundle, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)

@@ -18,7 +18,7 @@ from imgsearch.errors import BundleError
 from imgsearch.index.filters import GOLDEN_RATIO, ColumnStore, Condition, numbers
 from imgsearch.index.index import Index, Rows
 from imgsearch.index.items import SCHEMA, Items
-from imgsearch.index.lance_table import VECTOR, LanceTable, literal, without_case
+from imgsearch.index.lance_table import VECTOR, LanceTable, Measured, address, literal, without_case
 from imgsearch.records import Item
 from imgsearch.text import without_surrogates
 
@@ -122,14 +122,16 @@ class LanceIndex(Index):
         table = self.table = LanceTable(path)
         if not table.measured or table.count() != len(table):
             raise BundleError(
-                "The table {table} is being written. Wait, or run the same export again: it goes on.", table=path
+                "The table {table} is being written. Wait, or run the same export again: it goes on.",
+                table=address(path),
             )
         if table.measured.probes and VECTOR not in table.indexed:
             raise BundleError(
-                "The table {table} has lost its index. Run the same export again: it makes a new one.", table=path
+                "The table {table} has lost its index. Run the same export again: it makes a new one.",
+                table=address(path),
             )
-        self._probes = 0 if exact else table.measured.probes
-        self.recall = table.measured.recall_at_10 if self._probes else None
+        self._way = Measured() if exact else table.measured
+        self.recall = self._way.recall_at_10 if self._way.probes else None
         self.items = LanceItems(table)
         self.provenance = table.manifest.at(path)
         self.columns = LanceColumns(self)
@@ -145,7 +147,7 @@ class LanceIndex(Index):
         return self.table.vectors(rows)
 
     def nearest(self, query: Embeddings, count: int, mask: Any = None) -> tuple[Embeddings, Rows]:
-        return self.table.nearest(check_unit(query, self.dim)[0], count, mask, self._probes)
+        return self.table.nearest(check_unit(query, self.dim)[0], count, mask, self._way)
 
     def _read_vectors(self, start: int, count: int) -> Embeddings:
         return self.table.vectors(range(start, start + count))

@@ -29,6 +29,7 @@ from imgsearch.index.lance_table import (
     Facts,
     LanceTable,
     Measured,
+    address,
     connect,
     is_remote,
     without_case,
@@ -40,9 +41,9 @@ MAX_COLUMNS, MAX_VALUES = 100, 64  # columns that can be filtered by; distinct t
 NUM_SAMPLE = 10_000  # rows: as many as a map has points
 MAX_BYTES = 2**20  # of a calibration
 BATCH, CHUNK = 1024, 65_536  # rows held in memory; rows that are written whole or not at all
-MIN_INDEXED, PARTITION = 5000, 4096  # rows below which a scan is as fast; rows of a partition of the index
+MIN_INDEXED, PARTITION = 20_000, 4096  # rows below which a scan is as fast; rows of a partition of the index
 NUM_QUERIES, NUM_NEAREST, MAX_S = 1000, 10, 120.0  # of the measurement: at most so many, and for so many seconds
-FIRST_PROBES, ENOUGH = 8, 0.99  # partitions searched at least; recall from which no more are
+FIRST_PROBES, FIRST_REFINED, MAX_REFINED, ENOUGH = 8, 5, 40, 0.99  # what is tried, up to the recall that is enough
 Stems = Callable[[Sequence[str]], list[str]]
 """Returns the words of each text in their basic form, between blanks."""
 
@@ -59,7 +60,7 @@ def export_table(bundle: Path, path: Path, stems: Stems, on_progress: Callable[[
     except (OSError, ValueError, RuntimeError) as error:
         template = "The table {table} cannot be written: {reason}. Give another address, or try again later."
         reason = truncate(str(error).rstrip("."), MAX_REASON)
-        raise InputError(template, table=path, reason=reason) from error
+        raise InputError(template, table=address(path), reason=reason) from error
 
 
 def _export(bundle: Path, index: Index, path: Path, stems: Stems, on_progress: Callable[[int, int], None]) -> Measured:
@@ -74,7 +75,7 @@ def _export(bundle: Path, index: Index, path: Path, stems: Stems, on_progress: C
         engine.add(pa.RecordBatchReader.from_batches(schema, part))
         done = end
         if engine.count_rows() != done:
-            raise InputError("The table {table} is being written by another process.", table=path)
+            raise InputError("The table {table} is being written by another process.", table=address(path))
     on_progress(done, len(index))
     is_new = _add_indexes(engine, facts.columns, len(index))
     measured = LanceTable(path).measured
@@ -91,7 +92,7 @@ def _open(bundle: Path, index: Index, path: Path) -> Any:
     with suppress(ValueError):  # it is not found
         engine = database.open_table(path.stem)
         if LanceTable(path).manifest != manifest:
-            raise InputError("The table {table} holds another collection. Give another address.", table=path)
+            raise InputError("The table {table} holds another collection. Give another address.", table=address(path))
         return engine
     facts = _facts(bundle, index, manifest)
     texts = [(f"{kind}{i}", pa.string()) for i in range(len(facts.columns)) for kind in "tf"]
@@ -169,26 +170,26 @@ def _add_indexes(engine: Any, columns: Sequence[Column], num_rows: int) -> bool:
 
 
 def _measure(table: LanceTable) -> Measured:
-    """Search for sampled items by the index, in more and more partitions until it finds ENOUGH, and by a scan."""
-    num_rows = len(table)
-    if num_rows < MIN_INDEXED:
+    """Search for sampled items by a scan, and by the index with more and more effort until it finds ENOUGH."""
+    if len(table) < MIN_INDEXED:
         return Measured()
     rows = table.facts.sample[:NUM_QUERIES]
     vectors, begin, nearest = table.vectors(rows), time.perf_counter(), list[set[int]]()
 
-    def find(position: int, probes: int) -> set[int]:
-        _, found = table.nearest(vectors[position], NUM_NEAREST + 1, None, probes)
+    def find(position: int, way: Measured) -> set[int]:
+        _, found = table.nearest(vectors[position], NUM_NEAREST + 1, None, way)
         return set([row for row in found.tolist() if row != rows[position]][:NUM_NEAREST])
 
     while len(nearest) < len(rows) and time.perf_counter() - begin < MAX_S:
-        nearest.append(find(len(nearest), 0))
-    probes, most = FIRST_PROBES, num_partitions(num_rows)
+        nearest.append(find(len(nearest), Measured()))
+    probes, refined, most = FIRST_PROBES, FIRST_REFINED, num_partitions(len(table))
     while True:
-        shares = [len(find(position, probes) & wanted) / NUM_NEAREST for position, wanted in enumerate(nearest)]
-        recall = float(np.mean(shares))
-        if recall >= ENOUGH or probes >= most:
-            return Measured(recall_at_10=recall, num_queries=len(nearest), probes=probes)
-        probes *= 2
+        way = Measured(num_queries=len(nearest), probes=probes, refined=refined)
+        shares = [len(find(position, way) & wanted) / NUM_NEAREST for position, wanted in enumerate(nearest)]
+        way = way.model_copy(update={"recall_at_10": float(np.mean(shares))})
+        if way.recall_at_10 >= ENOUGH or (probes >= most and refined >= MAX_REFINED):
+            return way
+        probes, refined = (2 * probes, refined) if probes < most else (probes, 2 * refined)
 
 
 def num_partitions(num_rows: int) -> int:

@@ -23,7 +23,6 @@ INSTALL = 'pip install "lancedb>=0.40,<0.41"'
 MANIFEST, FACTS, MEASURED = "imgsearch.manifest", "imgsearch.facts", "imgsearch.measured"  # keys of metadata
 VECTOR = "vector"  # the column that MEASURED is kept at
 MIN_FOUND = 128  # rows to look for at least, so that the first pages are parts of one answer
-REFINED = 5  # rows for each one to be found whose vectors are read: the index itself knows them roughly
 
 
 class Column(BaseModel, frozen=True):
@@ -47,7 +46,8 @@ class Measured(BaseModel, frozen=True):
 
     recall_at_10: float = 1.0  # share of the 10 nearest rows of an item that are found; 1 without an index
     num_queries: int = 0  # items asked for; 0 without an index
-    probes: int = 0  # partitions that are searched
+    probes: int = 0  # partitions that are searched; 0: all rows, without an index
+    refined: int = 1  # rows whose vectors are read for each one to be found: the index knows them roughly
 
 
 class LanceTable:
@@ -96,16 +96,17 @@ class LanceTable:
             rows: list[int] = query.to_arrow()["_rowoffset"].to_pylist()
             return rows
 
-    def nearest(self, vector: Embeddings, count: int, where: str | None, probes: int) -> tuple[Embeddings, Rows]:
-        """Return scores and rows of the `count` nearest; exact if `probes` is 0. `vector`: float32 (dim,)."""
+    def nearest(self, vector: Embeddings, count: int, where: str | None, way: Measured) -> tuple[Embeddings, Rows]:
+        """Return scores and rows of the `count` nearest, found as `way` says. `vector`: float32 (dim,)."""
         limit = max(MIN_FOUND, 1 << count.bit_length())  # more than `count`: scores are worked out anew
         with self._reading():
             query = self.engine.search(vector).distance_type("dot").limit(limit)
             query = query.select(["_rowoffset", VECTOR, "_distance"])
             query = query.where(where) if where else query
             # With a narrow filter more partitions are searched, up to all, until there are enough rows.
-            ways = query.minimum_nprobes(probes).maximum_nprobes(0).refine_factor(REFINED) if probes else None
-            found = (ways or query.bypass_vector_index()).to_arrow()
+            if way.probes:
+                query = query.minimum_nprobes(way.probes).maximum_nprobes(0).refine_factor(way.refined)
+            found = (query if way.probes else query.bypass_vector_index()).to_arrow()
         scores = check_finite(np.einsum("nd,d->n", self._vectors(found), vector))  # the engine's are of half precision
         rows = np.asarray(found["_rowoffset"].to_pylist(), np.int64)
         order = np.lexsort((rows, -scores))[:count]
@@ -122,7 +123,7 @@ class LanceTable:
         except (OSError, ValueError, RuntimeError) as error:
             reason = truncate(str(error).rstrip("."), MAX_REASON)
             template = "The table {table} cannot be read: {reason}. See that it is there, or try again later."
-            raise BundleError(template, table=self.path, reason=reason) from error
+            raise BundleError(template, table=address(self.path), reason=reason) from error
 
 
 def is_remote(path: Path) -> bool:
@@ -136,7 +137,12 @@ def connect(path: Path) -> Any:
         import lancedb
     except ImportError:
         raise InputError("A Lance table needs LanceDB. Install it: {command}", command=INSTALL) from None
-    return lancedb.connect(re.sub("^s3:/", "s3://", path.parent.as_posix()))  # a Path keeps one slash
+    return lancedb.connect(address(path.parent))
+
+
+def address(path: Path) -> str:
+    """Return the address of a table, or of the folder it lies in: of "s3://" a Path keeps one slash."""
+    return re.sub("^s3:/", "s3://", path.as_posix())
 
 
 def without_case(texts: pa.Array) -> pa.Array:

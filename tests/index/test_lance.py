@@ -53,12 +53,18 @@ def made_up(number: int, dim: int = 64) -> Index:
     return Index.from_rows(clustered(number, dim, 1), [item(row) for row in range(number)], provenance)
 
 
+def index_few(patch: pytest.MonkeyPatch) -> None:
+    """Let a table of 6,000 rows have an index, which is measured quickly."""
+    patch.setattr(lance_export, "MIN_INDEXED", 5000)
+    patch.setattr(lance_export, "NUM_QUERIES", 100)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of 6,000 items and its table, which is large enough for an index."""
     folder = tmp_path_factory.mktemp("made-up")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lance_export, "NUM_QUERIES", 100)
+        index_few(patch)
         as_table(made_up(6000), folder)
     return folder
 
@@ -138,7 +144,7 @@ def test_browsing_shows_each_item_once(folder: Path) -> None:
 
 
 def test_an_interrupted_export_goes_on(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lance_export, "NUM_QUERIES", 100)
+    index_few(monkeypatch)
     monkeypatch.setattr(lance_export, "BATCH", 512)
     monkeypatch.setattr(lance_export, "CHUNK", 2048)
     table, seen = copy / "again.lance", list[int]()
@@ -161,7 +167,7 @@ def test_an_interrupted_export_goes_on(copy: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_lost_index_is_told_and_made_anew(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lance_export, "NUM_QUERIES", 100)
+    index_few(monkeypatch)
     table = copy / "table.lance"
     lancedb.connect(copy).open_table("table").drop_index(f"{VECTOR}_idx")
     with pytest.raises(BundleError, match="has lost its index. Run the same export again"):
