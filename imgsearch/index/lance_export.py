@@ -32,6 +32,7 @@ from imgsearch.index.lance_table import (
     address,
     connect,
     is_remote,
+    padded,
     without_case,
 )
 from imgsearch.index.manifest import HF_PREFIX, Manifest
@@ -97,7 +98,13 @@ def _open(bundle: Path, index: Index, path: Path) -> Any:
     facts = _facts(bundle, index, manifest)
     texts = [(f"{kind}{i}", pa.string()) for i in range(len(facts.columns)) for kind in "tf"]
     figures = [(f"n{i}", pa.float64()) for i, column in enumerate(facts.columns) if column.has_numbers]
-    fields = [*SCHEMA, ("words", pa.string()), *texts, *figures, (VECTOR, pa.list_(pa.float16(), index.dim))]
+    fields = [
+        *SCHEMA,
+        ("words", pa.string()),
+        *texts,
+        *figures,
+        (VECTOR, pa.list_(pa.float16(), len(padded(index.row(0))))),
+    ]
     metadata = {MANIFEST: manifest.to_text(), FACTS: facts.model_dump_json()}
     return database.create_table(path.stem, schema=pa.schema(fields, metadata=metadata))
 
@@ -142,8 +149,8 @@ def _batches(
         cells = [_texts(batch, column.name) for column in columns]
         pairs = [array for texts in cells for array in (texts, without_case(texts))]
         figures = [numbers(texts) for texts, column in zip(cells, columns, strict=True) if column.has_numbers]
-        rows = index.rows_of(range(begin, begin + len(batch))).astype(np.float16)
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), index.dim)
+        rows = padded(index.rows_of(range(begin, begin + len(batch)))).astype(np.float16)
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
         words = pa.array(stems(list(islice(texts, len(batch)))), pa.string())
         yield pa.RecordBatch.from_arrays([*batch.columns, words, *pairs, *figures, vectors], schema=schema)
 

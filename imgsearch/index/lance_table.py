@@ -100,7 +100,7 @@ class LanceTable:
         """Return scores and rows of the `count` nearest, found as `way` says. `vector`: float32 (dim,)."""
         limit = max(MIN_FOUND, 1 << count.bit_length())  # more than `count`: scores are worked out anew
         with self._reading():
-            query = self.engine.search(vector).distance_type("dot").limit(limit)
+            query = self.engine.search(padded(vector)).distance_type("dot").limit(limit)
             query = query.select(["_rowoffset", VECTOR, "_distance"])
             query = query.where(where) if where else query
             # With a narrow filter more partitions are searched, up to all, until there are enough rows.
@@ -113,8 +113,9 @@ class LanceTable:
         return scores[order], rows[order]
 
     def _vectors(self, table: pa.Table) -> Embeddings:
-        values = table[VECTOR].combine_chunks().flatten()
-        return check_finite(np.from_dlpack(values).reshape(-1, self.manifest.dim).astype(np.float32))
+        vectors = table[VECTOR].combine_chunks()
+        rows = np.from_dlpack(vectors.flatten()).reshape(-1, vectors.type.list_size)[:, : self.manifest.dim]
+        return check_finite(rows.astype(np.float32))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -143,6 +144,11 @@ def connect(path: Path) -> Any:
 def address(path: Path) -> str:
     """Return the address of a table, or of the folder it lies in: of "s3://" a Path keeps one slash."""
     return re.sub("^s3:/", "s3://", path.as_posix())
+
+
+def padded(vectors: Embeddings) -> Embeddings:
+    """Return vectors, (..., dim), with zeros up to the next multiple of eight numbers, which IVF_RQ asks for."""
+    return np.pad(vectors, [*[(0, 0)] * (vectors.ndim - 1), (0, -vectors.shape[-1] % 8)])
 
 
 def without_case(texts: pa.Array) -> pa.Array:

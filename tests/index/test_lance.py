@@ -95,6 +95,19 @@ def test_the_nearest_are_found_about_as_often_as_told_and_all_if_asked_for(folde
     assert np.mean(shares) >= table.recall - 0.03
 
 
+@pytest.mark.long
+def test_200_000_rows_are_found_as_told(tmp_path: Path) -> None:
+    rows = clustered(200_000, 512, 1)
+    items = [Item(f"{row}.jpg", f"word{row % 5000}", {"n": str(row)}, "0" * 64, b"") for row in range(len(rows))]
+    bundle = Index.from_rows(rows, items, Provenance(encoder="test/encoder", source=str(tmp_path / "pictures")))
+    table, queries = as_table(bundle, tmp_path), clustered(100, 512, 2)
+    assert table.recall is not None and table.recall >= 0.98
+    found = [[{*index.nearest(query[None], 10)[1].tolist()} for query in queries] for index in (bundle, table)]
+    assert np.mean([len(one & other) / 10 for one, other in zip(*found, strict=True)]) >= 0.95
+    within = [Condition("n", "range", "1000..1999")]
+    assert set(table.nearest(queries[:1], 100, table.columns.mask(within))[1].tolist()) <= {*range(1000, 2000)}
+
+
 def test_a_table_says_what_its_bundle_says(folder: Path) -> None:
     bundle, table = Index.load(folder / "bundle"), LanceIndex(folder / "table.lance")
     assert bundle.provenance == table.provenance and (len(table), table.dim) == (6000, 64)
