@@ -8,7 +8,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from imgsearch.embeddings import Embeddings, normalize  # noqa: E402
-from imgsearch.models.starter import LABELS, NUM_SEMANTIC, MiniLm, read_classes  # noqa: E402
+from imgsearch.files import read_table  # noqa: E402
+from imgsearch.models.starter import LABELS, NUM_SEMANTIC, MiniLm  # noqa: E402
+
+
+def read_classes() -> list[list[str]]:
+    """Return the name and the WordNet hypernyms, nearest first, of each ImageNet class in the classifier's order."""
+    return [[name, *filter(None, hypernyms.split(","))] for name, _, hypernyms in read_table("imagenet.tsv")]
 
 
 def embed_labels(classes: Sequence[Sequence[str]]) -> Embeddings:

@@ -5,8 +5,9 @@
     python .tools/make_wordnet.py ROOT
 
 ROOT is the folder the Debian package was unpacked into. `imgsearch/data/imagenet.tsv` gets the name and the
-hypernyms of each ImageNet class, in the order of an ImageNet classifier's outputs; `tests/quality/nouns.tsv.xz`
-gets the concrete nouns of English with their senses and hypernyms, as `tests/quality/wordnet.py` reads them.
+hypernyms of each ImageNet class, in the order of an ImageNet classifier's outputs (`match_classes.py` fills in its
+terms); `tests/quality/nouns.tsv.xz` gets the concrete nouns of English with their senses and hypernyms, as
+`tests/quality/wordnet.py` reads them.
 """
 
 import lzma
@@ -83,9 +84,10 @@ def read_senses(path: Path) -> dict[str, list[str]]:
 def imagenet(synsets: dict[str, Synset]) -> str:
     ids = files("timm").joinpath("data/_info/imagenet_synsets.txt").read_text().split()
     lines = [
-        f"{name}\t{','.join(chain(synsets, id_[1:]))}\n" for name, id_ in zip(IMAGENET_CLASSNAMES, ids, strict=True)
+        f"{name}\t\t{','.join(chain(synsets, id_[1:]))}\n" for name, id_ in zip(IMAGENET_CLASSNAMES, ids, strict=True)
     ]
-    return LICENCE + "# class name of open_clip 3.3, tab, hypernyms nearest first\n" + "".join(lines)
+    columns = "class name of open_clip 3.3, the term of vocabulary.tsv that it is (or none), hypernyms nearest first"
+    return f"{LICENCE}# {columns}\n{''.join(lines)}"
 
 
 def chain(synsets: dict[str, Synset], id_: str) -> list[str]:

@@ -28,30 +28,21 @@ def normalize(rows: npt.ArrayLike) -> Embeddings:
 
 def check_unit(rows: Embeddings, dim: int) -> Embeddings:
     """Return `rows` if it is float32 of shape (n, dim) with unit rows, else raise ValueError."""
-    if rows.ndim != 2 or rows.shape[1] != dim:
-        raise ValueError(f"the embeddings have shape {rows.shape}, expected (n, {dim})")
-    if rows.dtype != np.float32:
-        raise ValueError(f"the embeddings are {rows.dtype}, expected float32")
+    if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != dim:
+        raise ValueError(f"the embeddings are {rows.dtype} of shape {rows.shape}, expected float32 (n, {dim})")
     if not np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=UNIT_TOLERANCE):
         raise ValueError("the embeddings have rows that are not of unit length")
     return rows
 
 
 def load_rows(file: Path, shape: tuple[int, int]) -> Embeddings | None:
-    """Return the rows that `save_rows` wrote, or None if the file does not hold unit rows of that shape."""
+    """Return the rows that `encode_cached` stored, or None if the file does not hold unit rows of that shape."""
     try:
         with file.open("rb") as stream:
             rows: Embeddings = np.lib.format.read_array(stream, allow_pickle=False)
         return check_unit(rows, shape[1]) if rows.shape == shape else None
     except Exception:  # on a damaged header NumPy raises almost anything
         return None
-
-
-def save_rows(file: Path, rows: Embeddings) -> None:
-    """Write rows to a file of a cache."""
-    buffer = io.BytesIO()
-    np.save(buffer, rows)
-    write_cache(file, buffer.getvalue())
 
 
 def encode_cached(
@@ -74,5 +65,7 @@ def encode_cached(
             batches.append(encode(inputs[start : start + batch_size]))
         rows = np.concatenate(batches)
         if file:
-            save_rows(file, rows)
+            buffer = io.BytesIO()
+            np.save(buffer, rows)
+            write_cache(file, buffer.getvalue())
     return rows

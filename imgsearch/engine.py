@@ -129,11 +129,9 @@ class Engine:
             language=language,
             stop=lambda: stop() or self.models.is_closing,
         )
-        yield replace(description, caption="", seconds=time.perf_counter() - start)
+        yield replace(description, caption="", query="", seconds=time.perf_counter() - start)
         for text in texts:
-            yield replace(description, caption=text, seconds=time.perf_counter() - start)
-            if stop():  # the captioner may have written ahead of the reader
-                return
+            yield replace(description, caption=text, query=text, seconds=time.perf_counter() - start)
 
     def query(
         self,

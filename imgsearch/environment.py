@@ -120,14 +120,6 @@ def bypass_proxy_for_localhost() -> None:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
-def disable_openmp_spinning() -> None:
-    """Let torch's threads sleep while they wait for each other: spinning, they take the cores from the decoders.
-
-    Call this before torch is imported (GCC's libgomp manual: GOMP_SPINCOUNT).
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-
-
 def temporary_folder() -> TemporaryDirectory[str]:
     """Create the folder for visitors' pictures. Only this user can open it; leaving its context deletes it.
 

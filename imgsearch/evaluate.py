@@ -48,16 +48,15 @@ def caption_ranks(items: list[Item], vectors: Embeddings, encoder: Encoder) -> n
     `vectors` is (n, dim); vectors[i] belongs to items[i]. Raise InputError if no item has a caption.
     """
     captions = np.array([item.caption for item in items])
-    queries = [caption for caption in captions.tolist() if caption]
-    if not queries:
+    queries = captions[captions != ""]
+    if not len(queries):
         raise InputError("The collection has no captions to measure by. Add a caption column to its metadata.csv.")
-    ranks: list[int] = []
-    for start in range(0, len(queries), CHUNK):
-        chunk = queries[start : start + CHUNK]
-        for caption, scores in zip(chunk, encoder.encode_texts(chunk) @ vectors.T, strict=True):
-            best = scores[captions == caption].max()
-            ranks.append(1 + int(np.sum(scores > best)))
-    return np.array(ranks)
+    ranks = []
+    for chunk in np.split(queries, range(CHUNK, len(queries), CHUNK)):
+        scores = encoder.encode_texts(chunk.tolist()) @ vectors.T  # (len(chunk), n)
+        best = np.where(captions == chunk[:, None], scores, -np.inf).max(axis=1, keepdims=True)
+        ranks.append(1 + np.sum(scores > best, axis=1))
+    return np.concatenate(ranks)
 
 
 def _rank_with_words(searcher: Searcher, caption: str) -> int:

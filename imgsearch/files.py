@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+DATA = Path(__file__).parent / "data"
+
 
 def write_atomic(file: Path, data: bytes) -> None:
     """Write or replace a file in one step: a reader sees the old or the new one. On OSError leave no partial file."""
@@ -48,6 +50,12 @@ def read_at_most(path: Path, max_bytes: int) -> bytes:
         raise ValueError(f"{path.name} is no file of at most {max_bytes:,} bytes")
     with path.open("rb") as file:
         return file.read(size)  # a file that the system generates (/proc) has size 0, and may never end
+
+
+def read_table(name: str) -> list[list[str]]:
+    """Return the rows of a table that comes with the package: cells between tabs, without the comments (#)."""
+    lines = (DATA / name).read_text("utf-8").splitlines()
+    return [line.split("\t") for line in lines if not line.startswith("#")]
 
 
 def digest_file(path: Path) -> FileDigest:

@@ -76,7 +76,7 @@ class ModelManager:
         self._progress: list[Progress] = []  # of the step under way, if one is
         self._problems: list[Message] = []  # why another model than the requested one answers
         self.is_complete = False  # True once nothing more will change
-        self._is_closing = threading.Event()
+        self.is_closing = False  # True once `close` was called
 
     def check(self) -> None:
         """Raise ImgsearchError if the bundle cannot be opened or a model that the user named is not available.
@@ -132,12 +132,7 @@ class ModelManager:
 
     def close(self) -> None:
         """Ask running work to end soon."""
-        self._is_closing.set()
-
-    @property
-    def is_closing(self) -> bool:
-        """True once `close` was called."""
-        return self._is_closing.is_set()
+        self.is_closing = True
 
     @property
     def status(self) -> Status:
@@ -187,10 +182,18 @@ class ModelManager:
 
     def _load_encoder(self, ref: ModelRef) -> LoadedModels:
         """Load an encoder and open the bundle for it. Raise ModelError or BundleError."""
+        from imgsearch.search.cache import DerivedData
+        from imgsearch.search.collection import open_collection
+        from imgsearch.search.searcher import Searcher
+
         self._progress[:] = [Progress("load", str(ref), 0, 0)]
         try:
             encoder = shared_encoder(ref, self._precision, self._reporter("fetch", ref))
-            return LoadedModels(encoder, Describer(encoder, cache_folder()), self._open(encoder, ref))
+            report = self._reporter("encode", ref)
+            index = open_collection(self.bundle, encoder, report, exact=self._exact)
+            reference = partial(open_collection, STARTER_BUNDLE, encoder, report)
+            searcher = Searcher(index, encoder, DerivedData(self.bundle, index, encoder, reference))
+            return LoadedModels(encoder, Describer(encoder, cache_folder()), searcher)
         finally:
             self._progress.clear()
 
@@ -224,16 +227,6 @@ class ModelManager:
         from imgsearch.index.lance import LanceIndex
 
         return LanceIndex(self.bundle).table.manifest
-
-    def _open(self, encoder: Encoder, ref: ModelRef) -> Searcher:
-        from imgsearch.search.cache import DerivedData
-        from imgsearch.search.collection import open_collection
-        from imgsearch.search.searcher import Searcher
-
-        report = self._reporter("encode", ref)
-        index = open_collection(self.bundle, encoder, report, exact=self._exact)
-        reference = partial(open_collection, STARTER_BUNDLE, encoder, report)
-        return Searcher(index, encoder, DerivedData(self.bundle, index, encoder, reference))
 
     def _reporter(self, step: str, ref: ModelRef) -> OnProgress:
         progress = self._progress  # not `self`: the models would hold the manager that holds them

@@ -142,6 +142,7 @@ class Description:
 
     caption: str
     tags: list[Tag]
+    query: str  # a text to search for similar pictures with: the caption, or what it names
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The commands that make bundles: build, merge, remove, export."""
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from tqdm import tqdm
 
 from imgsearch.cli.output import print_json
 from imgsearch.config import STARTER_BUNDLE, FlagParser, Settings
-from imgsearch.environment import disable_openmp_spinning
 from imgsearch.errors import InputError
 from imgsearch.index.manifest import FILE_NAME, read_manifest
 from imgsearch.ingest.source import SHARD_SIZE, BuildOptions
@@ -46,7 +46,8 @@ def add_build_flags(command: FlagParser) -> None:
 
 def build(arguments: argparse.Namespace, settings: Settings) -> None:
     """Index a source into a bundle."""
-    disable_openmp_spinning()
+    # Read when torch is imported: threads that wait for each other sleep, and leave the cores to the decoders.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     from imgsearch.index.bundle import check_target
     from imgsearch.ingest.builder import build_index
     from imgsearch.ingest.columns import DatasetOptions

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from imgsearch.describe.sentence import sentence
-from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, VocabularyTerm, match_classes, read_vocabulary
+from imgsearch.describe.vocabulary import SCENES, THINGS, VocabularyTerm, read_vocabulary
 from imgsearch.embeddings import Embeddings, check_unit, encode_cached
 from imgsearch.files import cache_path
 from imgsearch.models.colours import read_colours
@@ -37,12 +37,12 @@ TermScores = npt.NDArray[np.float32]
 class Describer:
     """Tags and sentences from any encoder. Safe to call from several threads.
 
-    If the encoder is also a `Classifier`, each of its classes votes for the narrowest thing it is. `cache` is a folder
+    If the encoder is also a `Classifier`, each of its classes votes for the thing it is. `cache` is a folder
     for the vocabulary's embeddings (None: memory only); a damaged file is made again, a read-only folder does no harm.
     """
 
     def __init__(self, encoder: Encoder, cache: Path | None) -> None:
-        terms = read_vocabulary(VOCABULARY.read_text("utf-8"))
+        terms = read_vocabulary()
         self._things = [term for term in terms if term.group in THINGS]
         self._scenes = [term for term in terms if term.group in SCENES]
         self._encoder = encoder
@@ -52,9 +52,9 @@ class Describer:
         row_of = {term.text: row for row, term in enumerate(self._things)}
         self._category_rows = np.array([row_of.get(term.kind, NONE) for term in self._things])
         self._classifier = encoder if isinstance(encoder, Classifier) else None
-        matches = match_classes(self._classifier.classes, self._things) if self._classifier else []
-        self._voted_rows = np.array([row_of[term.text] if term else NONE for term in matches], np.int64)  # (classes,)
-        votes = self._count_votes(np.full((1, len(matches)), 1 / len(matches), np.float32)) if matches else None
+        classes = self._classifier.classes if self._classifier else []
+        self._voted_rows = np.array([row_of.get(term, NONE) for term in classes], np.int64)  # (classes,)
+        votes = self._count_votes(np.full((1, len(classes)), 1 / len(classes), np.float32)) if classes else None
         self._even_shares = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # at equal scores
 
     def preload(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embeddings:
@@ -71,14 +71,6 @@ class Describer:
                 self._embeddings = encode_cached(file, self._encoder.dim, prompts, encode, CHUNK, on_progress)
             return self._embeddings
 
-    def object_tags(self, vectors: Embeddings, count: int) -> list[list[Tag]]:
-        """Return the `count` things that stand out most in each of (n, dim) image vectors, best first.
-
-        The score is the thing's share of a softmax over the standard scores of all things, mixed with its share of the
-        class votes if there are any. A category (bird) includes the shares of its members (owl).
-        """
-        return [self._top_tags(shares, count) for shares in self._shares(self._scores(vectors), self._votes(vectors))]
-
     def describe(self, image: Image.Image, language: str = "en") -> Description:
         """Return one plain sentence about an upright RGB picture, and its tags: things, scenes, colours.
 
@@ -93,12 +85,12 @@ class Describer:
         # 0 if a share is no more than at equal scores, 1 if it is all there is.
         excess = (shares - self._even_shares) / (1 - self._even_shares)
         sure, possible = self._subject(excess)
-        caption = sentence(sure, possible, list(scenes), colours, language)
+        caption, query = sentence(sure, possible, list(scenes), colours, language)
         clear = np.where(excess >= CLEAR, shares, 0)
         tags = [tag for tag in self._top_tags(clear, NUM_TAGS) if tag.score] if sure or possible else []
         tags += [Tag(term.text, share, term.group) for term, share in scenes.items()]
         tags += [Tag(name, share, "colours") for name, share in colours.shares.items()]
-        return Description(caption, tags)
+        return Description(caption, tags, query)
 
     def _scores(self, vectors: Embeddings) -> TermScores:
         """Return (n, terms), things before scenes: cosines, standardised by the mean and deviation of the things'."""
@@ -119,7 +111,10 @@ class Describer:
         return votes
 
     def _shares(self, scores: TermScores, votes: TermScores | None) -> TermScores:
-        """Return (n, things), the share of each thing. A category includes the shares of its members."""
+        """Return (n, things): a softmax over the standard scores of the things, mixed with the class votes, if any.
+
+        A category (bird) includes the shares of its members (owl).
+        """
         shares = _softmax(scores[:, : len(self._things)])
         if votes is not None:
             shares = (1 - VOTE_SHARE) * shares + VOTE_SHARE * votes
@@ -161,5 +156,4 @@ class Describer:
 
 def _softmax(scores: TermScores) -> TermScores:
     powers = np.exp(SHARPNESS * (scores - scores.max(1, keepdims=True)))
-    shares: TermScores = powers / powers.sum(1, keepdims=True)
-    return shares
+    return np.asarray(powers / powers.sum(1, keepdims=True))

@@ -1,44 +1,18 @@
 """Put a description into one plain sentence, in English or French."""
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from imgsearch.describe.vocabulary import VocabularyTerm
-from imgsearch.models.colours import Colours
+from imgsearch.files import DATA
+from imgsearch.models.colours import FRENCH_COLOURS, Colours
 from imgsearch.models.french import ARTICLE, french_terms
 from imgsearch.records import Tag
 
 OWN_COLOUR = 0.6  # share of the subject from which a colour is named with it: "a white owl"
-FRENCH_COLOURS = {  # masculine and feminine
-    **{"black": ("noir", "noire"), "white": ("blanc", "blanche"), "grey": ("gris", "grise"), "red": ("rouge", "rouge")},
-    **{"orange": ("orange", "orange"), "yellow": ("jaune", "jaune"), "olive": ("vert olive", "vert olive")},
-    **{"green": ("vert", "verte"), "turquoise": ("turquoise", "turquoise"), "blue": ("bleu", "bleue")},
-    **{"purple": ("violet", "violette"), "pink": ("rose", "rose"), "brown": ("marron", "marron")},
-    **{"beige": ("beige", "beige")},
-}
-
-
-WORDS = {  # the parts of a sentence in one language; {} stands for what is named
-    "en": {
-        "sure": "this looks like {}",
-        "possible": "possibly {}",
-        "nothing": "no single object stands out",
-        "ground": "on a plain {} background",
-        "colours": "; mostly {}",
-        "and": "and",
-        "grey": "; in black and white",
-    },
-    "fr": {
-        "sure": "on dirait {}",
-        "possible": "peut-être {}",
-        "nothing": "aucun objet ne se détache",
-        "ground": "sur fond {} uni",
-        "colours": " ; surtout {}",
-        "and": "et",
-        "grey": " ; en noir et blanc",
-    },
-}
+# The parts of a sentence in each language; {} stands for what is named.
+WORDS: dict[str, dict[str, str]] = json.loads((DATA / "sentences.json").read_text("utf-8"))
 
 
 def sentence(
@@ -47,50 +21,35 @@ def sentence(
     scenes: Sequence[VocabularyTerm],
     colours: Colours,
     language: str = "en",
-) -> str:
+) -> tuple[str, str]:
     """Make a sentence of what is surely there, what may be there, the scenes and the colours; English if not French.
 
-    Example: "This looks like a white owl, possibly a snowy owl, in the snow."
+    The second text has the things and scenes alone, or else the colours: a query for similar pictures.
+
+    Example: "This looks like a white owl, possibly a snowy owl, in the snow." and "a white owl, a snowy owl, in the
+    snow".
     """
     language = language if language in WORDS else "en"
     words = WORDS[language]
     first, share = next(iter(colours.shares.items()), ("", 0.0))
     own_colour = first if sure and colours.ground and share >= OWN_COLOUR else ""  # else it may be of the ground
-    parts = [words["sure"].format(_coloured(sure, own_colour, language))] if sure else []
-    parts += [words["possible"].format(_phrase(possible, language))] if possible else []
-    parts += [] if sure or possible else [words["nothing"]]
+    things = {"sure": _coloured(sure, own_colour, language)} if sure else {}
+    things |= {"possible": _phrase(possible, language)} if possible else {}
     named = [word for term in (sure, possible) if term for word in term.text.split() if len(word) > 2]
     new_scenes = [scene for scene in scenes if not any(re.search(rf"\b{word}s?\b", scene.text) for word in named)]
-    parts += [_phrase(scene, language) for scene in new_scenes]  # not "mountain, in the mountains"
-    if colours.ground:
-        parts.append(words["ground"].format(_colour(colours.ground, language)))
-    text = ", ".join(parts)
+    phrases = [_phrase(scene, language) for scene in new_scenes]  # not "mountain, in the mountains"
+    query = ", ".join([*things.values(), *phrases])
+    parts = [words[key].format(thing) for key, thing in things.items()] or [words["nothing"]]
+    ground = [words["ground"].format(_colour(colours.ground, language))] if colours.ground else []
+    text = ", ".join([*parts, *phrases, *ground])
     names = [_colour(name, language) for name in colours.shares if name != own_colour]
     if colours.is_grey:
         text += words["grey"]
     elif names:
         *others, last = names
-        text += words["colours"].format(f"{', '.join(others)} {words['and']} {last}" if others else last)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def to_query(caption: str) -> str:
-    """Return the things and scenes that a sentence of `sentence` names, or else its colours; other texts unchanged.
-
-    Example: to_query("This looks like a bird, possibly an owl, on a plain white background; mostly grey.") is
-    "a bird, an owl".
-    """
-    text = caption.strip().removesuffix(".")
-    for words in WORDS.values():
-        leads = [lead.partition("{}")[0] for lead in (words["sure"], words["possible"], words["nothing"])]
-        if not text.lower().startswith(tuple(leads)):
-            continue
-        things, _, colours = text.replace(words["grey"], "").partition(words["colours"].format(""))
-        ground, lead = words["ground"].format(r"[\w ]+"), "|".join(leads)
-        named = [part for part in things.split(",") if not re.fullmatch(ground, part.strip())]
-        parts = [re.sub(lead, "", part, flags=re.IGNORECASE).strip() for part in named]
-        return ", ".join(filter(None, parts)) or colours.strip()
-    return caption
+        listed = f"{', '.join(others)} {words['and']} {last}" if others else last
+        text, query = text + words["colours"].format(listed), query or listed
+    return f"{text[0].upper()}{text[1:]}.", query
 
 
 def tag_name(tag: Tag, language: str) -> str:
@@ -102,7 +61,7 @@ def tag_name(tag: Tag, language: str) -> str:
 
 def _phrase(term: VocabularyTerm, language: str) -> str:
     """Return a term as it stands in a sentence: "an owl", "un hibou", "on a beach"."""
-    return french_terms()[term.text] if language == "fr" else term.phrase
+    return term.french if language == "fr" else term.phrase
 
 
 def _colour(name: str, language: str) -> str:
@@ -117,4 +76,5 @@ def _coloured(term: VocabularyTerm, colour: str, language: str) -> str:
     if language == "fr":
         article = phrase.partition(" ")[0]
         return f"{phrase} {FRENCH_COLOURS[colour][article == 'une']}" if article in ("un", "une") else phrase
-    return replace(term, text=f"{colour} {term.text}").phrase
+    article = term.article and ("an" if colour[0] in "aeiou" else "a")
+    return f"{article} {colour} {term.text}".strip()

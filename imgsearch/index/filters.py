@@ -28,7 +28,7 @@ MAX_CONDITIONS, MAX_LENGTH = 16, 500  # of a query; characters of a condition
 MAX_S = 10.0  # seconds after which no further condition is looked at
 ITEM_FIELDS = ("id", "caption")  # columns that every item has
 MAX_COLUMNS, MAX_CELLS = 1000, 50_000_000  # of the metadata that are read at most: 4 bytes a cell, 200 MB
-NUM_NAMED, MAX_NAME = 20, 60  # columns listed in an error message, and characters of each name
+MAX_NAME, MAX_LISTED = 60, 500  # characters of a column's name, and of all names, in an error message
 NUM_COUNTED = 64  # columns whose most frequent values are kept
 NUM_MASKS = 16  # kept in memory: one byte per item each
 NUM_FOLDED = 2  # columns whose texts are kept without accents
@@ -116,8 +116,7 @@ class ColumnStore:
 
     def of(self, name: str, rows: Sequence[int]) -> list[str]:
         """Return the texts of a column at `rows`; "" if an item has none. Raise InputError if the column is unknown."""
-        texts: list[str] = self._column(name).take(pa.array(rows, pa.int64())).to_pylist()
-        return texts
+        return list(self._column(name).take(pa.array(rows, pa.int64())).to_pylist())
 
     def mask(self, conditions: Sequence[Condition]) -> Mask:
         """Return bool (len,), read-only: which items meet all conditions.
@@ -161,7 +160,7 @@ class ColumnStore:
             raise InputError(
                 "The collection has no column {column!r}. It has: {columns}.",
                 column=truncate(name, MAX_NAME),
-                columns=_listed(self.names),
+                columns=truncate(", ".join(self.names), MAX_LISTED),
             )
 
     @cached_property
@@ -179,11 +178,6 @@ class ColumnStore:
             (chunk.dictionary_encode() for chunk in texts), pa.dictionary(pa.int32(), pa.string())
         )
         return encoded.unify_dictionaries().combine_chunks()
-
-
-def _listed(names: Sequence[str]) -> str:
-    listed = ", ".join(truncate(name, MAX_NAME) for name in names[:NUM_NAMED])
-    return listed if len(names) <= NUM_NAMED else f"{listed}, …"
 
 
 def _not_understood(text: str) -> InputError:
@@ -209,8 +203,7 @@ def fold(texts: pa.Array) -> pa.Array:
 
 
 def _fold_text(text: str) -> str:
-    folded: str = fold(pa.array([without_surrogates(text)]))[0].as_py()
-    return folded
+    return str(fold(pa.array([without_surrogates(text)]))[0])
 
 
 def _lies_in(texts: pa.Array, low: str, high: str) -> pa.BooleanArray:

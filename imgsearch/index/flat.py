@@ -4,18 +4,15 @@ import struct
 from pathlib import Path
 
 import faiss
-import numpy as np
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import BundleError
-from imgsearch.index.items import Mask
 from imgsearch.index.manifest import Manifest
 
 LARGEST = 1.01  # of a component of a unit vector, or of the inner product of two; 0.01 for rounding
 NUMBER_AT = slice(8, 16)  # bytes of the file's header with the number of rows, int64
 LENGTH_AT = slice(-8, None)  # last bytes of the header: the length of the data that follows, int64
 ITEM_SIZES = {"float32": 4, "float16": 2}  # bytes of a number
-SKIP_COST = 4  # rows that FAISS could score in the time of one switch between kept and dropped rows
 
 
 def empty_flat_index(dim: int, kind: str) -> faiss.Index:
@@ -50,11 +47,6 @@ def open_vector_file(path: Path, manifest: Manifest) -> faiss.Index:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except TypeError:
         raise ValueError("the name of its folder is not Unicode") from None
-
-
-def is_faster_masked(mask: Mask) -> bool:
-    """Return True if FAISS searches only the rows in `mask`, bool (len,), at least as fast as all rows."""
-    return bool(np.count_nonzero(mask) + SKIP_COST * np.count_nonzero(mask[1:] != mask[:-1]) <= len(mask))
 
 
 def check_finite(numbers: Embeddings) -> Embeddings:

@@ -21,13 +21,14 @@ from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
 from imgsearch.index.bundle import bundle_writer, install_files
-from imgsearch.index.flat import check_finite, empty_flat_index, file_header, is_faster_masked, open_vector_file
+from imgsearch.index.flat import check_finite, empty_flat_index, file_header, open_vector_file
 from imgsearch.index.items import SCHEMA, Items, Mask
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
 from imgsearch.records import BuildReport, Hit, Item
 from imgsearch.text import truncate
 
 NUM_SPARE = 500  # extra hits to request before a filter is applied: with 100,000 rows they cost FAISS 6 % more time
+NARROW = 0.3  # share of the rows up to which FAISS is faster if it skips the others
 GROWTH = 8  # factor for the next try, if too many scores are equal
 MAX_ORIGINAL_BYTES = 256 * 2**20
 MAX_REASON = 200  # characters of a library's message that an error quotes
@@ -90,13 +91,9 @@ class Index:
         """Return the item of a row (0 <= row < len)."""
         return self.items[row]
 
-    def row_of(self, item_id: str) -> int:
-        """Return the row of the item with that id. Raise InputError if there is none."""
-        return self.items.row_of(item_id)
-
     def item_by_id(self, item_id: str) -> Item:
         """Return the item with that id. Raise InputError if there is none."""
-        return self.items[self.row_of(item_id)]
+        return self.items[self.items.row_of(item_id)]
 
     def original(self, item: Item) -> bytes | None:
         """Return the bytes of an item's picture file; None if it is missing or has changed since it was indexed."""
@@ -136,7 +133,7 @@ class Index:
         num_kept = len(self) if mask is None else int(np.count_nonzero(mask))
         if not (count := min(count, num_kept)):  # a part of a divided build may be empty
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        if mask is not None and not is_faster_masked(mask):
+        if mask is not None and num_kept > NARROW * len(self):
             scores, rows = self._nearest(query, min(count * len(self) // num_kept + NUM_SPARE, len(self)), None)
             scores, rows = scores[mask[rows]], rows[mask[rows]]
             if len(rows) >= count:

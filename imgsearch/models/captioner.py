@@ -1,11 +1,11 @@
-"""The `Captioner` protocol between the engine and any caption model, and transformers' models that implement it."""
+"""Write a text about a picture, by any of transformers' caption models."""
 
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from PIL import Image
 
@@ -29,29 +29,8 @@ NO_REPEAT = 3  # tokens that no caption says twice in the same order: small mode
 NO_REPEAT_CHAT = 10  # of an answer, which may say a long name twice, and words of the question
 
 
-class Captioner(Protocol):
-    """Writes a text about a picture. Safe to call from several threads."""
-
-    model_id: str  # the model's full name
-    is_chat: bool  # True if it takes instructions: a detail, a question, a language
-
-    def describe(
-        self,
-        image: Image.Image,
-        *,
-        detail: Detail = "short",
-        question: str = "",
-        language: str = "en",
-        stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[str]:
-        """Yield the growing text about an upright RGB image; with beams only the whole one. End early on `stop()`.
-
-        The same picture gives the same text. Raise InputError for a question that cannot be answered.
-        """
-
-
-class HubCaptioner:
-    """A `Captioner` for any model that transformers' AutoModelForImageTextToText can load.
+class Captioner:
+    """Any model that transformers' AutoModelForImageTextToText can load. Safe to call from several threads.
 
     A model whose processor has a chat template gets instructions in words. Any other writes a caption, mostly in
     English: a short one greedily, a detailed one with beams.
@@ -63,7 +42,7 @@ class HubCaptioner:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        self.model_id = model_id
+        self.model_id = model_id  # the model's full name
         self._device = choose_device()
         self.precision = choose_precision(precision, self._device)
         files: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -78,6 +57,7 @@ class HubCaptioner:
         except Exception as error:
             raise not_loaded(model_id, error) from error
         self._writer = ThreadPoolExecutor(1, "captioner")  # one for all: torch starts threads for each, 0.2 s
+        # True if it takes instructions: a detail, a question, a language.
         self.is_chat = bool(getattr(self._processor, "chat_template", None))
 
     def describe(
@@ -89,7 +69,11 @@ class HubCaptioner:
         language: str = "en",
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[str]:
-        """Yield the growing text. Raise InputError if a question is empty, too long or for a model that takes none."""
+        """Yield the growing text about an upright RGB image; with beams only the whole one. End early on `stop()`.
+
+        The same picture gives the same text. Raise InputError if a question is empty, too long or for a model that
+        takes none.
+        """
         if detail == "question" and not self.is_chat:
             raise InputError(
                 "{model} answers no questions. Start with --captioner internvl to ask some.", model=self.model_id

@@ -29,7 +29,7 @@ class ClipSpec:
     """The parts of an open_clip model. `weights`, `tokenizer`, `text_config`: repositories on the hub, "" for none."""
 
     model_id: str  # MODEL/PRETRAINED, hf-hub:ORG/NAME or local-dir:PATH
-    weights: str
+    weights: str  # "" for a local folder
     file: str = ""  # name of the weights file; "" for the usual names
     tokenizer: str = ""
     text_config: str = ""  # of a text tower from transformers
@@ -81,7 +81,7 @@ def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple
 
     Raise ModelError if files are missing, and whatever open_clip raises on damaged ones.
     """
-    folder = folders.get(spec.weights) or Path(spec.model_id.removeprefix(LOCAL_DIR_PREFIX))
+    folder = folders[spec.weights]
     has_config = (folder / CONFIG).is_file() and not spec.text_config
     if has_config or spec.model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)):
         return _load_folder(folder, device)

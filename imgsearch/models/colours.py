@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from imgsearch.embeddings import Embeddings
+from imgsearch.files import read_table
 
 SIDE = 96  # pixels: enough for colours
 GROUND_TOLERANCE = 24  # of 255: a pixel this near to the border's median belongs to the background
@@ -30,25 +31,10 @@ HUES = (
     (338, "pink", "pink", "purple"),
     (360, "red", "pink", "brown"),
 )
-COLOURS = (
-    *("black", "white", "grey", "red", "orange", "yellow", "olive", "green", "turquoise", "blue", "purple", "pink"),
-    *("brown", "beige"),
-)
-# Other words for them in a query.
-SYNONYMS = {
-    "grey": "gray silver silvery",
-    "red": "crimson scarlet reddish",
-    "orange": "ginger amber",
-    "yellow": "golden gold",
-    "green": "greenish",
-    "turquoise": "teal cyan",
-    "blue": "navy azure bluish",
-    "purple": "violet lilac mauve",
-    "pink": "magenta",
-    "brown": "chestnut brownish",
-    "beige": "blond blonde cream tan",
-}
-COLOUR_OF = {word: name for name in COLOURS for word in (name, *SYNONYMS.get(name, "").split())}
+_TABLE = read_table("colours.tsv")
+COLOURS = tuple(name for name, *_ in _TABLE)
+FRENCH_COLOURS = {name: (masculine, feminine) for name, masculine, feminine, _ in _TABLE}
+COLOUR_OF = {word: name for name, _, _, others in _TABLE for word in (name, *others.split())}  # for words of a query
 INDEX_OF = {name: position for position, name in enumerate(COLOURS)}
 Pixels = npt.NDArray[np.int16]  # (height, width, 3), 0..255
 
@@ -92,8 +78,7 @@ def picture_colours(pixels: Pixels) -> Embeddings:
     rows, columns = (np.linspace(-1, 1, side) for side in pixels.shape[:2])
     weights = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * SPREAD**2))
     shares = np.bincount(_names(pixels[is_subject]), weights[is_subject], len(COLOURS))
-    vector: Embeddings = np.sqrt(shares / shares.sum()).astype(np.float32)
-    return vector
+    return np.asarray(np.sqrt(shares / shares.sum()), np.float32)
 
 
 def text_colours(text: str) -> Embeddings:
@@ -120,8 +105,7 @@ def _find_subject(pixels: Pixels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np
 
 
 def _distance(pixels: npt.NDArray[np.int16], colour: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    distance: npt.NDArray[np.int16] = np.abs(pixels - colour).max(axis=-1)
-    return distance
+    return np.asarray(np.abs(pixels - colour).max(axis=-1))
 
 
 def _names(pixels: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:

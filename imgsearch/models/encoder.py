@@ -62,8 +62,7 @@ class Encoder(Protocol):
 class Classifier(Protocol):
     """An extra ability of some `Encoder`s: to classify image rows into classes of their own."""
 
-    # For each class its name, then its categories, nearest first: ("great grey owl", "owl", "bird").
-    classes: Sequence[Sequence[str]]
+    classes: Sequence[str]  # for each class the narrowest term of the vocabulary that it is; "" for none
 
     def class_probabilities(self, rows: Embeddings) -> Embeddings:
         """Return the probability of each class for (n, dim) image rows: float32 (n, classes), rows that sum to 1."""

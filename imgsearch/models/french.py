@@ -1,17 +1,16 @@
 """Translate a French query word by word, for encoders that understand English only.
 
-The words stand in `data/vocabulary_fr.tsv` (English, French) and `data/query_words_fr.tsv` (French, English): nouns in
+The words stand in `data/vocabulary.tsv` (English, French) and `data/query_words_fr.tsv` (French, English): nouns in
 the singular, verbs and adjectives in their dictionary form, irregular forms, and expressions of several words.
 """
 
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
+from imgsearch.files import read_table
 from imgsearch.text import fold_accents
 
-DATA = Path(__file__).parents[1] / "data"
 ARTICLE = re.compile("^(une?|des|du|de la|les?|la) |^(de )?l'")
 WORD = re.compile(r"[^\W\d_]+")
 LONGEST = 5  # words of an expression
@@ -82,7 +81,7 @@ def _forms(words: Words) -> Iterator[Words]:
 @cache
 def _dictionary() -> tuple[dict[Words, str], dict[Words, str]]:
     """Return the English of each expression, by its words as they are spelled, and by its words without accents."""
-    pairs = _read_pairs("query_words_fr.tsv")
+    pairs = read_table("query_words_fr.tsv")
     pairs += [[ARTICLE.sub("", french), english] for english, french in french_terms().items()]
     exact: dict[Words, str] = {}
     for french, english in pairs:
@@ -99,13 +98,9 @@ def french_terms() -> dict[str, str]:
 
     The keys are English words and expressions for what can be seen in a picture.
     """
-    return dict(_read_pairs("vocabulary_fr.tsv"))
+    return {term: french for *_, term, french in read_table("vocabulary.tsv")}
 
 
 @cache
 def _english_words() -> frozenset[str]:
     return frozenset(word for term in french_terms() for word in term.lower().split())
-
-
-def _read_pairs(name: str) -> list[list[str]]:
-    return [line.split("\t") for line in (DATA / name).read_text("utf-8").splitlines()]

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from imgsearch.errors import Message, ModelError, SettingsError
 from imgsearch.files import digest_file
 from imgsearch.models.batching import BatchingEncoder
-from imgsearch.models.captioner import Captioner, HubCaptioner
+from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.device import check_precision
 from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, Encoder
@@ -122,8 +122,7 @@ def load_encoder(
         if ref.model_id not in STARTER_IDS:
             parts, snapshots = _clip_spec(ref.model_id), _fetch("encoder", ref, on_progress)
             folders = {repo: snapshot.folder for repo, snapshot in snapshots.items()}
-            revision = snapshots[parts.weights].commit if parts.weights else _digest(ref.model_id)
-            return ClipEncoder(parts, folders, revision=revision, precision=precision)
+            return ClipEncoder(parts, folders, revision=snapshots[parts.weights].commit, precision=precision)
     except ModelError as error:
         if spec != "auto":
             raise
@@ -146,9 +145,8 @@ def load_captioner(
     if ref.model_id in STARTER_IDS:
         return None
     try:
-        folders = [snapshot.folder for snapshot in _fetch("captioner", ref, on_progress).values()]
-        folder = folders[0] if folders else Path(ref.model_id.removeprefix(LOCAL_DIR_PREFIX))
-        return HubCaptioner(ref.model_id, folder, precision=precision)
+        [snapshot] = _fetch("captioner", ref, on_progress).values()
+        return Captioner(ref.model_id, snapshot.folder, precision=precision)
     except ModelError as error:
         if spec != "auto":
             raise
@@ -157,9 +155,13 @@ def load_captioner(
 
 
 def _fetch(kind: ModelKind, ref: ModelRef, on_progress: OnProgress) -> "dict[str, Snapshot]":
-    """Return the files of each repository that a model needs, by the repository's id. Fetch what is missing."""
-    from imgsearch.downloads import fetch_snapshot
+    """Return the files of each repository that a model needs, by its id; of a folder by "". Fetch what is missing."""
+    from imgsearch.downloads import Snapshot, fetch_snapshot
 
+    if ref.model_id.startswith(LOCAL_DIR_PREFIX):
+        folder = Path(ref.model_id.removeprefix(LOCAL_DIR_PREFIX))
+        files = (folder / name for name in CLIP_WEIGHTS if (folder / name).is_file())
+        return {"": Snapshot(folder, next((digest_file(file).sha256 for file in files), ""))}
     return {repo.id: fetch_snapshot(repo, choose, on_progress) for repo, choose in _required_repos(kind, ref)}
 
 
@@ -174,12 +176,6 @@ def _required_repos(kind: ModelKind, ref: ModelRef) -> "list[tuple[Repo, Choose]
     parts = _clip_spec(ref.model_id)
     revisions = {parts.weights: ref.revision or "main"}
     return [(Repo(repo, revisions.get(repo, "main")), partial(parts.choose, repo)) for repo in parts.repos]
-
-
-def _digest(model_id: str) -> str:
-    """Return the SHA-256 of the weights in a folder, which is used in place of a commit."""
-    folder = Path(model_id.removeprefix(LOCAL_DIR_PREFIX))
-    return next((digest_file(folder / name).sha256 for name in CLIP_WEIGHTS if (folder / name).is_file()), "")
 
 
 def _clip_spec(model_id: str) -> ClipSpec:

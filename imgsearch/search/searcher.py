@@ -157,7 +157,7 @@ class Searcher:
             return self.encoder.encode_texts([part.text])
         source, side = part.image, self.encoder.image_side
         if source is None:
-            row = self.index.row_of(part.item)
+            row = self.index.items.row_of(part.item)
             if part.box is None:
                 return self.index.rows_of([row])
             item = self.index.item(row)

@@ -21,7 +21,7 @@ from PIL.Image import open as open_plainly
 
 from imgsearch.config import ROOT
 from imgsearch.images import open_rgb
-from imgsearch.models.captioner import HubCaptioner
+from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
 from imgsearch.models.weight_files import CLIP_WEIGHTS, CONFIG
 
@@ -75,7 +75,7 @@ def make_blip(folder: Path) -> dict[str, Any]:
 def encode_images(folder: Path) -> dict[str, Any]:
     """Measure the seconds for NUM_PICTURES: one by one in float32 as in open_clip's documentation, and by ours."""
     encode_plainly, pictures = load_plainly(folder), _pictures(NUM_PICTURES)
-    encoder = ClipEncoder(ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}"), {})
+    encoder = ClipEncoder(ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}"), {"": folder})
     seconds = compare(plain=lambda: encode_plainly(pictures), ours=lambda: encoder.encode_images(pictures))
     return seconds | {"precision": encoder.precision}
 
@@ -102,9 +102,8 @@ def overlap(folder: Path) -> dict[str, Any]:
     """Measure the mean share of common pictures among the ten nearest of each example photo: ours and float32."""
     spec = ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}")
     pictures = [open_rgb(path) for path in sorted((ROOT / "examples").glob("*/*.jpg"))]
-    ours, exact = (
-        ClipEncoder(spec, {}, precision=precision).encode_images(pictures) for precision in ("auto", "float32")
-    )
+    encoders = (ClipEncoder(spec, {"": folder}, precision=precision) for precision in ("auto", "float32"))
+    ours, exact = (encoder.encode_images(pictures) for encoder in encoders)
     nearest = [np.argsort(-(vectors @ vectors.T), axis=1)[:, :10] for vectors in (ours, exact)]
     shares = [len({*of_ours} & {*of_exact}) / 10 for of_ours, of_exact in zip(*nearest, strict=True)]
     return {"overlap": float(np.mean(shares))}
@@ -127,7 +126,7 @@ def caption_plainly(folder: Path) -> dict[str, Any]:
 
 def caption(folder: Path) -> dict[str, Any]:
     """Do the same with our captioner, also in its own process: torch gets slower once two threads have used it."""
-    captioner = HubCaptioner("blip", folder)
+    captioner = Captioner("blip", folder)
     texts = _captions(lambda picture: list(captioner.write(partial(captioner.read, picture), CAPTION))[-1])
     return texts | {"precision": captioner.precision}
 
@@ -136,14 +135,14 @@ def load_clip(folder: Path) -> dict[str, Any]:
     """Measure by how many times the size of the weights file VmHWM grows while the encoder loads."""
     import open_clip  # noqa: F401
 
-    return {"growth": _growth(lambda: ClipEncoder(ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}"), {}), folder)}
+    return {"growth": _growth(lambda: ClipEncoder(ClipSpec.parse(f"{LOCAL_DIR_PREFIX}{folder}"), {"": folder}), folder)}
 
 
 def load_blip(folder: Path) -> dict[str, Any]:
     """Measure by how many times the size of the weights file VmHWM grows while the captioner loads."""
     from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401
 
-    return {"growth": _growth(lambda: HubCaptioner("blip", folder), folder)}
+    return {"growth": _growth(lambda: Captioner("blip", folder), folder)}
 
 
 def _pictures(count: int) -> list[Any]:

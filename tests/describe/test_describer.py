@@ -1,3 +1,4 @@
+import runpy
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,14 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from imgsearch.config import ROOT
 from imgsearch.describe.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer
-from imgsearch.describe.vocabulary import SCENES, THINGS, VOCABULARY, VocabularyTerm, match_classes, read_vocabulary
+from imgsearch.describe.vocabulary import SCENES, THINGS, read_vocabulary
 from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.files import read_table
 from imgsearch.images import open_rgb
 from imgsearch.models.colours import read_colours
 from imgsearch.models.encoder import Classifier, Encoder
+from tests.quality.tags import object_tags
 
-TERMS = read_vocabulary(VOCABULARY.read_text("utf-8"))
+TERMS = read_vocabulary()
+TOOL = runpy.run_path(str(ROOT / ".tools" / "match_classes.py"))
 
 
 class FakeEncoder:
@@ -44,7 +49,7 @@ class FakeEncoder:
 class Voter(FakeEncoder):
     """Every picture and text is one and the same direction, so that only the votes tell; eight classes are no thing."""
 
-    classes = [("great grey owl", "owl", "animal"), ("black vulture", "animal"), *[("gizmo", "thingummy")] * 8]
+    classes = ["owl", "vulture", *[""] * 8]
 
     def __init__(self, owl: float, vulture: float) -> None:
         super().__init__("all alike")
@@ -85,43 +90,22 @@ def test_vocabulary_has_about_1500_terms_each_once_and_below_its_kind() -> None:
         assert term.kind not in texts[row:]
 
 
-def test_a_term_that_stands_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match="'owl' stands twice"):
-        read_vocabulary("[animals: animal]\nbird: owl\nowl")
-
-
-def test_reading_kinds_within_kinds_and_lines_that_go_on() -> None:
-    text = "# note\n[plants: plant]\nflower: rose,\n    herb\nherb: mint~\n\n[objects]\nkey, scissors~"
-    assert read_vocabulary(text) == [
-        VocabularyTerm("plant", "plants"),
-        VocabularyTerm("flower", "plants", "plant"),
-        VocabularyTerm("rose", "plants", "flower"),
-        VocabularyTerm("herb", "plants", "flower"),
-        VocabularyTerm("mint", "plants", "herb", is_bare=True),
-        VocabularyTerm("key", "objects"),
-        VocabularyTerm("scissors", "objects", is_bare=True),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("term", "phrase"),
-    [
-        (VocabularyTerm("owl", "animals"), "an owl"),
-        (VocabularyTerm("unicycle", "objects"), "a unicycle"),
-        (VocabularyTerm("hourglass", "objects"), "an hourglass"),
-        (VocabularyTerm("umbrella", "objects"), "an umbrella"),
-        (VocabularyTerm("grass", "plants", is_bare=True), "grass"),
-        (VocabularyTerm("on a beach", "places"), "on a beach"),
-    ],
-)
-def test_articles(term: VocabularyTerm, phrase: str) -> None:
-    assert term.phrase == phrase
+def test_articles() -> None:
+    """A noun takes the one of its first sound, or none; a phrase none."""
+    phrases = {term.phrase for term in TERMS}
+    assert {"an owl", "a unicycle", "an hourglass", "an umbrella", "a ukulele", "grass", "on a beach"} <= phrases
+    sound_like_you, silent = ("eu", "ew", "uk", "uni"), ("hour",)
+    for term in TERMS:
+        first = term.text.lower()
+        is_vowel = (first[0] in "aeiou" and not first.startswith(sound_like_you)) or first.startswith(silent)
+        assert term.article in ("", "an" if is_vowel else "a")
+        assert not term.article or term.group in THINGS
 
 
 def test_what_a_picture_plainly_is_comes_first_with_its_kinds() -> None:
     encoder = FakeEncoder("a photo of an owl")
     describer = Describer(encoder, None)
-    tags = describer.object_tags(encoder.encode_images([scene()]), 4)[0]
+    tags = object_tags(describer, encoder.encode_images([scene()]), 4)[0]
     assert {tag.tag for tag in tags} == {"owl", "bird of prey", "bird", "animal"}
     assert all(0.99 < tag.score <= 1 and tag.group == "animals" for tag in tags)
     assert describer.describe(scene()).caption == "This looks like an owl; mostly green and blue."
@@ -156,15 +140,18 @@ def test_a_scene_is_named_but_not_behind_a_cut_out() -> None:
         (("bell or wind chime", "percussion instrument"), "bell"),
         (("Arctic fox", "fox", "animal"), "arctic fox"),
         (("tench", "cyprinid", "fish", "vertebrate", "animal"), "fish"),
-        (("construction crane", "lifting device", "device"), None),
+        (("construction crane", "lifting device", "device"), ""),
         (("sea cucumber", "echinoderm", "invertebrate", "animal"), "invertebrate"),
         (("Boxer", "working dog", "dog", "animal"), "dog"),
-        (("plectrum",), None),
+        (("plectrum",), ""),
     ],
 )
-def test_a_class_is_the_narrowest_thing_on_its_chain(chain: tuple[str, ...], term: str | None) -> None:
-    (match,) = match_classes([chain], [term for term in TERMS if term.group in THINGS])
-    assert (match.text if match else None) == term
+def test_a_class_is_the_narrowest_thing_on_its_chain(chain: tuple[str, ...], term: str) -> None:
+    assert TOOL["match"](chain, [term for term in TERMS if term.group in THINGS]) == term
+
+
+def test_the_shipped_terms_of_the_classes_are_those_of_the_facts() -> None:
+    assert [term for _, term, _ in read_table("imagenet.tsv")] == TOOL["match_all"]()
 
 
 def test_classes_vote_for_things_and_their_kinds() -> None:
@@ -173,7 +160,7 @@ def test_classes_vote_for_things_and_their_kinds() -> None:
     assert isinstance(voter, Classifier)
     assert not isinstance(FakeEncoder(), Classifier)
     describer = Describer(voter, None)
-    scores = {tag.tag: tag.score for tag in describer.object_tags(voter.encode_images([scene()]), 10_000)[0]}
+    scores = {tag.tag: tag.score for tag in object_tags(describer, voter.encode_images([scene()]), 10_000)[0]}
     one = (1 - VOTE_SHARE) / len(scores)
     in_bird_of_prey = 1 + sum(term.kind == "bird of prey" for term in TERMS)
     assert scores["hammer"] == pytest.approx(one)
@@ -197,9 +184,9 @@ def test_the_vocabulary_is_embedded_once_and_kept(tmp_path: Path) -> None:
     describer.preload(lambda done, total: seen.append((done, total)))
     num_calls = encoder.num_calls
     assert len(seen) == num_calls > 1 and seen[0][0] == 0 and seen[-1][0] < seen[-1][1]
-    before = describer.object_tags(encoder.encode_images([scene()]), 5)
+    before = object_tags(describer, encoder.encode_images([scene()]), 5)
     assert encoder.num_calls == num_calls
-    assert Describer(Silent(), tmp_path / "new").object_tags(encoder.encode_images([scene()]), 5) == before
+    assert object_tags(Describer(Silent(), tmp_path / "new"), encoder.encode_images([scene()]), 5) == before
     assert [file.suffix for file in (tmp_path / "new").iterdir()] == [".npy"]
 
 

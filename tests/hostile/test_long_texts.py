@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgsearch.describe.sentence import to_query
 from imgsearch.errors import InputError, Message
 from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index
@@ -92,7 +91,6 @@ READERS: list[Callable[[str], object]] = [
     lambda text: to_english(text[: len(text) // 8]),  # each word takes much more time than anywhere else
     *(is_french, text_colours, search_words),
     *(filtered("contains", "a"), filtered("equals", "a"), filtered("range", "1..2"), contains, parse, export),
-    *(lambda text: to_query(f"This looks like {text}"), lambda text: to_query(f"On dirait {text}")),
     *(PageState.from_link, lambda text: PageState("search", text=text, where=(text,)).to_link(), box),
     *(lambda text: tr_message(Message("{a} {b!r}", a=text, b=text), None), choice_of),
     *(

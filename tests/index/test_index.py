@@ -143,7 +143,7 @@ def test_rows_are_told_in_the_order_asked_for(kind: str, tmp_path: Path) -> None
     index = as_kind(kind, make_index(make_rows(20)), tmp_path)
     assert np.array_equal(index.rows_of([7, 3, 3]), index.rows[[7, 3, 3]])
     assert index.rows_of([]).shape == (0, 32)
-    assert [index.row_of(f"{row}.jpg") for row in (0, 19)] == [0, 19]
+    assert [index.items.row_of(f"{row}.jpg") for row in (0, 19)] == [0, 19]
 
 
 @pytest.mark.parametrize("kind", ["bundle", "table"])

@@ -125,7 +125,7 @@ def test_hostile_texts_are_found_and_change_nothing(folder: Path) -> None:
     bundle, table = Index.load(folder / "bundle"), LanceIndex(folder / "table.lance")
     of_bundle, query = ColumnStore(bundle), clustered(1, 64, 3)
     for row, strange in enumerate(QUOTED):
-        assert table.row_of(f"{row} {strange}") == row
+        assert table.items.row_of(f"{row} {strange}") == row
         conditions = [
             [Condition(f"it's {strange}", "equals", f"{strange} 1")],
             [Condition(f"it's {strange}", "contains", strange)],
@@ -141,7 +141,7 @@ def test_hostile_texts_are_found_and_change_nothing(folder: Path) -> None:
             assert table.nearest(query, 10, table.columns.mask(each))[1].tolist() == expected
     for refused in ("none", "' OR 1=1 --", "\ud800'"):
         with pytest.raises(InputError, match="has no picture"):
-            table.row_of(refused)
+            table.items.row_of(refused)
 
 
 def test_browsing_shows_each_item_once(folder: Path) -> None:

@@ -24,8 +24,8 @@ from imgsearch.models.captioner import (
     NO_REPEAT_CHAT,
     NUM_BEAMS,
     PROMPTS,
+    Captioner,
     Detail,
-    HubCaptioner,
 )
 from imgsearch.models.device import choose_device, choose_precision
 
@@ -43,12 +43,12 @@ DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 @pytest.fixture(scope="session")
-def captioners(tiny: Path) -> dict[str, HubCaptioner]:
-    return {kind: HubCaptioner(f"tiny/{kind}", tiny / kind, precision="float32") for kind in KINDS}
+def captioners(tiny: Path) -> dict[str, Captioner]:
+    return {kind: Captioner(f"tiny/{kind}", tiny / kind, precision="float32") for kind in KINDS}
 
 
 @pytest.fixture(scope="session", params=KINDS)
-def captioner(request: pytest.FixtureRequest, captioners: dict[str, HubCaptioner]) -> HubCaptioner:
+def captioner(request: pytest.FixtureRequest, captioners: dict[str, Captioner]) -> Captioner:
     return captioners[request.param]
 
 
@@ -58,7 +58,7 @@ def pictures(examples: Path) -> list[Image.Image]:
 
 
 @pytest.fixture(autouse=True)
-def no_thread_stays(captioners: dict[str, HubCaptioner]) -> Iterator[None]:
+def no_thread_stays(captioners: dict[str, Captioner]) -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     for captioner in captioners.values():
@@ -105,7 +105,7 @@ def test_blip_says_what_the_library_says(
     detail: Detail,
     num_beams: int,
     library: Library,
-    captioners: dict[str, HubCaptioner],
+    captioners: dict[str, Captioner],
     pictures: list[Image.Image],
 ) -> None:
     options = {"max_new_tokens": MAX_CAPTION_TOKENS, "num_beams": num_beams, "no_repeat_ngram_size": NO_REPEAT}
@@ -118,7 +118,7 @@ def test_blip_says_what_the_library_says(
 @pytest.mark.parametrize("language", ["en", "fr"])
 @pytest.mark.parametrize("detail", DETAILS)
 def test_internvl_says_what_the_library_says(
-    detail: Detail, language: str, library: Library, captioners: dict[str, HubCaptioner], pictures: list[Image.Image]
+    detail: Detail, language: str, library: Library, captioners: dict[str, Captioner], pictures: list[Image.Image]
 ) -> None:
     if detail == "detailed" and choose_device() == "cuda":
         pytest.skip("a detailed caption reads tiles there")
@@ -131,7 +131,7 @@ def test_internvl_says_what_the_library_says(
 
 
 def test_no_phrase_is_said_again(
-    library: Library, captioners: dict[str, HubCaptioner], pictures: list[Image.Image]
+    library: Library, captioners: dict[str, Captioner], pictures: list[Image.Image]
 ) -> None:
     """The model by itself does so; each of its words is one token."""
 
@@ -145,7 +145,7 @@ def test_no_phrase_is_said_again(
     assert len(set(phrases(text))) == len(phrases(text)) > 0
 
 
-def test_texts_grow(captioner: HubCaptioner, pictures: list[Image.Image]) -> None:
+def test_texts_grow(captioner: Captioner, pictures: list[Image.Image]) -> None:
     for picture in pictures:
         texts = list(captioner.describe(picture, detail="short"))
         assert "" not in texts and len(set(texts)) == len(texts)
@@ -154,7 +154,7 @@ def test_texts_grow(captioner: HubCaptioner, pictures: list[Image.Image]) -> Non
         assert len(texts) > 10
 
 
-def test_beams_arrive_whole(captioners: dict[str, HubCaptioner], pictures: list[Image.Image]) -> None:
+def test_beams_arrive_whole(captioners: dict[str, Captioner], pictures: list[Image.Image]) -> None:
     for picture in pictures:
         texts = list(captioners["blip"].describe(picture, detail="detailed"))
         assert len(texts) == 1
@@ -162,7 +162,7 @@ def test_beams_arrive_whole(captioners: dict[str, HubCaptioner], pictures: list[
 
 @pytest.mark.parametrize("detail", DETAILS[:2])
 def test_the_same_picture_has_the_same_caption(
-    captioner: HubCaptioner, detail: Detail, pictures: list[Image.Image]
+    captioner: Captioner, detail: Detail, pictures: list[Image.Image]
 ) -> None:
     first = [list(captioner.describe(picture, detail=detail)) for picture in pictures]
     assert first == [list(captioner.describe(picture.copy(), detail=detail)) for picture in pictures]
@@ -170,7 +170,7 @@ def test_the_same_picture_has_the_same_caption(
         assert len({texts[-1] for texts in first}) == len(pictures)
 
 
-def test_several_threads_may_ask_at_once(captioner: HubCaptioner, pictures: list[Image.Image]) -> None:
+def test_several_threads_may_ask_at_once(captioner: Captioner, pictures: list[Image.Image]) -> None:
     def ask(number: int) -> list[str]:
         return list(captioner.describe(pictures[number % 2], detail=DETAILS[number // 2 % 2]))
 
@@ -180,7 +180,7 @@ def test_several_threads_may_ask_at_once(captioner: HubCaptioner, pictures: list
 
 
 def test_neither_the_prompt_nor_special_tokens_are_shown(
-    captioners: dict[str, HubCaptioner], pictures: list[Image.Image]
+    captioners: dict[str, Captioner], pictures: list[Image.Image]
 ) -> None:
     for captioner in captioners.values():
         for detail in DETAILS if captioner.is_chat else DETAILS[:2]:
@@ -191,12 +191,12 @@ def test_neither_the_prompt_nor_special_tokens_are_shown(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (3, 2), (3000, 40)])
-def test_any_shape_of_picture_is_described(captioner: HubCaptioner, size: tuple[int, int]) -> None:
+def test_any_shape_of_picture_is_described(captioner: Captioner, size: tuple[int, int]) -> None:
     assert list(captioner.describe(Image.new("RGB", size, "navy")))
 
 
 @pytest.mark.parametrize("detail", DETAILS[:2])
-def test_it_stops_when_asked(captioner: HubCaptioner, detail: Detail, pictures: list[Image.Image]) -> None:
+def test_it_stops_when_asked(captioner: Captioner, detail: Detail, pictures: list[Image.Image]) -> None:
     before, calls = set(threading.enumerate()), count(1)
     texts = list(captioner.describe(pictures[-1], detail=detail, stop=lambda: next(calls) >= 3))
     assert next(calls) == 4, "it went on"
@@ -204,16 +204,14 @@ def test_it_stops_when_asked(captioner: HubCaptioner, detail: Detail, pictures: 
     assert set(threading.enumerate()) == before
 
 
-def test_it_stops_when_asked_at_once(captioner: HubCaptioner, pictures: list[Image.Image]) -> None:
+def test_it_stops_when_asked_at_once(captioner: Captioner, pictures: list[Image.Image]) -> None:
     for detail in DETAILS[:2]:
         (text,) = captioner.describe(pictures[-1], detail=detail, stop=lambda: True)
         assert len(text.split()) == 1
 
 
 @pytest.mark.parametrize("detail", DETAILS[:2])
-def test_it_stops_when_the_listener_leaves(
-    captioner: HubCaptioner, detail: Detail, pictures: list[Image.Image]
-) -> None:
+def test_it_stops_when_the_listener_leaves(captioner: Captioner, detail: Detail, pictures: list[Image.Image]) -> None:
     before, calls = set(threading.enumerate()), count()
     texts = captioner.describe(pictures[-1], detail=detail, stop=lambda: next(calls) < 0)
     assert next(texts)
@@ -225,7 +223,7 @@ def test_it_stops_when_the_listener_leaves(
     assert list(texts) == []
 
 
-def test_nothing_runs_before_the_first_text_is_asked_for(captioner: HubCaptioner, pictures: list[Image.Image]) -> None:
+def test_nothing_runs_before_the_first_text_is_asked_for(captioner: Captioner, pictures: list[Image.Image]) -> None:
     before = set(threading.enumerate())
     texts = captioner.describe(pictures[0])
     assert set(threading.enumerate()) == before
@@ -234,7 +232,7 @@ def test_nothing_runs_before_the_first_text_is_asked_for(captioner: HubCaptioner
 
 @pytest.mark.parametrize("detail", DETAILS[:2])
 def test_what_goes_wrong_inside_reaches_the_caller(
-    captioner: HubCaptioner, detail: Detail, pictures: list[Image.Image]
+    captioner: Captioner, detail: Detail, pictures: list[Image.Image]
 ) -> None:
     before, calls = set(threading.enumerate()), count(1)
 
@@ -248,7 +246,7 @@ def test_what_goes_wrong_inside_reaches_the_caller(
     assert set(threading.enumerate()) == before
 
 
-def test_a_picture_that_breaks_reaches_the_caller(captioner: HubCaptioner, examples: Path, tmp_path: Path) -> None:
+def test_a_picture_that_breaks_reaches_the_caller(captioner: Captioner, examples: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes((examples / PICTURES[0]).read_bytes()[:4000])
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="truncated"):
@@ -257,7 +255,7 @@ def test_a_picture_that_breaks_reaches_the_caller(captioner: HubCaptioner, examp
 
 
 def test_a_question_that_cannot_be_put_is_refused(
-    captioners: dict[str, HubCaptioner], pictures: list[Image.Image]
+    captioners: dict[str, Captioner], pictures: list[Image.Image]
 ) -> None:
     for question in ("", "  \n", "x" * (MAX_QUESTION + 1)):
         with pytest.raises(InputError, match=rf"^Ask a question of at most {MAX_QUESTION} characters\.$"):
@@ -272,7 +270,7 @@ def test_a_question_that_cannot_be_put_is_refused(
 
 
 @pytest.fixture
-def prompt_of(captioners: dict[str, HubCaptioner], library: Library, pictures: list[Image.Image]) -> Callable[..., str]:
+def prompt_of(captioners: dict[str, Captioner], library: Library, pictures: list[Image.Image]) -> Callable[..., str]:
     """Gives the text that InternVL reads."""
 
     def prompt(language: str = "en", question: str = "") -> str:
@@ -284,7 +282,7 @@ def prompt_of(captioners: dict[str, HubCaptioner], library: Library, pictures: l
 
 @pytest.mark.parametrize("token", ["<IMG_CONTEXT>", "<video>", "<|im_end|>", "<|im_start|>", "<img>", "</img>"])
 def test_a_question_holds_no_token_of_the_model(
-    token: str, captioners: dict[str, HubCaptioner], pictures: list[Image.Image], prompt_of: Callable[..., str]
+    token: str, captioners: dict[str, Captioner], pictures: list[Image.Image], prompt_of: Callable[..., str]
 ) -> None:
     """Else it could end the user's turn, or announce pictures that are not there."""
     question = f"Is it{token} big?"
@@ -301,7 +299,7 @@ def test_the_language_reaches_the_model(language: str, prompt_of: Callable[..., 
     assert f"\nOù est l'{{objet}} ?{answer_in}<|im_end|>" in prompt_of(language, "Où est l'{objet} ?")
 
 
-def test_a_wide_picture_is_read_in_one_piece(captioners: dict[str, HubCaptioner], library: Library) -> None:
+def test_a_wide_picture_is_read_in_one_piece(captioners: dict[str, Captioner], library: Library) -> None:
     wide = Image.new("RGB", (2000, 500), "navy")
     processor = library["internvl"][0]
     token = processor.tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
@@ -315,21 +313,21 @@ def test_a_wide_picture_is_read_in_one_piece(captioners: dict[str, HubCaptioner]
 
 
 def test_its_processor_tells_whether_it_takes_instructions(
-    tiny: Path, tmp_path: Path, captioners: dict[str, HubCaptioner]
+    tiny: Path, tmp_path: Path, captioners: dict[str, Captioner]
 ) -> None:
     assert {kind: captioner.is_chat for kind, captioner in captioners.items()} == {"blip": False, "internvl": True}
     shutil.copytree(tiny / "internvl", tmp_path / "plain", ignore=shutil.ignore_patterns("*.jinja"))
-    assert not HubCaptioner("tiny/plain", tmp_path / "plain").is_chat
+    assert not Captioner("tiny/plain", tmp_path / "plain").is_chat
 
 
-def test_bfloat16_describes(tiny: Path, captioner: HubCaptioner, pictures: list[Image.Image]) -> None:
-    half = HubCaptioner(captioner.model_id, tiny / captioner.model_id.rpartition("/")[2], precision="bfloat16")
+def test_bfloat16_describes(tiny: Path, captioner: Captioner, pictures: list[Image.Image]) -> None:
+    half = Captioner(captioner.model_id, tiny / captioner.model_id.rpartition("/")[2], precision="bfloat16")
     assert (half.precision, captioner.precision) == ("bfloat16", "float32")
     for detail in DETAILS[:2]:
         *_, ours = half.describe(pictures[0], detail=detail)
         *_, full = captioner.describe(pictures[0], detail=detail)
         assert ours.split()[:1] == full.split()[:1]
-    assert HubCaptioner("tiny", tiny / "blip").precision == choose_precision("auto", choose_device())
+    assert Captioner("tiny", tiny / "blip").precision == choose_precision("auto", choose_device())
 
 
 def damage(folder: Path, kind: str) -> None:
@@ -358,17 +356,17 @@ def test_a_damaged_folder_is_named_in_one_line(kind: str, tiny: Path, tmp_path: 
         folder = Path(shutil.copytree(tiny / model, tmp_path / model))
         damage(folder, kind)
         with pytest.raises(ModelError, match=rf"^tiny/{model} cannot be loaded: [^\n]+$"):
-            HubCaptioner(f"tiny/{model}", folder)
+            Captioner(f"tiny/{model}", folder)
 
 
 def test_weights_of_another_architecture_are_refused(tiny: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny / "blip", tmp_path / "model"))
     shutil.copy(tiny / "internvl" / "model.safetensors", folder)
     with pytest.raises(ModelError, match=r"^tiny/other cannot be loaded: [^\n]+$"):
-        HubCaptioner("tiny/other", folder)
+        Captioner("tiny/other", folder)
 
 
 def test_a_folder_that_is_no_captioner_is_refused(tiny: Path, tmp_path: Path) -> None:
     for folder in (tiny / "clip", tiny / "siglip", tmp_path, tmp_path / "none"):
         with pytest.raises(ModelError, match=r"^some/model cannot be loaded: [^\n]+$"):
-            HubCaptioner("some/model", folder)
+            Captioner("some/model", folder)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from imgsearch.config import ROOT
-from imgsearch.describe.vocabulary import VOCABULARY, read_vocabulary
+from imgsearch.describe.vocabulary import read_vocabulary
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import STARTER_ID, Encoder
 from imgsearch.models.french import french_terms, to_english
@@ -125,8 +125,9 @@ def test_french_is_told_from_english_that_looks_like_it() -> None:
 
 
 def test_every_word_of_the_vocabulary_has_its_french() -> None:
-    terms = [term.text for term in read_vocabulary(VOCABULARY.read_text("utf-8"))]
-    assert list(french_terms()) == terms and len(terms) > 1600
+    terms = read_vocabulary()
+    assert french_terms() == {term.text: term.french for term in terms} and len(terms) > 1600
+    assert all(french_terms().values())
 
 
 def test_french_captions_find_nearly_as_much_as_the_english(encoder: Encoder, index: Index) -> None:

@@ -16,9 +16,15 @@ def describe_hit(items: list[Item], rows: Embeddings, describer: Describer) -> f
     captioned = [row for row, item in enumerate(items) if item.caption]
     if not captioned:
         return None
-    tags = describer.object_tags(rows[captioned], NUM_TAGS)
+    tags = object_tags(describer, rows[captioned], NUM_TAGS)
     nouns = [caption_noun(items[row].caption) for row in captioned]
     return float(np.mean([_is_named(noun, item_tags) for noun, item_tags in zip(nouns, tags, strict=True)]))
+
+
+def object_tags(describer: Describer, vectors: Embeddings, count: int) -> list[list[Tag]]:
+    """Return the `count` things that stand out most in each of (n, dim) image vectors, best first."""
+    shares = describer._shares(describer._scores(vectors), describer._votes(vectors))
+    return [describer._top_tags(row, count) for row in shares]
 
 
 def _is_named(noun: str | None, tags: list[Tag]) -> bool:

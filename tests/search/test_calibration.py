@@ -15,12 +15,13 @@ from imgsearch.config import ROOT, STARTER_BUNDLE
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
+from imgsearch.files import read_table
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance, provenance_of
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
-from imgsearch.search.calibration import QUERIES, Calibration, calibrate, read_queries, sample_rows, text_scores
+from imgsearch.search.calibration import Calibration, calibrate, read_queries, sample_rows, text_scores
 from imgsearch.search.collection import open_collection
 from imgsearch.search.thresholds import (
     Floats,
@@ -117,8 +118,8 @@ def test_queries(examples: Path) -> None:
     least = {"absent": 80, "half-absurd": 20, "real-but-absent": 20, "typo": 20, "french": 20}
     for kind, number in least.items():
         assert len(read_queries(kind)) >= number
-    lines = [line for line in QUERIES.read_text("utf-8").splitlines() if line.startswith((*least, "absent-caption"))]
-    assert len({*lines}) == len(lines) == sum(len(read_queries(kind)) for kind in (*least, "absent-caption"))
+    rows = [tuple(row) for row in read_table("queries.tsv") if row[0] in (*least, "absent-caption")]
+    assert len({*rows}) == len(rows) == sum(len(read_queries(kind)) for kind in (*least, "absent-caption"))
     assert {*read_queries("typo", "french").values()} <= {*captions}
     assert {*read_queries("absent", "absent-caption", "half-absurd", "real-but-absent").values()} == {""}
     said = {caption.lower().rstrip(".!") for caption in captions.values()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.describe.sentence import tag_name, to_query
+from imgsearch.describe.sentence import tag_name
 from imgsearch.engine import Engine
 from imgsearch.images import ImageSource
 from imgsearch.models.captioner import MAX_QUESTION, Detail
@@ -115,7 +115,7 @@ class DescribeTab:
 
 def description_value(description: Description, language: str, collection: str, request: gr.Request) -> dict[str, Any]:
     """Return what the page shows of a description: sentence, tags and colours with their shares in percent."""
-    query = to_query(description.caption)[:MAX_TEXT]
+    query = description.query[:MAX_TEXT]
     shares: dict[bool, list[list[Any]]] = {True: [], False: []}  # whether it is a colour
     for tag in description.tags:
         shares[tag.group == "colours"].append([tag_name(tag, language), round(100 * tag.score), tag.tag])
