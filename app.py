@@ -38,7 +38,7 @@ def main() -> int:
             engines: list[Engine] = []
             for bundle in fetch_hub_bundles(settings).index:
                 captioner = STARTER if engines else settings.captioner  # only the first engine needs one
-                models = ModelManager(Path(bundle), settings.encoder, captioner, settings.precision)
+                models = ModelManager(Path(bundle), settings.encoder, captioner, settings.precision, settings.exact)
                 closing.callback(models.close)
                 models.check()
                 engines.append(Engine(models, words=not settings.no_words))

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STARTER_BUNDLE = ROOT / "indexes" / "starter"
 PREFIX = "IMGSEARCH_"
 HF_DATASETS_PREFIX = "hf://datasets/"  # of the name of a dataset, or of a bundle, on the hub
+LANCE_PREFIX, S3_PREFIX = "lance://", "s3://"  # of the address of a Lance table
 RATE = 120  # requests a minute and client, if other machines can reach the app
 SPACE_HOST, SPACE_PORT = "0.0.0.0", 7860
 ONE_AT_A_TIME = "Put a text of several words between quotes; give one picture, or one source, at a time"
@@ -30,12 +31,24 @@ def is_starter_collection(bundle: Path) -> bool:
 
 def bundle_name(text: str) -> Bundle:
     """Turn the user's text into a bundle; a name on the hub stays text, because Path would drop one of its slashes."""
+    if text.startswith((LANCE_PREFIX, S3_PREFIX)):
+        return table_path(text)
     return text if text.startswith("hf:") else _path(text)
 
 
 def _path(text: str) -> Path:
     """Turn the user's text into a path; no shell expands the ~ of a variable in a file."""
     return Path(os.path.expanduser(text))  # noqa: PTH111 there may be no home
+
+
+def table_path(text: str) -> Path:
+    """Turn the address of a Lance table into its path, NAME.lance; of one in S3 it has one slash too few."""
+    return _path(text.removeprefix(LANCE_PREFIX).rstrip("/").removesuffix(".lance") + ".lance")
+
+
+def is_lance_table(bundle: Path) -> bool:
+    """Return True for the path of a Lance table, not of a bundle."""
+    return bundle.suffix == ".lance"
 
 
 def port_number(text: str) -> int:
@@ -71,7 +84,8 @@ class Settings:
 
     index: tuple[Bundle, ...] = _setting(
         (STARTER_BUNDLE,),
-        f"a bundle, or {HF_DATASETS_PREFIX}ORG/NAME[@REVISION] (default: indexes/starter); the app takes several",
+        f"a bundle, {HF_DATASETS_PREFIX}ORG/NAME[@REVISION], or a Lance table, lance://PATH or s3://BUCKET/PATH "
+        "(default: indexes/starter); the app takes several",
         type=bundle_name,
         action="append",
         metavar="BUNDLE",
@@ -103,6 +117,7 @@ class Settings:
     encoder: str = _setting("auto", "auto, starter, a preset or a model of open_clip (default: auto)")
     captioner: str = _setting("auto", "auto, starter, a preset or a model of the hub (default: auto)")
     precision: str = _setting("auto", "auto, float32 or bfloat16, for models of the hub (default: auto)")
+    exact: bool = _setting(False, "search a Lance table without its index, so that no hit is missed", **_SWITCH)
     no_words: bool = _setting(
         False, "search by what the pictures show alone, not by the words of captions and columns", **_SWITCH
     )
@@ -205,8 +220,8 @@ def _is_loopback(host: str) -> bool:
 def _parse(variable: str, name: str, text: str) -> Any:
     flag = FLAGS[name]
     if name == "index":  # a name on the hub contains a colon, which otherwise separates two bundles
-        separator = re.escape(os.pathsep)
-        return [bundle_name(part) for part in re.findall(rf"{HF_DATASETS_PREFIX}[^{separator}]*|[^{separator}]+", text)]
+        separator, prefixes = re.escape(os.pathsep), "|".join((HF_DATASETS_PREFIX, LANCE_PREFIX, S3_PREFIX))
+        return [bundle_name(part) for part in re.findall(rf"(?:{prefixes})?[^{separator}]+", text)]
     if flag.get("action") == "store_true":
         if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
             raise SettingsError("{variable} is {text!r}. Give 1 or 0.", variable=variable, text=text)

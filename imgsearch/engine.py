@@ -55,12 +55,15 @@ class Engine:
         precision: str = "auto",
         *,
         words: bool = True,
+        exact: bool = False,
     ) -> Engine:
         """Load the models and the bundle, which takes seconds, or minutes if a model is fetched; "starter" needs none.
 
+        Without `words`, texts are searched by vectors alone; with `exact`, a Lance table without its index.
+
         Raise SettingsError for an unknown model or precision, ModelError for one that is not available, BundleError.
         """
-        models = ModelManager(bundle, encoder, captioner, precision)
+        models = ModelManager(bundle, encoder, captioner, precision, exact)
         models.load()
         return cls(models, words=words)
 

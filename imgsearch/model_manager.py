@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgsearch.config import STARTER_BUNDLE, is_starter_collection
+from imgsearch.config import STARTER_BUNDLE, is_lance_table, is_starter_collection
 from imgsearch.describe.describer import Describer
 from imgsearch.environment import cache_folder
 from imgsearch.errors import ImgsearchError, Message, ModelError
-from imgsearch.index.manifest import encoder_of
+from imgsearch.index.manifest import Manifest, encoder_of, read_manifest
 from imgsearch.models.captioner import Captioner
 from imgsearch.models.device import check_precision
 from imgsearch.models.encoder import Encoder
@@ -61,14 +61,16 @@ class ModelManager:
     the requested models are fetched and loaded, the starter model answers.
     """
 
-    def __init__(self, bundle: Path, encoder: str = "auto", captioner: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self, bundle: Path, encoder: str = "auto", captioner: str = "auto", precision: str = "auto", exact: bool = False
+    ) -> None:
         """Load nothing yet. Raise SettingsError for an unknown encoder, captioner or precision."""
         check_precision(precision)
         self.bundle = bundle
         self._specs: dict[ModelKind, str] = {"encoder": encoder, "captioner": captioner}
         for kind in KINDS:
             resolve(kind, self._specs[kind])
-        self._precision = precision
+        self._precision, self._exact = precision, exact
         self._lock = threading.RLock()
         self._current: LoadedModels | None = None
         self._progress: list[Progress] = []  # of the step under way, if one is
@@ -143,6 +145,7 @@ class ModelManager:
             captioner=captioner.model_id if captioner else "",
             takes_questions=bool(captioner and captioner.is_chat),
             num_items=len(searcher.index) if searcher else None,
+            recall=searcher.index.recall if searcher else None,
             problems=list({str(problem): problem for problem in problems}.values()),
             progress=next(iter(self._progress), None),
             is_complete=self.is_complete,
@@ -187,7 +190,7 @@ class ModelManager:
         try:
             encoder = shared_encoder(ref, self._precision, self._reporter("fetch", ref))
             report = self._reporter("encode", ref)
-            index = open_collection(self.bundle, encoder, report)
+            index = open_collection(self.bundle, encoder, report, exact=self._exact)
             reference = partial(open_collection, STARTER_BUNDLE, encoder, report)
             searcher = Searcher(index, encoder, DerivedData(self.bundle, index, encoder, reference))
             return LoadedModels(encoder, Describer(encoder, cache_folder()), searcher)
@@ -215,8 +218,15 @@ class ModelManager:
     def _requested(self, kind: ModelKind) -> ModelRef:
         """Return the model to load. Raise BundleError if the bundle cannot be searched with the encoder."""
         if kind == "encoder" and not is_starter_collection(self.bundle):
-            return encoder_of(self.bundle, self._specs[kind])
+            return encoder_of(self._manifest(), self.bundle, self._specs[kind])
         return resolve(kind, self._specs[kind])
+
+    def _manifest(self) -> Manifest:
+        if not is_lance_table(self.bundle):
+            return read_manifest(self.bundle)
+        from imgsearch.index.lance import LanceIndex
+
+        return LanceIndex(self.bundle).table.manifest
 
     def _reporter(self, step: str, ref: ModelRef) -> OnProgress:
         progress = self._progress  # not `self`: the models would hold the manager that holds them

@@ -199,6 +199,7 @@ class Status:
     captioner: str  # model_id; "" for the describer's sentences
     takes_questions: bool  # True if the captioner answers questions
     num_items: int | None  # of the collection; None if it cannot be searched
+    recall: float | None  # share of the nearest pictures that are found; None if all are
     problems: list[Message]  # sentences about what was requested and is not available
     progress: Progress | None  # of the step under way
     is_complete: bool  # nothing more will change

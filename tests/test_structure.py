@@ -95,7 +95,10 @@ HOMES = {
     "limits": {"web.security.rate_limit"},
     "pillow_heif": {"images"},
     "faiss": {"index.index", "index.flat", "search.projection"},  # there: exact neighbours of any vectors
-    "pyarrow": {"ingest.shards", "ingest.tables", "index.index", "index.items", "index.filters", "index.edit"},
+    "pyarrow": {"ingest.shards", "ingest.tables", "index.index", "index.items", "index.filters", "index.edit"}
+    | {"index.lance", "index.lance_table", "index.lance_export"},
+    "lancedb": {"index.lance_table", "index.lance_export"},
+    "ray": {"ingest.cluster"},
     "datasets": {"ingest.dataset", "ingest.columns", "ingest.splits", "ingest.tables", "ingest.tars"},
     "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
     "timm": {"models.starter"},
@@ -148,7 +151,16 @@ def test_importing_is_light(statement: str) -> None:
     """A decode worker imports `app` and the decoder: Gradio or torch there would cost seconds and 170 MB each."""
     code = f"import sys; {statement}; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert not set(modules.split()) & {"torch", "transformers", "timm", "gradio", "faiss", "pyarrow", "datasets"}
+    assert not set(modules.split()) & {
+        "torch",
+        "transformers",
+        "timm",
+        "gradio",
+        "faiss",
+        "pyarrow",
+        "datasets",
+        "lancedb",
+    }
 
 
 def test_every_public_name_is_there() -> None:

@@ -137,12 +137,33 @@ def remove(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def export(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Write a bundle as Parquet for other programs."""
+    """Write a bundle as Parquet for other programs, or as a Lance table."""
+    if arguments.lance:
+        _export_lance(arguments, settings)
+        return
     from imgsearch.index.edit import export_parquet
 
     count = export_parquet(settings.bundle, arguments.parquet)
     fields = {"num_items": count, "file": str(arguments.parquet)}
     _print(arguments, fields, f"{count} rows written to {arguments.parquet}.")
+
+
+def _export_lance(arguments: argparse.Namespace, settings: Settings) -> None:
+    from imgsearch.index.lance_export import export_table
+    from imgsearch.index.lance_table import address
+    from imgsearch.search.words import stems
+
+    with tqdm(unit=" rows", file=sys.stderr) as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        measured = export_table(settings.bundle, arguments.lance, stems, on_progress)
+        count = int(bar.n)
+    fields = {"num_items": count, "table": address(arguments.lance)} | measured.model_dump()
+    line = f"{count} rows are in {address(arguments.lance)}; {measured.recall_at_10:.1%} of the 10 nearest are found."
+    _print(arguments, fields, line)
 
 
 def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> None:

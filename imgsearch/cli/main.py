@@ -21,7 +21,7 @@ from imgsearch.cli.search import (
     search,
     similar,
 )
-from imgsearch.config import FlagParser, Settings
+from imgsearch.config import FlagParser, Settings, is_lance_table, table_path
 from imgsearch.environment import cache_folder, configure_environment
 from imgsearch.errors import ImgsearchError
 from imgsearch.index.manifest import MAX_DIGEST_BYTES, check_digests, read_manifest
@@ -67,9 +67,11 @@ def _parser() -> FlagParser:
     command = add(remove, "remove", "take pictures out of a bundle", "index")
     command.add_argument("--id", nargs="+", required=True, metavar="ID", help="of the pictures")
     command = add(export, "export", "write a bundle's ids, columns and vectors for another program", "index")
-    command.add_argument("--parquet", type=Path, required=True, metavar="FILE", help="the file to write")
-    add_search_flags(add(search, "search", "search by text", "index", *encoder, "no_words"))
-    add_similar_flags(add(similar, "similar", "find similar pictures", "index", *encoder))
+    target = command.add_mutually_exclusive_group(required=True)
+    target.add_argument("--parquet", type=Path, metavar="FILE", help="the file to write")
+    target.add_argument("--lance", type=table_path, metavar="ADDRESS", help="the Lance table to write, to be searched")
+    add_search_flags(add(search, "search", "search by text", "index", *encoder, "exact", "no_words"))
+    add_similar_flags(add(similar, "similar", "find similar pictures", "index", *encoder, "exact"))
     command = add(duplicates, "duplicates", "list the groups of pictures that are nearly the same", "index", *encoder)
     threshold = "cosine from which two are (default: measured)"
     command.add_argument("--threshold", type=float, metavar="COSINE", help=threshold)
@@ -103,9 +105,16 @@ def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _info(arguments: argparse.Namespace, settings: Settings) -> None:
-    manifest = read_manifest(settings.bundle)
-    check_digests(settings.bundle, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)
-    fields = {"bundle": str(settings.bundle)} | asdict(manifest)
+    if is_lance_table(settings.bundle):
+        from imgsearch.index.lance import LanceIndex
+        from imgsearch.index.lance_table import address
+
+        table = LanceIndex(settings.bundle).table
+        fields = {"table": address(settings.bundle)} | asdict(table.manifest) | dict(table.measured or ())
+    else:
+        manifest = read_manifest(settings.bundle)
+        check_digests(settings.bundle, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)
+        fields = {"bundle": str(settings.bundle)} | asdict(manifest)
     if arguments.json:
         print_json(fields)
         return

@@ -76,7 +76,8 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def open_engine(settings: Settings, captioner: str = STARTER) -> Engine:
     """Return the engine for the settings, with their only bundle; by default without a captioner."""
-    return Engine.open(settings.bundle, settings.encoder, captioner, settings.precision, words=not settings.no_words)
+    options = {"words": not settings.no_words, "exact": settings.exact}
+    return Engine.open(settings.bundle, settings.encoder, captioner, settings.precision, **options)
 
 
 def print_problems(engine: Engine) -> None:

@@ -32,6 +32,7 @@ MAX_NAME, MAX_LISTED = 60, 500  # characters of a column's name, and of all name
 NUM_COUNTED = 64  # columns whose most frequent values are kept
 NUM_MASKS = 16  # kept in memory: one byte per item each
 NUM_FOLDED = 2  # columns whose texts are kept without accents
+GOLDEN_RATIO = (1 + 5**0.5) / 2
 LAST_COMBINING = 0x1FFFF  # no later character of Unicode has a combining class
 
 
@@ -91,7 +92,7 @@ class ColumnStore:
         self._column = cache(self._read_column)
         self.values = lru_cache(NUM_COUNTED)(self._count_values)
         self._cached_mask = lru_cache(NUM_MASKS)(self._compute_mask)
-        self._folded = lru_cache(NUM_FOLDED)(lambda name: _fold(self._column(name).dictionary))
+        self._folded = lru_cache(NUM_FOLDED)(lambda name: fold(self._column(name).dictionary))
 
     @property
     def names(self) -> list[str]:
@@ -124,6 +125,16 @@ class ColumnStore:
         """
         return self._cached_mask(tuple(conditions))
 
+    def spread(self, conditions: Sequence[Condition], start: int, count: int) -> tuple[list[int], bool]:
+        """Return rows start + 1 to start + count of those that meet all conditions, and whether there are more.
+
+        Their order mixes all parts of the collection: it is that of the fractional parts of row * golden ratio, and any
+        run of it is spread evenly (Knuth, "The Art of Computer Programming", vol. 3, 6.4).
+        """
+        rows = np.flatnonzero(self.mask(conditions)) if conditions else np.arange(len(self._items))
+        spread = rows[np.argsort(np.arange(len(rows)) * GOLDEN_RATIO % 1, kind="stable")]
+        return spread[start : start + count].tolist(), start + count < len(spread)
+
     def _compute_mask(self, conditions: tuple[Condition, ...]) -> Mask:
         mask, begin = np.ones(len(self._items), np.bool_), time.perf_counter()
         for condition in conditions:
@@ -143,18 +154,22 @@ class ColumnStore:
             return pc.match_substring(self._folded(condition.column), part, ignore_case=True)
         return _lies_in(texts, *map(without_surrogates, condition.ends))
 
-    @cached_property
-    def _maps(self) -> list[pa.MapArray]:
-        return list(self._items.field("columns"))
-
-    def _read_column(self, name: str) -> pa.DictionaryArray:
-        """Return the texts of a column, each distinct one once."""
+    def _check(self, name: str) -> None:
+        """Raise InputError if there is no such column."""
         if name not in self.names:
             raise InputError(
                 "The collection has no column {column!r}. It has: {columns}.",
                 column=truncate(name, MAX_NAME),
                 columns=truncate(", ".join(self.names), MAX_LISTED),
             )
+
+    @cached_property
+    def _maps(self) -> list[pa.MapArray]:
+        return list(self._items.field("columns"))
+
+    def _read_column(self, name: str) -> pa.DictionaryArray:
+        """Return the texts of a column, each distinct one once."""
+        self._check(name)
         if name in ITEM_FIELDS:
             texts = self._items.field(name)
         else:
@@ -180,7 +195,7 @@ def _combining() -> str:
     return f"[{''.join(marks)}]"
 
 
-def _fold(texts: pa.Array) -> pa.Array:
+def fold(texts: pa.Array) -> pa.Array:
     """Return the texts without accents, and with "ss" for "ß"; their case stays."""
     letters = pc.replace_substring_regex(texts, _combining(), "")  # for a run of accents the next step takes its square
     letters = pc.replace_substring_regex(pc.utf8_normalize(letters, "NFKD"), _combining(), "")
@@ -188,20 +203,20 @@ def _fold(texts: pa.Array) -> pa.Array:
 
 
 def _fold_text(text: str) -> str:
-    return str(_fold(pa.array([without_surrogates(text)]))[0])
+    return str(fold(pa.array([without_surrogates(text)]))[0])
 
 
 def _lies_in(texts: pa.Array, low: str, high: str) -> pa.BooleanArray:
     """Return which texts lie in a range. Numbers are compared if the ends and any of the texts are numbers."""
-    numbers, ends = _numbers(texts), _numbers(pa.array([low or f"-{ENDLESS}", high or ENDLESS]))
-    if numbers.null_count < len(numbers) and not ends.null_count:
-        return pc.and_(pc.greater_equal(numbers, ends[0]), pc.less_equal(numbers, ends[1])).fill_null(False)
+    values, ends = numbers(texts), numbers(pa.array([low or f"-{ENDLESS}", high or ENDLESS]))
+    if values.null_count < len(values) and not ends.null_count:
+        return pc.and_(pc.greater_equal(values, ends[0]), pc.less_equal(values, ends[1])).fill_null(False)
     # "2020-12-31T18:00" lies in "2020-01..2020-12": a text that begins with the upper end is included.
     is_below = pc.less_equal(pc.utf8_slice_codeunits(texts, 0, len(high)), high) if high else True
     return pc.and_(pc.and_(pc.greater_equal(texts, low), pc.not_equal(texts, "")), is_below)
 
 
-def _numbers(texts: pa.Array) -> pa.Array:
+def numbers(texts: pa.Array) -> pa.Array:
     """Return the texts as float64; null for what is not a number."""
     texts = pc.utf8_trim_whitespace(texts)
     return pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, None).cast(pa.float64())

@@ -48,6 +48,8 @@ class Index:
     Vectors are stored as float16 (FAISS ScalarQuantizer QT_fp16: scores within 1e-3) or float32. The search is exact.
     """
 
+    recall: float | None = None  # share of the nearest rows that a search finds; None: all
+
     def __init__(self, vectors: faiss.Index, items: Items, provenance: Provenance) -> None:
         if vectors.ntotal != len(items):
             raise ValueError(f"{vectors.ntotal} vectors, but {len(items)} items")
@@ -120,8 +122,8 @@ class Index:
         if k < 1:
             raise ValueError(f"k is {k}, it must be at least 1")
         scores, rows = self.nearest(query, k, mask)
-        pairs = zip(rows.tolist(), scores.tolist(), strict=True)
-        return [Hit(rank, self.item(row), score, row=row) for rank, (row, score) in enumerate(pairs, start=1)]
+        found = zip(rows.tolist(), self.items.many(rows.tolist()), scores.tolist(), strict=True)
+        return [Hit(rank, item, score, row=row) for rank, (row, item, score) in enumerate(found, start=1)]
 
     def nearest(self, query: Embeddings, count: int, mask: Mask | None = None) -> tuple[Embeddings, Rows]:
         """Return scores and rows of the `count` best items, float32 and int64 (<= count,); arguments as of `search`."""

@@ -5,7 +5,7 @@ import struct
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch.errors import InputError
+from imgsearch.index.hashing import stable_sample
 from imgsearch.records import Item
 from imgsearch.text import truncate, without_surrogates
 
@@ -91,6 +92,14 @@ class Items:
         [fields] = batch.to_pylist()
         fields |= {"caption": fields["caption"][:MAX_TEXT], "columns": _shown(fields["columns"])}
         return Item(**fields | {"thumbnail": _thumbnail(fields["thumbnail"])})
+
+    def many(self, rows: Sequence[int]) -> list[Item]:
+        """Return the items of these rows."""
+        return [self[row] for row in rows]
+
+    def sample(self, count: int) -> npt.NDArray[np.int64]:
+        """Return the sorted rows of a fixed sample, (<= count,): the items whose ids have the smallest hashes."""
+        return np.sort(stable_sample(chain.from_iterable(ids.to_pylist() for ids in self.field("id")), count))
 
     @property
     def batches(self) -> list[pa.RecordBatch]:

@@ -207,9 +207,8 @@ def provenance_of(encoder: Encoder, **fields: Any) -> Provenance:
     return Provenance(encoder=encoder.model_id, **own, **fields)
 
 
-def encoder_of(bundle: Path, spec: str) -> ModelRef:
+def encoder_of(manifest: Manifest, bundle: Path, spec: str) -> ModelRef:
     """Return the encoder to search a bundle with. Raise BundleError if `spec` is another than the bundle's own."""
-    manifest = read_manifest(bundle)
     own = ModelRef(manifest.encoder, manifest.revision)
     if spec == "auto":
         if is_from_hub(bundle) and own.model_id.startswith(FOREIGN):

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from imgsearch.config import is_starter_collection
+from imgsearch.config import is_lance_table, is_starter_collection
 from imgsearch.embeddings import Embeddings, encode_cached
 from imgsearch.environment import cache_folder
 from imgsearch.errors import BundleError
 from imgsearch.files import cache_path
 from imgsearch.images import open_rgb
 from imgsearch.index.index import Index
+from imgsearch.index.lance import LanceIndex
 from imgsearch.index.manifest import FILE_NAME, provenance_of
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
@@ -17,13 +18,17 @@ from imgsearch.records import Item
 BATCH_SIZE = 8  # pictures to decode and encode at a time
 
 
-def open_collection(bundle: Path, encoder: Encoder, on_progress: Callable[[int, int], None]) -> Index:
+def open_collection(
+    bundle: Path, encoder: Encoder, on_progress: Callable[[int, int], None], *, exact: bool = False
+) -> Index:
     """Open a bundle made by `encoder`, or the starter collection, whose vectors can be made by any encoder.
+
+    A Lance table is opened, too; with `exact` it is searched without its index.
 
     Such vectors are made on first use and kept in the user's cache folder; meanwhile `on_progress` gets the numbers of
     pictures done and in all. Raise BundleError if another encoder made the bundle.
     """
-    index = Index.load(bundle)
+    index = LanceIndex(bundle, exact=exact) if is_lance_table(bundle) else Index.load(bundle)
     made_by = index.provenance.encoder, index.provenance.revision, str(index.dim)
     loaded = encoder.model_id, encoder.revision, str(encoder.dim)
     if made_by == loaded:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
-from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 
 NUM_POINTS = 10_000  # at most: larger collections are sampled
@@ -71,7 +70,7 @@ def compute_projection(index: Index) -> Projection:
 
     Equal indexes give equal maps. The first call in a process takes 15 s of one core for NUM_POINTS items.
     """
-    rows = np.sort(stable_sample(index.column("id"), NUM_POINTS))
+    rows = index.items.sample(NUM_POINTS)
     vectors = index.rows_of(rows.tolist())
     with _drawing:
         points = _on_grid(_principal_components(_umap(vectors) if len(rows) >= MIN_UMAP else vectors))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -12,18 +13,17 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import InputError, check_time
 from imgsearch.index.filters import MAX_CONDITIONS, ColumnStore, Condition
 from imgsearch.index.index import Index
-from imgsearch.index.items import Mask
+from imgsearch.index.lance import LanceIndex
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Hit, SearchResult, Strength
 from imgsearch.search.cache import DerivedData
 from imgsearch.search.calibration import sample_rows
 from imgsearch.search.duplicates import folded_page
 from imgsearch.search.query import Part, check_parts, foreign_language, open_part
-from imgsearch.search.words import Shares, nearest_with_words, word_shares
+from imgsearch.search.words import Shares, TableShares, nearest_with_words, word_shares
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
-GOLDEN_RATIO = (1 + 5**0.5) / 2
 WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
 MAX_S = 30.0  # seconds after which no further part of a query is encoded
 
@@ -63,7 +63,7 @@ class Searcher:
         self.index = index
         self.encoder = encoder
         self.derived = derived
-        self.table = ColumnStore(index)
+        self.table = index.columns if isinstance(index, LanceIndex) else ColumnStore(index)
 
     @cached_property
     def _sample(self) -> Embeddings:
@@ -95,7 +95,7 @@ class Searcher:
         mask = self.table.mask(conditions) if conditions else None
         wanted = [part.text for part in parts if part.weight > 0]
         by_words = words and all(wanted)  # no picture is wanted
-        shares = word_shares(self.derived.words(), " ".join(wanted)) if by_words else None
+        shares = self._word_shares(" ".join(wanted)) if by_words else None
 
         def search_index(count: int) -> list[Hit]:
             return self._ranked(query, shares, start, start + count, mask)
@@ -120,29 +120,35 @@ class Searcher:
     def browse(self, k: int, *, start: int = 0, conditions: Sequence[Condition] = ()) -> SearchResult:
         """Return the items start + 1 to start + k of a fixed order that mixes all parts of the collection, not judged.
 
-        The order is that of the fractional parts of row * golden ratio: any run of it is spread evenly (Knuth, "The Art
-        of Computer Programming", vol. 3, 6.4). Raise InputError if the query is not valid.
+        Raise InputError if the query is not valid.
         """
         _check_page(k, start, conditions)
         begin = time.perf_counter()
-        rows = np.flatnonzero(self.table.mask(conditions)) if conditions else np.arange(len(self.index))
-        spread = rows[np.argsort(np.arange(len(rows)) * GOLDEN_RATIO % 1, kind="stable")]
-        shown = spread[start : start + k].tolist()
-        hits = [Hit(rank, self.index.item(row), 0.0, row=row) for rank, row in enumerate(shown, start=start + 1)]
-        following = start + k if start + k < len(spread) else None
+        rows, has_more = self.table.spread(conditions, start, k)
+        items = zip(rows, self.index.items.many(rows), strict=True)
+        hits = [Hit(rank, item, 0.0, row=row) for rank, (row, item) in enumerate(items, start=start + 1)]
+        following = start + k if has_more else None
         return SearchResult("", hits, time.perf_counter() - begin, start=start, following=following)
 
-    def _ranked(self, query: QueryVector, shares: Shares | None, start: int, end: int, mask: Mask | None) -> list[Hit]:
+    def _ranked(
+        self, query: QueryVector, shares: Shares | TableShares | None, start: int, end: int, mask: Any
+    ) -> list[Hit]:
         """Return the hits of ranks start + 1 to end by score plus a bonus for the share of the words, judged."""
         bonus = WORD_BONUS * float(query.sample.std()) / query.scale if shares is not None else 0.0
         scores, rows = nearest_with_words(self.index, query.vector, end, mask, shares, bonus)
         words = np.zeros(len(rows)) if shares is None else shares[rows]
         cosines = (score * query.scale for score in scores[start:].tolist())
-        found = zip(rows[start:].tolist(), cosines, words[start:].tolist(), strict=True)
+        shown = rows[start:].tolist()
+        found = zip(shown, self.index.items.many(shown), cosines, words[start:].tolist(), strict=True)
         return [
-            Hit(rank, self.index.item(row), score, query.strength(score, share), row, words=share)
-            for rank, (row, score, share) in enumerate(found, start=start + 1)
+            Hit(rank, item, score, query.strength(score, share), row, words=share)
+            for rank, (row, item, score, share) in enumerate(found, start=start + 1)
         ]
+
+    def _word_shares(self, text: str) -> Shares | TableShares | None:
+        if isinstance(self.index, LanceIndex):
+            return TableShares(self.index.table, text)
+        return word_shares(self.derived.words(), text)
 
     def _encode(self, part: Part, begin: float) -> Embeddings:
         """Return the vector of a part, (1, dim). Raise BusyError if the parts before it took too long."""

@@ -9,20 +9,25 @@ import math
 import re
 import sqlite3
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
+from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.index.index import Index, Rows
-from imgsearch.index.items import Mask
+from imgsearch.index.lance_table import LanceTable, literal
 from imgsearch.models.french import to_english
 from imgsearch.models.language import function_words, is_french
 
 MAX_TEXT = 1000  # characters of an item that are indexed
 MAX_WORDS = 12  # of a query that are looked up
+MAX_COMBINED = 4  # of them whose combinations a Lance table is asked for
 MIN_SHARE = 0.5  # of a query's words from which an item rises; with fewer, what it shows tells more
 PAGE_BYTES = 2**20  # of an empty index and some more; each item adds less than four bytes a character
 TABLE = (
@@ -95,7 +100,7 @@ class WordIndex:
         shares, total = np.zeros(self._num_items), 0.0
         for word in _query_words(text)[:MAX_WORDS]:
             rows = self._rows(word)
-            weight = math.log1p(self._num_items / (1 + len(rows)))
+            weight = _weight(self._num_items, len(rows))
             shares[rows] += weight
             total += weight
         return (shares / (total or 1.0)).astype(np.float32)
@@ -112,37 +117,93 @@ class WordIndex:
         return rows[(rows >= 0) & (rows < self._num_items)]
 
 
-def word_shares(words: WordIndex, text: str) -> Shares | None:
-    """Return how much of a query each item holds, in tenths; None if all hold less than MIN_SHARE.
+class TableShares:
+    """How much of a query the rows of a Lance table hold: `shares[rows]` is float32 (len(rows),), see `word_shares`."""
 
-    A French query is looked for in English, too: the captions may be in either.
-    """
-    shares = words.shares(text)
-    if is_french(text):
-        shares = np.maximum(shares, words.shares(to_english(text)[0]))
+    def __init__(self, table: LanceTable, text: str) -> None:
+        self._table, self._wordings = table, list[dict[str, float]]()
+        for wording in _wordings(text):
+            words = Counter(" ".join(stems(_query_words(wording)[:MAX_WORDS])).split())
+            weights = {word: times * _weight(len(table), table.count(_holds(word))) for word, times in words.items()}
+            self._wordings.append({word: weight / sum(weights.values()) for word, weight in weights.items()})
+
+    def masks(self, mask: str | None) -> list[Any]:
+        """Return two conditions, both within `mask`: a row holds all words of a wording, or MIN_SHARE of them."""
+        wholes, parts = [tuple(words) for words in self._wordings if words], list[tuple[str, ...]]()
+        for words in self._wordings:
+            heaviest = sorted(words, key=lambda word: -words[word])[:MAX_COMBINED]
+            sets = chain.from_iterable(combinations(heaviest, size) for size in range(1, len(heaviest) + 1))
+            parts += (some for some in sets if round(sum(map(words.__getitem__, some)), 1) >= MIN_SHARE)
+        texts = [" OR ".join(f"({' AND '.join(map(_holds, some))})" for some in sets) for sets in (wholes, parts)]
+        return [f"({mask}) AND ({text})" if mask else text for text in dict.fromkeys(filter(None, texts))]
+
+    def __getitem__(self, rows: Rows) -> Shares:
+        found = self._table.take(rows.tolist(), "words")["words"].to_pylist()
+        held = [set(text.split()) for text in found]
+        shares = [[sum(words[word] for word in words.keys() & own) for own in held] for words in self._wordings]
+        return _in_tenths(np.max(np.array(shares, np.float32), axis=0))
+
+
+def _weight(num_items: int, num_holding: int) -> float:
+    """Return the inverse document frequency of a word."""
+    return math.log1p(num_items / (1 + num_holding))
+
+
+def _holds(word: str) -> str:
+    return f"contains_tokens(words, {literal(word)})"
+
+
+def stems(texts: Sequence[str]) -> list[str]:
+    """Return the distinct words of each text in the basic form by which `WordIndex` finds them, between blanks."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(TABLE)
+        connection.execute("CREATE VIRTUAL TABLE terms USING fts5vocab(items, instance)")
+        folded = enumerate(_folded(text[:MAX_TEXT]) for text in texts)
+        connection.executemany("INSERT INTO items (rowid, words) VALUES (?, ?)", folded)
+        words = dict(connection.execute("SELECT doc, group_concat(DISTINCT term) FROM terms GROUP BY doc"))
+    return [words.get(row, "").replace(",", " ") for row in range(len(texts))]
+
+
+def _wordings(text: str) -> list[str]:
+    """Return a query and, if it is French, its English: the captions may be in either."""
+    return [text, to_english(text)[0]] if is_french(text) else [text]
+
+
+def _in_tenths(shares: Shares) -> Shares:
     shares = shares.round(1)
     shares[shares < MIN_SHARE] = 0
+    return shares
+
+
+def word_shares(words: WordIndex, text: str) -> Shares | None:
+    """Return how much of a query each item holds, in tenths; None if all hold less than MIN_SHARE."""
+    shares = _in_tenths(np.max([words.shares(wording) for wording in _wordings(text)], axis=0))
     return shares if shares.any() else None
 
 
 def nearest_with_words(
-    index: Index, query: Embeddings, count: int, mask: Mask | None, shares: Shares | None, bonus: float
+    index: Index, query: Embeddings, count: int, mask: Any, shares: Shares | TableShares | None, bonus: float
 ) -> tuple[Embeddings, Rows]:
     """Return scores and rows of the `count` best items by score + bonus * share ** 3; see `Index.nearest`.
 
     The power keeps an item with some of the words below one that shows the whole. The best of each share are searched
-    for apart, so the ranking is exact.
+    for apart, so the ranking is exact; in a Lance table those of some of the words are searched for together.
     """
     scores, rows = index.nearest(query, count, mask)
     if shares is None:
         return scores, rows
-    masks = [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares[shares > 0])]
-    found = [(scores, rows), *(index.nearest(query, count, of_share) for of_share in masks)]
+    found = [(scores, rows), *(index.nearest(query, count, of_share) for of_share in _masks(shares, mask))]
     scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
     rows, first = np.unique(rows, return_index=True)
     scores = scores[first]
     order = np.lexsort((rows, -(scores + bonus * shares[rows] ** 3)))[:count]
     return scores[order], rows[order]
+
+
+def _masks(shares: Shares | TableShares, mask: Any) -> list[Any]:
+    if isinstance(shares, TableShares):
+        return shares.masks(mask)
+    return [shares == share if mask is None else mask & (shares == share) for share in np.unique(shares[shares > 0])]
 
 
 def _folded(text: str) -> str:

@@ -15,6 +15,7 @@ from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.items import Mask
 from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.records import Item
+from tests.helpers.tables import as_kind
 
 
 def make_rows(num_rows: int, dim: int = 32) -> Embeddings:
@@ -64,9 +65,10 @@ def check_page(index: Index, rows: Embeddings, query: Embeddings, k: int, start:
     assert len(found) == len(hits) and found <= set(allowed.tolist())
 
 
-def test_search_equals_brute_force() -> None:
+@pytest.mark.parametrize("kind", ["bundle", "table"])
+def test_search_equals_brute_force(kind: str, tmp_path: Path) -> None:
     rows = make_rows(500)
-    index = make_index(rows)
+    index = as_kind(kind, make_index(rows), tmp_path)
     for query in make_rows(20):
         expected = np.sort(rows @ query)[::-1][:10]
         hits = index.search(query[None], 10)
@@ -76,9 +78,10 @@ def test_search_equals_brute_force() -> None:
             assert hit.score == pytest.approx(float(rows[int(hit.item.columns["n"])] @ query), abs=2e-3)
 
 
-def test_k_is_held_to_the_collection() -> None:
+@pytest.mark.parametrize("kind", ["bundle", "table"])
+def test_k_is_held_to_the_collection(kind: str, tmp_path: Path) -> None:
     rows = make_rows(5)
-    index = make_index(rows)
+    index = as_kind(kind, make_index(rows), tmp_path)
     assert len(index.search(rows[:1], 100)) == 5
     with pytest.raises(ValueError, match="at least 1"):
         index.search(rows[:1], 0)
@@ -97,6 +100,20 @@ def test_filters_and_pages_equal_brute_force(kind: str, tmp_path: Path) -> None:
         for kept in make_masks(index.rows @ query).values():
             for k, start in ((1, 0), (12, 0), (50, 13), (700, 0), (12, 2490), (12, 4993), (12, 6000), (9000, 4500)):
                 check_page(index, index.rows, query, k, start, kept)
+
+
+def test_pages_of_a_table_equal_brute_force(tmp_path: Path) -> None:
+    index = as_kind("table", make_index(make_rows(4000, 16)), tmp_path)
+    for query in make_rows(3, 16):
+        for k, start in ((1, 0), (12, 0), (50, 13), (700, 0), (12, 2490), (12, 3993), (12, 6000), (9000, 3500)):
+            check_page(index, index.rows, query, k, start, None)
+
+
+def test_items_of_equal_score_stand_by_row_in_a_table(tmp_path: Path) -> None:
+    rows = np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, 1000)]
+    index, query = as_kind("table", make_index(rows), tmp_path), np.array([[0.5, 0.5, 0.1, 0.7]], np.float32)
+    pages = [index.nearest(query, start + 50)[1][start:].tolist() for start in range(0, 1000, 50)]
+    assert [row for page in pages for row in page] == np.lexsort((np.arange(1000), -(rows @ query[0]))).tolist()
 
 
 @pytest.mark.parametrize("vectors", ["float16", "float32"])
@@ -121,16 +138,18 @@ def test_a_mask_of_another_kind_is_refused() -> None:
             index.search(rows[:1], 1, mask=kept)
 
 
-def test_rows_are_told_in_the_order_asked_for() -> None:
-    index = make_index(make_rows(20))
+@pytest.mark.parametrize("kind", ["bundle", "table"])
+def test_rows_are_told_in_the_order_asked_for(kind: str, tmp_path: Path) -> None:
+    index = as_kind(kind, make_index(make_rows(20)), tmp_path)
     assert np.array_equal(index.rows_of([7, 3, 3]), index.rows[[7, 3, 3]])
     assert index.rows_of([]).shape == (0, 32)
     assert [index.items.row_of(f"{row}.jpg") for row in (0, 19)] == [0, 19]
 
 
-def test_wrong_dimension_names_both() -> None:
+@pytest.mark.parametrize("kind", ["bundle", "table"])
+def test_wrong_dimension_names_both(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\(1, 8\).*32"):
-        make_index(make_rows(3)).search(make_rows(1, dim=8), 1)
+        as_kind(kind, make_index(make_rows(3)), tmp_path).search(make_rows(1, dim=8), 1)
 
 
 def test_rows_that_are_not_unit_are_refused() -> None:

@@ -1,5 +1,6 @@
 """The words of captions and columns: what holds them rises, in any language, and a stranger's file is checked."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance
 from imgsearch.records import Item
 from imgsearch.search.query import Part
-from imgsearch.search.words import TABLE, WordIndex
+from imgsearch.search.words import TABLE, TableShares, WordIndex
 from tests.helpers.hostile_bundles import database
+from tests.helpers.tables import as_table
 
 CAPTIONS = [
     "Two women with their dogs.",
@@ -30,9 +32,18 @@ def index_of(*captions: str, **columns: str) -> Index:
     return Index.from_rows(np.eye(len(items), 8, dtype=np.float32), items, Provenance(encoder="toy", vectors="float32"))
 
 
-@pytest.fixture(scope="module")
-def words() -> WordIndex:
-    return WordIndex.of(index_of(*CAPTIONS))
+@pytest.fixture(scope="module", params=["bundle", "table"])
+def shares(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[float]]:
+    """The shares of a query that all items hold."""
+    index = index_of(*CAPTIONS)
+    if request.param == "bundle":
+        return lambda query: WordIndex.of(index).shares(query).tolist()
+    table = as_table(index, tmp_path_factory.mktemp("words")).table
+
+    def of_table(query: str) -> list[float]:
+        return TableShares(table, query)[np.arange(len(CAPTIONS))].tolist()
+
+    return of_table
 
 
 @pytest.mark.parametrize(
@@ -40,8 +51,8 @@ def words() -> WordIndex:
     [("woman", 0), ("a dog", 0), ("DOGS", 0), ("oiseau", 1), ("CHATEAU", 1), ("des châteaux", 1), ("犬", 2)]
     + [("oeuf", 3), ("собаки", 4), ("muller", 5), ("the cafe", 5), ("cars", 5)],
 )
-def test_number_case_and_accents_fold_together(words: WordIndex, query: str, row: int) -> None:
-    assert words.shares(query).tolist() == [float(n == row) for n in range(len(CAPTIONS))]
+def test_number_case_and_accents_fold_together(shares: Callable[[str], list[float]], query: str, row: int) -> None:
+    assert shares(query) == [float(n == row) for n in range(len(CAPTIONS))]
 
 
 def test_a_word_counts_by_how_rare_it_is() -> None:

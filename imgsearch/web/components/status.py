@@ -56,6 +56,8 @@ def _render(engine: Engine, status: Status, request: gr.Request) -> str:
         tr("encoder", request): model_name(status.encoder),
         tr("captioner", request): model_name(status.captioner) or tr("from_vectors", request),
     }
+    if status.recall is not None:
+        facts[tr("search_way", request)] = tr("approximate", request).format(int(100 * status.recall))
     rows = (f"<div>{html.escape(name)} <b>{html.escape(sanitise_line(fact))}</b></div>" for name, fact in facts.items())
     progress = [_progress(status.progress, request)] if status.progress else []
     problems = [tr_message(problem, request) for problem in status.problems]

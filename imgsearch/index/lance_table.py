@@ -1,0 +1,161 @@
+"""A Lance table: what it says of itself, and queries to its engine (LanceDB), whose failures are one sentence."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from imgsearch.embeddings import Embeddings
+from imgsearch.errors import BundleError, InputError, Message
+from imgsearch.index.filters import fold
+from imgsearch.index.flat import check_finite
+from imgsearch.index.index import MAX_REASON, Rows
+from imgsearch.index.manifest import Manifest
+from imgsearch.text import truncate, without_surrogates
+
+INSTALL = 'pip install "lancedb>=0.40,<0.41"'
+MANIFEST, FACTS, MEASURED = "imgsearch.manifest", "imgsearch.facts", "imgsearch.measured"  # keys of metadata
+VECTOR = "vector"  # the column that MEASURED is kept at
+MIN_FOUND = 128  # rows to look for at least, so that the first pages are parts of one answer
+
+
+class Column(BaseModel, frozen=True):
+    """What is known of a column that can be filtered by. Column i has its texts in t{i}, `without_case` in f{i}."""
+
+    name: str
+    has_numbers: bool  # then they are in n{i}
+    values: list[tuple[str, int]]  # texts but "" with their counts, the most frequent first; none if there are many
+
+
+class Facts(BaseModel, frozen=True):
+    """What a table says of itself beside its manifest."""
+
+    columns: list[Column]
+    sample: list[int]  # rows of the items whose ids have the smallest hashes
+    calibration: str  # the JSON of one; "" if the bundle had none
+
+
+class Measured(BaseModel, frozen=True):
+    """How well the index finds the nearest rows. It is written last: a table without it is not whole."""
+
+    recall_at_10: float = 1.0  # share of the 10 nearest rows of an item that are found; 1 without an index
+    num_queries: int = 0  # items asked for; 0 without an index
+    probes: int = 0  # partitions that are searched; 0: all rows, without an index
+    refined: int = 1  # rows whose vectors are read for each one to be found: the index knows them roughly
+
+
+class LanceTable:
+    """A Lance table and what it says of itself. Each query raises BundleError if the table cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (is_remote(path) or path.is_dir()):  # the engine would create the folder around it
+            make = Message("Make one: python -m imgsearch export --index BUNDLE --lance {table}", table=path)
+            raise BundleError("There is no Lance table at {table}. {make}", table=path, make=make)
+        with self._reading():
+            self.engine = connect(path).open_table(path.stem)
+            schema = self.engine.schema
+            texts = {key.decode(): text.decode() for key, text in (schema.metadata or {}).items()}
+            if MANIFEST not in texts:
+                raise ValueError("it is of another program")
+            self.manifest = Manifest.from_text(texts[MANIFEST])
+            self.facts = Facts.model_validate_json(texts.get(FACTS, ""))
+            measured = (schema.field(VECTOR).metadata or {}).get(MEASURED.encode())
+            self.measured = Measured.model_validate_json(measured) if measured else None
+            self.indexed = {name for index in self.engine.list_indices() for name in index.columns}
+
+    def __len__(self) -> int:
+        return self.manifest.num_items
+
+    def count(self, where: str | None = None) -> int:
+        """Return how many rows meet a condition; all rows without one."""
+        with self._reading():
+            return int(self.engine.count_rows(where))
+
+    def take(self, rows: Sequence[int], *names: str) -> pa.Table:
+        """Return columns of these rows, in that order."""
+        distinct, positions = np.unique(np.asarray(rows, np.int64), return_inverse=True)
+        with self._reading():
+            found = self.engine.take_offsets(distinct.tolist()).select(list(names)).to_arrow()
+        return found.take(pa.array(positions))
+
+    def vectors(self, rows: Sequence[int]) -> Embeddings:
+        """Return the vectors of these rows, float32 (len(rows), dim), in that order."""
+        return self._vectors(self.take(rows, VECTOR)) if len(rows) else np.zeros((0, self.manifest.dim), np.float32)
+
+    def matching(self, where: str, start: int, count: int) -> list[int]:
+        """Return the rows that meet a condition from the `start`-th on, at most `count`."""
+        with self._reading():
+            query = self.engine.search().where(where).select(["_rowoffset"]).offset(start).limit(count)
+            rows: list[int] = query.to_arrow()["_rowoffset"].to_pylist()
+            return rows
+
+    def nearest(self, vector: Embeddings, count: int, where: str | None, way: Measured) -> tuple[Embeddings, Rows]:
+        """Return scores and rows of the `count` nearest, found as `way` says. `vector`: float32 (dim,)."""
+        limit = max(MIN_FOUND, 1 << count.bit_length())  # more than `count`: scores are worked out anew
+        with self._reading():
+            query = self.engine.search(padded(vector)).distance_type("dot").limit(limit)
+            query = query.select(["_rowoffset", VECTOR, "_distance"])
+            query = query.where(where) if where else query
+            # With a narrow filter more partitions are searched, up to all, until there are enough rows.
+            if way.probes:
+                query = query.minimum_nprobes(way.probes).maximum_nprobes(0).refine_factor(way.refined)
+            found = (query if way.probes else query.bypass_vector_index()).to_arrow()
+        scores = check_finite(np.einsum("nd,d->n", self._vectors(found), vector))  # the engine's are of half precision
+        rows = np.asarray(found["_rowoffset"].to_pylist(), np.int64)
+        order = np.lexsort((rows, -scores))[:count]
+        return scores[order], rows[order]
+
+    def _vectors(self, table: pa.Table) -> Embeddings:
+        vectors = table[VECTOR].combine_chunks()
+        rows = np.from_dlpack(vectors.flatten()).reshape(-1, vectors.type.list_size)[:, : self.manifest.dim]
+        return check_finite(rows.astype(np.float32))
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = truncate(str(error).rstrip("."), MAX_REASON)
+            template = "The table {table} cannot be read: {reason}. See that it is there, or try again later."
+            raise BundleError(template, table=address(self.path), reason=reason) from error
+
+
+def is_remote(path: Path) -> bool:
+    """Return True if a table lies in S3."""
+    return path.parts[:1] == ("s3:",)
+
+
+def connect(path: Path) -> Any:
+    """Open the database that a table lies in. Raise InputError if LanceDB is not installed; ValueError or OSError."""
+    try:
+        import lancedb
+    except ImportError:
+        raise InputError("A Lance table needs LanceDB. Install it: {command}", command=INSTALL) from None
+    return lancedb.connect(address(path.parent))
+
+
+def address(path: Path) -> str:
+    """Return the address of a table, or of the folder it lies in: of "s3://" a Path keeps one slash."""
+    return re.sub("^s3:/", "s3://", path.as_posix())
+
+
+def padded(vectors: Embeddings) -> Embeddings:
+    """Return vectors, (..., dim), with zeros up to the next multiple of eight numbers, which IVF_RQ asks for."""
+    return np.pad(vectors, [*[(0, 0)] * (vectors.ndim - 1), (0, -vectors.shape[-1] % 8)])
+
+
+def without_case(texts: pa.Array) -> pa.Array:
+    """Return the texts in capitals and without accents."""
+    return pc.utf8_upper(fold(texts))
+
+
+def literal(text: str) -> str:
+    """Return a text as a literal of SQL, in which two quotes stand for one."""
+    return "'" + without_surrogates(text).replace("'", "''") + "'"

@@ -1,0 +1,260 @@
+"""Lance tables: exported from a bundle, searched as it is, and refused in one sentence if something is wrong."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from imgsearch.config import STARTER_BUNDLE
+from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.engine import Engine
+from imgsearch.errors import BundleError, ImgsearchError, InputError
+from imgsearch.index import lance_export
+from imgsearch.index.filters import ColumnStore, Condition
+from imgsearch.index.index import Index
+from imgsearch.index.lance import LanceIndex
+from imgsearch.index.lance_export import export_table
+from imgsearch.index.lance_table import VECTOR
+from imgsearch.index.manifest import Provenance
+from imgsearch.records import Item
+from imgsearch.search.query import Part
+from imgsearch.search.words import stems
+from tests.helpers.commands import Run
+from tests.helpers.tables import as_table, ignore
+
+QUOTED = ["it's", "'' OR ''=''", 'say "no"', "back\\slash'", "`t0`; --", "%_*", "a\x00b", "Straße\u202e", "é'漢"]
+QUERIES = """a red fruit|an owl|a dog on the beach|the sun|un château|a cup of coffee|stars in the night sky|a flag
+an astronaut|vegetables|a bird with a long beak|snow|a musical instrument|something blue|flowers|a map|a horse
+a ripe strawberry with its long green stalk|fromage|a zebra crossing a street""".replace("\n", "|").split("|")
+
+
+def clustered(number: int, dim: int, seed: int) -> Embeddings:
+    """Unit rows near 50 centres, as pictures of 50 subjects are."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).normal(size=(50, dim))
+    return normalize(centres[rng.integers(0, 50, number)] + rng.normal(size=(number, dim)))
+
+
+def made_up(number: int, dim: int = 64) -> Index:
+    """Items with hostile texts in ids, captions, and in names and texts of columns."""
+
+    def item(row: int) -> Item:
+        strange = QUOTED[row % len(QUOTED)]
+        columns = {f"it's {strange}": f"{strange} {row % 7}", "n": str(row)} if row % 4 else {}
+        return Item(f"{row} {strange}", f"{strange} caption", columns, "0" * 64, b"")
+
+    provenance = Provenance(encoder="test/encoder", source=str(Path("pictures").resolve()))
+    return Index.from_rows(clustered(number, dim, 1), [item(row) for row in range(number)], provenance)
+
+
+def index_few(patch: pytest.MonkeyPatch) -> None:
+    """Let a table of 6,000 rows have an index, which is measured quickly."""
+    patch.setattr(lance_export, "MIN_INDEXED", 5000)
+    patch.setattr(lance_export, "NUM_QUERIES", 100)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of 6,000 items and its table, which is large enough for an index."""
+    folder = tmp_path_factory.mktemp("made-up")
+    with pytest.MonkeyPatch.context() as patch:
+        index_few(patch)
+        as_table(made_up(6000), folder)
+    return folder
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """The same of one's own."""
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def starter_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    table = tmp_path_factory.mktemp("starter") / "starter.lance"
+    export_table(STARTER_BUNDLE, table, stems, ignore)
+    return table
+
+
+def test_the_nearest_are_found_about_as_often_as_told_and_all_if_asked_for(folder: Path) -> None:
+    bundle, table = Index.load(folder / "bundle"), LanceIndex(folder / "table.lance")
+    exact, queries = LanceIndex(folder / "table.lance", exact=True), clustered(100, 64, 2)
+    assert table.recall is not None and table.recall >= 0.98 and exact.recall is None
+    shares = []
+    for query in queries:
+        scores, rows = bundle.nearest(query[None], 10)
+        assert exact.nearest(query[None], 10)[1].tolist() == rows.tolist()
+        assert exact.nearest(query[None], 10)[0] == pytest.approx(scores, abs=1e-6)
+        shares.append(len({*table.nearest(query[None], 10)[1].tolist()} & {*rows.tolist()}) / 10)
+    assert np.mean(shares) >= table.recall - 0.03
+
+
+@pytest.mark.long
+def test_200_000_rows_are_found_as_told(tmp_path: Path) -> None:
+    rows = clustered(200_000, 512, 1)
+    items = [Item(f"{row}.jpg", f"word{row % 5000}", {"n": str(row)}, "0" * 64, b"") for row in range(len(rows))]
+    bundle = Index.from_rows(rows, items, Provenance(encoder="test/encoder", source=str(tmp_path / "pictures")))
+    table, queries = as_table(bundle, tmp_path), clustered(100, 512, 2)
+    assert table.recall is not None and table.recall >= 0.98
+    found = [[{*index.nearest(query[None], 10)[1].tolist()} for query in queries] for index in (bundle, table)]
+    assert np.mean([len(one & other) / 10 for one, other in zip(*found, strict=True)]) >= 0.95
+    within = [Condition("n", "range", "1000..1999")]
+    assert set(table.nearest(queries[:1], 100, table.columns.mask(within))[1].tolist()) <= {*range(1000, 2000)}
+
+
+def test_a_table_says_what_its_bundle_says(folder: Path) -> None:
+    bundle, table = Index.load(folder / "bundle"), LanceIndex(folder / "table.lance")
+    assert bundle.provenance == table.provenance and (len(table), table.dim) == (6000, 64)
+    assert not bundle.provenance.difference(table.provenance)
+    assert [table.item(row) for row in (0, 3, 5999)] == [bundle.item(row) for row in (0, 3, 5999)]
+    assert np.array_equal(table.rows, bundle.rows) and [*table.column("id")] == [*bundle.column("id")]
+    assert table.items.sample(1000).tolist() == bundle.items.sample(1000).tolist()
+    columns, of_bundle = table.columns, ColumnStore(bundle)
+    assert columns.names == of_bundle.names
+    assert all(columns.values(name, 9) == of_bundle.values(name, 9) for name in of_bundle.metadata if name != "n")
+    assert columns.values("n", 9) == []  # too many to be counted
+
+
+def test_hostile_texts_are_found_and_change_nothing(folder: Path) -> None:
+    bundle, table = Index.load(folder / "bundle"), LanceIndex(folder / "table.lance")
+    of_bundle, query = ColumnStore(bundle), clustered(1, 64, 3)
+    for row, strange in enumerate(QUOTED):
+        assert table.items.row_of(f"{row} {strange}") == row
+        conditions = [
+            [Condition(f"it's {strange}", "equals", f"{strange} 1")],
+            [Condition(f"it's {strange}", "contains", strange)],
+            [Condition("caption", "contains", strange), Condition("n", "range", "100..2000")],
+            [Condition("id", "range", f"{row} {strange}..{row} {strange}")],
+            [Condition("caption", "equals", f"{strange}' OR '1'='1")],
+        ]
+        for each in conditions:
+            mask = of_bundle.mask(each)
+            rows, has_more = table.columns.spread(each, 0, 6000)
+            assert rows == np.flatnonzero(mask).tolist() and not has_more
+            expected = bundle.nearest(query, 10, mask)[1].tolist()
+            assert table.nearest(query, 10, table.columns.mask(each))[1].tolist() == expected
+    for refused in ("none", "' OR 1=1 --", "\ud800'"):
+        with pytest.raises(InputError, match="has no picture"):
+            table.items.row_of(refused)
+
+
+def test_browsing_shows_each_item_once(folder: Path) -> None:
+    columns = LanceIndex(folder / "table.lance").columns
+    pages = [columns.spread([], start, 999) for start in range(0, 6000, 999)]
+    assert sorted(row for rows, _ in pages for row in rows) == [*range(6000)]
+    assert [has_more for _, has_more in pages] == [True] * 6 + [False]
+    first = columns.spread([], 0, 60)[0]
+    assert np.ptp(np.bincount(np.array(first) // 1000)) <= 2  # from all parts of the collection
+    within = [Condition("n", "range", "0..99")]
+    assert columns.spread(within, 0, 10) == ([1, 2, 3, 5, 6, 7, 9, 10, 11, 13], True)
+    assert columns.spread(within, 70, 10) == ([94, 95, 97, 98, 99], False)
+
+
+def test_an_interrupted_export_goes_on(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index_few(monkeypatch)
+    monkeypatch.setattr(lance_export, "BATCH", 512)
+    monkeypatch.setattr(lance_export, "CHUNK", 2048)
+    table, seen = copy / "again.lance", list[int]()
+
+    def stop(done: int, total: int) -> None:
+        seen.append(done)
+        if done == 4096 and seen.count(4096) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_table(copy / "bundle", table, stems, stop)
+    with pytest.raises(BundleError, match=r"is being written\. Wait, or run the same export again"):
+        LanceIndex(table)
+    measured = export_table(copy / "bundle", table, stems, stop)
+    assert seen == [0, 2048, 4096, 4096, 6000]
+    one, other = LanceIndex(table), LanceIndex(copy / "table.lance")
+    assert one.table.measured == measured and [*one.column("id")] == [*other.column("id")]
+    assert np.array_equal(one.rows, other.rows)
+    assert export_table(copy / "bundle", table, stems, stop) == measured and seen[5:] == [6000]
+
+
+def test_a_lost_index_is_told_and_made_anew(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index_few(monkeypatch)
+    table = copy / "table.lance"
+    lancedb.connect(copy).open_table("table").drop_index(f"{VECTOR}_idx")
+    with pytest.raises(BundleError, match="has lost its index. Run the same export again"):
+        LanceIndex(table)
+    export_table(copy / "bundle", table, stems, ignore)
+    assert LanceIndex(table).recall is not None
+
+
+def refusals(copy: Path) -> Iterator[tuple[str, Any]]:
+    """What is wrong, as a part of its sentence, and what is then refused."""
+    made_up(10).save(copy / "other")
+    lancedb.connect(copy).create_table("foreign", schema=pa.schema([("id", pa.string())]))
+    (copy / "file").write_text("x")
+    yield "There is no Lance table at", lambda: LanceIndex(copy / "none.lance")
+    yield "cannot be read: it is of another program", lambda: LanceIndex(copy / "foreign.lance")
+    yield "holds another collection", lambda: export_table(copy / "other", copy / "table.lance", stems, ignore)
+    yield "is of another program", lambda: export_table(copy / "other", copy / "foreign.lance", stems, ignore)
+    yield "cannot be written", lambda: export_table(copy / "other", copy / "file" / "a.lance", stems, ignore)
+    yield "cannot be written", lambda: export_table(copy / "other", copy / "a b'c.lance", stems, ignore)
+    yield "There is no bundle at", lambda: export_table(copy / "none", copy / "table.lance", stems, ignore)
+
+
+def test_what_is_wrong_is_told_in_a_sentence(copy: Path) -> None:
+    for part, refused in refusals(copy):
+        with pytest.raises(ImgsearchError, match=part) as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+
+
+def test_opening_reads_no_row_and_a_search_that_breaks_off_is_told(copy: Path) -> None:
+    shutil.rmtree(copy / "table.lance" / "data")
+    table = LanceIndex(copy / "table.lance")
+    for ask in (lambda: table.item(5), lambda: table.rows_of([5]), lambda: table.search(clustered(1, 64, 3), 5)):
+        with pytest.raises(BundleError, match="cannot be read: .* try again later"):
+            ask()
+
+
+def test_without_lancedb_a_sentence_says_how_to_install_it(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    with pytest.raises(InputError, match=r'needs LanceDB\. Install it: pip install "lancedb>=0.40,<0.41"'):
+        LanceIndex(copy / "table.lance")
+
+
+def test_a_table_answers_as_its_bundle(starter_table: Path, engine: Engine) -> None:
+    """Without an index the search is exact: hits, verdicts, words, near-duplicates and pages are the same."""
+    table = Engine.open(starter_table)
+    assert table.status.recall is None and table.status.num_items == len(engine.index)
+    for text in QUERIES:
+        found, expected = table.search(text), engine.search(text)
+        assert [hit.item for hit in found.hits[:5]] == [hit.item for hit in expected.hits[:5]], text
+        assert [(hit.strength, hit.near_duplicates) for hit in found.hits] == [
+            (hit.strength, hit.near_duplicates) for hit in expected.hits
+        ]
+        assert [hit.words for hit in found.hits] == pytest.approx([hit.words for hit in expected.hits])
+        assert found.bounds == pytest.approx(expected.bounds) and found.following == expected.following
+    coffee = [Part(item="skimage/coffee.jpg")]
+    within = [Condition("subject", "equals", "food")]
+    ids = [
+        [hit.item.id for hit in each.query(coffee, 12, start=12, conditions=within).hits] for each in (table, engine)
+    ]
+    assert ids[0] == ids[1]
+    assert len(table.browse(12, conditions=within).hits) == 12 == len({hit.row for hit in table.browse(12).hits})
+    item = table.index.item_by_id("skimage/coffee.jpg")
+    assert table.thumbnail(item) == engine.thumbnail(item) and len(table.large_picture(item.id)) > 10_000
+
+
+def test_by_command_line(run: Run, tmp_path: Path) -> None:
+    address = f"lance://{tmp_path}/starter"
+    made = run("export", "--index", STARTER_BUNDLE, "--lance", address, "--json").answer()
+    assert (made["num_items"], made["recall_at_10"], made["table"]) == (263, 1.0, f"{tmp_path}/starter.lance")
+    found = run("search", "--index", address, "an owl", "--exact", "--json").answer()
+    expected = run("search", "--index", STARTER_BUNDLE, "an owl", "--json").answer()
+    assert [hit["id"] for hit in found["hits"]] == [hit["id"] for hit in expected["hits"]]
+    told = run("info", "--index", address, "--json").answer()
+    assert told["encoder"].startswith("starter/") and (told["num_items"], told["recall_at_10"]) == (263, 1.0)
+    assert "was made by the encoder starter" in run("search", "--index", address, "--encoder", "clip", "owl").refusal()
+    assert "There is no Lance table" in run("search", "--index", f"{address}s", "an owl").refusal()
