@@ -113,7 +113,7 @@ def read_in_shards(
             continue
         if source.can_jump and index < first:
             entries, index = source.read(Position(first, source.state())), first
-        digest = hashlib.sha256()
+        before, digest = index, hashlib.sha256()
         for entry in islice(entries, end - index):
             index += 1
             if is_own:
@@ -121,7 +121,7 @@ def read_in_shards(
                 if isinstance(entry, Picture) and entry.note:
                     yield Skip(entry.id, entry.note)
                 digest.update(_to_json(entry).encode())
-        if index == first:
+        if index == before:
             return
         if is_own:
             yield ShardEnd(digest.hexdigest() if source.is_lazy else source.revision, Position(index, source.state()))
