@@ -70,9 +70,7 @@ def _open(file: Path) -> tuple[pa.Schema, Iterator[Part]]:
         readers = (partial(parquet.iter_batches, BATCH_SIZE, [number]) for number in range(len(sizes)))
         return parquet.schema_arrow, zip(sizes, readers, strict=True)
     source = pa.memory_map(str(file))
-    source.seek(
-        8 if source.read(6) == b"ARROW1" else 0
-    )  # an Arrow file holds an Arrow stream: so a cut one is read too
+    source.seek(8 if source.read(6) == b"ARROW1" else 0)  # in a file lies a stream: so a cut one is read too
     stream = pa.ipc.open_stream(source)
     return stream.schema, _batches(stream)
 
