@@ -15,6 +15,10 @@ NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
 INNER_FORMULA = re.compile(r"(?<![\s\"';])((?:[^\S\t\r\n]|[\"'])*+[;\t\r\n][\s\"';]*+)(?=[=+\-@＝＋－＠])")
 FORMULA = re.compile(r"[\t\r\n]|[\s\"']*[=+\-@＝＋－＠]")  # Japanese programs accept the full-width signs
 Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder and the collection
+# The columns that the app itself fills; a user's own column of the name wins.
+TAKEN = "taken"  # ISO local time at which a picture was taken
+TEXT_IN_PICTURE = "text_in_picture"  # what is written in it
+GENERATED_CAPTION, CAPTIONED_BY = "generated_caption", "captioned_by"  # by a model, and the id of that model
 
 
 @dataclass(frozen=True)
