@@ -34,6 +34,10 @@ OPTIONAL = {
 NOT_IMPORTED = {
     "pytest-playwright": "pytest finds it by itself; it hands out the browser's page",
     "pytest-xdist": "run.sh runs the default tests by it",
+    "moto": "tests of tables in S3 start it as a server",
+    "flask": "moto is a server by it",
+    "flask-cors": "moto is a server by it",
+    "py-partiql-parser": "moto reads it with S3",
     "ruff": "run.sh runs it",
     "mypy": "run.sh runs it",
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from imgsearch.cli.output import print_json
-from imgsearch.config import HF_DATASETS_PREFIX, STARTER_BUNDLE, FlagParser, Settings
+from imgsearch.config import HF_DATASETS_PREFIX, STARTER_BUNDLE, FlagParser, Settings, table_path
 from imgsearch.errors import InputError
 from imgsearch.index.manifest import FILE_NAME, read_manifest
 from imgsearch.ingest.source import SHARD_SIZE, BuildOptions, Source
@@ -45,6 +45,7 @@ def add_build_flags(command: FlagParser) -> None:
     add("--shard", type=_to_part, default=(1, 1), metavar="I/N", help="build only the I-th of N parts, to be merged")
     add("--ray", default="", metavar="ADDRESS", help="build in parts on a Ray cluster; local: on this machine's cores")
     add("--parts", type=int, metavar="N", help="of a build by --ray (default: one for each core or GPU)")
+    add("--lance", type=table_path, metavar="ADDRESS", help="a Lance table of the bundle to write, too")
     add("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help=f"entries a shard (default: {SHARD_SIZE})")
     add("--no-thumbnails", action="store_true", help="keep none; the app shows a folder's own pictures")
     add("--vectors", choices=("float16", "float32"), default="float16", help="how they are kept (default: float16)")
@@ -69,6 +70,12 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
             raise InputError("{flag} is {value}. Give at least 1.", flag=flag, value=value)
     if arguments.ray and (arguments.update or arguments.shard[1] > 1):
         raise InputError("--ray goes neither with --update nor with --shard. Leave these out.")
+    if arguments.lance:
+        if arguments.shard[1] > 1:
+            raise InputError("--lance does not go with --shard. Merge the parts, and export the bundle.")
+        from imgsearch.index.lance_table import connect
+
+        connect(arguments.lance)  # fail before the hours of a build
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends the build like Ctrl-C
     check_target(arguments.out)  # fail before a model is downloaded
     names = ("config", "split", "revision", "image_column", "caption_column", "id_column", "streaming")
@@ -86,6 +93,8 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
             add_derived_data(
                 arguments.out, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None)
             )
+        if arguments.lance:
+            print(sanitise_line(_write_table(arguments.out, arguments.lance)[1]), file=sys.stderr)
     except KeyboardInterrupt:
         print("imgsearch: interrupted. The same command goes on after the last finished shard.", file=sys.stderr)
         raise
@@ -139,7 +148,7 @@ def remove(arguments: argparse.Namespace, settings: Settings) -> None:
 def export(arguments: argparse.Namespace, settings: Settings) -> None:
     """Write a bundle as Parquet for other programs, or as a Lance table."""
     if arguments.lance:
-        _export_lance(arguments, settings)
+        _print(arguments, *_write_table(settings.bundle, arguments.lance))
         return
     from imgsearch.index.edit import export_parquet
 
@@ -148,7 +157,8 @@ def export(arguments: argparse.Namespace, settings: Settings) -> None:
     _print(arguments, fields, f"{count} rows written to {arguments.parquet}.")
 
 
-def _export_lance(arguments: argparse.Namespace, settings: Settings) -> None:
+def _write_table(bundle: Path, table: Path) -> tuple[dict[str, Any], str]:
+    """Export a bundle with a bar of progress; return what became of it, as fields and as a line."""
     from imgsearch.index.lance_export import export_table
     from imgsearch.index.lance_table import address
     from imgsearch.search.words import stems
@@ -159,11 +169,10 @@ def _export_lance(arguments: argparse.Namespace, settings: Settings) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        measured = export_table(settings.bundle, arguments.lance, stems, on_progress)
+        measured = export_table(bundle, table, stems, on_progress)
         count = int(bar.n)
-    fields = {"num_items": count, "table": address(arguments.lance)} | measured.model_dump()
-    line = f"{count} rows are in {address(arguments.lance)}; {measured.recall_at_10:.1%} of the 10 nearest are found."
-    _print(arguments, fields, line)
+    fields = {"num_items": count, "table": address(table)} | measured.model_dump()
+    return fields, f"{count} rows are in {address(table)}; {measured.recall_at_10:.1%} of the 10 nearest are found."
 
 
 def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> None:

@@ -1,17 +1,22 @@
 """Lance tables: exported from a bundle, searched as it is, and refused in one sentence if something is wrong."""
 
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from imgsearch.config import STARTER_BUNDLE
+from imgsearch.config import ROOT, STARTER_BUNDLE, table_path
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import BundleError, ImgsearchError, InputError
@@ -25,7 +30,9 @@ from imgsearch.index.manifest import Provenance
 from imgsearch.records import Item
 from imgsearch.search.query import Part
 from imgsearch.search.words import stems
+from tests.helpers.app import free_port, running_app
 from tests.helpers.commands import Run
+from tests.helpers.greedy import Caller
 from tests.helpers.tables import as_table, ignore
 
 QUOTED = ["it's", "'' OR ''=''", 'say "no"', "back\\slash'", "`t0`; --", "%_*", "a\x00b", "Straße\u202e", "é'漢"]
@@ -96,7 +103,8 @@ def test_the_nearest_are_found_about_as_often_as_told_and_all_if_asked_for(folde
 
 
 @pytest.mark.long
-def test_200_000_rows_are_found_as_told(tmp_path: Path) -> None:
+def test_200_000_rows_are_found_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lance_export, "NUM_QUERIES", 100)
     rows = clustered(200_000, 512, 1)
     items = [Item(f"{row}.jpg", f"word{row % 5000}", {"n": str(row)}, "0" * 64, b"") for row in range(len(rows))]
     bundle = Index.from_rows(rows, items, Provenance(encoder="test/encoder", source=str(tmp_path / "pictures")))
@@ -156,27 +164,51 @@ def test_browsing_shows_each_item_once(folder: Path) -> None:
     assert columns.spread(within, 70, 10) == ([94, 95, 97, 98, 99], False)
 
 
-def test_an_interrupted_export_goes_on(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+KILLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from imgsearch.index import lance_export
+from imgsearch.search.words import stems
+lance_export.MIN_INDEXED, lance_export.NUM_QUERIES, lance_export.BATCH, lance_export.CHUNK = 5000, 100, 512, 2048
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+bundle, table, rows, seconds = sys.argv[1:]
+threading.Timer(float(seconds), kill).start()
+lance_export.export_table(Path(bundle), Path(table), stems, lambda done, total: done == int(rows) and kill())
+"""
+
+
+def killed_export(copy: Path, rows: int, seconds: float = 600.0) -> Path:
+    """The table of an export that was killed at a number of rows, or after so many seconds."""
+    table = copy / "again.lance"
+    arguments = [copy / "bundle", table, rows, seconds]
+    done = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return table
+
+
+def test_a_killed_export_goes_on(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index_few(monkeypatch)
-    monkeypatch.setattr(lance_export, "BATCH", 512)
     monkeypatch.setattr(lance_export, "CHUNK", 2048)
-    table, seen = copy / "again.lance", list[int]()
-
-    def stop(done: int, total: int) -> None:
-        seen.append(done)
-        if done == 4096 and seen.count(4096) == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        export_table(copy / "bundle", table, stems, stop)
+    table, seen = killed_export(copy, 4096), list[int]()
     with pytest.raises(BundleError, match=r"is being written\. Wait, or run the same export again"):
         LanceIndex(table)
-    measured = export_table(copy / "bundle", table, stems, stop)
-    assert seen == [0, 2048, 4096, 4096, 6000]
+    measured = export_table(copy / "bundle", table, stems, lambda done, total: seen.append(done))
+    assert seen == [4096, 6000]
     one, other = LanceIndex(table), LanceIndex(copy / "table.lance")
     assert one.table.measured == measured and [*one.column("id")] == [*other.column("id")]
     assert np.array_equal(one.rows, other.rows)
-    assert export_table(copy / "bundle", table, stems, stop) == measured and seen[5:] == [6000]
+    assert export_table(copy / "bundle", table, stems, lambda done, total: seen.append(done)) == measured
+    assert seen[2:] == [6000]
+
+
+@pytest.mark.long
+def test_an_export_that_is_killed_at_any_moment_goes_on(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index_few(monkeypatch)
+    for seconds in (0.2, 0.5, 0.8, 1.2):  # after its imports
+        table = killed_export(copy, -1, seconds)
+    export_table(copy / "bundle", table, stems, ignore)
+    one, other = LanceIndex(table), LanceIndex(copy / "table.lance")
+    assert one.recall and [*one.column("id")] == [*other.column("id")] and np.array_equal(one.rows, other.rows)
 
 
 def test_a_lost_index_is_told_and_made_anew(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +279,15 @@ def test_a_table_answers_as_its_bundle(starter_table: Path, engine: Engine) -> N
     assert table.thumbnail(item) == engine.thumbnail(item) and len(table.large_picture(item.id)) > 10_000
 
 
+def test_a_build_writes_a_table_of_its_bundle(run: Run, tmp_path: Path) -> None:
+    bundle, address = tmp_path / "stamps", f"lance://{tmp_path}/stamps"
+    run("build", ROOT / "examples" / "stamps", "--out", bundle, "--lance", address, "--json").answer()
+    table = LanceIndex(table_path(address))
+    assert [*table.column("id")] == [*Index.load(bundle).column("id")] and table.table.facts.calibration
+    refused = run("build", ROOT / "examples", "--out", bundle, "--lance", address, "--shard", "1/2").refusal()
+    assert "--lance does not go with --shard" in refused
+
+
 def test_by_command_line(run: Run, tmp_path: Path) -> None:
     address = f"lance://{tmp_path}/starter"
     made = run("export", "--index", STARTER_BUNDLE, "--lance", address, "--json").answer()
@@ -258,3 +299,36 @@ def test_by_command_line(run: Run, tmp_path: Path) -> None:
     assert told["encoder"].startswith("starter/") and (told["num_items"], told["recall_at_10"]) == (263, 1.0)
     assert "was made by the encoder starter" in run("search", "--index", address, "--encoder", "clip", "owl").refusal()
     assert "There is no Lance table" in run("search", "--index", f"{address}s", "an owl").refusal()
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """An S3 server on loopback, with a bucket `photos`."""
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stderr=subprocess.DEVNULL)
+    variables = {"ENDPOINT": f"http://127.0.0.1:{port}", "ALLOW_HTTP": "true", "REGION": "us-east-1"}
+    for name, value in (variables | {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret"}).items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for _ in range(100):
+        with suppress(OSError):
+            urlopen(Request(f"{variables['ENDPOINT']}/photos", method="PUT"))
+            break
+        time.sleep(0.2)
+    yield server
+    server.kill()
+    server.wait()
+
+
+def test_a_table_in_s3_and_a_server_that_breaks_off(s3: subprocess.Popen[bytes]) -> None:
+    table = table_path("s3://photos/starter")
+    export_table(STARTER_BUNDLE, table, stems, ignore)
+    with pytest.raises(BundleError, match=r"s3://none/starter\.lance cannot be read"):
+        LanceIndex(table_path("s3://none/starter"))
+    with running_app("--index", "s3://photos/starter", "--captioner", "starter") as (url, _):
+        caller = Caller(url, "127.0.0.1")
+        status, answer = caller.call("search", "an owl", 3, [], True)
+        assert status == 200 and "owl" in answer
+        s3.kill()
+        status, answer = caller.call("search", "a red fruit", 3, [], True)
+        assert "event: error" in answer and "cannot be read" in answer
+        assert caller.ask("healthz")[0] == 200
