@@ -101,10 +101,15 @@ def hub_folder() -> Path:
     return cache_folder() / "hub"
 
 
-def is_from_hub(bundle: Path) -> bool:
-    """Return True if the bundle was fetched from the hub: paths in it do not belong to this machine."""
+def is_remote(bundle: Path) -> bool:
+    """Return True if a bundle is a table that lies in S3."""
+    return bundle.parts[:1] == ("s3:",)
+
+
+def is_from_elsewhere(bundle: Path) -> bool:
+    """Return True if the bundle lies in S3 or was fetched from the hub: paths in it are not of this machine."""
     folder = bundle.resolve()
-    return folder.parent.name == "snapshots" or folder.is_relative_to(hub_folder().resolve())
+    return is_remote(bundle) or folder.parent.name == "snapshots" or folder.is_relative_to(hub_folder().resolve())
 
 
 def collection_name(bundle: Path) -> str:

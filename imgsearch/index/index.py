@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -17,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch.embeddings import Embeddings, check_unit
-from imgsearch.environment import is_from_hub
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
 from imgsearch.index.bundle import bundle_writer, install_files
@@ -198,9 +196,7 @@ class Index:
         try:
             vectors = open_vector_file(bundle / manifest.file(".faiss"), manifest)
             items = Items.open(bundle / manifest.file(".arrow"))
-            # The source path of a bundle from the hub is on the machine that built it: here it means something else.
-            provenance = replace(manifest, source="") if is_from_hub(bundle) else manifest.at(bundle)
-            return cls(vectors, items, provenance)
+            return cls(vectors, items, manifest.at(bundle))
         except (RuntimeError, OSError, ValueError, MemoryError, pa.ArrowException) as error:
             reason = truncate(str(error).rstrip("."), MAX_REASON)
             raise BundleError(

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgsearch.environment import is_remote
 from imgsearch.errors import InputError
 from imgsearch.files import read_at_most
 from imgsearch.index.filters import ITEM_FIELDS, ColumnStore, numbers
@@ -31,7 +32,6 @@ from imgsearch.index.lance_table import (
     Measured,
     address,
     connect,
-    is_remote,
     padded,
     without_case,
 )

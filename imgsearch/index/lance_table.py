@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from imgsearch.embeddings import Embeddings
+from imgsearch.environment import is_remote
 from imgsearch.errors import BundleError, InputError, Message
 from imgsearch.index.filters import fold
 from imgsearch.index.flat import check_finite
@@ -125,11 +126,6 @@ class LanceTable:
             reason = truncate(str(error).rstrip("."), MAX_REASON)
             template = "The table {table} cannot be read: {reason}. See that it is there, or try again later."
             raise BundleError(template, table=address(self.path), reason=reason) from error
-
-
-def is_remote(path: Path) -> bool:
-    """Return True if a table lies in S3."""
-    return path.parts[:1] == ("s3:",)
 
 
 def connect(path: Path) -> Any:

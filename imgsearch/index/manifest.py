@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from imgsearch.environment import is_from_hub
+from imgsearch.environment import is_from_elsewhere
 from imgsearch.errors import BundleError, Message
 from imgsearch.files import FileDigest, digest_file, read_at_most
 from imgsearch.models.clip import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
@@ -98,7 +98,12 @@ class Manifest(Provenance):
         return cls(**provenance.provenance_fields() | values, dim=dim, num_items=num_items, files={})
 
     def at(self, bundle: Path) -> "Manifest":
-        """Return the manifest with its source as an absolute path, if it is a path relative to `bundle`."""
+        """Return the manifest with its source as an absolute path, if it is a path relative to `bundle`.
+
+        A path in a bundle from elsewhere is of the machine that built it. Here it means something else: it is left out.
+        """
+        if is_from_elsewhere(bundle):
+            return replace(self, source="")
         is_path = self.source and not self.source.startswith(HF_PREFIX)
         return replace(self, source=os.path.normpath(bundle.resolve() / self.source)) if is_path else self
 
@@ -211,7 +216,7 @@ def encoder_of(manifest: Manifest, bundle: Path, spec: str) -> ModelRef:
     """Return the encoder to search a bundle with. Raise BundleError if `spec` is another than the bundle's own."""
     own = ModelRef(manifest.encoder, manifest.revision)
     if spec == "auto":
-        if is_from_hub(bundle) and own.model_id.startswith(FOREIGN):
+        if is_from_elsewhere(bundle) and own.model_id.startswith(FOREIGN):
             raise BundleError(
                 "The bundle {bundle} wants the model {own}, which it may not choose by itself. Give --encoder "
                 "{own} if you trust it.",

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from imgsearch.config import STARTER_BUNDLE, Settings
 from imgsearch.engine import Engine
-from imgsearch.environment import collection_name, is_from_hub
+from imgsearch.environment import collection_name, is_from_elsewhere
 from imgsearch.errors import BundleError, ImgsearchError, SettingsError
 from imgsearch.files import FileDigest
 from imgsearch.index.manifest import FILE_NAME, read_manifest
@@ -62,9 +62,15 @@ def test_only_the_files_of_the_bundle_are_fetched(hub: LoopbackHub, pushed: Path
     assert names_in(folder) == {FILE_NAME, *read_manifest(pushed).files}
     assert all((folder / name).read_bytes() == (pushed / name).read_bytes() for name in names_in(folder))
     assert (
-        folder.is_relative_to(constants.HF_HUB_CACHE) and is_from_hub(folder) and collection_name(folder) == "my.bundle"
+        folder.is_relative_to(constants.HF_HUB_CACHE)
+        and is_from_elsewhere(folder)
+        and collection_name(folder) == "my.bundle"
     )
-    assert not is_from_hub(pushed) and not is_from_hub(STARTER_BUNDLE) and collection_name(pushed) == pushed.name
+    assert (
+        not is_from_elsewhere(pushed)
+        and not is_from_elsewhere(STARTER_BUNDLE)
+        and collection_name(pushed) == pushed.name
+    )
     assert fetch_hub_bundles(Settings()).index == (STARTER_BUNDLE,)
 
 
@@ -106,7 +112,7 @@ def test_what_version_0_8_fetched_is_used_as_it_lies(hub: LoopbackHub, pushed: P
     for revision in ("main", commit):
         record = "\n".join([commit, *sorted(names_in(pushed))])
         (folder.parents[1] / f"{revision}.txt").write_text(record)
-    assert folder_of() == folder_of(f"{NAME}@{commit}") == folder and is_from_hub(folder)
+    assert folder_of() == folder_of(f"{NAME}@{commit}") == folder and is_from_elsewhere(folder)
     hub.fault = Status(500)
     assert folder_of() == folder
     assert not [request for request in hub.requests if "/resolve/" in request.path]
