@@ -13,7 +13,7 @@ from imgsearch.engine import Engine
 from imgsearch.environment import collection_name, is_from_elsewhere
 from imgsearch.errors import BundleError, ImgsearchError, SettingsError
 from imgsearch.files import FileDigest
-from imgsearch.index.manifest import FILE_NAME, read_manifest
+from imgsearch.index.manifest import FILE_NAME, Manifest, Provenance, encoder_of, read_manifest
 from imgsearch.index.remote import fetch_hub_bundles
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.collection import open_collection
@@ -247,3 +247,13 @@ def test_the_command_line_asks_it_and_changes_it_not(
 def test_an_error_is_a_bundle_error(hub: LoopbackHub, empty_cache: Path) -> None:
     with pytest.raises(BundleError, match="^hf://datasets/org/nothing cannot be had: the hub knows no such bundle"):
         folder_of("hf://datasets/org/nothing")
+
+
+@pytest.mark.parametrize("place", ["s3:/photos/starter.lance", "cache/datasets--a--b/snapshots/0123"])
+@pytest.mark.parametrize("encoder", ["hf-hub:a/b", "local-dir:/models/a"])
+def test_a_bundle_from_elsewhere_chooses_no_free_encoder_and_no_paths(place: str, encoder: str) -> None:
+    manifest = Manifest.of(Provenance(encoder=encoder, source="/pictures"), Path("here"), 4, 1)
+    with pytest.raises(BundleError, match="may not choose by itself. Give --encoder"):
+        encoder_of(manifest, Path(place), "auto")
+    assert encoder_of(manifest, Path("here"), "auto").model_id == encoder
+    assert (manifest.at(Path(place)).source, manifest.at(Path("here")).source) == ("", "/pictures")
