@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch.errors import InputError, check_time
-from imgsearch.index.index import Index
-from imgsearch.index.items import Mask
+from imgsearch.index.items import Items, Mask
 from imgsearch.text import truncate, without_surrogates
 
 Relation: TypeAlias = Literal["equals", "contains", "range"]
@@ -87,8 +86,8 @@ class ColumnStore:
     MAX_CELLS cells in all are read. Safe to call from several threads.
     """
 
-    def __init__(self, index: Index) -> None:
-        self._items = index.items
+    def __init__(self, items: Items) -> None:
+        self._items = items
         self._column = cache(self._read_column)
         self.values = lru_cache(NUM_COUNTED)(self._count_values)
         self._cached_mask = lru_cache(NUM_MASKS)(self._compute_mask)

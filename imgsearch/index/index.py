@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -19,6 +19,7 @@ from imgsearch.embeddings import Embeddings, check_unit
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
 from imgsearch.index.bundle import bundle_writer, install_files
+from imgsearch.index.filters import ColumnStore
 from imgsearch.index.flat import check_finite, empty_flat_index, file_header, open_vector_file
 from imgsearch.index.items import SCHEMA, Items, Mask
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
@@ -47,6 +48,7 @@ class Index:
     """
 
     recall: float | None = None  # share of the nearest rows that a search finds; None: all
+    calibration = ""  # the JSON of one that is kept with the items
 
     def __init__(self, vectors: faiss.Index, items: Items, provenance: Provenance) -> None:
         if vectors.ntotal != len(items):
@@ -64,6 +66,11 @@ class Index:
 
     def __len__(self) -> int:
         return int(self._vectors.ntotal)
+
+    @cached_property
+    def columns(self) -> ColumnStore:
+        """Return the columns of the items, which filters are about."""
+        return ColumnStore(self.items)
 
     @property
     def dim(self) -> int:
@@ -114,7 +121,7 @@ class Index:
         the bundle are damaged. Example:
 
             query = encoder.encode_texts(["a red fruit"])
-            mask = ColumnStore(index).mask([Condition.parse("subject=food")])
+            mask = index.columns.mask([Condition.parse("subject=food")])
             hits = index.search(query, 10, mask=mask)  # hits[0].item.id, hits[0].score
         """
         if k < 1:

@@ -30,37 +30,37 @@ class LanceItems(Items):
 
     def __init__(self, table: LanceTable) -> None:
         super().__init__([])
-        self._table = table
+        self.table = table
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.table)
 
     def __getitem__(self, row: int) -> Item:
         return self.many([row])[0]
 
     def many(self, rows: Sequence[int]) -> list[Item]:
-        found = Items(self._table.take(rows, *SCHEMA.names).cast(SCHEMA).to_batches())
+        found = Items(self.table.take(rows, *SCHEMA.names).cast(SCHEMA).to_batches())
         return [found[position] for position in range(len(found))]
 
     def row_of(self, id: str) -> int:
-        found = self._table.matching(f"t0 = {literal(id)}", 0, 1)
+        found = self.table.matching(f"t0 = {literal(id)}", 0, 1)
         return found[0] if found else super().row_of(id)  # which says that there is none
 
     def field(self, name: str) -> Iterator[pa.Array]:
         starts = range(0, len(self), BLOCK)
-        parts = (self._table.take(range(start, min(start + BLOCK, len(self))), name) for start in starts)
+        parts = (self.table.take(range(start, min(start + BLOCK, len(self))), name) for start in starts)
         return chain.from_iterable(part[name].chunks for part in parts)
 
     def sample(self, count: int) -> Rows:
-        return np.sort(np.array(self._table.facts.sample[:count], np.int64))
+        return np.sort(np.array(self.table.facts.sample[:count], np.int64))
 
 
 class LanceColumns(ColumnStore):
     """The columns of a table. A mask is a condition in SQL, made of literals and of names of our own."""
 
-    def __init__(self, index: "LanceIndex") -> None:
-        super().__init__(index)
-        self._table = index.table
+    def __init__(self, items: LanceItems) -> None:
+        super().__init__(items)
+        self._table = items.table
 
     @cached_property
     def metadata(self) -> list[str]:
@@ -132,9 +132,13 @@ class LanceIndex(Index):
             )
         self._way = Measured() if exact else table.measured
         self.recall = self._way.recall_at_10 if self._way.probes else None
-        self.items = LanceItems(table)
+        self.items: LanceItems = LanceItems(table)
         self.provenance = table.manifest.at(path)
-        self.columns = LanceColumns(self)
+        self.calibration = table.facts.calibration
+
+    @cached_property
+    def columns(self) -> LanceColumns:
+        return LanceColumns(self.items)
 
     def __len__(self) -> int:
         return len(self.items)

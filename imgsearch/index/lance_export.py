@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from imgsearch.environment import is_remote
 from imgsearch.errors import InputError
 from imgsearch.files import read_at_most
-from imgsearch.index.filters import ITEM_FIELDS, ColumnStore, numbers
+from imgsearch.index.filters import ITEM_FIELDS, numbers
 from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import MAX_REASON, Index
 from imgsearch.index.items import SCHEMA
@@ -119,7 +119,7 @@ def _manifest(index: Index, path: Path) -> Manifest:
 
 
 def _facts(bundle: Path, index: Index, manifest: Manifest) -> Facts:
-    names = ColumnStore(index).names[:MAX_COLUMNS]
+    names = index.columns.names[:MAX_COLUMNS]
     file = next((bundle / name for name in manifest.files if name.startswith("calibration-")), None)
     return Facts(
         columns=[_column(index, name) for name in names],

@@ -13,7 +13,6 @@ from imgsearch.environment import cache_folder
 from imgsearch.files import cache_path, read_at_most, write_cache
 from imgsearch.index.bundle import bundle_writer, install_files
 from imgsearch.index.index import Index
-from imgsearch.index.lance import LanceIndex
 from imgsearch.index.manifest import MADE_BY, Manifest, read_manifest
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.calibration import Calibration, calibrate
@@ -52,9 +51,9 @@ class DerivedData:
         self._locks = {name: threading.Lock() for name in self._makers}
         self._ready: dict[str, Any] = {}
         self.calibration: Calibration | None = self._stored(CALIBRATION)
-        if isinstance(index, LanceIndex) and index.table.facts.calibration:
+        if index.calibration:
             with suppress(ValueError):
-                self.calibration = Calibration.model_validate_json(index.table.facts.calibration)
+                self.calibration = Calibration.model_validate_json(index.calibration)
 
     def calibrate(self) -> None:
         """Measure the score thresholds, once, if none are stored. Takes seconds. If it fails, hits are not judged."""

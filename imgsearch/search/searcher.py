@@ -11,7 +11,7 @@ import numpy as np
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import InputError, check_time
-from imgsearch.index.filters import MAX_CONDITIONS, ColumnStore, Condition
+from imgsearch.index.filters import MAX_CONDITIONS, Condition
 from imgsearch.index.index import Index
 from imgsearch.index.lance import LanceIndex
 from imgsearch.models.encoder import Encoder
@@ -63,7 +63,7 @@ class Searcher:
         self.index = index
         self.encoder = encoder
         self.derived = derived
-        self.table = index.columns if isinstance(index, LanceIndex) else ColumnStore(index)
+        self.table = index.columns
 
     @cached_property
     def _sample(self) -> Embeddings:

@@ -19,7 +19,6 @@ import numpy as np
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.index.bundle import bundle_writer
-from imgsearch.index.filters import ColumnStore
 from imgsearch.index.index import Block, Index, write_bundle
 from imgsearch.index.items import Mask
 from imgsearch.index.manifest import Provenance, provenance_of
@@ -106,7 +105,7 @@ def read_table(folder: Path) -> dict[str, Any]:
     items = [replace(item, columns=fields) for item, fields in zip(_items(0, NUM_ROWS), columns, strict=True)]
     rows = normalize(np.random.default_rng(SEED).standard_normal((NUM_ROWS, 8), np.float32))
     Index.from_rows(rows, items, Provenance(encoder="none")).save(folder / "columns")
-    table, start = ColumnStore(Index.load(folder / "columns")), time.perf_counter()
+    table, start = Index.load(folder / "columns").columns, time.perf_counter()
     texts = [table.values(name, 1) for name in table.metadata]
     return {"seconds": time.perf_counter() - start, "columns": len(texts)}
 

@@ -20,7 +20,6 @@ from imgsearch.engine import Engine
 from imgsearch.errors import BundleError, ImgsearchError
 from imgsearch.index.bundle import read_report
 from imgsearch.index.edit import export_parquet
-from imgsearch.index.filters import ColumnStore
 from imgsearch.index.index import Index
 from imgsearch.index.items import MAX_ITEM
 from imgsearch.index.manifest import read_manifest
@@ -166,7 +165,7 @@ def test_what_is_opened_answers_with_all_that_is_in_it(
     assert json.loads(json.dumps(answer.to_json(), allow_nan=False)) and answer.to_csv().encode()
     for hit in answer.hits[:3]:
         assert engine.thumbnail(hit.item)[:4] == engine.large_picture(hit.item.id)[:4] == b"RIFF"
-    table = ColumnStore(engine.index)
+    table = engine.index.columns
     assert all(name.encode() and table.values(name, 5) is not None for name in table.metadata[:20])
     assert export_parquet(bundle, tmp_path / "all.parquet") == NUM_ITEMS
     assert isinstance(read_report(bundle), BuildReport)

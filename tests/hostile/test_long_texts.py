@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imgsearch.errors import InputError, Message
-from imgsearch.index.filters import ColumnStore, Condition
+from imgsearch.index.filters import Condition
 from imgsearch.index.index import Index
 from imgsearch.index.items import Items
 from imgsearch.index.manifest import Provenance
@@ -62,7 +62,7 @@ def search_words(text: str) -> None:
 
 def filtered(relation: Any, value: str) -> Callable[[str], None]:
     def mask(text: str) -> None:
-        ColumnStore(index_of(text)).mask([Condition("caption", relation, value)])
+        index_of(text).columns.mask([Condition("caption", relation, value)])
 
     return mask
 

@@ -35,7 +35,7 @@ def make_index(columns: list[Mapping[str, str]]) -> Index:
 
 
 def make_table(columns: list[Mapping[str, str]]) -> ColumnStore:
-    return ColumnStore(make_index(columns))
+    return make_index(columns).columns
 
 
 @pytest.fixture(scope="module", params=["bundle", "table"])
@@ -163,7 +163,7 @@ def test_columns_that_come_and_go_between_blocks(tmp_path: Path) -> None:
     with bundle_writer(tmp_path / "bundle") as work:
         parts = (filter_blocks(whole.blocks(), np.arange(number) // 700 == part) for part in range(3))
         write_bundle(tmp_path / "bundle", work, chain.from_iterable(parts), Provenance(encoder="test/encoder"))
-    table = ColumnStore(Index.load(tmp_path / "bundle"))
+    table = Index.load(tmp_path / "bundle").columns
     for name in ("early", "late"):
         assert table.of(name, range(number)) == [fields.get(name, "") for fields in columns]
     rows = np.flatnonzero(table.mask([Condition.parse("late:2..3")]))
@@ -177,7 +177,7 @@ def test_an_index_without_columns() -> None:
 
 def test_the_starter_bundle_is_searched_within_a_subject(starter_bundle: Path) -> None:
     index = Index.load(starter_bundle)
-    table = ColumnStore(index)
+    table = index.columns
     subject, number = table.values("subject", 1)[0]
     kept = table.mask([Condition("subject", "equals", subject)])
     hits = index.search(index.row(0)[None], len(index), mask=kept)
@@ -191,7 +191,7 @@ def test_bundles_of_older_formats_are_filtered(format: str, tmp_path: Path) -> N
     """Their columns are JSON. They are the same as maps, once the bundle is written again."""
     index = Index.load(ROOT / "tests" / "bundles" / format)
     index.save(tmp_path / "bundle")
-    for table in (ColumnStore(index), ColumnStore(Index.load(tmp_path / "bundle"))):
+    for table in (index.columns, Index.load(tmp_path / "bundle").columns):
         assert table.names == ["id", "caption", "subject"]
         assert table.values("subject", 5) == [("animals", 2), ("food", 2)]
         rows = np.flatnonzero(table.mask([Condition.parse("subject=food"), Condition.parse("caption~LÉMON")]))

@@ -21,7 +21,7 @@ from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import BundleError, ImgsearchError, InputError
 from imgsearch.index import lance_export
-from imgsearch.index.filters import ColumnStore, Condition
+from imgsearch.index.filters import Condition
 from imgsearch.index.index import Index
 from imgsearch.index.lance import LanceIndex
 from imgsearch.index.lance_export import export_table
@@ -123,7 +123,7 @@ def test_a_table_says_what_its_bundle_says(folder: Path) -> None:
     assert [table.item(row) for row in (0, 3, 5999)] == [bundle.item(row) for row in (0, 3, 5999)]
     assert np.array_equal(table.rows, bundle.rows) and [*table.column("id")] == [*bundle.column("id")]
     assert table.items.sample(1000).tolist() == bundle.items.sample(1000).tolist()
-    columns, of_bundle = table.columns, ColumnStore(bundle)
+    columns, of_bundle = table.columns, bundle.columns
     assert columns.names == of_bundle.names
     assert all(columns.values(name, 9) == of_bundle.values(name, 9) for name in of_bundle.metadata if name != "n")
     assert columns.values("n", 9) == []  # too many to be counted
@@ -131,7 +131,7 @@ def test_a_table_says_what_its_bundle_says(folder: Path) -> None:
 
 def test_hostile_texts_are_found_and_change_nothing(folder: Path) -> None:
     bundle, table = Index.load(folder / "bundle"), LanceIndex(folder / "table.lance")
-    of_bundle, query = ColumnStore(bundle), clustered(1, 64, 3)
+    of_bundle, query = bundle.columns, clustered(1, 64, 3)
     for row, strange in enumerate(QUOTED):
         assert table.items.row_of(f"{row} {strange}") == row
         conditions = [
