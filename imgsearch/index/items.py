@@ -88,9 +88,10 @@ class Items:
 
     def __getitem__(self, row: int) -> Item:
         position = bisect_right(self.starts, row) - 1
-        batch = _with_maps(self._batches[position].slice(row - self.starts[position], 1))
-        [fields] = batch.to_pylist()
-        fields |= {"caption": fields["caption"][:MAX_TEXT], "columns": _shown(fields["columns"])}
+        [fields] = self._batches[position].slice(row - self.starts[position], 1).to_pylist()
+        columns = fields["columns"]
+        pairs = [*_parse(columns).items()] if isinstance(columns, str) else columns
+        fields |= {"caption": fields["caption"][:MAX_TEXT], "columns": _shown(pairs)}
         return Item(**fields | {"thumbnail": _thumbnail(fields["thumbnail"])})
 
     def many(self, rows: Sequence[int]) -> list[Item]:
