@@ -23,6 +23,8 @@ from imgsearch.text import truncate, without_surrogates
 INSTALL = 'pip install "lancedb>=0.40,<0.41"'
 MANIFEST, FACTS, MEASURED = "imgsearch.manifest", "imgsearch.facts", "imgsearch.measured"  # keys of metadata
 VECTOR = "vector"  # the column that MEASURED is kept at
+# Of reads from S3, which the engine else tries for minutes while a visitor waits.
+READING = {"connect_timeout": "3s", "timeout": "8s", "client_max_retries": "1", "download_retry_count": "1"}
 MIN_FOUND = 128  # rows to look for at least, so that the first pages are parts of one answer
 
 
@@ -60,7 +62,7 @@ class LanceTable:
             make = Message("Make one: python -m imgsearch export --index BUNDLE --lance {table}", table=path)
             raise BundleError("There is no Lance table at {table}. {make}", table=path, make=make)
         with self._reading():
-            self.engine = connect(path).open_table(path.stem)
+            self.engine = connect(path, READING).open_table(path.stem)
             schema = self.engine.schema
             texts = {key.decode(): text.decode() for key, text in (schema.metadata or {}).items()}
             if MANIFEST not in texts:
@@ -128,13 +130,13 @@ class LanceTable:
             raise BundleError(template, table=address(self.path), reason=reason) from error
 
 
-def connect(path: Path) -> Any:
+def connect(path: Path, options: dict[str, str] | None = None) -> Any:
     """Open the database that a table lies in. Raise InputError if LanceDB is not installed; ValueError or OSError."""
     try:
         import lancedb
     except ImportError:
         raise InputError("A Lance table needs LanceDB. Install it: {command}", command=INSTALL) from None
-    return lancedb.connect(address(path.parent))
+    return lancedb.connect(address(path.parent), storage_options=options)
 
 
 def address(path: Path) -> str:

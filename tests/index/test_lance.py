@@ -281,7 +281,7 @@ def test_a_table_answers_as_its_bundle(starter_table: Path, engine: Engine) -> N
 
 def test_a_build_writes_a_table_of_its_bundle(run: Run, tmp_path: Path) -> None:
     bundle, address = tmp_path / "stamps", f"lance://{tmp_path}/stamps"
-    run("build", ROOT / "examples" / "stamps", "--out", bundle, "--lance", address, "--json").answer()
+    run("build", ROOT / "examples" / "stamps", "--out", bundle, "--lance", address, "--limit", 9, "--json").answer()
     table = LanceIndex(table_path(address))
     assert [*table.column("id")] == [*Index.load(bundle).column("id")] and table.table.facts.calibration
     refused = run("build", ROOT / "examples", "--out", bundle, "--lance", address, "--shard", "1/2").refusal()
