@@ -107,13 +107,14 @@ class WordIndex:
 
     def _rows(self, word: str) -> npt.NDArray[np.int64]:
         """Return the rows of the items that hold a word; none if the file is damaged."""
-        statement = "SELECT rowid FROM items WHERE items MATCH ? LIMIT ?"
+        # As one text: a tuple for each row would take six times as long.
+        statement = "SELECT group_concat(rowid) FROM (SELECT rowid FROM items WHERE items MATCH ? LIMIT ?)"
         try:
             with self._lock:
-                found = self._connection.execute(statement, (f'"{word}"', self._num_items)).fetchall()
+                [found] = self._connection.execute(statement, (f'"{word}"', self._num_items)).fetchone()
         except sqlite3.Error:
-            found = []
-        rows = np.array(found, np.int64).ravel()
+            found = None
+        rows = np.fromstring(found or "", np.int64, sep=",")
         return rows[(rows >= 0) & (rows < self._num_items)]
 
 
