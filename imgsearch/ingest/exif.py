@@ -78,12 +78,12 @@ def _read(data: bytes, places: bool) -> dict[str, str]:
         known = {name: " ".join(sanitise_line(text).split()) for name, text in (xmp | exif).items()}
         make, model = known.get("Make", ""), known.get("Model", "")  # such as "Canon" and "Canon EOS R5"
         is_named = model.lower().startswith(make.lower().partition(" ")[0])
-        turn = -1 if known.get("Orientation") in ("5", "6", "7", "8") else 1
+        is_turned = image.format != "TIFF" and known.get("Orientation") in ("5", "6", "7", "8")  # Pillow turns TIFF
         found = {
             TAKEN: next(filter(None, dates), ""),
             "camera": model if is_named else f"{make} {model}".strip(),
             "lens": known.get("LensModel") or known.get("Lens", ""),
-            **dict(zip(("width", "height"), map(str, image.size[::turn]), strict=True)),
+            **dict(zip(("width", "height"), map(str, image.size[:: -1 if is_turned else 1]), strict=True)),
             PLACE: _place(known) if places else "",
         }
     return {name: text for name, text in found.items() if text or (places and name == PLACE)}
