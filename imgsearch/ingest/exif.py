@@ -4,6 +4,7 @@ Of EXIF only the entries that are used are read. XMP is searched for the usual n
 """
 
 import re
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ TAGS = {  # of EXIF, by the names of XMP; the names of the lists of tags are tho
     "details": {0x9003: "DateTimeOriginal", 0x9004: "DateTimeDigitized", 0xA434: "LensModel"},
     "GPS": {1: "GPSLatitudeRef", 2: "GPSLatitude", 3: "GPSLongitudeRef", 4: "GPSLongitude"},
 }
-WIDTHS = {2: 1, 7: 1, 129: 1, 3: 2, 4: 4, 13: 4, 5: 8}  # bytes of a letter, a whole number, a fraction; by the type
+FORMATS = {2: "s", 7: "s", 129: "s", 3: "H", 4: "I", 13: "I", 5: "II"}  # of types: texts, whole numbers, fractions
 DATES = ("DateTimeOriginal", "DateTimeDigitized", "DateCreated", "CreateDate")
 NAMES = "|".join(("Make", "Model", "Orientation", "LensModel", "Lens", "GPSLatitude", "GPSLongitude", *DATES))
 XMP = re.compile(rf"[<\s](?:tiff|exif|exifEX|aux|photoshop|xmp):({NAMES})\s*(?:=\s*[\"']|>)\s*([^\"'<]*)")
@@ -92,31 +93,27 @@ def _read(data: bytes, places: bool) -> dict[str, str]:
 def _of_exif(tiff: bytes) -> dict[str, str]:
     """Return the texts of the entries by their names; nothing of what is damaged."""
     tiff = tiff.removeprefix(b"Exif\0\0")
-
-    def numbers(start: int, size: int, width: int) -> list[int]:
-        ends = range(start + width, start + size + width, width)
-        return [int.from_bytes(tiff[end - width : end], "little" if tiff[:2] == b"II" else "big") for end in ends]
-
-    found = {"first": str(numbers(4, 4, 4)[0])}
+    order = "<" if tiff.startswith(b"II") else ">"
+    found = {"first": _text(tiff[4:8], f"{order}I")}
     for name, tags in TAGS.items():
-        start = int(found[name]) if found.get(name, "").isdecimal() else len(tiff)
-        for entry in range(start + 2, min(start + 2 + 12 * sum(numbers(start, 2, 2)), len(tiff) - 11), 12):
-            (tag, kind), (count, offset) = numbers(entry, 4, 2), numbers(entry + 4, 8, 4)
-            if tag in tags and kind in WIDTHS:
-                size = count * WIDTHS[kind]
-                values = numbers(offset if size > 4 else entry + 8, min(size, MAX_VALUE), min(WIDTHS[kind], 4))
-                found[tags[tag]] = _text(values, kind)
+        with suppress(struct.error, ValueError, LookupError, OverflowError):  # there are none, or it breaks off
+            start = int(found[name])
+            [num_entries] = struct.unpack_from(f"{order}H", tiff, start)
+            for entry in range(start + 2, start + 2 + 12 * num_entries, 12):
+                tag, kind, count, offset = struct.unpack_from(f"{order}HHII", tiff, entry)
+                if kind in FORMATS and tags.get(tag, name) not in found:
+                    size = count * struct.calcsize(FORMATS[kind])
+                    begin = offset if size > 4 else entry + 8
+                    found[tags[tag]] = _text(tiff[begin : begin + min(size, MAX_VALUE)], order + FORMATS[kind])
     return found
 
 
-def _text(values: list[int], kind: int) -> str:
+def _text(value: bytes, format: str) -> str:
     """Return a text, or numbers with commas between; "" for a fraction of nothing."""
-    if WIDTHS[kind] == 1:
-        return bytes(values).split(b"\0")[0].decode(errors="replace")
-    if WIDTHS[kind] == 8:
-        pairs = zip(values[::2], values[1::2], strict=False)
-        return ",".join(f"{above / below:.6f}" if below else "" for above, below in pairs)
-    return ",".join(map(str, values))
+    if format.endswith("s"):
+        return value.split(b"\0")[0].decode(errors="replace")
+    parts = struct.iter_unpack(format, value[: len(value) - len(value) % struct.calcsize(format)])
+    return ",".join(f"{n / below[0]:.6f}" if any(below) else "" if below else str(n) for n, *below in parts)
 
 
 def _place(source: Mapping[str, str]) -> str:
