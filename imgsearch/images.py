@@ -4,7 +4,8 @@ import io
 import stat
 import warnings
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from math import sqrt
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -29,6 +30,7 @@ DRAFT_RATIO = 1.4  # smallest side of a reduced JPEG over the model's side: belo
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ESSENTIAL_CHUNKS = (b"tRNS", b"eXIf")  # of a PNG's ancillary ones: transparency, and the side that is up
+HEADER_CHUNKS, XMP_TEXT = (b"IHDR", b"eXIf", b"iTXt", b"IEND"), b"XML:com.adobe.xmp\0\0"  # not compressed
 MISSING = 0.1  # of a JPEG's height may be missing at its end
 FULL_GREYS = [2**bits - 1 for bits in (1, 8, 10, 12, 14, 15, 16)]  # white of floats, cameras, scanners
 GREYS = (0.5, 99.5)  # percentiles of grey values: the ones beyond are outliers
@@ -50,15 +52,22 @@ def open_rgb(source: ImageSource, name: str = "The picture", *, side: int | None
     """
     if isinstance(source, Image.Image):
         return _to_rgb(source, side)
+    with opened(source, name) as image:
+        _draft(image, side)
+        return _to_rgb(image, side)
+
+
+@contextmanager
+def opened(source: bytes | Path, name: str, *, has_pixels: bool = True) -> Iterator[Image.Image]:
+    """Open a picture, for its decoding or, without `has_pixels`, for its header. Raise PictureError as `open_rgb`."""
     try:
         _check_bytes(source, name)
         with (
             io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
-            Image.open(_without_ancillary_chunks(file), formats=FORMATS) as image,
+            Image.open(_without_ancillary_chunks(file, has_pixels), formats=FORMATS) as image,
         ):
             _check_pixels(image, name)
-            _draft(image, side)
-            return _to_rgb(image, side)
+            yield image
     except PictureError:
         raise
     except FileNotFoundError:
@@ -149,7 +158,7 @@ def _check_bytes(source: bytes | Path, name: str) -> None:
         raise PictureError("{name} has more than {max_mb} MB. Use a smaller one.", name=name, max_mb=MAX_BYTES // 2**20)
 
 
-def _without_ancillary_chunks(file: IO[bytes]) -> IO[bytes]:
+def _without_ancillary_chunks(file: IO[bytes], has_pixels: bool) -> IO[bytes]:
     """Leave out of a PNG what stands beside its pixels: Pillow refuses long texts and wrong checksums there."""
     kept = io.BytesIO()
     kept.write(file.read(len(PNG_SIGNATURE)))
@@ -158,11 +167,14 @@ def _without_ancillary_chunks(file: IO[bytes]) -> IO[bytes]:
         return file
     while len(head := file.read(8)) == 8:
         length, kind = int.from_bytes(head[:4]), head[4:]
-        if kind[0] & 32 and kind not in ESSENTIAL_CHUNKS:  # a small letter
+        is_ancillary = kind[0] & 32  # a small letter
+        is_kept = (not is_ancillary or kind in ESSENTIAL_CHUNKS) if has_pixels else kind in HEADER_CHUNKS
+        if not is_kept:
             file.seek(length + 4, io.SEEK_CUR)
             continue
         data = file.read(min(length, MAX_BYTES) + 4)
-        if kind not in ESSENTIAL_CHUNKS or zlib.crc32(kind + data[:-4]) == int.from_bytes(data[-4:]):
+        is_whole = not is_ancillary or zlib.crc32(kind + data[:-4]) == int.from_bytes(data[-4:])
+        if is_whole and (kind != b"iTXt" or data.startswith(XMP_TEXT)):
             kept.writelines((head, data))
     kept.seek(0)
     return kept

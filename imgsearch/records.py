@@ -18,6 +18,7 @@ Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder
 # The columns that the app itself fills; a user's own column of the name wins.
 TAKEN = "taken"  # ISO local time at which a picture was taken
 TEXT_IN_PICTURE = "text_in_picture"  # what is written in it
+FIGURES = (TAKEN, "width", "height")  # columns that are neither searched as words nor offered as filters
 GENERATED_CAPTION, CAPTIONED_BY = "generated_caption", "captioned_by"  # by a model, and the id of that model
 
 

@@ -48,6 +48,9 @@ def add_build_flags(command: FlagParser) -> None:
     add("--lance", type=table_path, metavar="ADDRESS", help="a Lance table of the bundle to write, too")
     add("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help=f"entries a shard (default: {SHARD_SIZE})")
     add("--no-thumbnails", action="store_true", help="keep none; the app shows a folder's own pictures")
+    facts = command.add_mutually_exclusive_group().add_argument
+    facts("--no-exif", action="store_true", help="keep no date, camera, lens and size from the picture files")
+    facts("--places", action="store_true", help="also keep where pictures were taken, to about a kilometre")
     add("--vectors", choices=("float16", "float32"), default="float16", help="how they are kept (default: float16)")
 
 
@@ -201,6 +204,8 @@ def _options(arguments: argparse.Namespace) -> BuildOptions:
         part=arguments.shard,
         shard_size=arguments.shard_size,
         thumbnails=not arguments.no_thumbnails,
+        exif=not arguments.no_exif,
+        places=arguments.places,
         vectors=arguments.vectors,
         update=arguments.update,
         strict=arguments.strict,

@@ -90,7 +90,7 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
         part = "{}/{}".format(*options.part)
         commit = source.revision if source.name.startswith(HF_PREFIX) else ""
         shared = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
-        shared += source.group_ends
+        shared += [options.exif, options.places, *source.group_ends]
         division = _digest([*shared, dict(source.options)])  # without the path, which depends on the machine
     return provenance_of(
         encoder,
@@ -108,8 +108,9 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
 def _shards_key(provenance: Provenance, source: Source, options: BuildOptions) -> str:
     """Return a digest of what all shards of a bundle must share. It names their folder."""
     shared = provenance.provenance_fields() | {"division": ""}  # it changes if files are added between two runs
+    asked = [options.limit, options.shard_size, options.exif, options.places]
     grouped = source.group_ends if options.part[1] > 1 else ()
-    return _digest([FORMAT_VERSION, shared, dict(source.options), options.limit, options.shard_size, *grouped])
+    return _digest([FORMAT_VERSION, shared, dict(source.options), *asked, *grouped])
 
 
 def _digest(fields: list[Any]) -> str:
@@ -146,7 +147,7 @@ def _make_missing_shards(
     done, expected = sum(len(shard) + len(shard.report.skipped) for shard in shards), _expected_entries(source, options)
     writer = _ShardWriter(encoder, options.vectors, folder, shards)
     entries = read_in_shards(source, options, shards[-1].position if shards else START)
-    with closing(Pipeline(encoder, reusable, options.thumbnails).run(entries)) as results:
+    with closing(Pipeline(encoder, reusable, options).run(entries)) as results:
         for result in results:
             if isinstance(result, ShardEnd):
                 writer.finish(result)

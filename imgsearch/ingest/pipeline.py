@@ -5,7 +5,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,9 +14,11 @@ from typing import TypeVar
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import PictureError
 from imgsearch.images import open_rgb, to_webp
+from imgsearch.ingest.exif import columns_of, kept_columns
 from imgsearch.ingest.reuse import ReusableItems
 from imgsearch.ingest.shards import ShardEnd
 from imgsearch.ingest.skips import other_kind
+from imgsearch.ingest.source import BuildOptions
 from imgsearch.models.encoder import Encoder, Prepared
 from imgsearch.records import Item, Picture, Skip
 
@@ -42,7 +44,7 @@ class Pipeline:
 
     encoder: Encoder
     reusable: ReusableItems  # where vectors are taken from
-    thumbnails: bool  # False: make none
+    options: BuildOptions
 
     def run(self, entries: Iterator[Picture | Skip | ShardEnd]) -> Generator[PreparedPicture | ShardEnd, None, None]:
         """Yield a result for each picture and skip, in order, and the shard ends between them.
@@ -70,27 +72,31 @@ class Pipeline:
         if isinstance(entry, Skip):
             return PreparedPicture(entry)
         start = time.perf_counter()
+        reused = self.reusable.by_stamp(entry)
+        if reused and (columns := kept_columns(entry.columns, reused[0].columns, self.options)) is not None:
+            return _reuse(entry, columns, *reused)
         try:
-            if reused := self.reusable.by_stamp(entry):
-                return _reuse(entry, *reused)
             data = entry.read()
             end = time.perf_counter()
             sha256 = hashlib.sha256(data).hexdigest()
-            if reused := self.reusable.by_content(sha256):
-                return _reuse(entry, *reused)
+            columns = columns_of(entry.columns, data, self.options)
+            if reused := reused or self.reusable.by_content(sha256):
+                return _reuse(entry, columns, *reused)
             image = open_rgb(data, "It", side=self.encoder.image_side)
         except PictureError as error:
+            if reused:  # it was only to be read for its columns
+                return _reuse(entry, entry.columns, *reused)
             kind = other_kind(entry.id) if entry.stamp else ""  # only the id of a file has an ending
             return PreparedPicture(Skip(entry.id, kind or str(error), bool(kind)))
-        thumbnail = to_webp(image) if self.thumbnails else b""
-        item = Item(entry.id, entry.caption, entry.columns, sha256, thumbnail, entry.stamp)
+        thumbnail = to_webp(image) if self.options.thumbnails else b""
+        item = Item(entry.id, entry.caption, columns, sha256, thumbnail, entry.stamp)
         prepared = self.encoder.prepare(image)
         seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
         return PreparedPicture(item, prepared, seconds=seconds)
 
 
-def _reuse(entry: Picture, item: Item, vector: Embeddings) -> PreparedPicture:
-    item = replace(item, id=entry.id, caption=entry.caption, columns=entry.columns, stamp=entry.stamp)
+def _reuse(entry: Picture, columns: Mapping[str, str], item: Item, vector: Embeddings) -> PreparedPicture:
+    item = replace(item, id=entry.id, caption=entry.caption, columns=columns, stamp=entry.stamp)
     return PreparedPicture(item, vector=vector)
 
 

@@ -50,6 +50,8 @@ class BuildOptions:
     part: tuple[int, int] = (1, 1)  # (i, n): build the i-th of every n shards
     shard_size: int = SHARD_SIZE  # entries
     thumbnails: bool = True
+    exif: bool = True  # keep what the files tell of their pictures: date, camera, lens and size
+    places: bool = False  # with `exif`: and where they were taken
     vectors: str = "float16"  # storage type: "float16" or "float32"
     update: bool = False  # reuse the vectors of pictures that have not changed
     strict: bool = False  # fail on the first skip

@@ -6,6 +6,8 @@ languages translate their templates.
 
 import json
 import string
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +72,14 @@ class _Formatter(string.Formatter):
 def format_number(value: float, request: gr.Request | None, decimals: int = 0) -> str:
     """Return a number as the visitor's language writes it: "1,540.5"."""
     return _with_signs(f"{value:,.{decimals}f}", request)
+
+
+def format_date(text: str, request: gr.Request | None) -> str:
+    """Return an ISO date or time in the visitor's language, "4 May 2019, 12:30"; what is none as it is."""
+    with suppress(ValueError):
+        date = datetime.fromisoformat(text)
+        text = f"{date.day} {tr('months', request).split()[date.month - 1]} {date.year}{text[10:16].replace('T', ', ')}"
+    return text
 
 
 def format_count(noun: Literal["picture", "copy"], count: int, request: gr.Request | None) -> str:

@@ -5,13 +5,13 @@ import random
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 Files = Iterator[tuple[str, bytes, bool | None]]
 READ = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tiff": "TIFF", "avif": "AVIF"} | {
@@ -50,7 +50,7 @@ def make_hostile(folder: Path) -> list[Hostile]:
     """Write all of them into `folder`: small files that are made in a second or two."""
     folder.mkdir(parents=True, exist_ok=True)
     hostile = []
-    for make in (png_bombs, other_bombs, claims, tiffs, odd_pictures, damaged, in_disguise, odd_names):
+    for make in (png_bombs, other_bombs, claims, tiffs, odd_pictures, odd_exif, damaged, in_disguise, odd_names):
         for name, data, is_picture in make():
             path = folder / name
             path.write_bytes(data)
@@ -237,6 +237,38 @@ def odd_pictures() -> Files:
     yield "comment.jpg", jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(script) + 2) + script + jpeg[2:], True
     yield "archive_behind.jpg", jpeg + archive(), True
     yield "mpo.jpg", encoded(photo(), "MPO", save_all=True, append_images=[photo()]), True
+
+
+def exif_block(
+    first: Mapping[int, object] = {}, details: Mapping[int, object] = {}, gps: Mapping[int, object] = {}
+) -> bytes:
+    """EXIF with these entries."""
+    exif = Image.Exif()
+    exif.update({**first, 0x8769: dict(details), 0x8825: dict(gps)})
+    return exif.tobytes()
+
+
+def odd_exif() -> Files:
+    """Whole pictures whose EXIF or XMP tells nothing that is true, and would like to take hours or gigabytes."""
+    start, text_of_4_gigabytes = b"II*\0\x08\0\0\0", struct.pack("<HHII", 0x0110, 2, 2**32 - 1, 2**31)
+    nowhere = {1: "N", 2: (95.0, 0.0, 0.0), 3: "E", 4: (200.0, 0.0, 0.0)}
+    nothing = TiffImagePlugin.IFDRational(0, 0)
+    laughs = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    xmp = f'<!DOCTYPE x [<!ENTITY a0 "2019">{laughs}]><x exif:DateTimeOriginal="&a11;" exif:GPSLatitude="NaN,NaNN"/>'
+    blocks = {
+        "exif_of_two_bytes": b"MM",
+        "exif_beyond_its_end": b"II*\0" + struct.pack("<I", 2**32 - 2),
+        "exif_in_a_circle": start + struct.pack("<HHHIIHHII", 2, 0x8769, 4, 1, 8, 0x8825, 4, 1, 8),
+        "exif_of_65535_entries": start + struct.pack("<H", 65_535) + text_of_4_gigabytes * 5_000,
+        "exif_of_other_types": start + struct.pack("<HHHIIHHII", 2, 0x0110, 12, 5, 8, 0x9003, 99, 1, 8),
+        "taken_in_the_year_0": exif_block(details={0x9003: "0000:00:00 00:00:00"}),
+        "taken_in_2107": exif_block(details={0x9003: "2107:12:31 23:59:58", 0x9004: "1970:01:01 00:00:00"}),
+        "taken_nowhere": exif_block(gps=nowhere),
+        "divided_by_0": exif_block(gps=nowhere | {2: (nothing,) * 3, 4: (nothing,) * 3}),
+    }
+    for name, block in blocks.items():
+        yield f"{name}.jpg", encoded(photo(), "JPEG", exif=b"Exif\0\0" + block.removeprefix(b"Exif\0\0")), True
+    yield "a_billion_laughs.jpg", encoded(photo(), "JPEG", xmp=xmp.encode()), True
 
 
 def damaged() -> Files:

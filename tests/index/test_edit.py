@@ -168,7 +168,7 @@ def test_an_export_holds_all_that_the_bundle_does(whole: Path, tmp_path: Path) -
     assert export_parquet(whole, tmp_path / "all.parquet") == len(index)
     table = pq.read_table(tmp_path / "all.parquet")
     items = items_of(whole)
-    assert table.column_names == ["id", "caption", "sha256", "number", "vector"]
+    assert table.column_names == ["id", "caption", "sha256", "height", "number", "width", "vector"]
     assert table["id"].to_pylist() == [item.id for item in items]
     assert table["caption"].to_pylist() == [item.caption for item in items]
     assert table["sha256"].to_pylist() == [item.sha256 for item in items]
@@ -185,7 +185,7 @@ def test_columns_whose_names_are_taken_do_not_clash(tmp_path: Path, tiny_encoder
     folder = save_pictures(tmp_path / "pictures", 2)
     lines = "file_name,caption,id,vector,sha256,vector_\n0001.jpg,a caption,mine,north,none,both\n"
     (folder / "metadata.csv").write_text(lines, "utf-8")
-    build_index(Folder(folder), tmp_path / "bundle", tiny_encoder)
+    build_index(Folder(folder), tmp_path / "bundle", tiny_encoder, BuildOptions(exif=False))
     export_parquet(tmp_path / "bundle", tmp_path / "all.parquet")
     row = pq.ParquetFile(tmp_path / "all.parquet").read().to_pylist()[0]
     columns = {name: text for name, text in row.items() if text in ("mine", "north", "none", "both")}

@@ -146,6 +146,13 @@ def test_rows_are_told_in_the_order_asked_for(kind: str, tmp_path: Path) -> None
     assert [index.items.row_of(f"{row}.jpg") for row in (0, 19)] == [0, 19]
 
 
+def test_figures_are_no_words() -> None:
+    columns = {"width": "4032", "height": "3024", "subject": "owls", "taken": "2019-05-04T12:30:00", "camera": "EOS"}
+    items = [Item("a.jpg", "a bird", columns, "0" * 64, b""), Item("b.jpg", "", {"width": "1"}, "0" * 64, b"")]
+    index = Index.from_rows(make_rows(2), items, Provenance(encoder="test/encoder"))
+    assert [text.split() for text in index.texts()] == [["a", "bird", "owls", "EOS"], []]
+
+
 @pytest.mark.parametrize("kind", ["bundle", "table"])
 def test_wrong_dimension_names_both(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\(1, 8\).*32"):

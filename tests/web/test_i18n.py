@@ -1,16 +1,23 @@
 """The visitor's language: which it is and what is said in it."""
 
 import pickle
+from dataclasses import replace
 
 import gradio as gr
+import numpy as np
 import pytest
 from starlette.requests import Request
 
 from imgsearch.errors import InputError, Message, ModelError, PictureError, not_loaded
 from imgsearch.hub import explain_hub_error
 from imgsearch.images import damaged_picture
+from imgsearch.index.filters import ColumnStore
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import Provenance
 from imgsearch.models.encoder import STARTER_ID
+from imgsearch.records import Item
 from imgsearch.search.query import foreign_language
+from imgsearch.web.components.columns import offered_filters, shown_fields
 from imgsearch.web.handlers import with_error_messages
 from imgsearch.web.i18n import (
     example_queries,
@@ -20,6 +27,7 @@ from imgsearch.web.i18n import (
     language_of,
     tr_message,
 )
+from imgsearch.web.page_state import PageState
 
 SIGLIP2 = "ViT-B-32-SigLIP2-256/webli"
 CLIP = "ViT-B-32-256/datacomp_s34b_b86k"
@@ -48,6 +56,21 @@ def test_numbers_are_written_as_the_language_does() -> None:
     counts = [format_count("picture", 1, FR), format_count("picture", 1200, FR), format_count("picture", 12, EN)]
     assert counts == ["1 image", "1\u202f200 images", "12 pictures"]
     assert (format_count("copy", 1, EN), format_count("copy", 3, FR)) == ("1 near-duplicate", "3 quasi-doublons")
+
+
+def test_what_a_file_tells_of_its_picture_is_shown_to_visitors() -> None:
+    columns = {"taken": "2019-05-04T12:30:00", "camera": "Canon EOS R5", "width": "48"}
+    items = [Item(f"{number}.jpg", "", columns, "0" * 64, b"") for number in range(4)]
+    assert shown_fields(items[0], FR)[:3] == [
+        *(["Prise de vue", "4 mai 2019, 12:30"], ["Appareil", "Canon EOS R5"], ["Largeur", "48"])
+    ]
+    for text in ("2019-05-04", "long ago", "2019-99-99T12:30:00"):
+        shown = shown_fields(replace(items[0], columns={"taken": text}), EN)[0]
+        assert shown == ["Taken", "4 May 2019" if text == "2019-05-04" else text]
+    items[0] = replace(items[0], columns={"taken": "2018-01-01", "camera": "NIKON D750", "width": "64"})
+    items[1] = replace(items[0], id="1.jpg")
+    index = Index.from_rows(np.ones((4, 1), np.float32), items, Provenance(encoder="test/encoder"))
+    assert [column["name"] for column in offered_filters(ColumnStore(index), PageState(), EN)] == ["Camera"]
 
 
 def test_a_message_is_translated_with_its_values() -> None:

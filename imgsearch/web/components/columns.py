@@ -7,13 +7,12 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.index.filters import MAX_LENGTH, ColumnStore
-from imgsearch.records import Item
+from imgsearch.records import FIGURES, TAKEN, Item
 from imgsearch.text import truncate
-from imgsearch.web.i18n import LANGUAGES, MAX_CHOICE, language_of, tr
+from imgsearch.web.i18n import DEFAULT, LANGUAGES, LOCALES, MAX_CHOICE, format_date, language_of, tr
 from imgsearch.web.page_state import PageState
 
 NUM_COLUMNS, NUM_VALUES = 20, 14  # columns looked at for filters; values of one: with more of them it says nothing
-KNOWN_COLUMNS = ("column_subject", "column_credit", "column_license")  # those of the packaged photos
 MIN_REPEATED = 2.0  # items per value, at least
 MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item shown; characters of a field's name and text
 
@@ -22,7 +21,7 @@ def offered_filters(table: ColumnStore, state: PageState, request: gr.Request) -
     """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
     columns = []
     for name in column_names(table.metadata, request)[:NUM_COLUMNS]:
-        if set(name) & set("=~"):  # such a name is ambiguous
+        if name in FIGURES or set(name) & set("=~"):  # such a name is ambiguous
             continue
         values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
         total = sum(count for _, count in values)
@@ -54,7 +53,8 @@ def column_names(columns: Collection[str], request: gr.Request) -> list[str]:
 def shown_fields(item: Item, request: gr.Request) -> list[list[str]]:
     """Return the names and texts of an item's fields in the visitor's language, without its caption."""
     names = [name for name in column_names(item.columns, request) if not name.startswith("caption_")]
-    fields = [(_name(name, request), item.columns[name]) for name in names[:MAX_ROWS]]
+    texts = {**item.columns, TAKEN: format_date(item.columns.get(TAKEN, ""), request)}
+    fields = [(_name(name, request), texts[name]) for name in names[:MAX_ROWS]]
     shown = [[name, truncate(text, MAX_TEXT)] for name, text in fields if text]
     return [*shown, [tr("file", request), truncate(item.id, MAX_TEXT)]]
 
@@ -62,7 +62,7 @@ def shown_fields(item: Item, request: gr.Request) -> list[list[str]]:
 def _name(column: str, request: gr.Request) -> str:
     """Return the name of a column for visitors."""
     known = f"column_{column.removesuffix(f'_{language_of(request)}')}"
-    return tr(known, request) if known in KNOWN_COLUMNS else truncate(column, MAX_NAME)
+    return tr(known, request) if known in LOCALES[DEFAULT]["words"] else truncate(column, MAX_NAME)
 
 
 def shown_filter(text: str, request: gr.Request) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 from imgsearch.engine import Engine
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.index.filters import ColumnStore
+from imgsearch.records import FIGURES
 from imgsearch.search.projection import Projection
 from imgsearch.text import truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
@@ -78,7 +79,7 @@ def map_value(collection: str, engine: Engine, request: gr.Request) -> dict[str,
 
 def _areas(table: ColumnStore, projection: Projection, request: gr.Request) -> list[list[Any]]:
     """Return name, x and y of each cluster most of whose items share a value in the first column with few values."""
-    columns = column_names(table.metadata, request)
+    columns = [name for name in column_names(table.metadata, request) if name not in FIGURES]
     name = next((name for name in columns if 2 <= len(table.values(name, MAX_NAMED + 1)) <= MAX_NAMED), "")
     if not name:
         return []
