@@ -24,7 +24,7 @@ from imgsearch.index.bundle import bundle_writer, install_files
 from imgsearch.index.flat import check_finite, empty_flat_index, file_header, open_vector_file
 from imgsearch.index.items import SCHEMA, Items, Mask
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
-from imgsearch.records import BuildReport, Hit, Item
+from imgsearch.records import CAPTIONED_BY, BuildReport, Hit, Item
 from imgsearch.text import truncate
 
 NUM_SPARE = 500  # extra hits to request before a filter is applied: with 100,000 rows they cost FAISS 6 % more time
@@ -171,9 +171,10 @@ class Index:
             yield from texts.to_pylist()
 
     def texts(self) -> Iterator[str]:
-        """Yield the caption and all columns of the items, joined by spaces, row by row."""
+        """Yield the caption and all columns of the items but for the names of captioners, by spaces, row by row."""
         for captions, maps in zip(self.items.field("caption"), self.items.field("columns"), strict=True):
-            columns = pc.binary_join(pa.ListArray.from_arrays(maps.offsets, maps.items), " ")
+            texts = pc.if_else(pc.equal(maps.keys, CAPTIONED_BY), "", maps.items)
+            columns = pc.binary_join(pa.ListArray.from_arrays(maps.offsets, texts), " ")
             yield from pc.binary_join_element_wise(captions, columns, " ").to_pylist()
 
     def save(self, bundle: Path, report: BuildReport | None = None) -> None:

@@ -51,5 +51,6 @@ class BuildOptions:
     shard_size: int = SHARD_SIZE  # entries
     thumbnails: bool = True
     vectors: str = "float16"  # storage type: "float16" or "float32"
+    captions: bool = True  # False: an update drops those that a model wrote
     update: bool = False  # reuse the vectors of pictures that have not changed
     strict: bool = False  # fail on the first skip
