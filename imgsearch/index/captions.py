@@ -1,4 +1,4 @@
-"""Captions that a model wrote: put into columns of a bundle's items, kept by an update, exported with those of people."""
+"""Captions that a model wrote: put into columns of a bundle's items and kept by an update; all captions exported."""
 
 import csv
 import json
@@ -65,7 +65,7 @@ def add_captions(
 def captions_of(index: Index) -> Captions:
     """Return the captions that models wrote."""
     facts = _facts(index.items.batches)
-    return {sha256: (c[GENERATED_CAPTION], c[CAPTIONED_BY]) for sha256, _, c in facts if OWN <= c.keys()}
+    return {sha256: (c[GENERATED_CAPTION], c[CAPTIONED_BY]) for sha256, _, c in facts if c.keys() >= OWN}
 
 
 def with_captions(blocks: Iterable[Block], captions: Captions) -> Iterator[Block]:

@@ -88,7 +88,9 @@ def test_a_model_of_the_hub_describes(bundle: Path, hub: LoopbackHub, tiny: Path
     answer = run("caption", "--index", bundle, "--captioner", "tiny/blip", "--detail", "detailed", "--json").answer()
     assert answer == {"num_items": 5, "captioned_by": "tiny/blip"}
     texts = {item.generated_caption for item in items_of(bundle)}
-    assert len(texts) > 2 and all(item.columns.get(CAPTIONED_BY) == "tiny/blip" for item in items_of(bundle) if not item.caption)
+    assert len(texts) > 2 and all(
+        item.columns.get(CAPTIONED_BY) == "tiny/blip" for item in items_of(bundle) if not item.caption
+    )
     done = run("caption", "--index", bundle, "--captioner", str(tiny / "blip"))
     assert done.out.startswith("0 pictures") and str(tiny) not in done.out  # nor would it be in the bundle
 
@@ -154,9 +156,7 @@ def test_after_a_kill_the_next_run_goes_on_at_the_next_picture(
 
 
 @pytest.mark.long
-def test_the_page_shows_who_wrote_it(
-    bundle: Path, new_context: Callable[..., BrowserContext], run: Run
-) -> None:
+def test_the_page_shows_who_wrote_it(bundle: Path, new_context: Callable[..., BrowserContext], run: Run) -> None:
     assert run("caption", "--index", bundle, *STARTER).code == 0
     with running_app("--index", str(bundle), *STARTER) as (url, _):
         for locale, label in (("en-US", "Described by"), ("fr-FR", "Décrit par")):

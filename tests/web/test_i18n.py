@@ -127,5 +127,6 @@ def test_a_caption_of_a_model_is_shown_where_there_is_no_other() -> None:
     assert caption_of(own, FR) == "un chien" and caption_of(own, EN) == "a dog"
     for item in (own, replace(bare, caption="a person's")):
         assert shown_fields(item, FR) == [["Sujet", "animals"], ["Fichier", "a.jpg"]]
-    index = Index.from_rows(np.ones((4, 1), np.float32), [bare] * 4, Provenance(encoder="test/encoder"))
+    items = [bare, replace(bare, columns={**columns, CAPTIONED_BY: "tiny/other"})] * 2
+    index = Index.from_rows(np.ones((4, 1), np.float32), items, Provenance(encoder="test/encoder"))
     assert offered_filters(ColumnStore(index), PageState(), EN) == []
