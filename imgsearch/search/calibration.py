@@ -41,9 +41,7 @@ class Calibration(BaseModel, frozen=True, extra="forbid"):
     text: ScoreThresholds
     image: ScoreThresholds
     near_duplicate: Number  # lowest cosine of two items that count as one
-    captions: str = Field(
-        default="", pattern="^(|caption|generated_caption|examples)$"
-    )  # searched for; "" in older versions
+    captions: str = Field(default="", pattern="^(|caption|generated_caption|examples)$")  # that were tried
     figures: Mapping[str, Number] = Field(default={}, exclude=True)  # older versions wrote these two
     template: str = Field(default="", exclude=True)
 
