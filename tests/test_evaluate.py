@@ -87,12 +87,12 @@ def test_describe_floor(stamps: tuple[list[Item], Embeddings], engine: Engine) -
 def test_without_captions_of_people_those_of_a_model_are_taken(
     stamps: tuple[list[Item], Embeddings], engine: Engine, encoder: Encoder
 ) -> None:
-    items, rows = stamps
-    moved = [replace(item, caption="", columns={GENERATED_CAPTION: item.caption}) for item in items]
+    items, rows = (part[:20] for part in stamps)
+    moved = [replace(one, caption="", columns={**one.columns, GENERATED_CAPTION: one.caption}) for one in items]
     found = []
     for those in (items, moved):
         index = Index.from_rows(rows, those, provenance_of(encoder))
         figures = evaluate(Searcher(index, encoder, derived_of(engine.bundle, index)))
-        found.append((figures.pop("captions"), figures.pop("similar_precision_at_5") is None, figures))
-    assert found == [("caption", False, found[0][2]), ("generated_caption", True, found[0][2])]
-    assert found[0][2]["num_queries"] == 74
+        found.append((figures.pop("captions"), figures))
+    assert found == [("caption", found[0][1]), ("generated_caption", found[0][1])]
+    assert found[0][1]["num_queries"] == 20

@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -116,7 +115,6 @@ def _caption(arguments: argparse.Namespace, settings: Settings) -> None:
 
     if is_lance_table(settings.bundle):
         raise InputError("A Lance table cannot be changed. Describe its bundle, and export that to a new table.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     engine = open_engine(settings, settings.captioner)
     print_problems(engine)
     status, language = engine.status, arguments.language
