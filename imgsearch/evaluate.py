@@ -24,8 +24,8 @@ def evaluate(searcher: Searcher) -> dict[str, Any]:
     """Measure text-to-image recall with the captions, by vectors alone and with words, and similar pictures by subject.
 
     Each captioned item is a query; every item with an equal caption is right. Shares are 0..1, rounded to 4 decimals;
-    None if the collection has nothing to measure them with. Without a person's caption those of a model are taken.
-    Raise InputError without any.
+    None if the collection has nothing to measure them with. Without a person's caption those of a captioner are
+    taken. Raise InputError without any.
     """
     index, calibration, kind = searcher.index, searcher.derived.calibration, caption_kind(searcher.index)
     items = [replace(item, caption=getattr(item, kind)) for item in map(index.item, range(len(index)))]

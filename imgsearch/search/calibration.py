@@ -17,6 +17,8 @@ from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index, Rows
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.french import french_terms
+from imgsearch.models.registry import model_name
+from imgsearch.records import CAPTIONED_BY
 from imgsearch.search.thresholds import Floats, Number, QueryScores, ScoreThresholds, best_threshold, fit_thresholds
 
 NUM_SAMPLE = 1000  # items: enough to know a query's location to a few thousandths
@@ -79,8 +81,13 @@ def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
 
 
 def caption_kind(index: Index) -> str:
-    """Return which captions to measure by: those that people wrote or, if the sample has none, those of a model."""
-    return "caption" if any(index.item(int(row)).caption for row in sample_rows(index)) else "generated_caption"
+    """Return which captions to measure by: those that people wrote or, if the sample has none, those of models.
+
+    Those that the encoder itself made are no questions: it finds them so well that most of people's would seem weak.
+    """
+    own, sample = model_name(index.provenance.encoder), map(index.item, sample_rows(index).tolist())
+    is_settled = any(item.caption or item.columns.get(CAPTIONED_BY) == own for item in sample)
+    return "caption" if is_settled else "generated_caption"
 
 
 def search_texts(index: Index, encoder: Encoder, texts: Sequence[str]) -> tuple[QueryScores, list[Rows]]:
