@@ -86,8 +86,8 @@ def caption_kind(index: Index) -> str:
     Those that the encoder itself made are no questions: it finds them so well that most of people's would seem weak.
     """
     own, sample = model_name(index.provenance.encoder), map(index.item, sample_rows(index).tolist())
-    is_settled = any(item.caption or item.columns.get(CAPTIONED_BY) == own for item in sample)
-    return "caption" if is_settled else "generated_caption"
+    is_caption = any(item.caption or item.columns.get(CAPTIONED_BY) == own for item in sample)
+    return "caption" if is_caption else "generated_caption"
 
 
 def search_texts(index: Index, encoder: Encoder, texts: Sequence[str]) -> tuple[QueryScores, list[Rows]]:
