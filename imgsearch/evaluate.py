@@ -1,6 +1,8 @@
 """Measure how well an index answers, with its own captions and subjects as questions whose answers are known."""
 
 from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +11,7 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import InputError
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Item
+from imgsearch.search.calibration import caption_kind
 from imgsearch.search.query import MAX_TEXT, Part
 from imgsearch.search.searcher import Searcher
 
@@ -17,17 +20,18 @@ NUM_SIMILAR = 5
 NUM_RANKED = 10  # hits of a query with words
 
 
-def evaluate(searcher: Searcher) -> dict[str, float | None]:
+def evaluate(searcher: Searcher) -> dict[str, Any]:
     """Measure text-to-image recall with the captions, by vectors alone and with words, and similar pictures by subject.
 
     Each captioned item is a query; every item with an equal caption is right. Shares are 0..1, rounded to 4 decimals;
-    None if the collection has nothing to measure them with. Raise InputError without captions.
+    None if the collection has nothing to measure them with. Without a person's caption those of a captioner are
+    taken. Raise InputError without any.
     """
-    index = searcher.index
-    items = [index.item(row) for row in range(len(index))]
+    index, calibration, kind = searcher.index, searcher.derived.calibration, caption_kind(searcher.index)
+    items = [replace(item, caption=getattr(item, kind)) for item in map(index.item, range(len(index)))]
     vectors = index.rows
     ranks = caption_ranks(items, vectors, searcher.encoder)
-    with_words = np.array([_rank_with_words(searcher, item.caption) for item in items if item.caption])
+    with_words = np.array([_rank_with_words(searcher, item.caption, kind) for item in items if item.caption])
     recall = {
         f"recall_at_{k}{suffix}": round(float(np.mean(found <= k)), 4)
         for suffix, found in (("", ranks), ("_words", with_words))
@@ -35,6 +39,8 @@ def evaluate(searcher: Searcher) -> dict[str, float | None]:
     }
     precision = similar_precision(items, vectors)
     return {
+        "captions": kind,
+        "calibrated_by": calibration.captions if calibration else "",
         "num_queries": len(ranks),
         **recall,
         "median_rank": float(np.median(ranks)),
@@ -59,10 +65,10 @@ def caption_ranks(items: list[Item], vectors: Embeddings, encoder: Encoder) -> n
     return np.concatenate(ranks)
 
 
-def _rank_with_words(searcher: Searcher, caption: str) -> int:
+def _rank_with_words(searcher: Searcher, caption: str, kind: str) -> int:
     """Return the rank (from 1) of the first hit with that caption, or NUM_RANKED + 1."""
     hits = searcher.search([Part(text=caption[:MAX_TEXT])], NUM_RANKED, fold=False).hits
-    return next((hit.rank for hit in hits if hit.item.caption == caption), NUM_RANKED + 1)
+    return next((hit.rank for hit in hits if getattr(hit.item, kind) == caption), NUM_RANKED + 1)
 
 
 def similar_precision(items: list[Item], vectors: Embeddings) -> float | None:

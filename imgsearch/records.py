@@ -18,7 +18,7 @@ Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder
 # The columns that the app itself fills; a user's own column of the name wins.
 TAKEN = "taken"  # ISO local time at which a picture was taken
 TEXT_IN_PICTURE = "text_in_picture"  # what is written in it
-FIGURES = (TAKEN, "width", "height")  # columns that are neither searched as words nor offered as filters
+FIGURES = (TAKEN, "width", "height")  # columns that are no words, nor offered as filters
 GENERATED_CAPTION, CAPTIONED_BY = "generated_caption", "captioned_by"  # by a model, and the id of that model
 
 
@@ -53,6 +53,16 @@ class Item:
     sha256: str  # hex digest of the picture's bytes
     thumbnail: bytes = field(repr=False)  # WebP; empty if the bundle keeps none
     stamp: str = ""  # of the picture
+
+    @property
+    def generated_caption(self) -> str:
+        """The caption that a model wrote; "" if none did."""
+        return self.columns.get(GENERATED_CAPTION, "")
+
+    @property
+    def any_caption(self) -> str:
+        """The caption that a person wrote or else a model; "" if none did."""
+        return self.caption or self.generated_caption
 
 
 @dataclass(frozen=True)
@@ -122,11 +132,11 @@ class SearchResult:
         names = list(dict.fromkeys(name for hit in self.hits for name in hit.item.columns))
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerow([*fixed, *(_cell(f"{name}_" if name in fixed else name) for name in names)])
+        writer.writerow([*fixed, *(csv_cell(f"{name}_" if name in fixed else name) for name in names)])
         for hit in self.hits:
             copies = " ".join(hit.near_duplicates)
             texts = [hit.strength or "", hit.item.caption, copies, *(hit.item.columns.get(name, "") for name in names)]
-            writer.writerow([hit.rank, _cell(hit.item.id), round(hit.score, 4), *map(_cell, texts)])
+            writer.writerow([hit.rank, csv_cell(hit.item.id), round(hit.score, 4), *map(csv_cell, texts)])
         return text.getvalue()
 
 
@@ -210,7 +220,8 @@ class Status:
     is_complete: bool  # nothing more will change
 
 
-def _cell(text: str) -> str:
+def csv_cell(text: str) -> str:
+    """Return a text as a cell that no spreadsheet takes for a formula, without invisible characters."""
     if NUMBER.fullmatch(text):  # -33.9 is no formula
         return text
     text = text[:1] + INNER_FORMULA.sub(r"\1'", text[1:])

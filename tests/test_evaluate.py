@@ -1,6 +1,7 @@
 """Quality floors on the example photos, and the figures worked out by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,13 @@ from PIL import Image
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
-from imgsearch.evaluate import caption_ranks, similar_precision
+from imgsearch.evaluate import caption_ranks, evaluate, similar_precision
+from imgsearch.index.index import Index
+from imgsearch.index.manifest import provenance_of
 from imgsearch.models.encoder import Encoder
-from imgsearch.records import Item
+from imgsearch.records import GENERATED_CAPTION, Item
+from imgsearch.search.searcher import Searcher
+from tests.helpers.tiny_bundles import derived_of
 from tests.quality.tags import describe_hit
 
 
@@ -77,3 +82,17 @@ def test_similar_floor(stamps: tuple[list[Item], Embeddings]) -> None:
 def test_describe_floor(stamps: tuple[list[Item], Embeddings], engine: Engine) -> None:
     hit = describe_hit(*stamps, engine.models.current.describer)
     assert hit is not None and hit >= 0.556
+
+
+def test_without_captions_of_people_those_of_a_model_are_taken(
+    stamps: tuple[list[Item], Embeddings], engine: Engine, encoder: Encoder
+) -> None:
+    items, rows = (part[:20] for part in stamps)
+    moved = [replace(one, caption="", columns={**one.columns, GENERATED_CAPTION: one.caption}) for one in items]
+    found = []
+    for those in (items, moved):
+        index = Index.from_rows(rows, those, provenance_of(encoder))
+        figures = evaluate(Searcher(index, encoder, derived_of(engine.bundle, index)))
+        found.append((figures.pop("captions"), figures))
+    assert found == [("caption", found[0][1]), ("generated_caption", found[0][1])]
+    assert found[0][1]["num_queries"] == 20

@@ -96,7 +96,7 @@ HOMES = {
     "pillow_heif": {"images"},
     "faiss": {"index.index", "index.flat", "search.projection"},  # there: exact neighbours of any vectors
     "pyarrow": {"ingest.shards", "ingest.tables", "index.index", "index.items", "index.filters", "index.edit"}
-    | {"index.lance", "index.lance_table", "index.lance_export"},
+    | {"index.lance", "index.lance_table", "index.lance_export", "index.captions"},
     "lancedb": {"index.lance_table", "index.lance_export"},
     "ray": {"ingest.cluster"},
     "datasets": {"ingest.dataset", "ingest.columns", "ingest.splits", "ingest.tables", "ingest.tars"},
@@ -110,9 +110,9 @@ HOMES = {
     "scipy": {"search.duplicates"},
     "sqlite3": {"search.words"},
     "filelock": {"hub", "downloads", "index.bundle"},
-    "tqdm": {"cli.build", "cli.search", "downloads"},
+    "tqdm": {"cli.output", "downloads"},
     "wordfreq": {"models.language"},
-    "argparse": {"config", "cli.build", "cli.search", "cli.main"},
+    "argparse": {"config", "cli.build", "cli.search", "cli.main", "cli.output"},
 }
 
 

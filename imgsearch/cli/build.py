@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from imgsearch.cli.output import print_json
+from imgsearch.cli.output import print_done, print_json, print_skips, progress_bar
 from imgsearch.config import HF_DATASETS_PREFIX, STARTER_BUNDLE, FlagParser, Settings, table_path
 from imgsearch.errors import InputError
 from imgsearch.index.manifest import FILE_NAME, read_manifest
@@ -21,8 +19,6 @@ from imgsearch.text import sanitise_line
 
 if TYPE_CHECKING:  # it imports a library that takes a second
     from imgsearch.ingest.columns import DatasetOptions
-
-NUM_SKIPS = 20  # skips to print; report.json has all
 
 
 def add_build_flags(command: FlagParser) -> None:
@@ -51,6 +47,7 @@ def add_build_flags(command: FlagParser) -> None:
     facts = command.add_mutually_exclusive_group().add_argument
     facts("--no-exif", action="store_true", help="keep no date, camera, lens and size from the picture files")
     facts("--places", action="store_true", help="also keep where pictures were taken, to about a kilometre")
+    add("--no-captions", action="store_true", help="of an update: drop those that a model wrote")
     add("--vectors", choices=("float16", "float32"), default="float16", help="how they are kept (default: float16)")
 
 
@@ -61,8 +58,6 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.index.bundle import check_target
     from imgsearch.ingest.columns import DatasetOptions
     from imgsearch.ingest.dataset import open_source
-    from imgsearch.search.cache import add_derived_data
-    from imgsearch.search.collection import open_collection
 
     for flag, value in (
         ("--limit", arguments.limit),
@@ -92,10 +87,7 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
         else:
             report = _build_here(arguments, source, encoder)
         if arguments.shard[1] == 1:
-            print("The scores are calibrated and the map is drawn.", file=sys.stderr)
-            add_derived_data(
-                arguments.out, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None)
-            )
+            derive(arguments.out, encoder)
         if arguments.lance:
             print(sanitise_line(_write_table(arguments.out, arguments.lance)[1]), file=sys.stderr)
     except KeyboardInterrupt:
@@ -104,15 +96,19 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
     _print_report(report, f"{arguments.out} by {encoder.model_id}", arguments)
 
 
+def derive(bundle: Path, encoder: Encoder) -> None:
+    """Calibrate the scores of a bundle, draw its map and index its words."""
+    from imgsearch.search.cache import add_derived_data
+    from imgsearch.search.collection import open_collection
+
+    print("The scores are calibrated and the map is drawn.", file=sys.stderr)
+    add_derived_data(bundle, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None))
+
+
 def _build_here(arguments: argparse.Namespace, source: Source, encoder: Encoder) -> BuildReport:
     from imgsearch.ingest.builder import build_index
 
-    with tqdm(unit=" pictures", total=source.num_entries, file=sys.stderr) as bar:
-
-        def on_progress(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar(" pictures", source.num_entries) as on_progress:
         return build_index(source, arguments.out, encoder, _options(arguments), on_progress)
 
 
@@ -136,7 +132,7 @@ def merge(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.index.edit import merge as merge_bundles
 
     report = merge_bundles(arguments.bundles, arguments.out)
-    _print(arguments, report.to_json(), f"{report.num_items} pictures merged into {arguments.out}.")
+    print_done(arguments, report.to_json(), f"{report.num_items} pictures merged into {arguments.out}.")
 
 
 def remove(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -145,19 +141,23 @@ def remove(arguments: argparse.Namespace, settings: Settings) -> None:
 
     report = remove_items(settings.bundle, arguments.id)
     line = f"{report.changes['removed']} pictures removed, {report.num_items} left in {settings.bundle}."
-    _print(arguments, report.to_json(), line)
+    print_done(arguments, report.to_json(), line)
 
 
 def export(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Write a bundle as Parquet for other programs, or as a Lance table."""
-    if arguments.lance:
-        _print(arguments, *_write_table(settings.bundle, arguments.lance))
-        return
+    """Write a bundle as Parquet for other programs or as a Lance table, or its captions."""
+    from imgsearch.index.captions import export_captions, export_sidecars
     from imgsearch.index.edit import export_parquet
 
-    count = export_parquet(settings.bundle, arguments.parquet)
-    fields = {"num_items": count, "file": str(arguments.parquet)}
-    _print(arguments, fields, f"{count} rows written to {arguments.parquet}.")
+    if arguments.lance:
+        print_done(arguments, *_write_table(settings.bundle, arguments.lance))
+    elif folder := arguments.sidecars:
+        count, skips = export_sidecars(settings.bundle, folder)
+        print_done(arguments, {"num_items": count, "folder": str(folder)}, f"{count} captions are in {folder}.", skips)
+    else:
+        file = arguments.parquet or arguments.captions
+        count = (export_parquet if arguments.parquet else export_captions)(settings.bundle, file)
+        print_done(arguments, {"num_items": count, "file": str(file)}, f"{count} rows written to {file}.")
 
 
 def _write_table(bundle: Path, table: Path) -> tuple[dict[str, Any], str]:
@@ -166,23 +166,11 @@ def _write_table(bundle: Path, table: Path) -> tuple[dict[str, Any], str]:
     from imgsearch.index.lance_table import address
     from imgsearch.search.words import stems
 
-    with tqdm(unit=" rows", file=sys.stderr) as bar:
-
-        def on_progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar(" rows") as on_progress:
         measured = export_table(bundle, table, stems, on_progress)
-        count = int(bar.n)
+    count = read_manifest(bundle).num_items
     fields = {"num_items": count, "table": address(table)} | measured.model_dump()
     return fields, f"{count} rows are in {address(table)}; {measured.recall_at_10:.1%} of the 10 nearest are found."
-
-
-def _print(arguments: argparse.Namespace, fields: dict[str, Any], line: str) -> None:
-    if arguments.json:
-        print_json(fields)
-    else:
-        print(sanitise_line(line))
 
 
 def _source(text: str) -> str:
@@ -206,6 +194,7 @@ def _options(arguments: argparse.Namespace) -> BuildOptions:
         thumbnails=not arguments.no_thumbnails,
         exif=not arguments.no_exif,
         places=arguments.places,
+        captions=not arguments.no_captions,
         vectors=arguments.vectors,
         update=arguments.update,
         strict=arguments.strict,
@@ -231,7 +220,4 @@ def _print_report(report: BuildReport, where: str, arguments: argparse.Namespace
         print(f"{report.num_encoded} encoded.")
     if report.num_duplicates:
         print(f"{report.num_duplicates} of them are copies of another, byte by byte.")
-    for skip in report.skipped[:NUM_SKIPS]:
-        print(sanitise_line(f"Not indexed: {skip.picture}: {skip.reason}"))
-    if len(report.skipped) > NUM_SKIPS:
-        print(f"and {len(report.skipped) - NUM_SKIPS} more: see report.json in the bundle.")
+    print_skips(report.skipped, "Not indexed", ": see report.json in the bundle")

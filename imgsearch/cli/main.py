@@ -3,14 +3,15 @@
 import argparse
 import io
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from imgsearch.cli.build import add_build_flags, build, export, merge, remove
-from imgsearch.cli.output import print_figures, print_json
+from imgsearch.cli.build import add_build_flags, build, derive, export, merge, remove
+from imgsearch.cli.output import print_done, print_figures, print_json, progress_bar
 from imgsearch.cli.search import (
     add_search_flags,
     add_similar_flags,
@@ -23,9 +24,10 @@ from imgsearch.cli.search import (
 )
 from imgsearch.config import FlagParser, Settings, is_lance_table, table_path
 from imgsearch.environment import cache_folder, configure_environment
-from imgsearch.errors import ImgsearchError
+from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.index.manifest import MAX_DIGEST_BYTES, check_digests, read_manifest
 from imgsearch.index.remote import fetch_hub_bundles
+from imgsearch.models.registry import model_name
 from imgsearch.text import sanitise_line
 
 Command = Callable[[argparse.Namespace, Settings], None]
@@ -70,6 +72,9 @@ def _parser() -> FlagParser:
     target = command.add_mutually_exclusive_group(required=True)
     target.add_argument("--parquet", type=Path, metavar="FILE", help="the file to write")
     target.add_argument("--lance", type=table_path, metavar="ADDRESS", help="the Lance table to write, to be searched")
+    target.add_argument("--captions", type=Path, metavar="FILE", help="the CSV to write the captions to")
+    target.add_argument("--sidecars", type=Path, metavar="FOLDER", help="where to write each caption, a.txt for a.jpg")
+    caption = add(_caption, "caption", "describe the pictures that have no caption", "index", *encoder, "captioner")
     add_search_flags(add(search, "search", "search by text", "index", *encoder, "exact", "no_words"))
     add_similar_flags(add(similar, "similar", "find similar pictures", "index", *encoder, "exact"))
     command = add(duplicates, "duplicates", "list the groups of pictures that are nearly the same", "index", *encoder)
@@ -77,9 +82,10 @@ def _parser() -> FlagParser:
     command.add_argument("--threshold", type=float, metavar="COSINE", help=threshold)
     command = add(_describe, "describe", "describe a picture", *encoder, "captioner")
     command.add_argument("image", type=picture_path, metavar="IMAGE")
-    command.add_argument("--detail", choices=("short", "detailed"), default="short", help="(default: short)")
     command.add_argument("--question", default="", help="ask this instead, of a captioner that answers")
-    command.add_argument("--language", choices=("en", "fr"), default="en", help="of its text (default: en)")
+    for writing in (caption, command):
+        writing.add_argument("--detail", choices=("short", "detailed"), default="short", help="(default: short)")
+        writing.add_argument("--language", choices=("en", "fr"), default="en", help="of its text (default: en)")
     command = add(_info, "info", "show what a bundle holds", "index")
     command.add_argument("--verify", action="store_true", help="check the digest of every file, however large")
     add(_eval, "eval", "measure how well a bundle answers its own captions", "index", *encoder)
@@ -104,6 +110,29 @@ def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
         print(sanitise_line(f"{tag.score:6.2f}  {tag.tag}"))
 
 
+def _caption(arguments: argparse.Namespace, settings: Settings) -> None:
+    from imgsearch.index.captions import add_captions
+
+    if is_lance_table(settings.bundle):
+        raise InputError("A Lance table cannot be changed. Describe its bundle, and export that to a new table.")
+    engine = open_engine(settings, settings.captioner)
+    print_problems(engine)
+    status, language = engine.status, arguments.language
+    model = model_name(status.captioner or status.encoder)
+    if status.captioner and language != "en" and not status.takes_questions:
+        raise InputError("{model} chooses its language. Leave out --language, or take another captioner.", model=model)
+
+    def describe(picture: bytes) -> str:
+        return [*engine.describe_stream(picture, detail=arguments.detail, language=language)][-1].caption
+
+    with progress_bar(" pictures") as on_progress:
+        count, skips = add_captions(settings.bundle, describe, model, on_progress)
+    if count:
+        derive(settings.bundle, engine.searcher.encoder)
+    line = f"{count} pictures of {settings.bundle} described by {model}."
+    print_done(arguments, {"num_items": count, "captioned_by": model}, line, skips)
+
+
 def _info(arguments: argparse.Namespace, settings: Settings) -> None:
     if is_lance_table(settings.bundle):
         from imgsearch.index.lance import LanceIndex
@@ -112,9 +141,13 @@ def _info(arguments: argparse.Namespace, settings: Settings) -> None:
         table = LanceIndex(settings.bundle).table
         fields = {"table": address(settings.bundle)} | asdict(table.manifest) | dict(table.measured or ())
     else:
+        from imgsearch.index.captions import captioned_items
+        from imgsearch.index.index import Index
+
         manifest = read_manifest(settings.bundle)
         check_digests(settings.bundle, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)
-        fields = {"bundle": str(settings.bundle)} | asdict(manifest)
+        captions = Counter(model or "people" for *_, model in captioned_items(Index.load(settings.bundle)))
+        fields = {"bundle": str(settings.bundle)} | asdict(manifest) | {"captions": dict(captions)}
     if arguments.json:
         print_json(fields)
         return
@@ -125,7 +158,7 @@ def _info(arguments: argparse.Namespace, settings: Settings) -> None:
 def _to_text(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
-    return ", ".join(f"{name} {entry}" if isinstance(entry, str) else name for name, entry in value.items())
+    return ", ".join(f"{name} {entry}" if isinstance(entry, str | int) else name for name, entry in value.items())
 
 
 def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -139,4 +172,4 @@ def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
         print_figures(fields)
 
 
-WRITING = (build, merge, remove)  # local bundles only: nothing is downloaded from the hub
+WRITING = (build, merge, remove, _caption)  # local bundles only: nothing is downloaded from the hub

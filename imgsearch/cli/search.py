@@ -9,9 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from imgsearch.cli.output import print_json
+from imgsearch.cli.output import print_json, progress_bar
 from imgsearch.config import FlagParser, Settings
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
@@ -61,11 +59,7 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
         if not searcher.derived.calibration:
             raise InputError("The threshold of this collection could not be measured. Give --threshold, such as 0.95.")
         threshold = searcher.derived.calibration.near_duplicate
-    with tqdm(unit=" pictures", total=len(searcher.index), file=sys.stderr) as bar:
-
-        def on_progress(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
+    with progress_bar(" pictures") as on_progress:
         groups = near_duplicate_groups(searcher.index, threshold, on_progress)
     if arguments.json:
         print_json({"threshold": threshold, "groups": groups})
@@ -151,7 +145,7 @@ def _print(result: SearchResult) -> None:
         print("Nothing in this collection matches; the nearest pictures are:", file=sys.stderr)
     for hit in result.hits:
         copies = f"  (+{len(hit.near_duplicates)} near-duplicates)" if hit.near_duplicates else ""
-        words = f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.caption}{copies}"
+        words = f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.any_caption}{copies}"
         print(sanitise_line(words))
 
 

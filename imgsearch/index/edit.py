@@ -1,7 +1,7 @@
 """Edit finished bundles without an encoder: merge several, remove pictures, export to Parquet for other programs."""
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -94,16 +94,23 @@ def export_parquet(bundle: Path, file: Path) -> int:
         texts[name] = None
     fields = [pa.field(name, pa.string()) for name in texts]
     schema = pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), index.dim))])
+    with whole_file(file) as part, part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
+        for block in index.blocks():
+            arrays = [block.batch[name] for name in ("id", "caption", "sha256")]
+            arrays += [pc.map_lookup(block.batch["columns"], name, "first") for name in names]
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.rows.ravel()), index.dim)
+            writer.write_batch(pa.RecordBatch.from_arrays([*arrays, vectors], schema=schema))
+    return len(index)
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[Path]:
+    """Yield a path to write to, which then takes the place of `file`. Raise InputError if it cannot be written."""
     if not file.name:
         raise InputError("{file} is a folder. Give the path of a file.", file=file)
     part = file.with_name(f".{file.name}.part")
     try:
-        with part.open("wb") as stream, pq.ParquetWriter(stream, schema) as writer:
-            for block in index.blocks():
-                arrays = [block.batch[name] for name in ("id", "caption", "sha256")]
-                arrays += [pc.map_lookup(block.batch["columns"], name, "first") for name in names]
-                vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.rows.ravel()), index.dim)
-                writer.write_batch(pa.RecordBatch.from_arrays([*arrays, vectors], schema=schema))
+        yield part
         part.replace(file)
     except OSError as error:
         with suppress(OSError):
@@ -111,7 +118,6 @@ def export_parquet(bundle: Path, file: Path) -> int:
         raise InputError(
             "{file} cannot be written: {reason}. Give another path.", file=file, reason=error.strerror or error
         ) from error
-    return len(index)
 
 
 def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:

@@ -23,7 +23,7 @@ from imgsearch.index.filters import ColumnStore
 from imgsearch.index.flat import check_finite, empty_flat_index, file_header, open_vector_file
 from imgsearch.index.items import SCHEMA, Items, Mask
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
-from imgsearch.records import FIGURES, BuildReport, Hit, Item
+from imgsearch.records import CAPTIONED_BY, FIGURES, BuildReport, Hit, Item
 from imgsearch.text import truncate
 
 NUM_SPARE = 500  # extra hits to request before a filter is applied: with 100,000 rows they cost FAISS 6 % more time
@@ -31,6 +31,7 @@ NARROW = 0.3  # share of the rows up to which FAISS is faster if it skips the ot
 GROWTH = 8  # factor for the next try, if too many scores are equal
 MAX_ORIGINAL_BYTES = 256 * 2**20
 MAX_REASON = 200  # characters of a library's message that an error quotes
+NOT_WORDS = (*FIGURES, CAPTIONED_BY)  # columns whose texts nobody searches for
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 
@@ -176,9 +177,9 @@ class Index:
             yield from texts.to_pylist()
 
     def texts(self) -> Iterator[str]:
-        """Yield the caption and all columns of the items but FIGURES, joined by spaces, row by row."""
+        """Yield the caption and all columns of the items but NOT_WORDS, joined by spaces, row by row."""
         for captions, maps in zip(self.items.field("caption"), self.items.field("columns"), strict=True):
-            texts = pc.if_else(pc.is_in(maps.keys, pa.array(FIGURES)), "", maps.items)
+            texts = pc.if_else(pc.is_in(maps.keys, pa.array(NOT_WORDS)), "", maps.items)
             columns = pc.binary_join(pa.ListArray.from_arrays(maps.offsets, texts), " ")
             yield from pc.binary_join_element_wise(captions, columns, " ").to_pylist()
 

@@ -56,7 +56,7 @@ class Items:
     @classmethod
     def of(cls, items: Sequence[Item]) -> "Items":
         """Store items as one batch."""
-        records = [vars(item) | {"columns": list(_bounded(item.columns).items())} for item in items]
+        records = [vars(item) | {"columns": list(bounded(item.columns).items())} for item in items]
         return cls([pa.RecordBatch.from_pylist(records, SCHEMA)])
 
     @classmethod
@@ -124,7 +124,7 @@ class Items:
         return (batch[name] for batch in batches)
 
 
-def _bounded(columns: Mapping[str, str]) -> dict[str, str]:
+def bounded(columns: Mapping[str, str]) -> dict[str, str]:
     """Return the columns of an item without what is beyond MAX_TEXT or MAX_COLUMNS."""
     return {name[:MAX_TEXT]: text[:MAX_TEXT] for name, text in islice(columns.items(), MAX_COLUMNS)}
 
@@ -150,7 +150,7 @@ def _parse(text: str) -> dict[str, str]:
     except (ValueError, RecursionError):
         return {}
     pairs = fields.items() if isinstance(fields, dict) else ()
-    return _bounded({without_surrogates(name): without_surrogates(v) for name, v in pairs if isinstance(v, str)})
+    return bounded({without_surrogates(name): without_surrogates(v) for name, v in pairs if isinstance(v, str)})
 
 
 def _thumbnail(data: bytes) -> bytes:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from imgsearch.embeddings import check_unit
 from imgsearch.errors import InputError
 from imgsearch.index.bundle import REPORT, bundle_writer
+from imgsearch.index.captions import captions_of, with_captions
 from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
 from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of
@@ -68,7 +69,10 @@ def build_index(
             _check_none(report.skipped)
         if not report.num_items and not provenance.part:
             raise _no_picture(source, bundle, report)
-        write_bundle(bundle, work, filter_blocks((shard.block for shard in shards), is_first), provenance, report)
+        blocks = filter_blocks((shard.block for shard in shards), is_first)
+        if old and options.captions and (captions := captions_of(old)):
+            blocks = with_captions(blocks, captions)
+        write_bundle(bundle, work, blocks, provenance, report)
         for path in filter(Path.is_dir, work.iterdir()):
             shutil.rmtree(path, ignore_errors=True)
     return report

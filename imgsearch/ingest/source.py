@@ -53,5 +53,6 @@ class BuildOptions:
     exif: bool = True  # keep what the files tell of their pictures: date, camera, lens and size
     places: bool = False  # with `exif`: and where they were taken
     vectors: str = "float16"  # storage type: "float16" or "float32"
+    captions: bool = True  # False: an update drops those that a model wrote
     update: bool = False  # reuse the vectors of pictures that have not changed
     strict: bool = False  # fail on the first skip

@@ -92,6 +92,11 @@ def resolve(kind: ModelKind, spec: str) -> ModelRef:
     return ModelRef(model_id, revision)
 
 
+def model_name(model_id: str) -> str:
+    """Return a model's name for others: for a local model without its folder, which they must not see."""
+    return model_id.rpartition("/")[2] if model_id.startswith(LOCAL_DIR_PREFIX) else model_id
+
+
 def is_cached(kind: ModelKind, ref: ModelRef) -> bool:
     """Return True if a model loads without a request. May import open_clip: seconds. Raise SettingsError."""
     from imgsearch.downloads import cached_snapshot

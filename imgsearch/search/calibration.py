@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index, Rows
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.french import french_terms
+from imgsearch.models.registry import model_name
+from imgsearch.records import CAPTIONED_BY
 from imgsearch.search.thresholds import Floats, Number, QueryScores, ScoreThresholds, best_threshold, fit_thresholds
 
 NUM_SAMPLE = 1000  # items: enough to know a query's location to a few thousandths
@@ -40,6 +43,7 @@ class Calibration(BaseModel, frozen=True, extra="forbid"):
     text: ScoreThresholds
     image: ScoreThresholds
     near_duplicate: Number  # lowest cosine of two items that count as one
+    captions: str = Field(default="", pattern="^(|caption|generated_caption|examples)$")  # that were tried
     figures: Mapping[str, Number] = Field(default={}, exclude=True)  # older versions wrote these two
     template: str = Field(default="", exclude=True)
 
@@ -67,11 +71,23 @@ def calibrate(index: Index, encoder: Encoder, reference: Index) -> Calibration:
     """
     if not len(index) or not len(reference):
         raise ValueError("an empty index cannot be calibrated")
+    goods, absents, captions = text_scores(index, encoder, reference)
     return Calibration(
-        text=fit_thresholds(*text_scores(index, encoder, reference)),
+        text=fit_thresholds(goods, absents),
         image=fit_thresholds(*image_scores(index, reference)),
         near_duplicate=best_threshold(*copy_scores(reference, encoder)),
+        captions=captions,
     )
+
+
+def caption_kind(index: Index) -> str:
+    """Return which captions to measure by: those that people wrote or, if the sample has none, those of models.
+
+    Those that the encoder itself made are no questions: it finds them so well that most of people's would seem weak.
+    """
+    own, sample = model_name(index.provenance.encoder), map(index.item, sample_rows(index).tolist())
+    is_caption = any(item.caption or item.columns.get(CAPTIONED_BY) == own for item in sample)
+    return "caption" if is_caption else "generated_caption"
 
 
 def search_texts(index: Index, encoder: Encoder, texts: Sequence[str]) -> tuple[QueryScores, list[Rows]]:
@@ -89,21 +105,22 @@ def search_good_queries(index: Index, encoder: Encoder) -> tuple[list[str], Quer
     Tried are NUM_CAPTIONS captions of the fixed sample in the order of their hashes, so that a rebuilt collection tries
     the same, and the words of the vocabulary in them, because people type a word more often than a sentence.
     """
-    texts = sorted({index.item(int(row)).caption for row in sample_rows(index)} - {""})
+    caption = attrgetter(caption_kind(index))
+    texts = sorted({caption(index.item(int(row))) for row in sample_rows(index)} - {""})
     captions = [texts[position] for position in stable_sample(texts, NUM_CAPTIONS)]
     words = "\n".join(map(_spaced, captions))
     terms = sorted(term for term in french_terms() if _spaced(term) in words)
     texts = [*captions, *(terms[position] for position in stable_sample(terms, NUM_CAPTIONS))]
     scores, pages = search_texts(index, encoder, texts)
     is_good = [
-        any(_spaced(text) in _spaced(index.item(row).caption) for row in rows.tolist())
+        any(_spaced(text) in _spaced(caption(index.item(row))) for row in rows.tolist())
         for text, rows in zip(texts, pages, strict=True)
     ]
     return [text for text, good in zip(texts, is_good, strict=True) if good], scores[np.array(is_good, np.bool_)]
 
 
-def text_scores(index: Index, encoder: Encoder, reference: Index) -> tuple[QueryScores, QueryScores]:
-    """Return the scores of good and of absent queries in an index.
+def text_scores(index: Index, encoder: Encoder, reference: Index) -> tuple[QueryScores, QueryScores, str]:
+    """Return the scores of good and of absent queries in an index, and which captions the good ones are of.
 
     An index with too few captions gets the reference's scores of good queries, shifted by how much higher the mean
     scores of the absent queries are in its sample than in the reference's. Their best scores would be a worse measure:
@@ -113,10 +130,10 @@ def text_scores(index: Index, encoder: Encoder, reference: Index) -> tuple[Query
     absents, _ = search_texts(index, encoder, absent_texts)
     texts, goods = search_good_queries(index, encoder)
     if len(texts) >= MIN_GOODS or index is reference:
-        return goods, absents
+        return goods, absents, caption_kind(index)
     _, goods = search_good_queries(reference, encoder)
     in_reference, _ = search_texts(reference, encoder, absent_texts)
-    return goods.moved(float(np.mean(absents.location - in_reference.location))), absents
+    return goods.moved(float(np.mean(absents.location - in_reference.location))), absents, "examples"
 
 
 def image_scores(index: Index, reference: Index) -> tuple[QueryScores, QueryScores]:

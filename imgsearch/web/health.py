@@ -11,7 +11,7 @@ from starlette.routing import Route
 from imgsearch import __version__
 from imgsearch.engine import Engine
 from imgsearch.environment import collection_name
-from imgsearch.web.components.status import model_name
+from imgsearch.models.registry import model_name
 from imgsearch.web.gradio_internals import queue_lengths
 
 

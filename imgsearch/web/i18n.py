@@ -88,8 +88,8 @@ def format_count(noun: Literal["picture", "copy"], count: int, request: gr.Reque
 
 
 def caption_of(item: Item, request: gr.Request | None) -> str:
-    """Return the beginning of an item's caption in the visitor's language, else of its only caption, else of its id."""
-    return truncate(item.columns.get(f"caption_{language_of(request)}") or item.caption or item.id, MAX_CAPTION)
+    """Return the beginning of an item's caption in the visitor's language, else of its only one, else of its id."""
+    return truncate(item.columns.get(f"caption_{language_of(request)}") or item.any_caption or item.id, MAX_CAPTION)
 
 
 def choice_of(text: str) -> tuple[str, str]:

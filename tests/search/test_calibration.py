@@ -20,7 +20,8 @@ from imgsearch.images import open_rgb, to_webp
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance, provenance_of
 from imgsearch.models.encoder import Encoder
-from imgsearch.records import Item
+from imgsearch.models.registry import model_name
+from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, Item
 from imgsearch.search.calibration import Calibration, calibrate, read_queries, sample_rows, text_scores
 from imgsearch.search.collection import open_collection
 from imgsearch.search.thresholds import (
@@ -105,7 +106,7 @@ def line(cosines: Sequence[float], captions: Sequence[str]) -> Index:
 def test_an_index_without_captions_takes_the_references() -> None:
     reference = line([0.6, 0.4], ["a", "b"])
     index = line([0.9, 0.5], ["", ""])
-    goods, absents = text_scores(index, Line(), reference)
+    goods, absents, _ = text_scores(index, Line(), reference)
     # Both captions find their own picture, and 0.6 at best; scores lie 0.7 - 0.5 higher in the index.
     assert goods.best == pytest.approx([0.8, 0.8]) and goods.location == pytest.approx([0.7, 0.7])
     assert absents.best == pytest.approx(np.full(len(absents), 0.9))
@@ -199,6 +200,23 @@ def test_the_same_bounds_after_a_rebuild(tiny_encoder: Encoder, tmp_path: Path) 
     assert found[0] == found[1]
 
 
+def test_the_captions_of_people_come_before_those_of_models(tiny_encoder: Encoder) -> None:
+    whole = open_collection(STARTER_BUNDLE, tiny_encoder, lambda done, total: None)
+    items = [whole.item(row) for row in range(len(whole))]
+    wrong = [replace(item, columns={**item.columns, GENERATED_CAPTION: "an owl"}) for item in items]
+    moved = [replace(one, caption="", columns={GENERATED_CAPTION: one.caption, CAPTIONED_BY: "me"}) for one in items]
+    made = []
+    for those in (items, wrong, moved):
+        index = Index.from_rows(whole.rows, those, whole.provenance)
+        made.append(calibrate(index, tiny_encoder, index))
+    assert [one.captions for one in made] == ["caption", "caption", "generated_caption"]
+    assert made[0].text == made[1].text == made[2].text
+    by_encoder = {CAPTIONED_BY: model_name(tiny_encoder.model_id)}  # as it writes without a captioner: no questions
+    for those in (moved[:5], [replace(one, columns={**one.columns, **by_encoder}) for one in moved]):
+        index = Index.from_rows(whole.rows[: len(those)], those, whole.provenance)
+        assert calibrate(index, tiny_encoder, whole).captions == "examples"
+
+
 GOLDEN = {
     "a musical instrument": ["A red electric guitar leaning against a drum kit. strong"],
     "a cup of coffee": ["A white cup of coffee with a leaf drawn in the milk foam. fair"],
@@ -272,6 +290,7 @@ SOUND = Calibration(text=TEXT, image=IMAGE, near_duplicate=0.86)
         {"near_duplicate": True},
         {"figures": {"text_auc": "high"}},
         {"figures": 3},
+        {"captions": "theirs"},
         {"another": 1},
     ],
 )

@@ -15,11 +15,12 @@ from imgsearch.index.filters import ColumnStore
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance
 from imgsearch.models.encoder import STARTER_ID
-from imgsearch.records import Item
+from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, Item
 from imgsearch.search.query import foreign_language
 from imgsearch.web.components.columns import offered_filters, shown_fields
 from imgsearch.web.handlers import with_error_messages
 from imgsearch.web.i18n import (
+    caption_of,
     example_queries,
     foreign_notice,
     format_count,
@@ -129,3 +130,18 @@ def test_the_queries_to_try_are_ones_that_the_model_understands() -> None:
     assert example_queries(SIGLIP2, FR)[0] == example_queries(STARTER_ID, FR)[0] == "une fleur"
     assert example_queries(SIGLIP2, EN) == example_queries(CLIP, FR) == example_queries("", FR)
     assert all(not foreign_language(STARTER_ID, query) for query in example_queries(STARTER_ID, FR))
+
+
+def test_a_caption_of_a_model_is_shown_where_there_is_no_other() -> None:
+    columns = {GENERATED_CAPTION: "a dog", CAPTIONED_BY: "tiny/blip", "subject": "animals"}
+    bare = Item("a.jpg", "", columns, "", b"")
+    assert caption_of(bare, EN) == caption_of(bare, FR) == "a dog"
+    assert shown_fields(bare, EN) == [["Described by", "tiny/blip"], ["Subject", "animals"], ["File", "a.jpg"]]
+    assert shown_fields(bare, FR)[0] == ["Décrit par", "tiny/blip"]
+    own = replace(bare, columns={**columns, "caption_fr": "un chien"})
+    assert caption_of(own, FR) == "un chien" and caption_of(own, EN) == "a dog"
+    for item in (own, replace(bare, caption="a person's")):
+        assert shown_fields(item, FR) == [["Sujet", "animals"], ["Fichier", "a.jpg"]]
+    items = [bare, replace(bare, columns={**columns, CAPTIONED_BY: "tiny/other"})] * 2
+    index = Index.from_rows(np.ones((4, 1), np.float32), items, Provenance(encoder="test/encoder"))
+    assert offered_filters(ColumnStore(index), PageState(), EN) == []

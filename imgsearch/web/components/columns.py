@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.index.filters import MAX_LENGTH, ColumnStore
-from imgsearch.records import FIGURES, TAKEN, Item
+from imgsearch.records import CAPTIONED_BY, FIGURES, GENERATED_CAPTION, TAKEN, Item
 from imgsearch.text import truncate
 from imgsearch.web.i18n import DEFAULT, LANGUAGES, LOCALES, MAX_CHOICE, format_date, language_of, tr
 from imgsearch.web.page_state import PageState
@@ -43,11 +43,11 @@ def toggled(state: PageState, text: str) -> PageState:
 
 
 def column_names(columns: Collection[str], request: gr.Request) -> list[str]:
-    """Return the columns in the visitor's language: "subject_fr" in French, else "subject"."""
+    """Return the columns in the visitor's language, "subject_fr" in French, else "subject"; no generated captions."""
     stems, language = {*columns, "caption"}, language_of(request)
     own = {stem for stem in stems if f"{stem}_{language}" in columns}
     others = {f"{stem}_{code}" for code in LANGUAGES if code != language for stem in stems}
-    return [name for name in columns if name not in own | others]
+    return [name for name in columns if name not in own | others | {GENERATED_CAPTION, CAPTIONED_BY}]
 
 
 def shown_fields(item: Item, request: gr.Request) -> list[list[str]]:
@@ -55,6 +55,8 @@ def shown_fields(item: Item, request: gr.Request) -> list[list[str]]:
     names = [name for name in column_names(item.columns, request) if not name.startswith("caption_")]
     texts = {**item.columns, TAKEN: format_date(item.columns.get(TAKEN, ""), request)}
     fields = [(_name(name, request), texts[name]) for name in names[:MAX_ROWS]]
+    if not (item.columns.get(f"caption_{language_of(request)}") or item.caption):
+        fields.insert(0, (tr("described_by", request), item.columns.get(CAPTIONED_BY, "")))
     shown = [[name, truncate(text, MAX_TEXT)] for name, text in fields if text]
     return [*shown, [tr("file", request), truncate(item.id, MAX_TEXT)]]
 

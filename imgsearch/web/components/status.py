@@ -8,8 +8,8 @@ import gradio as gr
 
 from imgsearch.engine import Engine
 from imgsearch.environment import collection_name
-from imgsearch.models.clip import LOCAL_DIR_PREFIX
 from imgsearch.models.encoder import STARTER_IDS
+from imgsearch.models.registry import model_name
 from imgsearch.records import Progress, Status
 from imgsearch.text import sanitise_line, truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
@@ -79,8 +79,3 @@ def _progress(progress: Progress, request: gr.Request) -> str:
     unit = 1_000_000 if progress.step == "fetch" else 1
     done, total = (format_number(count / unit, request) for count in (progress.done, progress.total))
     return tr(f"under_way_{progress.step}", request).format(model_name(progress.model_id), done, total)
-
-
-def model_name(model_id: str) -> str:
-    """Return a model's name for visitors: for a local model without its folder, which they must not see."""
-    return model_id.rpartition("/")[2] if model_id.startswith(LOCAL_DIR_PREFIX) else model_id
