@@ -103,7 +103,7 @@ def test_browsing_and_searching_sort_by_a_column(engine: Engine) -> None:
     assert [hit.item.id for hit in found.hits] == sorted(likely, key=str.lower) + sorted(others, key=str.lower)
     assert any("owl" in id for id in likely) and len(others) > 200
     for ask in (engine.browse, partial(engine.query, [Part("an owl")])):
-        with pytest.raises(InputError, match="no column 'nothing'. It has: id, caption, subject"):
+        with pytest.raises(InputError, match="no column 'nothing'. It has: id, caption, caption_fr"):
             ask(1, sort="nothing")
 
 

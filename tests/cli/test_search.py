@@ -136,35 +136,29 @@ def test_conditions(ask: Ask) -> None:
     assert none["hits"] == [] and none["has_match"] is False and none["following"] is None
 
 
-@pytest.fixture(scope="module")
-def dated(loaded: Encoder, six_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six photos, five of which know when they were taken."""
-    folder = tmp_path_factory.mktemp("dated")
-    shutil.copytree(six_photos, folder / "pictures")
-    days = ["", "2021-07-14T09:00:00", "2019-05-04T12:30:00", "2019-05-04T08:00:00", "2020-01-01", "2018-12-24"]
-    lines = (folder / "pictures" / "metadata.csv").read_text("utf-8").splitlines()
-    dated = [f"{line},{day}" for line, day in zip(lines, ["taken", *days], strict=True)]
-    (folder / "pictures" / "metadata.csv").write_text("\n".join(dated), "utf-8")
-    build_index(Folder(folder / "pictures"), folder / "bundle", loaded)
-    return folder / "bundle"
-
-
-def test_hits_sorted_by_a_column(dated: Path, ask: Ask, run: Run, printed: Callable[..., tuple[str, str]]) -> None:
-    fruit = ["search", "a lemon", "--index", dated]
-    newest, oldest = (ask(*fruit, "--sort", sort) for sort in ("-taken", "taken"))
-    assert list(newest) == list(oldest) == list(ask(*fruit)) and newest["has_match"]
-    assert [hit["rank"] for hit in newest["hits"]] == [1, 2, 3, 4, 5, 6]
-    for answer, signed in ((newest, -1), (oldest, 1)):
-        first, *others = [hit["columns"].get("taken", "") for hit in answer["hits"]]
-        assert first == "2019-05-04T12:30:00" and others[-1] == ""  # the lemon, what is less likely, what has no date
-        assert others[:-1] == ["2018-12-24", "2019-05-04T08:00:00", "2020-01-01", "2021-07-14T09:00:00"][::signed]
-    out, err = printed(*fruit, "--sort=-taken")
-    assert "lemon" in out.splitlines()[0] and err == "Less likely:\n"
-    assert printed(*fruit)[1] == ""
-    assert ids(ask("similar", "coffee.jpg", "--index", dated, "--sort", "taken", "-k", "1")) == ["coffee.jpg"]
-    refusal = run(*fruit, "--sort", "-date").refusal()
-    assert "no column 'date'. It has: id, caption, subject, taken." in refusal
-    assert "--sort" in run(*fruit, "--sort").refusal()
+def test_hits_sorted_by_a_column(
+    copy_bundle: Callable[[], Path], ask: Ask, run: Run, printed: Callable[..., tuple[str, str]]
+) -> None:
+    bundle = copy_bundle()
+    dates = [f"20{10 + row * 7 % 80}-05-04T12:30:00" if row % 9 else "" for row in range(NUM_EXAMPLES)]
+    with_texts(bundle, lambda row, item: replace(item, columns={"taken": dates[row]} if dates[row] else {}))
+    bird = ["search", "a bird", "--index", bundle, "-k", "300", "--unfolded"]
+    plain = ask(*bird)
+    num_likely = NUM_EXAMPLES - [hit["strength"] for hit in plain["hits"]][::-1].index("strong")
+    assert 1 < num_likely < 50
+    for sort in ("taken", "-taken"):
+        answer = ask(*bird, "--sort", sort)
+        assert list(answer) == list(plain)
+        assert [hit["rank"] for hit in answer["hits"]] == [*range(1, NUM_EXAMPLES + 1)]
+        assert set(ids(answer)[:num_likely]) == set(ids(plain)[:num_likely])
+        for hits in (answer["hits"][:num_likely], answer["hits"][num_likely:]):
+            found = [hit["columns"].get("taken", "") for hit in hits]
+            known = sorted(filter(None, found), reverse=sort == "-taken")
+            assert len(set(known)) > 1 and found == known + [""] * (len(found) - len(known))
+    assert printed(*bird, "--sort=-taken")[1] == "Less likely:\n" and printed(*bird)[1] == ""
+    assert ids(ask("similar", COFFEE, "--index", bundle, "--sort", "-id", "-k", "1")) == [COFFEE]
+    assert "no column 'date'. It has: id, caption, taken." in run(*bird, "--sort", "-date").refusal()
+    assert "--sort" in run(*bird, "--sort").refusal()
 
 
 def test_pages(ask: Ask) -> None:

@@ -20,6 +20,7 @@ from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
 from tests.helpers.app import running_app
 from tests.helpers.examples import NUM_EXAMPLES
+from tests.helpers.hostile_bundles import with_annex
 from tests.helpers.pages import (
     NARROW,
     WAIT_MS,
@@ -46,6 +47,8 @@ def fruit(encoder: Encoder, examples: Path, tmp_path_factory: pytest.TempPathFac
     dates = ["kiwi.jpg,2019-05-04T08:00:00", "orange_seville.jpg,2019-05-04T12:30:00", "strawberry2.jpg,2021-07-14"]
     (folder / "pictures" / "metadata.csv").write_text("\n".join(["file_name,taken", *dates]), "utf-8")
     build_index(Folder(folder / "pictures"), folder / "fruit", encoder, BuildOptions(thumbnails=False))
+    [calibration] = STARTER.glob("calibration-*")  # three pictures have none of their own
+    with_annex("calibration.json", calibration.read_bytes)(folder / "fruit")
     return folder / "fruit"
 
 
