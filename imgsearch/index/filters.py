@@ -147,7 +147,8 @@ class ColumnStore:
         return np.argsort(np.where(ranks > 0, signed, np.inf), kind="stable")
 
     def _ranks_at(self, name: str, rows: Sequence[int] | Rows) -> Rows:
-        return self._ranks(name)[self._column(name).indices.to_numpy()[np.asarray(rows, np.int64)]]
+        ranks: Rows = self._ranks(name)[self._column(name).indices.to_numpy()[np.asarray(rows, np.int64)]]
+        return ranks
 
     def _compute_mask(self, conditions: tuple[Condition, ...]) -> Mask:
         mask, begin = np.ones(len(self._items), np.bool_), time.perf_counter()
@@ -238,7 +239,7 @@ def ranks_of(texts: pa.Array) -> Rows:
     values, is_empty = numbers(texts), pc.equal(pc.utf8_trim_whitespace(texts), "")
     if values.null_count > is_empty.true_count:
         values = pc.utf8_lower(fold(texts))
-    ranks = pc.rank(values, tiebreaker="dense").to_numpy().astype(np.int64)
+    ranks: Rows = pc.rank(values, tiebreaker="dense").to_numpy().astype(np.int64)
     ranks[is_empty.to_numpy(zero_copy_only=False)] = 0
     return ranks
 

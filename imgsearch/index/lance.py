@@ -74,14 +74,14 @@ class LanceColumns(ColumnStore):
 
     def spread(self, conditions: Sequence[Condition], start: int, count: int, sort: str = "") -> tuple[list[int], bool]:
         if sort:
-            rows = np.sort(self._table.matching(self._compute_mask(conditions), 0, MAX_SORTED + 1))
-            if len(rows) > MAX_SORTED:
+            found = np.sort(self._table.matching(self._compute_mask(conditions), 0, MAX_SORTED + 1))
+            if len(found) > MAX_SORTED:
                 raise InputError(
                     "More than {max_rows:,} pictures of a Lance table cannot be sorted. Search, or add a filter.",
                     max_rows=MAX_SORTED,
                 )
-            ordered = rows[self.order(sort, rows)]
-            return ordered[start : start + count].tolist(), start + count < len(ordered)
+            ordered: list[int] = found[self.order(sort, found)].tolist()
+            return ordered[start : start + count], start + count < len(ordered)
         if conditions:
             rows = self._table.matching(self._compute_mask(conditions), start, count + 1)
             return rows[:count], len(rows) > count
@@ -93,7 +93,7 @@ class LanceColumns(ColumnStore):
         return [position * step % num_items for position in shown], start + count < num_items
 
     def _ranks_at(self, name: str, rows: Sequence[int] | Rows) -> Rows:
-        return ranks_of(pa.array(self.of(name, rows), pa.string()))
+        return ranks_of(pa.array(self.of(name, list(rows)), pa.string()))
 
     def _count_values(self, name: str, limit: int) -> list[tuple[str, int]]:
         return self._table.facts.columns[self._position(name)].values[:limit]

@@ -13,8 +13,7 @@ from imgsearch.search.query import MAX_PARTS, Box, Part
 Tab = Literal["search", "similar", "describe"]
 TABS: tuple[Tab, ...] = ("search", "similar", "describe")
 NUM_HITS, MAX_HITS = 24, 50  # hits per page: default and maximum
-KEYS = ("tab", "q", "id", "u", "box", "part", "where", "sort", "k", "from", "fold", "in")
-KEYS += ("open",)  # the hit in the dialog
+KEYS = ("tab", "q", "id", "u", "box", "part", "where", "sort", "k", "from", "fold", "in", "open")  # in the dialog
 MAX_LINK = 32_000  # characters
 Uploads: TypeAlias = Mapping[str, Path]
 """The pictures that a visitor uploaded, by their tokens, which stand for them in links; others cannot open them."""
