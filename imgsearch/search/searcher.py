@@ -228,7 +228,8 @@ def _with_likely(hits: Sequence[Hit], own: Collection[str]) -> list[Hit]:
     strengths = ["own" if hit.item.id in own else hit.strength for hit in hits]
     lowest = next((strength for strength in ("strong", "fair", None) if strength in strengths), "own")
     end = len(hits) - strengths[::-1].index(lowest) if lowest in strengths else 0
-    below = (place >= end and strength != "own" for place, strength in enumerate(strengths))
+    spared = [strength == "own" and hit.strength != "weak" for strength, hit in zip(strengths, hits, strict=True)]
+    below = (place >= end and not spared[place] for place in range(len(hits)))
     return [replace(hit, is_likely=False) if is_below else hit for hit, is_below in zip(hits, below, strict=True)]
 
 

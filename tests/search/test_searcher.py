@@ -309,6 +309,8 @@ def test_what_is_likely_depends_on_no_part_of_the_query() -> None:
     found = finder(normalize(rows), calibration())
     assert [hit.is_likely for hit in found.search([Part(item="0.jpg")], 3).hits] == [True, True, False]
     assert found.search([Part(item="0.jpg")], 1).has_match
+    weak = found.search([Part("0.1 1 0"), Part(item="0.jpg", weight=-1)], 3).hits[-1]
+    assert (weak.row, weak.strength, weak.is_likely) == (0, "weak", False)
 
 
 def test_many_copies_of_the_best_hide_no_other() -> None:
