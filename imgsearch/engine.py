@@ -143,21 +143,23 @@ class Engine:
         start: int = 0,
         conditions: Sequence[Condition] = (),
         fold: bool = True,
+        sort: str = "",
     ) -> SearchResult:
         """Return the k items (fewer if there are not as many) that fit all parts best and meet all conditions.
 
         The first `start` hits are left out. A hit is strong, fair or weak by bounds measured for this encoder and
-        collection; near-duplicates become one hit, unless `fold` is false. Raise InputError (k < 1, a text empty
-        or too long), PictureError or ModelError.
+        collection; near-duplicates become one hit, unless `fold` is false. With `sort`, the best hits are sorted by
+        that column, with "-" before its name the highest first; those that are less likely come after the others.
+        Raise InputError (k < 1, a text empty or too long, an unknown column), PictureError or ModelError.
         """
         searcher = self.searcher
-        if self.models.is_complete:  # else the hits of the first seconds are not judged
+        if self.models.is_complete or sort:  # else the hits of the first seconds are not judged
             searcher.derived.calibrate()
-        return searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words)
+        return searcher.search(parts, k, start=start, conditions=conditions, fold=fold, words=self._words, sort=sort)
 
-    def browse(self, k: int, *, start: int = 0, conditions: Sequence[Condition] = ()) -> SearchResult:
-        """Return k items of the collection, in an order that mixes all parts of it. Raise as `query` does."""
-        return self.searcher.browse(k, start=start, conditions=conditions)
+    def browse(self, k: int, *, start: int = 0, conditions: Sequence[Condition] = (), sort: str = "") -> SearchResult:
+        """Return k items of the collection, sorted or in an order that mixes all parts of it. Raise as `query` does."""
+        return self.searcher.browse(k, start=start, conditions=conditions, sort=sort)
 
     def similar(self, image: ImageSource, k: int = 12, name: str = "The picture") -> SearchResult:
         """Return the k items most similar to a picture; score = cosine of the embeddings. Raise as `query` does."""

@@ -76,6 +76,7 @@ class Hit:
     row: int = -1  # of the item in the index
     near_duplicates: tuple[str, ...] = ()  # ids of the items folded into it
     words: float = 0.0  # share of the query's words that its caption and columns hold, 0..1
+    is_likely: bool = True  # False if it stands below the line "less likely"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -92,7 +93,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The hits of one query, best first, and the seconds it took."""
+    """The hits of one query, best first or sorted by a column, and the seconds it took."""
 
     query: str
     hits: list[Hit]
@@ -106,8 +107,8 @@ class SearchResult:
 
     @property
     def has_match(self) -> bool:
-        """True if a hit is fair, strong or not judged. Always true on a later page."""
-        return self.start > 0 or any(hit.strength != "weak" for hit in self.hits)
+        """True unless all hits are weak. Always true on a later page."""
+        return self.start > 0 or any(hit.is_likely for hit in self.hits)
 
     def to_json(self) -> dict[str, Any]:
         return {

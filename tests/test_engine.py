@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
 from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
+from imgsearch.search.query import Part
 
 
 def test_search_finds_by_meaning(engine: Engine) -> None:
@@ -85,6 +87,24 @@ def test_browsing_takes_the_filters_of_a_search(engine: Engine) -> None:
             engine.browse(**options)
     with pytest.raises(InputError, match="no column 'nothing'"):
         engine.browse(1, conditions=[Condition.parse("nothing=1")])
+
+
+def test_browsing_and_searching_sort_by_a_column(engine: Engine) -> None:
+    pages = [engine.browse(100, sort="-subject")]
+    while (start := pages[-1].following) is not None:
+        pages.append(engine.browse(100, start=start, sort="-subject"))
+    hits = [hit for page in pages for hit in page.hits]
+    assert len({hit.row for hit in hits}) == len(hits) == len(engine.index)
+    subjects = [hit.item.columns["subject"] for hit in hits]
+    assert subjects == sorted(subjects, reverse=True) and len(set(subjects)) > 5
+    found = engine.query([Part("an owl")], 263, sort="id")
+    likely = [hit.item.id for hit in found.hits if hit.is_likely]
+    others = [hit.item.id for hit in found.hits if not hit.is_likely]
+    assert [hit.item.id for hit in found.hits] == sorted(likely, key=str.lower) + sorted(others, key=str.lower)
+    assert any("owl" in id for id in likely) and len(others) > 200
+    for ask in (engine.browse, partial(engine.query, [Part("an owl")])):
+        with pytest.raises(InputError, match="no column 'nothing'. It has: id, caption, caption_fr"):
+            ask(1, sort="nothing")
 
 
 @pytest.mark.parametrize("text", ["", "   \n", "x" * 10_000, "dog \udcff"])

@@ -37,7 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command. Return 0; 2 after a line on stderr that says what is wrong and what to do; 130 after Ctrl-C."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # files get all letters, a terminal those that it has
         sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if "--sort" in words[:-1]:
+        at = words.index("--sort")
+        words = [*words[:at], f"--sort={words[at + 1]}", *words[at + 2 :]]  # argparse takes "-taken" for a flag
+    arguments = _parser().parse_args(words)
     try:
         configure_environment(cache_folder().parent)
         settings = Settings.read(vars(arguments))

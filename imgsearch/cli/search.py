@@ -88,6 +88,8 @@ def _add_query_flags(command: FlagParser) -> None:
     add("--weight", action=_Weigh, type=_to_weight, metavar="W", help="of the part that stands before it (default: 1)")
     where = "column=value, column~text or column:from..to; may be given several times"
     add("--where", action="append", default=[], metavar="CONDITION", help=where)
+    sort = "a column, such as year, or -year for the highest first (default: the best first)"
+    add("--sort", default="", metavar="COLUMN", help=sort)
     add("-k", type=int, default=12, help="number of hits (default: 12)")
     add("--start", type=int, default=0, metavar="N", help="leave out the N best (default: 0)")
     add("--unfolded", action="store_true", help="show near-duplicates one by one")
@@ -123,18 +125,18 @@ def _run_query(first: Part, arguments: argparse.Namespace, settings: Settings) -
         with suppress(InputError):  # else the search will report that there is no such file
             first = replace(first, image=None, item=engine.index.item_by_id(first.name).id)
     parts: Sequence[Part] = [first, *arguments.parts]
-    fold = not arguments.unfolded
-    result = engine.query(parts, arguments.k, start=arguments.start, conditions=conditions, fold=fold)
+    fold, sort = not arguments.unfolded, arguments.sort
+    result = engine.query(parts, arguments.k, start=arguments.start, conditions=conditions, fold=fold, sort=sort)
     print_problems(engine)
     if arguments.json:
         print_json(result.to_json())
     elif arguments.csv:
         print(result.to_csv(), end="")
     else:
-        _print(result)
+        _print(result, is_sorted=bool(sort))
 
 
-def _print(result: SearchResult) -> None:
+def _print(result: SearchResult, *, is_sorted: bool) -> None:
     if result.cut:
         print(sanitise_line(f"The model did not read the end: {result.cut}"), file=sys.stderr)
     if result.language:
@@ -143,7 +145,10 @@ def _print(result: SearchResult) -> None:
         print("There are no more pictures, or none that meets the conditions.", file=sys.stderr)
     elif not result.has_match:
         print("Nothing in this collection matches; the nearest pictures are:", file=sys.stderr)
-    for hit in result.hits:
+    num_likely = sum(hit.is_likely for hit in result.hits)
+    for place, hit in enumerate(result.hits):
+        if is_sorted and 0 < place == num_likely:
+            print("Less likely:", file=sys.stderr)
         copies = f"  (+{len(hit.near_duplicates)} near-duplicates)" if hit.near_duplicates else ""
         words = f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.any_caption}{copies}"
         print(sanitise_line(words))

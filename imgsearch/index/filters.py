@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch.errors import InputError, check_time
-from imgsearch.index.items import Items, Mask
+from imgsearch.index.items import Items, Mask, Rows
 from imgsearch.text import truncate, without_surrogates
 
 Relation: TypeAlias = Literal["equals", "contains", "range"]
@@ -30,7 +30,7 @@ MAX_COLUMNS, MAX_CELLS = 1000, 50_000_000  # of the metadata that are read at mo
 MAX_NAME, MAX_LISTED = 60, 500  # characters of a column's name, and of all names, in an error message
 NUM_COUNTED = 64  # columns whose most frequent values are kept
 NUM_MASKS = 16  # kept in memory: one byte per item each
-NUM_FOLDED = 2  # columns whose texts are kept without accents
+NUM_FOLDED = 2  # columns whose texts are kept without accents, and in their order
 GOLDEN_RATIO = (1 + 5**0.5) / 2
 LAST_COMBINING = 0x1FFFF  # no later character of Unicode has a combining class
 
@@ -92,6 +92,7 @@ class ColumnStore:
         self.values = lru_cache(NUM_COUNTED)(self._count_values)
         self._cached_mask = lru_cache(NUM_MASKS)(self._compute_mask)
         self._folded = lru_cache(NUM_FOLDED)(lambda name: fold(self._column(name).dictionary))
+        self._ranks = lru_cache(NUM_FOLDED)(lambda name: ranks_of(self._column(name).dictionary))
 
     @property
     def names(self) -> list[str]:
@@ -124,15 +125,29 @@ class ColumnStore:
         """
         return self._cached_mask(tuple(conditions))
 
-    def spread(self, conditions: Sequence[Condition], start: int, count: int) -> tuple[list[int], bool]:
+    def spread(self, conditions: Sequence[Condition], start: int, count: int, sort: str = "") -> tuple[list[int], bool]:
         """Return rows start + 1 to start + count of those that meet all conditions, and whether there are more.
 
-        Their order mixes all parts of the collection: it is that of the fractional parts of row * golden ratio, and any
-        run of it is spread evenly (Knuth, "The Art of Computer Programming", vol. 3, 6.4).
+        Without `sort` (see `order`) all parts of the collection are mixed: it is the order of the fractional parts of
+        row * golden ratio, and any run of it is spread evenly (Knuth, "The Art of Computer Programming", vol. 3, 6.4).
         """
         rows = np.flatnonzero(self.mask(conditions)) if conditions else np.arange(len(self._items))
-        spread = rows[np.argsort(np.arange(len(rows)) * GOLDEN_RATIO % 1, kind="stable")]
-        return spread[start : start + count].tolist(), start + count < len(spread)
+        spread = np.argsort(np.arange(len(rows)) * GOLDEN_RATIO % 1, kind="stable")
+        ordered = rows[self.order(sort, rows) if sort else spread]
+        return ordered[start : start + count].tolist(), start + count < len(ordered)
+
+    def order(self, sort: str, rows: Sequence[int] | Rows) -> Rows:
+        """Return the positions of `rows` in the order of a column: "year", or "-year" for the highest first.
+
+        Items without a value come last, equal values stay as they are. Raise InputError if the column is unknown.
+        """
+        ranks = self._ranks_at(sort.removeprefix("-"), rows)
+        signed = -ranks if sort.startswith("-") else ranks
+        return np.argsort(np.where(ranks > 0, signed, np.inf), kind="stable")
+
+    def _ranks_at(self, name: str, rows: Sequence[int] | Rows) -> Rows:
+        ranks: Rows = self._ranks(name)[self._column(name).indices.to_numpy()[np.asarray(rows, np.int64)]]
+        return ranks
 
     def _compute_mask(self, conditions: tuple[Condition, ...]) -> Mask:
         mask, begin = np.ones(len(self._items), np.bool_), time.perf_counter()
@@ -213,6 +228,19 @@ def _lies_in(texts: pa.Array, low: str, high: str) -> pa.BooleanArray:
     # "2020-12-31T18:00" lies in "2020-01..2020-12": a text that begins with the upper end is included.
     is_below = pc.less_equal(pc.utf8_slice_codeunits(texts, 0, len(high)), high) if high else True
     return pc.and_(pc.and_(pc.greater_equal(texts, low), pc.not_equal(texts, "")), is_below)
+
+
+def ranks_of(texts: pa.Array) -> Rows:
+    """Return the rank of each text, int64 (n,): from 1 on, equal for equal values, 0 for an empty text.
+
+    They are compared as numbers if all are numbers, else as texts: case and accents do not matter.
+    """
+    values, is_empty = numbers(texts), pc.equal(pc.utf8_trim_whitespace(texts), "")
+    if values.null_count > is_empty.true_count:
+        values = pc.utf8_lower(fold(texts))
+    ranks: Rows = pc.rank(values, tiebreaker="dense").to_numpy().astype(np.int64)
+    ranks[is_empty.to_numpy(zero_copy_only=False)] = 0
+    return ranks
 
 
 def numbers(texts: pa.Array) -> pa.Array:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -21,7 +21,7 @@ from imgsearch.files import read_at_most
 from imgsearch.index.bundle import bundle_writer, install_files
 from imgsearch.index.filters import ColumnStore
 from imgsearch.index.flat import check_finite, empty_flat_index, file_header, open_vector_file
-from imgsearch.index.items import SCHEMA, Items, Mask
+from imgsearch.index.items import SCHEMA, Items, Mask, Rows
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
 from imgsearch.records import CAPTIONED_BY, FIGURES, BuildReport, Hit, Item
 from imgsearch.text import truncate
@@ -32,7 +32,6 @@ GROWTH = 8  # factor for the next try, if too many scores are equal
 MAX_ORIGINAL_BYTES = 256 * 2**20
 MAX_REASON = 200  # characters of a library's message that an error quotes
 NOT_WORDS = (*FIGURES, CAPTIONED_BY)  # columns whose texts nobody searches for
-Rows: TypeAlias = npt.NDArray[np.int64]
 
 
 class Block(NamedTuple):

@@ -30,6 +30,7 @@ MAX_SIDE = 1024  # pixels of the longer side of a thumbnail that is shown
 HEADER, COMPRESSION = 2, 3  # field numbers in Arrow's FlatBuffers tables Message and RecordBatch
 Mask: TypeAlias = npt.NDArray[np.bool_]
 """bool (n,): which rows to keep."""
+Rows: TypeAlias = npt.NDArray[np.int64]
 
 SCHEMA = pa.schema(
     [

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from imgsearch.embeddings import Embeddings, check_unit
-from imgsearch.errors import BundleError
-from imgsearch.index.filters import GOLDEN_RATIO, ColumnStore, Condition, numbers
+from imgsearch.errors import BundleError, InputError
+from imgsearch.index.filters import GOLDEN_RATIO, ColumnStore, Condition, numbers, ranks_of
 from imgsearch.index.index import Index, Rows
 from imgsearch.index.items import SCHEMA, Items
 from imgsearch.index.lance_table import VECTOR, LanceTable, Measured, address, literal, without_case
@@ -23,6 +23,7 @@ from imgsearch.records import Item
 from imgsearch.text import without_surrogates
 
 BLOCK = 4096  # rows to read at a time
+MAX_SORTED = 10_000  # rows that can be sorted where nothing is asked for: their texts are read for each page
 
 
 class LanceItems(Items):
@@ -71,7 +72,16 @@ class LanceColumns(ColumnStore):
         texts: list[str] = self._table.take(rows, text)[text].to_pylist()
         return texts
 
-    def spread(self, conditions: Sequence[Condition], start: int, count: int) -> tuple[list[int], bool]:
+    def spread(self, conditions: Sequence[Condition], start: int, count: int, sort: str = "") -> tuple[list[int], bool]:
+        if sort:
+            found = np.sort(self._table.matching(self._compute_mask(conditions), 0, MAX_SORTED + 1))
+            if len(found) > MAX_SORTED:
+                raise InputError(
+                    "More than {max_rows:,} pictures of a Lance table cannot be sorted. Search, or add a filter.",
+                    max_rows=MAX_SORTED,
+                )
+            ordered: list[int] = found[self.order(sort, found)].tolist()
+            return ordered[start : start + count], start + count < len(ordered)
         if conditions:
             rows = self._table.matching(self._compute_mask(conditions), start, count + 1)
             return rows[:count], len(rows) > count
@@ -81,6 +91,9 @@ class LanceColumns(ColumnStore):
             step += 1
         shown = range(start, min(start + count, num_items))
         return [position * step % num_items for position in shown], start + count < num_items
+
+    def _ranks_at(self, name: str, rows: Sequence[int] | Rows) -> Rows:
+        return ranks_of(pa.array(self.of(name, list(rows)), pa.string()))
 
     def _count_values(self, name: str, limit: int) -> list[tuple[str, int]]:
         return self._table.facts.columns[self._position(name)].values[:limit]

@@ -93,9 +93,10 @@ class LanceTable:
         return self._vectors(self.take(rows, VECTOR)) if len(rows) else np.zeros((0, self.manifest.dim), np.float32)
 
     def matching(self, where: str, start: int, count: int) -> list[int]:
-        """Return the rows that meet a condition from the `start`-th on, at most `count`."""
+        """Return the rows that meet a condition (all if it is "") from the `start`-th on, at most `count`."""
         with self._reading():
-            query = self.engine.search().where(where).select(["_rowoffset"]).offset(start).limit(count)
+            query = self.engine.search().select(["_rowoffset"]).offset(start).limit(count)
+            query = query.where(where) if where else query
             rows: list[int] = query.to_arrow()["_rowoffset"].to_pylist()
             return rows
 

@@ -1,9 +1,9 @@
 """`Searcher`: combine the parts of a query into one vector, find hits, judge them and fold near-duplicates."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from typing import Any
 
@@ -26,6 +26,7 @@ CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful
 NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
 WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
 MAX_S = 30.0  # seconds after which no further part of a query is encoded
+NUM_SORTED = 500  # best hits that are sorted by a column: all of them are read for each page
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,13 @@ class Searcher:
         conditions: Sequence[Condition] = (),
         fold: bool = True,
         words: bool = True,
+        sort: str = "",
     ) -> SearchResult:
         """Return hits start + 1 to start + k that meet all conditions, near-duplicates folded into one if `fold`.
 
-        With `words`, items rise that hold the words of a query of texts. Raise PictureError if a picture cannot be
-        decoded; InputError if the query is not valid; BusyError after MAX_S.
+        With `words`, items rise that hold the words of a query of texts. `sort` as of `ColumnStore.order`: of the
+        NUM_SORTED best hits, first those that are likely are sorted by a column, then the others. Raise PictureError if
+        a picture cannot be decoded; InputError if the query is not valid; BusyError after MAX_S.
         """
         _check_page(k, start, conditions)
         parts = check_parts(parts)
@@ -96,13 +99,8 @@ class Searcher:
         wanted = [part.text for part in parts if part.weight > 0]
         by_words = words and all(wanted)  # no picture is wanted
         shares = self._word_shares(" ".join(wanted)) if by_words else None
-
-        def search_index(count: int) -> list[Hit]:
-            return self._ranked(query, shares, start, start + count, mask)
-
-        calibration = self.derived.calibration
-        threshold = calibration.near_duplicate if fold and calibration else None
-        hits, following = folded_page(search_index, self.index.rows_of, threshold, k)
+        find = partial(self._ranked, query, shares, mask)
+        hits, following = self._page(find, {part.item for part in parts}, k, start, fold, sort)
         end = time.perf_counter()
         texts = [part.text for part in parts if part.text]
         return SearchResult(
@@ -117,21 +115,39 @@ class Searcher:
             language=next(filter(None, (foreign_language(self.encoder.model_id, text) for text in texts)), ""),
         )
 
-    def browse(self, k: int, *, start: int = 0, conditions: Sequence[Condition] = ()) -> SearchResult:
-        """Return the items start + 1 to start + k of a fixed order that mixes all parts of the collection, not judged.
+    def browse(self, k: int, *, start: int = 0, conditions: Sequence[Condition] = (), sort: str = "") -> SearchResult:
+        """Return the items start + 1 to start + k, not judged: sorted, or in an order that mixes the whole collection.
 
         Raise InputError if the query is not valid.
         """
         _check_page(k, start, conditions)
         begin = time.perf_counter()
-        rows, has_more = self.table.spread(conditions, start, k)
+        rows, has_more = self.table.spread(conditions, start, k, sort)
         items = zip(rows, self.index.items.many(rows), strict=True)
         hits = [Hit(rank, item, 0.0, row=row) for rank, (row, item) in enumerate(items, start=start + 1)]
         following = start + k if has_more else None
         return SearchResult("", hits, time.perf_counter() - begin, start=start, following=following)
 
+    def _page(
+        self, find: Callable[[int, int], list[Hit]], own: Collection[str], k: int, start: int, fold: bool, sort: str
+    ) -> tuple[list[Hit], int]:
+        """Return a page of hits, and the number of hits they stand for; 0 if there are no more.
+
+        `find` returns the hits of ranks start + 1 to end, `own` are the ids of items that are parts of the query.
+        """
+        calibration = self.derived.calibration
+        threshold = calibration.near_duplicate if fold and calibration else None
+        first, count = (0, NUM_SORTED) if sort else (start, k)
+        hits, following = folded_page(lambda num: find(first, first + num), self.index.rows_of, threshold, count)
+        hits = _with_likely(hits, own)
+        if not sort:
+            return hits, following
+        ordered = [hits[place] for place in self.table.order(sort, [hit.row for hit in hits])]
+        page = sorted(ordered, key=lambda hit: not hit.is_likely)[start : start + k]
+        return [replace(hit, rank=rank) for rank, hit in enumerate(page, start + 1)], k if start + k < len(hits) else 0
+
     def _ranked(
-        self, query: QueryVector, shares: Shares | TableShares | None, start: int, end: int, mask: Any
+        self, query: QueryVector, shares: Shares | TableShares | None, mask: Any, start: int, end: int
     ) -> list[Hit]:
         """Return the hits of ranks start + 1 to end by score plus a bonus for the share of the words, judged."""
         bonus = WORD_BONUS * float(query.sample.std()) / query.scale if shares is not None else 0.0
@@ -202,6 +218,19 @@ class Searcher:
         """Return a query's scores over the fixed sample, (<= 1000,)."""
         scores: Embeddings = np.einsum("nd,d->n", self._sample, vector[0]) * np.float32(scale)
         return scores  # not by BLAS: its threads and those of FAISS would wait for each other, for milliseconds
+
+
+def _with_likely(hits: Sequence[Hit], own: Collection[str]) -> list[Hit]:
+    """Return the hits of a page, told apart: up to the last strong one they are likely or, without one, the last fair.
+
+    Whether items that are parts of the query are among them makes no difference.
+    """
+    strengths = ["own" if hit.item.id in own else hit.strength for hit in hits]
+    lowest = next((strength for strength in ("strong", "fair", None) if strength in strengths), "own")
+    end = len(hits) - strengths[::-1].index(lowest) if lowest in strengths else 0
+    spared = [strength == "own" and hit.strength != "weak" for strength, hit in zip(strengths, hits, strict=True)]
+    below = (place >= end and not spared[place] for place in range(len(hits)))
+    return [replace(hit, is_likely=False) if is_below else hit for hit, is_below in zip(hits, below, strict=True)]
 
 
 def _check_page(k: int, start: int, conditions: Sequence[Condition]) -> None:

@@ -13,7 +13,7 @@ from imgsearch.search.query import MAX_PARTS, Box, Part
 Tab = Literal["search", "similar", "describe"]
 TABS: tuple[Tab, ...] = ("search", "similar", "describe")
 NUM_HITS, MAX_HITS = 24, 50  # hits per page: default and maximum
-KEYS = ("tab", "q", "id", "u", "box", "part", "where", "k", "from", "fold", "in", "open")  # "open": hit in the dialog
+KEYS = ("tab", "q", "id", "u", "box", "part", "where", "sort", "k", "from", "fold", "in", "open")  # in the dialog
 MAX_LINK = 32_000  # characters
 Uploads: TypeAlias = Mapping[str, Path]
 """The pictures that a visitor uploaded, by their tokens, which stand for them in links; others cannot open them."""
@@ -39,6 +39,7 @@ class PageState:
     box: str = ""  # "left, top, right, bottom" in percent
     terms: tuple[QueryTerm, ...] = ()
     where: tuple[str, ...] = ()
+    sort: str = ""  # a column, with "-" before it for the highest first
     k: int = NUM_HITS
     start: int = 0  # number of hits on the pages before
     fold: bool = True
@@ -73,6 +74,7 @@ class PageState:
             "box": self.box,
             "part": [f"{term.weight:g}:{term.kind}:{term.value}" for term in self.terms],
             "where": list(self.where),
+            "sort": self.sort,
             "k": str(self.k) if self.k != NUM_HITS else "",
             "from": str(self.start) if self.start else "",
             "fold": "" if self.fold else "0",
@@ -94,6 +96,7 @@ class PageState:
             box=first.get("box", ""),
             terms=tuple(terms),
             where=tuple(values.get("where", [])[:MAX_PARTS]),
+            sort=first.get("sort", ""),
             k=min(max(_non_negative_int(first.get("k", ""), NUM_HITS), 1), MAX_HITS),
             start=_non_negative_int(first.get("from", ""), 0),
             fold=first.get("fold") != "0",

@@ -45,11 +45,13 @@ class Retrieval:
         if len(parts) < len(state.terms) + state.has_main:
             raise gr.Error(tr("not_here_any_more", request), print_exception=False)
         if not parts:
-            return engine.browse(state.size, start=state.start, conditions=conditions)
+            return engine.browse(state.size, start=state.start, conditions=conditions, sort=state.sort)
         begin = time.monotonic()
         parts = [self._decoded(engine, begin, part, request) for part in check_parts(parts)]
         decode_s = time.monotonic() - begin
-        result = engine.query(parts, state.size, start=state.start, conditions=conditions, fold=state.fold)
+        result = engine.query(
+            parts, state.size, start=state.start, conditions=conditions, fold=state.fold, sort=state.sort
+        )
         stages = {**result.stages, "encode": result.stages["encode"] + decode_s}
         return replace(result, stages=stages, seconds=result.seconds + decode_s)
 

@@ -136,6 +136,31 @@ def test_conditions(ask: Ask) -> None:
     assert none["hits"] == [] and none["has_match"] is False and none["following"] is None
 
 
+def test_hits_sorted_by_a_column(
+    copy_bundle: Callable[[], Path], ask: Ask, run: Run, printed: Callable[..., tuple[str, str]]
+) -> None:
+    bundle = copy_bundle()
+    dates = [f"20{10 + row * 7 % 80}-05-04T12:30:00" if row % 9 else "" for row in range(NUM_EXAMPLES)]
+    with_texts(bundle, lambda row, item: replace(item, columns={"taken": dates[row]} if dates[row] else {}))
+    bird = ["search", "a bird", "--index", bundle, "-k", "300", "--unfolded"]
+    plain = ask(*bird)
+    num_likely = NUM_EXAMPLES - [hit["strength"] for hit in plain["hits"]][::-1].index("strong")
+    assert 1 < num_likely < 50
+    for sort in ("taken", "-taken"):
+        answer = ask(*bird, "--sort", sort)
+        assert list(answer) == list(plain)
+        assert [hit["rank"] for hit in answer["hits"]] == [*range(1, NUM_EXAMPLES + 1)]
+        assert set(ids(answer)[:num_likely]) == set(ids(plain)[:num_likely])
+        for hits in (answer["hits"][:num_likely], answer["hits"][num_likely:]):
+            found = [hit["columns"].get("taken", "") for hit in hits]
+            known = sorted(filter(None, found), reverse=sort == "-taken")
+            assert len(set(known)) > 1 and found == known + [""] * (len(found) - len(known))
+    assert printed(*bird, "--sort=-taken")[1] == "Less likely:\n" and printed(*bird)[1] == ""
+    assert ids(ask("similar", COFFEE, "--index", bundle, "--sort", "-id", "-k", "1")) == [COFFEE]
+    assert "no column 'date'. It has: id, caption, taken." in run(*bird, "--sort", "-date").refusal()
+    assert "--sort" in run(*bird, "--sort").refusal()
+
+
 def test_pages(ask: Ask) -> None:
     bird = ["search", "a bird", "--unfolded"]
     whole = ids(ask(*bird, "-k", "30"))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
@@ -12,6 +13,7 @@ NARROW = {"width": 400, "height": 664}
 Open = Callable[..., Page]
 WAIT_MS = 30_000
 PROXY_NAME = "photos.example"  # stands for this machine in the browser, which takes it for another
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 INSIDE = """one => {
   const { left, top, right, bottom } = one.getBoundingClientRect();
   return left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight && right > left && bottom > top;
@@ -89,6 +91,12 @@ def described(page: Page) -> str:
     """The sentence about a picture, once it is there."""
     expect(page.locator("#sentence")).not_to_be_empty(timeout=WAIT_MS)
     return page.locator("#sentence").inner_text()
+
+
+def expect_reachable(page: Page) -> None:
+    """No rule of WCAG 2.2 AA is broken."""
+    found = Axe().run(page, options=RULES)
+    assert not found.violations_count, found.generate_report()
 
 
 def is_inside(element: Locator) -> bool:

@@ -15,7 +15,7 @@ from imgsearch.index.filters import ColumnStore, Condition
 from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import Provenance
 from imgsearch.records import Item
-from tests.helpers.tables import as_table
+from tests.helpers.tables import as_kind, as_table
 
 STRANGE: list[Mapping[str, str]] = [
     {"year": "1990", "place": "Besançon", "note": "a=b"},
@@ -134,12 +134,43 @@ def test_the_columns_and_their_texts(strange: ColumnStore) -> None:
     assert strange.of("id", [6]) == ["6.jpg"] and strange.of("caption", []) == []
 
 
+@pytest.mark.parametrize("kind", ["bundle", "table"])
+def test_a_column_gives_an_order(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [{"n": "10", "word": "pear"}, {"n": "9", "word": "Éclair"}, {"word": "apple"}]
+    columns += [{"n": "1e1", "word": " ", "size": "12"}, {"n": "-1", "word": "PEAR", "size": "9 cm"}]
+    index = as_kind(kind, make_index(columns), tmp_path)
+    table = index.columns
+    for sort, rows in {
+        "n": [4, 1, 0, 3, 2],  # numbers; equal ones as they are, none last
+        "-n": [0, 3, 1, 4, 2],
+        "word": [2, 1, 0, 4, 3],
+        "-word": [0, 4, 1, 2, 3],
+        "size": [3, 4, 0, 1, 2],  # not all of them are numbers
+        "-id": [4, 3, 2, 1, 0],
+    }.items():
+        assert table.order(sort, range(5)).tolist() == rows
+        assert [table.spread([], start, 2, sort) for start in (0, 2, 4)] == [
+            (rows[:2], True),
+            (rows[2:4], True),
+            (rows[4:], False),
+        ]
+    assert table.order("n", [2, 3, 1]).tolist() == [2, 1, 0] and table.order("n", []).tolist() == []
+    within = [Condition.parse("word~pear")]
+    monkeypatch.setattr("imgsearch.index.lance.MAX_SORTED", 2)
+    assert table.spread(within, 0, 5, "n") == ([4, 0], False)
+    if kind == "table":
+        with pytest.raises(InputError, match=r"More than 2 pictures .* add a filter"):
+            table.spread([], 0, 5, "n")
+
+
 def test_an_unknown_column_names_those_there_are(strange: ColumnStore) -> None:
     expected = "no column 'colour'. It has: id, caption, year, place"
     for ask in (
         lambda: strange.mask([Condition("colour", "equals", "red")]),
         lambda: strange.values("colour", 5),
         lambda: strange.of("colour", [0]),
+        lambda: strange.order("-colour", []),
+        lambda: strange.spread([], 0, 5, "colour"),
     ):
         with pytest.raises(InputError, match=expected):
             ask()

@@ -275,6 +275,10 @@ def test_a_table_answers_as_its_bundle(starter_table: Path, engine: Engine) -> N
     ]
     assert ids[0] == ids[1]
     assert len(table.browse(12, conditions=within).hits) == 12 == len({hit.row for hit in table.browse(12).hits})
+    for ask in (lambda each: each.query(coffee, 24, sort="-id"), lambda each: each.browse(12, start=12, sort="-id")):
+        found, expected = ask(table), ask(engine)
+        assert [hit.item.id for hit in found.hits] == [hit.item.id for hit in expected.hits]
+        assert found.following == expected.following
     item = table.index.item_by_id("skimage/coffee.jpg")
     assert table.thumbnail(item) == engine.thumbnail(item) and len(table.large_picture(item.id)) > 10_000
 

@@ -17,7 +17,7 @@ from PIL import TiffImagePlugin
 from imgsearch.errors import InputError
 from imgsearch.images import open_rgb
 from imgsearch.index.edit import merge
-from imgsearch.index.filters import ColumnStore, Condition
+from imgsearch.index.filters import Condition
 from imgsearch.index.index import Index
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.columns import DatasetOptions
@@ -241,7 +241,7 @@ def test_rows_of_a_dataset_in_parts(tmp_path: Path, tiny_encoder: Encoder, run: 
     build_index(source, tmp_path / "whole", tiny_encoder, PLACES)
     taken = [TOLD_BY_EXIF["taken"], moment.isoformat(), TOLD_BY_XMP["taken"]]
     assert [item.columns["taken"] for item in items_of(tmp_path / "whole")] == taken
-    table = ColumnStore(Index.load(tmp_path / "whole"))
+    table = Index.load(tmp_path / "whole").columns
     for condition, rows in (("taken:2019..2021", [0, 2]), ("taken:2018-01..2018-02", [1]), ("camera~canon", [0])):
         assert np.flatnonzero(table.mask([Condition.parse(condition)])).tolist() == rows
     parts = [tmp_path / "1", tmp_path / "2"]

@@ -222,12 +222,14 @@ def clusters(number: int, sizes: int) -> tuple[Embeddings, list[int]]:
     return normalize(centres[groups] + rng.normal(scale=1e-3, size=(len(groups), 3))), groups
 
 
-def pages(found: Searcher, parts: Sequence[Part], k: int, *, fold: bool = True, where: str = "") -> list[SearchResult]:
+def pages(
+    found: Searcher, parts: Sequence[Part], k: int, *, fold: bool = True, where: str = "", sort: str = ""
+) -> list[SearchResult]:
     conditions = [Condition.parse(where)] if where else []
-    answers = [found.search(parts, k, conditions=conditions, fold=fold)]
+    answers = [found.search(parts, k, conditions=conditions, fold=fold, sort=sort)]
     while (start := answers[-1].following) is not None:
         assert start > answers[-1].start
-        answers.append(found.search(parts, k, start=start, conditions=conditions, fold=fold))
+        answers.append(found.search(parts, k, start=start, conditions=conditions, fold=fold, sort=sort))
     return answers
 
 
@@ -268,6 +270,47 @@ def test_unfolded_pages_hold_every_item_once(k: int, judged: Calibration | None)
         assert [hit.rank for answer in answers for hit in answer.hits] == list(range(1, len(rows_found) + 1))
         assert all(len(answer.hits) == k for answer in answers[:-1])
         assert not any(hit.near_duplicates for answer in answers for hit in answer.hits)
+
+
+@pytest.mark.parametrize("k", [1, 7, 500])
+@pytest.mark.parametrize(("sort", "sign"), [("n", 1), ("-n", -1)])
+def test_sorted_hits_keep_the_likely_apart_and_page_on(k: int, sort: str, sign: int) -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.permutation(np.linspace(0.05, 0.6, 40))  # of the text: strong from 0.4 on
+    found = finder(upright(*((score / 2, 0.5) for score in scores)), calibration())
+    answers = pages(found, [TEXT], k, sort=sort)
+    rows = [row for answer in answers for row in ids(answer)]
+    likely = [row for row in range(40) if scores[row] >= 0.4]
+    others = [row for row in range(40) if scores[row] < 0.4]
+    assert 10 < len(likely) < 20 and rows == [*likely[::sign], *others[::sign]]
+    hits = [hit for answer in answers for hit in answer.hits]
+    assert [hit.rank for hit in hits] == list(range(1, 41)) and all(answer.has_match for answer in answers)
+    assert [hit.row for hit in hits if hit.is_likely] == likely[::sign]
+    unsorted = [hit for answer in pages(found, [TEXT], 500) for hit in answer.hits]
+    assert {hit.row for hit in unsorted if hit.is_likely} == set(likely)
+
+
+def test_sorted_hits_fold_copies_and_are_the_best_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, groups = clusters(9, 30)
+    found = finder(rows, calibration(near_duplicate=0.995))
+    plain = {hit.row: hit.near_duplicates for hit in found.search([TEXT], 100).hits}
+    hits = [hit for answer in pages(found, [TEXT], 2, sort="n") for hit in answer.hits]
+    assert {hit.row: hit.near_duplicates for hit in hits} == plain and len(hits) == 9
+    monkeypatch.setattr("imgsearch.search.searcher.NUM_SORTED", 4)
+    best = [hit.row for answer in pages(found, [TEXT], 3, sort="-n") for hit in answer.hits]
+    assert best == sorted(best, reverse=True) and {groups[row] for row in best} == {0, 1, 2, 3}
+    with pytest.raises(InputError, match=r"no column 'nothing'.* It has: id, caption, n"):
+        found.search([TEXT], 1, conditions=[Condition.parse("n=none")], sort="-nothing")
+
+
+def test_what_is_likely_depends_on_no_part_of_the_query() -> None:
+    """A picture finds itself, and would be the only strong hit: then the fair ones would be less likely."""
+    rows = np.array([[1, 0, 0], [0.3, 0.6, 0.7], [0.1, 0.9, 0.3]], np.float32)
+    found = finder(normalize(rows), calibration())
+    assert [hit.is_likely for hit in found.search([Part(item="0.jpg")], 3).hits] == [True, True, False]
+    assert found.search([Part(item="0.jpg")], 1).has_match
+    weak = found.search([Part("0.1 1 0"), Part(item="0.jpg", weight=-1)], 3).hits[-1]
+    assert (weak.row, weak.strength, weak.is_likely) == (0, "weak", False)
 
 
 def test_many_copies_of_the_best_hide_no_other() -> None:

@@ -20,7 +20,19 @@ from imgsearch.model_manager import ModelManager
 from imgsearch.models.encoder import Encoder
 from tests.helpers.app import running_app
 from tests.helpers.examples import NUM_EXAMPLES
-from tests.helpers.pages import NARROW, WAIT_MS, WIDE, act, chips_of, is_too_wide, open_hit, search, tiles_of
+from tests.helpers.hostile_bundles import with_annex
+from tests.helpers.pages import (
+    NARROW,
+    WAIT_MS,
+    WIDE,
+    act,
+    chips_of,
+    expect_reachable,
+    is_too_wide,
+    open_hit,
+    search,
+    tiles_of,
+)
 
 STARTER = ROOT / "indexes" / "starter"
 
@@ -32,7 +44,11 @@ def fruit(encoder: Encoder, examples: Path, tmp_path_factory: pytest.TempPathFac
     (folder / "pictures").mkdir()
     for name in ("kiwi", "orange_seville", "strawberry2"):
         (folder / "pictures" / f"{name}.jpg").write_bytes((examples / "stamps" / f"food-fruit-{name}.jpg").read_bytes())
+    dates = ["kiwi.jpg,2019-05-04T08:00:00", "orange_seville.jpg,2019-05-04T12:30:00", "strawberry2.jpg,2021-07-14"]
+    (folder / "pictures" / "metadata.csv").write_text("\n".join(["file_name,taken", *dates]), "utf-8")
     build_index(Folder(folder / "pictures"), folder / "fruit", encoder, BuildOptions(thumbnails=False))
+    [calibration] = STARTER.glob("calibration-*")  # three pictures have none of their own
+    with_annex("calibration.json", calibration.read_bytes)(folder / "fruit")
     return folder / "fruit"
 
 
@@ -131,6 +147,43 @@ def test_only_the_app_takes_several() -> None:
     assert Settings.read({}).bundle == STARTER
     with pytest.raises(SettingsError, match="Give one"):
         _ = Settings.read({"index": [STARTER, Path("b")]}).bundle
+
+
+def test_hits_are_sorted_by_date_with_days_between(url: str, new_context: Callable[..., BrowserContext]) -> None:
+    page = new_context(viewport=WIDE, locale="en-GB").new_page()
+    page.goto(url)
+    tiles, days, sort = tiles_of(page), page.locator("#wall .day"), page.get_by_label("Sort")
+    expect(tiles.first).to_be_visible(timeout=60_000)
+    expect(sort).to_have_count(0)  # of a collection without dates or numbers
+    page.goto(f"{url}?tab=search&q=a+strawberry&in=fruit")
+    expect(tiles.first).to_contain_text("strawberry", timeout=WAIT_MS)
+    expect(sort.locator("option")).to_have_text(["Best match", "Newest first", "Oldest first"])
+    expect(days).to_have_count(0)
+    sort.focus()
+    sort.select_option("Oldest first")
+    expect(days).to_have_text(["14 July 2021", "4 May 2019"], timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile(r"q=a\+strawberry&sort=taken&in=fruit$"))
+    assert [name.split(".")[0] for name in tiles.locator(".caption").all_inner_texts()] == [
+        *("strawberry2", "kiwi", "orange_seville")  # the first one is likely, those below are not
+    ]
+    expect(page.locator("#wall .grid > *")).to_have_count(3)  # the hits, "Less likely", the others
+    expect(page.locator("#wall .divider + .tiles .day")).to_have_count(1)
+    expect(sort).to_be_focused()
+    expect_reachable(page)
+    page.get_by_role("button", name="Remove").click()
+    expect(days).to_have_text(["4 May 2019", "14 July 2021"], timeout=WAIT_MS)  # of the whole collection
+    expect(sort.locator("option").first).to_have_text("Mixed")
+    french = new_context(viewport=NARROW, locale="fr-FR").new_page()
+    french.goto(f"{url}?tab=search&sort=-taken&in=fruit")
+    expect(french.locator("#wall .day")).to_have_text(["14 juillet 2021", "4 mai 2019"], timeout=WAIT_MS)
+    expect(french.get_by_label("Trier")).to_have_text(re.compile("Plus récentes"))
+    tiles_of(french).first.locator(".pick").focus()
+    for key, number in (("ArrowDown", 2), ("ArrowUp", 0), ("ArrowRight", 1)):
+        french.keyboard.press(key)
+        expect(tiles_of(french).nth(number).locator(".pick")).to_be_focused()
+    assert not is_too_wide(french)
+    french.goto(f"{url}?tab=search&sort=weight&in=fruit")
+    expect(french.locator("#wall .error")).to_contain_text("pas de colonne 'weight'. Elle a : id, caption, taken")
 
 
 def test_what_is_asked_stays_in_its_collection(url: str, new_context: Callable[..., BrowserContext]) -> None:

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from imgsearch.errors import InputError, Message, ModelError, PictureError, not_loaded
 from imgsearch.hub import explain_hub_error
 from imgsearch.images import damaged_picture
-from imgsearch.index.filters import ColumnStore
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance
 from imgsearch.models.encoder import STARTER_ID
@@ -71,7 +70,7 @@ def test_what_a_file_tells_of_its_picture_is_shown_to_visitors() -> None:
     items[0] = replace(items[0], columns={"taken": "2018-01-01", "camera": "NIKON D750", "width": "64"})
     items[1] = replace(items[0], id="1.jpg")
     index = Index.from_rows(np.ones((4, 1), np.float32), items, Provenance(encoder="test/encoder"))
-    assert [column["name"] for column in offered_filters(ColumnStore(index), PageState(), EN)] == ["Camera"]
+    assert [column["name"] for column in offered_filters(index.columns, PageState(), EN)] == ["Camera"]
 
 
 def test_a_message_is_translated_with_its_values() -> None:
@@ -144,4 +143,4 @@ def test_a_caption_of_a_model_is_shown_where_there_is_no_other() -> None:
         assert shown_fields(item, FR) == [["Sujet", "animals"], ["Fichier", "a.jpg"]]
     items = [bare, replace(bare, columns={**columns, CAPTIONED_BY: "tiny/other"})] * 2
     index = Index.from_rows(np.ones((4, 1), np.float32), items, Provenance(encoder="test/encoder"))
-    assert offered_filters(ColumnStore(index), PageState(), EN) == []
+    assert offered_filters(index.columns, PageState(), EN) == []

@@ -43,6 +43,7 @@ def random_asked(rng: random.Random) -> PageState:
         box=rng.choice(("", "0, 12.5, 100, 50", random_text(rng))),
         terms=tuple(terms),
         where=tuple(random_text(rng, 1) for _ in range(rng.choice((0, 0, 1, 3)))),
+        sort=random_text(rng),
         k=rng.randint(1, MAX_HITS),
         start=rng.choice((0, 12, rng.randint(0, 10**8))),
         fold=rng.random() < 0.5,
@@ -56,7 +57,7 @@ def check_sound(asked: PageState) -> None:
     assert 1 <= asked.k <= MAX_HITS and 0 <= asked.start < 10**9
     assert len(asked.terms) <= MAX_PARTS and len(asked.where) <= MAX_PARTS
     assert all(term.kind in KINDS and term.value and isfinite(term.weight) for term in asked.terms)
-    for text in (asked.text, asked.item, asked.upload, asked.box, asked.collection, *asked.where):
+    for text in (asked.text, asked.item, asked.upload, asked.box, asked.sort, asked.collection, *asked.where):
         text.encode()
         assert len(text) <= MAX_LINK
 
@@ -75,10 +76,15 @@ def test_a_link_says_no_more_than_what_is_not_as_at_first() -> None:
     assert PageState().to_link() == "?tab=search"
     assert PageState("search", text=" two dogs ").to_link() == "?tab=search&q=two+dogs"
     asked = PageState(
-        "search", terms=(QueryTerm("text", "snow: deep", -1.5),), where=("year:1990..", "a=b&c"), k=20, fold=False
+        "search",
+        terms=(QueryTerm("text", "snow: deep", -1.5),),
+        where=("year:1990..", "a=b&c"),
+        sort="-taken",
+        k=20,
+        fold=False,
     )
     assert asked.to_link() == (
-        "?tab=search&part=-1.5%3Atext%3Asnow%3A+deep&where=year%3A1990..&where=a%3Db%26c&k=20&fold=0"
+        "?tab=search&part=-1.5%3Atext%3Asnow%3A+deep&where=year%3A1990..&where=a%3Db%26c&sort=-taken&k=20&fold=0"
     )
 
 

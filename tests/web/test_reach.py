@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.helpers.pages import (
@@ -16,6 +15,7 @@ from tests.helpers.pages import (
     captions,
     chips_of,
     described,
+    expect_reachable,
     open_hit,
     open_tab,
     search,
@@ -23,13 +23,7 @@ from tests.helpers.pages import (
     upload,
 )
 
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 MAX_STEPS = 40  # keys
-
-
-def expect_reachable(page: Page) -> None:
-    found = Axe().run(page, options=RULES)
-    assert not found.violations_count, found.generate_report()
 
 
 def press_until(page: Page, key: str, selector: str) -> None:

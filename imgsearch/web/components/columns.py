@@ -7,12 +7,13 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.index.filters import MAX_LENGTH, ColumnStore
-from imgsearch.records import CAPTIONED_BY, FIGURES, GENERATED_CAPTION, TAKEN, Item
+from imgsearch.records import CAPTIONED_BY, FIGURES, GENERATED_CAPTION, NUMBER, TAKEN, Item
 from imgsearch.text import truncate
 from imgsearch.web.i18n import DEFAULT, LANGUAGES, LOCALES, MAX_CHOICE, format_date, language_of, tr
 from imgsearch.web.page_state import PageState
 
 NUM_COLUMNS, NUM_VALUES = 20, 14  # columns looked at for filters; values of one: with more of them it says nothing
+NUM_SORTS = 5  # columns that hits may be sorted by
 MIN_REPEATED = 2.0  # items per value, at least
 MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item shown; characters of a field's name and text
 
@@ -23,9 +24,8 @@ def offered_filters(table: ColumnStore, state: PageState, request: gr.Request) -
     for name in column_names(table.metadata, request)[:NUM_COLUMNS]:
         if name in FIGURES or set(name) & set("=~"):  # such a name is ambiguous
             continue
-        values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
-        total = sum(count for _, count in values)
-        if not 2 <= len(values) <= NUM_VALUES or total < MIN_REPEATED * len(values):
+        values = _repeated_values(table, name)
+        if not 2 <= len(values) <= NUM_VALUES:
             continue
         offered = [
             {"label": truncate(text, MAX_CHOICE), "count": count, "link": toggled(state, f"{name}={text}").to_link()}
@@ -34,6 +34,34 @@ def offered_filters(table: ColumnStore, state: PageState, request: gr.Request) -
         ]
         columns.append({"name": _name(name, request), "values": offered})
     return columns
+
+
+def offered_sorts(table: ColumnStore, state: PageState, request: gr.Request) -> list[dict[str, Any]]:
+    """Return the orders to choose from, with links: by date and by columns of repeated numbers; [] without any."""
+    numeric = [name for name in column_names(table.metadata, request)[:NUM_COLUMNS] if _is_numeric(table, name)]
+    chosen = state.sort.removeprefix("-")  # in a link it may be any column
+    known = dict.fromkeys((TAKEN, *numeric[:NUM_SORTS], chosen))
+    names = [name for name in known if name and name in table.names]
+    orders = {"": tr("sort_best" if state.has_main or state.terms else "sort_mixed", request)} if names else {}
+    for name in names:
+        for sign, word in (("-", "sort_down"), ("", "sort_up")):
+            key = f"{word}_taken" if name == TAKEN else word
+            orders[f"{sign}{name}"] = tr(key, request).format(_name(name, request))
+    return [
+        {"label": label, "link": replace(state, sort=sort, start=0).to_link(), "on": sort == state.sort}
+        for sort, label in orders.items()
+    ]
+
+
+def _repeated_values(table: ColumnStore, name: str) -> list[tuple[str, int]]:
+    """Return the most frequent values of a column, up to NUM_VALUES + 1, with their counts; [] if few are repeated."""
+    values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
+    return values if sum(count for _, count in values) >= MIN_REPEATED * len(values) else []
+
+
+def _is_numeric(table: ColumnStore, name: str) -> bool:
+    values = [] if name in FIGURES else _repeated_values(table, name)
+    return len(values) > 1 and all(NUMBER.fullmatch(text) for text, _ in values)
 
 
 def toggled(state: PageState, text: str) -> PageState:

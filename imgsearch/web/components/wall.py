@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.errors import ImgsearchError
-from imgsearch.records import Hit, SearchResult
+from imgsearch.records import TAKEN, Hit, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
-from imgsearch.web.components.columns import offered_filters, shown_fields, shown_filter, toggled
+from imgsearch.web.components.columns import offered_filters, offered_sorts, shown_fields, shown_filter, toggled
 from imgsearch.web.components.scripted import data_url, scripted_html, server_function
 from imgsearch.web.handlers import TEXTS, with_error_messages
 from imgsearch.web.i18n import MAX_CAPTION, caption_of, foreign_notice, format_count, format_number, tr
@@ -70,14 +70,19 @@ class Wall:
         result = self._retrieval.find(state, uploads, request)
         hits = [hit for hit in result.hits if hit.item.id not in state.items]  # the parts themselves are no answers
         following = replace(state, start=result.following).to_link() if result.following else ""
+        tiles = [tile(hit, engine.thumbnail(hit.item), request) for hit in hits]
+        if state.sort.removeprefix("-") == TAKEN:  # then the days divide them
+            dates = [{"taken": truncate(hit.item.columns.get(TAKEN, ""), MAX_CAPTION)} for hit in hits]
+            tiles = [one | date for one, date in zip(tiles, dates, strict=True)]
         return {
             "filters": offered_filters(engine.searcher.table, state, request),
+            "sorts": offered_sorts(engine.searcher.table, state, request),
             "fold": {"on": state.fold, "link": replace(state, fold=not state.fold, start=0).to_link()},
             "notices": _notices(result, state, request),
             "count": _count(result, hits, state, request),
             "time": _time(result, request),
-            "hits": [tile(hit, engine.thumbnail(hit.item), request) for hit in hits],
-            "likely": _num_likely(hits) if result.has_match else 0,
+            "hits": tiles,
+            "likely": sum(hit.is_likely for hit in hits),  # they are the first
             "start": state.start,
             "following": following,
         }
@@ -129,15 +134,6 @@ def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
         "mark": " · ".join(tr(key, request) for key in keys),  # why it is here: "best match · in the caption"
         "copies": f"+ {format_count('copy', copies, request)}" if copies else "",
     }
-
-
-def _num_likely(hits: Sequence[Hit]) -> int:
-    """Return how many hits stand above "less likely": to the last best match or, without one, the last fair."""
-    strengths = [hit.strength for hit in hits]
-    for strength in ("strong", "fair"):
-        if strength in strengths:
-            return len(hits) - strengths[::-1].index(strength)
-    return len(hits)
 
 
 def _notices(result: SearchResult, state: PageState, request: gr.Request) -> list[str]:

@@ -14,7 +14,7 @@ const make = (tag, attributes, ...children) => {
 const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 // Replaces the children of `root`. If a control had the focus, the control at the same position gets it.
 const refill = (root, ...children) => {
-  const controls = () => [...root.querySelectorAll(':is(button,input,summary)')];
+  const controls = () => [...root.querySelectorAll(':is(button,input,select,summary)')];
   const focused = controls().indexOf(document.activeElement);
   root.replaceChildren(...children.filter(Boolean));
   if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus();

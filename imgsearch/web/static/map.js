@@ -34,9 +34,7 @@ const zoom = (factor, left = size()[0] / 2, top = size()[1] / 2) => {
   look(view.x + x - newX, view.y + y - newY);
 };
 // --- Drawing, at most once per frame.
-const redraw = () => {
-  frame ||= requestAnimationFrame(() => { frame = 0; draw(); });
-};
+const redraw = () => { frame ||= requestAnimationFrame(() => { frame = 0; draw(); }); };
 const reach = () => {
   if (map.sheet) return map.side * clamp(0.28 * view.zoom ** 0.6, 0.28, 0.8);
   return clamp(0.16 * Math.sqrt((size()[0] * size()[1]) / (map.count + 1)), 1.7, 5.5) * clamp(view.zoom ** 0.4, 1, 2.2);
@@ -146,10 +144,7 @@ const open = async (point) => {
   if (answer) tell('open', { id: answer.id });
 };
 // --- Input: pointers, wheel and keys.
-const local = (event) => {
-  const { left, top } = canvas.getBoundingClientRect();
-  return [event.clientX - left, event.clientY - top];
-};
+const local = ({ offsetX, offsetY }) => [offsetX, offsetY];
 const under = (event) => nearest(...local(event), Math.max(reach(), event.pointerType === 'mouse' ? 12 : 24));
 const drag = (event) => {
   const now = local(event), was = pointers.get(event.pointerId);
@@ -194,9 +189,7 @@ on('keydown', (event) => {
   const [x, y] = place(...at(current)), [width, height] = size();
   if (x < 0 || y < 0 || x > width || y > height) look(...at(current));
 });
-for (const button of root.querySelectorAll('[data-key]')) {
-  button.addEventListener('click', () => map && KEYS[button.dataset.key]());
-}
+for (const button of root.querySelectorAll('[data-key]')) button.onclick = () => map && KEYS[button.dataset.key]();
 // --- Data from the server and from the wall.
 const markHits = () => {
   const isHere = asked.chips.length > 0 && asked.collection === map?.collection;

@@ -36,12 +36,20 @@ const views = () => make('span', { class: 'views', role: 'group' }, ...['grid', 
   const isPressed = (page.dataset.view || 'grid') === view;
   return make('button', { type: 'button', 'aria-pressed': String(isPressed), click: () => look(view) }, words[view]);
 }));
+const sorts = ({ sorts: orders = [] }) => orders.length > 0 && make('select', { 'aria-label': words.sort,
+  change: ({ target }) => tell('ask', { link: target.value }) },
+  ...orders.map(({ label, link, on }) => make('option', { value: link, selected: on }, label)));
 const look = (view) => {
   page.dataset.view = view;
   if (view === 'map') tell('map', shown);
   render();
 };
-const tile = (hit) => {
+const dates = new Intl.DateTimeFormat(`${words.code}-GB`, { dateStyle: 'long', timeZone: 'UTC' }); // the day first
+const dayOf = ({ taken }) => { // a collection may have any other text in its place
+  const day = new Date(/^\d{4}-\d\d-\d\d/.exec(taken)?.[0] ?? NaN);
+  return isNaN(day) ? (taken === '' ? words.undated : taken) : dates.format(day);
+};
+const tile = (hit, day) => {
   const name = [hit.caption, hit.mark, hit.copies].filter(Boolean).join(', ');
   const pick = make('button', { type: 'button', class: 'pick', 'aria-label': name, 'data-id': hit.id, tabindex: '-1',
     click: () => tell('open', { id: hit.id }) }, make('img', { src: hit.src, alt: '', loading: 'lazy' }));
@@ -53,13 +61,15 @@ const tile = (hit) => {
     made.append(bar);
   };
   const made = make('li', { class: 'tile', pointerenter: choose, focusin: choose,
-    contextmenu: (event) => event.pointerType === 'touch' && choose(event) }, pick,
+    contextmenu: (event) => event.pointerType === 'touch' && choose(event) },
+    day && make('h2', { class: 'day' }, day), pick,
     hit.mark && make('span', { class: 'mark', 'aria-hidden': 'true' }, hit.mark),
     hit.copies && make('span', { class: 'copies', 'aria-hidden': 'true' }, hit.copies),
     make('span', { class: 'caption', 'aria-hidden': 'true' }, hit.caption));
   return made;
 };
-const tiles = (hits) => hits.length > 0 && make('ul', { class: 'tiles' }, ...hits.map(tile));
+const tiles = (hits, days = hits.map(dayOf)) => hits.length > 0 && make('ul', { class: 'tiles' },
+  ...hits.map((hit, index) => tile(hit, days[index] !== days[index - 1] && days[index])));
 const askMore = () => {
   if (isWaiting || !shown.following || root.ariaBusy) return;
   isWaiting = true;
@@ -85,7 +95,7 @@ const render = () => {
   more.textContent = words.more_hits;
   refill(body, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
     make('div', { class: 'bar' }, make('p', { class: 'count', title: time }, error ? '' : count),
-      views(), shown.filters && filters(shown), save('csv'), save('json')),
+      sorts(shown), views(), shown.filters && filters(shown), save('csv'), save('json')),
     ...notices.map((notice) => make('p', { class: 'notice' }, notice)),
     make('div', { class: 'grid' }, tiles(hits.slice(0, likely)), divider, rest, shown.following && more));
   live.textContent = error ? '' : [count, ...notices].filter(Boolean).join('. ');
