@@ -16,8 +16,8 @@ import pyarrow as pa
 from imgsearch.embeddings import Embeddings, check_unit
 from imgsearch.errors import BundleError, InputError
 from imgsearch.index.filters import GOLDEN_RATIO, ColumnStore, Condition, numbers, ranks_of
-from imgsearch.index.index import Index, Rows
-from imgsearch.index.items import SCHEMA, Items
+from imgsearch.index.index import Index
+from imgsearch.index.items import SCHEMA, Items, Rows
 from imgsearch.index.lance_table import VECTOR, LanceTable, Measured, address, literal, without_case
 from imgsearch.records import Item
 from imgsearch.text import without_surrogates

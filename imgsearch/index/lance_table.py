@@ -16,7 +16,8 @@ from imgsearch.environment import is_remote
 from imgsearch.errors import BundleError, InputError, Message
 from imgsearch.index.filters import fold
 from imgsearch.index.flat import check_finite
-from imgsearch.index.index import MAX_REASON, Rows
+from imgsearch.index.index import MAX_REASON
+from imgsearch.index.items import Rows
 from imgsearch.index.manifest import Manifest
 from imgsearch.text import truncate, without_surrogates
 

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.embeddings import Embeddings
-from imgsearch.index.index import Index, Rows
+from imgsearch.index.index import Index
+from imgsearch.index.items import Rows
 from imgsearch.index.lance_table import LanceTable, literal
 from imgsearch.models.french import to_english
 from imgsearch.models.language import function_words, is_french
