@@ -4,11 +4,14 @@ Of EXIF only the entries that are used are read. XMP is searched for the usual n
 """
 
 import re
-import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from html import unescape
+from typing import Any
+
+from PIL import Image
+from PIL.ExifTags import GPS, IFD, Base
 
 from imgsearch.errors import PictureError
 from imgsearch.images import opened
@@ -23,12 +26,6 @@ DATE_NAMES = ("datetaken", "takenat", "datetimeoriginal", "date", "datetime", "t
 FIRST_YEAR, UNSET = 1826, "1970-01-01"  # of photography; what programs write that know no date
 DATE = re.compile(r"\s*(\d{4})[-:/.](\d\d)[-:/.](\d\d)(?:[T ]+(\d\d:\d\d)(:\d\d)?)?(?!\d)", re.ASCII)
 ANGLE = re.compile(r"(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)(?:,(\d+(?:\.\d+)?))?([NSEW])", re.ASCII)
-TAGS = {  # of EXIF, by the names of XMP; the names of the lists of tags are those of the entries that lead to them
-    "first": {0x010F: "Make", 0x0110: "Model", 0x0112: "Orientation", 0x8769: "details", 0x8825: "GPS"},
-    "details": {0x9003: "DateTimeOriginal", 0x9004: "DateTimeDigitized", 0xA434: "LensModel"},
-    "GPS": {1: "GPSLatitudeRef", 2: "GPSLatitude", 3: "GPSLongitudeRef", 4: "GPSLongitude"},
-}
-FORMATS = {2: "s", 7: "s", 129: "s", 3: "H", 4: "I", 13: "I", 5: "II"}  # of types: texts, whole numbers, fractions
 DATES = ("DateTimeOriginal", "DateTimeDigitized", "DateCreated", "CreateDate")
 NAMES = "|".join(("Make", "Model", "Orientation", "LensModel", "Lens", "GPSLatitude", "GPSLongitude", *DATES))
 XMP = re.compile(rf"[<\s](?:tiff|exif|exifEX|aux|photoshop|xmp):({NAMES})\s*(?:=\s*[\"']|>)\s*([^\"'<]*)")
@@ -72,7 +69,7 @@ def _read(data: bytes, places: bool) -> dict[str, str]:
     """Return what the header of a file tells; with `places` also an empty PLACE, so that an update need not look."""
     found: dict[str, str] = {}
     with suppress(PictureError), opened(data, "It", has_pixels=False) as image:
-        exif = _of_exif(data if image.format == "TIFF" else image.info.get("exif") or b"")
+        exif = _of_exif(image)
         text = image.info["xmp"][:MAX_XMP].decode(errors="replace") if "xmp" in image.info else ""
         xmp = {name: unescape(value[:MAX_VALUE]) for name, value in XMP.findall(text)}
         dates = (iso_date(source.get(name, "")) for source in (exif, xmp) for name in DATES)
@@ -90,30 +87,26 @@ def _read(data: bytes, places: bool) -> dict[str, str]:
     return {name: text for name, text in found.items() if text or (places and name == PLACE)}
 
 
-def _of_exif(tiff: bytes) -> dict[str, str]:
+def _of_exif(image: Image.Image) -> dict[str, str]:
     """Return the texts of the entries by their names; nothing of what is damaged."""
-    tiff = tiff.removeprefix(b"Exif\0\0")
-    order = "<" if tiff.startswith(b"II") else ">"
-    found = {"first": _text(tiff[4:8], f"{order}I")}
-    for name, tags in TAGS.items():
-        with suppress(struct.error, ValueError, LookupError, OverflowError):  # there are none, or it breaks off
-            start = int(found[name])
-            [num_entries] = struct.unpack_from(f"{order}H", tiff, start)
-            for entry in range(start + 2, start + 2 + 12 * num_entries, 12):
-                tag, kind, count, offset = struct.unpack_from(f"{order}HHII", tiff, entry)
-                if kind in FORMATS and tags.get(tag, name) not in found:
-                    size = count * struct.calcsize(FORMATS[kind])
-                    begin = offset if size > 4 else entry + 8
-                    found[tags[tag]] = _text(tiff[begin : begin + min(size, MAX_VALUE)], order + FORMATS[kind])
+    found: dict[str, str] = {}
+    with suppress(Exception):  # on damaged data Pillow raises almost anything
+        exif = image.getexif()
+        lists = ((exif, Base), (exif.get_ifd(IFD.Exif), Base), (exif.get_ifd(IFD.GPSInfo), GPS))
+        for values, names in lists:
+            for name in names:
+                if name in values and name.name not in found:
+                    found[name.name] = _text(values[name])
     return found
 
 
-def _text(value: bytes, format: str) -> str:
-    """Return a text, or numbers with commas between; "" for a fraction of nothing."""
-    if format.endswith("s"):
-        return value.split(b"\0")[0].decode(errors="replace")
-    parts = struct.iter_unpack(format, value[: len(value) - len(value) % struct.calcsize(format)])
-    return ",".join(f"{n / below[0]:.6f}" if any(below) else "" if below else str(n) for n, *below in parts)
+def _text(value: Any) -> str:
+    """Return a text, or numbers with commas between."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, tuple):
+        return ",".join(f"{float(number):.6f}" for number in value)
+    return str(value)[:MAX_VALUE].partition("\0")[0]
 
 
 def _place(source: Mapping[str, str]) -> str:
