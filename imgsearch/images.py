@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import sqrt
 from pathlib import Path
-from typing import IO, TypeAlias
+from types import SimpleNamespace
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ESSENTIAL_CHUNKS = (b"tRNS", b"eXIf")  # of a PNG's ancillary ones: transparency, and the side that is up
 HEADER_CHUNKS, XMP_TEXT = (b"IHDR", b"eXIf", b"iTXt", b"IEND"), b"XML:com.adobe.xmp\0\0"  # not compressed
+MAX_EXIF, READINGS = 2**16, 8  # bytes that one segment of a JPEG holds; how often each byte of a file is read at most
 MISSING = 0.1  # of a JPEG's height may be missing at its end
 FULL_GREYS = [2**bits - 1 for bits in (1, 8, 10, 12, 14, 15, 16)]  # white of floats, cameras, scanners
 GREYS = (0.5, 99.5)  # percentiles of grey values: the ones beyond are outliers
@@ -64,9 +66,11 @@ def opened(source: bytes | Path, name: str, *, has_pixels: bool = True) -> Itera
         _check_bytes(source, name)
         with (
             io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
-            Image.open(_without_ancillary_chunks(file, has_pixels), formats=FORMATS) as image,
+            Image.open(_bounded(_without_ancillary_chunks(file, has_pixels)), formats=FORMATS) as image,
         ):
             _check_pixels(image, name)
+            if len(image.info.get("exif") or b"") > MAX_EXIF:
+                del image.info["exif"]
             yield image
     except PictureError:
         raise
@@ -86,6 +90,22 @@ def opened(source: bytes | Path, name: str, *, has_pixels: bool = True) -> Itera
         ) from error
     except Exception as error:  # on damaged bytes Pillow's readers raise almost anything
         raise damaged_picture(name) from error
+
+
+def _bounded(file: IO[bytes]) -> Any:
+    """Let only a few times its bytes be read of a file: the tags of a TIFF may all name the same megabytes."""
+    left = READINGS * file.seek(0, io.SEEK_END)
+    file.seek(0)
+
+    def read(size: int = -1) -> bytes:
+        nonlocal left
+        data = file.read(size)
+        left -= len(data)
+        if left < 0:
+            raise OSError("more is read than there is")
+        return data
+
+    return SimpleNamespace(read=read, seek=file.seek, tell=file.tell, fileno=file.fileno)
 
 
 def is_picture(head: bytes) -> bool:
@@ -173,7 +193,8 @@ def _without_ancillary_chunks(file: IO[bytes], has_pixels: bool) -> IO[bytes]:
             file.seek(length + 4, io.SEEK_CUR)
             continue
         data = file.read(min(length, MAX_BYTES) + 4)
-        is_whole = not is_ancillary or zlib.crc32(kind + data[:-4]) == int.from_bytes(data[-4:])
+        is_right = zlib.crc32(kind + data[:-4]) == int.from_bytes(data[-4:])
+        is_whole = not is_ancillary or (is_right and length <= MAX_EXIF)
         if is_whole and (kind != b"iTXt" or data.startswith(XMP_TEXT)):
             kept.writelines((head, data))
     kept.seek(0)

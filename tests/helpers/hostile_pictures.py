@@ -191,6 +191,7 @@ def tiff(tags: dict[int, tuple[int, int]], data: bytes = b"", following: int = 0
 def tiffs() -> Files:
     """TIFFs of strange layouts."""
     grey = {256: (4, 8), 257: (4, 8), 258: (3, 8), 259: (3, 1), 262: (3, 1), 273: (4, 8), 278: (4, 8), 279: (4, 64)}
+    yield "60_gigabytes_of_tags.tiff", many_tags(), False
     yield "plain.tiff", tiff(grey, bytes(64)), True
     yield "cyclic.tiff", tiff(grey, bytes(64), following=72), True
     yield "claim.tiff", tiff(grey | {256: (4, 60_000), 257: (4, 60_000)}, bytes(64)), False
@@ -248,6 +249,12 @@ def exif_block(
     return exif.tobytes()
 
 
+def many_tags() -> bytes:
+    """A TIFF of 60,000 tags, each of which names the same megabyte."""
+    tags = b"".join(struct.pack("<HHII", tag, 2, 10**6, 100) for tag in range(60_000))
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", 60_000) + tags + bytes(4 + 10**6)
+
+
 def odd_exif() -> Files:
     """Whole pictures whose EXIF or XMP tells nothing that is true, and would like to take hours or gigabytes."""
     start, text_of_4_gigabytes = b"II*\0\x08\0\0\0", struct.pack("<HHII", 0x0110, 2, 2**32 - 1, 2**31)
@@ -268,6 +275,10 @@ def odd_exif() -> Files:
     }
     for name, block in blocks.items():
         yield f"{name}.jpg", encoded(photo(), "JPEG", exif=b"Exif\0\0" + block.removeprefix(b"Exif\0\0")), True
+    block = many_tags()
+    yield "60_gigabytes_of_tags.webp", encoded(photo(), "WEBP", exif=block), True
+    whole = encoded(photo(), "PNG")
+    yield "60_gigabytes_of_tags.png", with_chunks(whole, chunk(b"eXIf", block), before=b"IDAT"), True
     yield "a_billion_laughs.jpg", encoded(photo(), "JPEG", xmp=xmp.encode()), True
 
 
