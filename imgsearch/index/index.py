@@ -30,6 +30,7 @@ NUM_SPARE = 500  # extra hits to request before a filter is applied: with 100,00
 NARROW = 0.3  # share of the rows up to which FAISS is faster if it skips the others
 GROWTH = 8  # factor for the next try, if too many scores are equal
 MAX_ORIGINAL_BYTES = 256 * 2**20
+MAX_FIELD = 1000  # characters of a caption or column that `texts` yields: a long one leaves room for the others
 MAX_REASON = 200  # characters of a library's message that an error quotes
 NOT_WORDS = (*FIGURES, CAPTIONED_BY)  # columns whose texts nobody searches for
 
@@ -176,11 +177,12 @@ class Index:
             yield from texts.to_pylist()
 
     def texts(self) -> Iterator[str]:
-        """Yield the caption and all columns of the items but NOT_WORDS, joined by spaces, row by row."""
+        """Yield the caption and all columns but NOT_WORDS, each cut at MAX_FIELD, joined by spaces, row by row."""
         for captions, maps in zip(self.items.field("caption"), self.items.field("columns"), strict=True):
-            texts = pc.if_else(pc.is_in(maps.keys, pa.array(NOT_WORDS)), "", maps.items)
-            columns = pc.binary_join(pa.ListArray.from_arrays(maps.offsets, texts), " ")
-            yield from pc.binary_join_element_wise(captions, columns, " ").to_pylist()
+            words = pc.if_else(pc.is_in(maps.keys, pa.array(NOT_WORDS)), "", maps.items)
+            cut, cells = (pc.utf8_slice_codeunits(texts, 0, MAX_FIELD) for texts in (captions, words))
+            columns = pc.binary_join(pa.ListArray.from_arrays(maps.offsets, cells), " ")
+            yield from pc.binary_join_element_wise(cut, columns, " ").to_pylist()
 
     def save(self, bundle: Path, report: BuildReport | None = None) -> None:
         """Write the bundle. An older bundle at that path is replaced in one step; anything else is left untouched.

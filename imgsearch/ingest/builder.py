@@ -24,6 +24,7 @@ from imgsearch.index.captions import captions_of, with_captions
 from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
 from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of
+from imgsearch.ingest.ocr import text_reader
 from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
 from imgsearch.ingest.reuse import ReusableItems, count_changes
 from imgsearch.ingest.shards import Shard, ShardEnd, open_shards, read_in_shards, shard_bounds, write_shard
@@ -52,6 +53,8 @@ def build_index(
         report = build_index(Folder(Path("examples")), Path("my-bundle"), load_encoder("starter"))
         print(report.num_items, report.skipped)
     """
+    if options.text:
+        text_reader()  # fail before anything is read
     provenance = _provenance(source, encoder, options)
     with bundle_writer(bundle) as work:
         old = _open_old(bundle, provenance) if options.update and (bundle / FILE_NAME).exists() else None
@@ -94,7 +97,7 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
         part = "{}/{}".format(*options.part)
         commit = source.revision if source.name.startswith(HF_PREFIX) else ""
         shared = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
-        shared += [options.exif, options.places, *source.group_ends]
+        shared += [options.exif, options.places, options.text, *source.group_ends]
         division = _digest([*shared, dict(source.options)])  # without the path, which depends on the machine
     return provenance_of(
         encoder,
@@ -112,7 +115,7 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
 def _shards_key(provenance: Provenance, source: Source, options: BuildOptions) -> str:
     """Return a digest of what all shards of a bundle must share. It names their folder."""
     shared = provenance.provenance_fields() | {"division": ""}  # it changes if files are added between two runs
-    asked = [options.limit, options.shard_size, options.exif, options.places]
+    asked = [options.limit, options.shard_size, options.exif, options.places, options.text]
     grouped = source.group_ends if options.part[1] > 1 else ()
     return _digest([FORMAT_VERSION, shared, dict(source.options), *asked, *grouped])
 

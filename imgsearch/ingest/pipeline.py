@@ -5,7 +5,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -15,12 +15,13 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import PictureError
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.ingest.exif import columns_of, kept_columns
+from imgsearch.ingest.ocr import text_reader
 from imgsearch.ingest.reuse import ReusableItems
 from imgsearch.ingest.shards import ShardEnd
 from imgsearch.ingest.skips import other_kind
 from imgsearch.ingest.source import BuildOptions
 from imgsearch.models.encoder import Encoder, Prepared
-from imgsearch.records import Item, Picture, Skip
+from imgsearch.records import TEXT_IN_PICTURE, Item, Picture, Skip
 
 AHEAD = 64  # pictures to read and decode before they are needed
 MAX_WORKERS = 8  # threads; each may hold a decoded picture of 80 megapixels
@@ -35,7 +36,8 @@ class PreparedPicture:
     outcome: Item | Skip
     prepared: Prepared | None = None
     vector: Embeddings | None = None  # float32 (dim,)
-    seconds: dict[str, float] = field(default_factory=dict)  # "read" and "decode"
+    seconds: dict[str, float] = field(default_factory=dict)  # "read", "decode" and "text"
+    note: Skip | None = None  # what is lost beside the picture
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class Pipeline:
         try:
             with closing(read_ahead(self._submit(entries, pool), AHEAD)) as stream:
                 for entry in stream:
-                    yield entry.result() if isinstance(entry, Future) else entry
+                    result = entry.result() if isinstance(entry, Future) else entry
+                    yield result
+                    if isinstance(result, PreparedPicture) and result.note:
+                        yield PreparedPicture(result.note)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -74,14 +79,14 @@ class Pipeline:
         start = time.perf_counter()
         reused = self.reusable.by_stamp(entry)
         if reused and (columns := kept_columns(entry.columns, reused[0].columns, self.options)) is not None:
-            return _reuse(entry, columns, *reused)
+            return self._with_text(_reuse(entry, columns, *reused), entry.read)
         try:
             data = entry.read()
             end = time.perf_counter()
             sha256 = hashlib.sha256(data).hexdigest()
             columns = columns_of(entry.columns, data, self.options)
             if reused := reused or self.reusable.by_content(sha256):
-                return _reuse(entry, columns, *reused)
+                return self._with_text(_reuse(entry, columns, *reused), lambda: data)
             image = open_rgb(data, "It", side=self.encoder.image_side)
         except PictureError as error:
             if reused:  # it was only to be read for its columns
@@ -92,10 +97,25 @@ class Pipeline:
         item = Item(entry.id, entry.caption, columns, sha256, thumbnail, entry.stamp)
         prepared = self.encoder.prepare(image)
         seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
-        return PreparedPicture(item, prepared, seconds=seconds)
+        return self._with_text(PreparedPicture(item, prepared, seconds=seconds), lambda: data)
+
+    def _with_text(self, result: PreparedPicture, read: Callable[[], bytes]) -> PreparedPicture:
+        """Add to the item of a result what is written in its picture, unless that was read before."""
+        item, start = result.outcome, time.perf_counter()
+        if not self.options.text or isinstance(item, Skip) or TEXT_IN_PICTURE in item.columns:
+            return result
+        try:
+            # As the first column: others, however long, do not keep its words from being searched.
+            result.outcome = replace(item, columns={TEXT_IN_PICTURE: text_reader().read(read()), **item.columns})
+        except PictureError as error:
+            result.note = Skip(item.id, f"its text is not read: {error}", is_note=True)
+        result.seconds["text"] = time.perf_counter() - start
+        return result
 
 
 def _reuse(entry: Picture, columns: Mapping[str, str], item: Item, vector: Embeddings) -> PreparedPicture:
+    read = {name: item.columns[name] for name in (TEXT_IN_PICTURE,) if name in item.columns}
+    columns = {**read, **columns}
     item = replace(item, id=entry.id, caption=entry.caption, columns=columns, stamp=entry.stamp)
     return PreparedPicture(item, vector=vector)
 

@@ -55,4 +55,5 @@ class BuildOptions:
     vectors: str = "float16"  # storage type: "float16" or "float32"
     captions: bool = True  # False: an update drops those that a model wrote
     update: bool = False  # reuse the vectors of pictures that have not changed
+    text: bool = False  # read what is written in the pictures
     strict: bool = False  # fail on the first skip

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.index.filters import MAX_LENGTH, ColumnStore
-from imgsearch.records import CAPTIONED_BY, FIGURES, GENERATED_CAPTION, NUMBER, TAKEN, Item
+from imgsearch.records import CAPTIONED_BY, FIGURES, GENERATED_CAPTION, NUMBER, TAKEN, TEXT_IN_PICTURE, Item
 from imgsearch.text import truncate
 from imgsearch.web.i18n import DEFAULT, LANGUAGES, LOCALES, MAX_CHOICE, format_date, language_of, tr
 from imgsearch.web.page_state import PageState
@@ -22,7 +22,7 @@ def offered_filters(table: ColumnStore, state: PageState, request: gr.Request) -
     """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
     columns = []
     for name in column_names(table.metadata, request)[:NUM_COLUMNS]:
-        if name in FIGURES or set(name) & set("=~"):  # such a name is ambiguous
+        if name in (*FIGURES, TEXT_IN_PICTURE) or set(name) & set("=~"):  # such a name is ambiguous
             continue
         values = _repeated_values(table, name)
         if not 2 <= len(values) <= NUM_VALUES:
