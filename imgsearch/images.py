@@ -33,6 +33,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ESSENTIAL_CHUNKS = (b"tRNS", b"eXIf")  # of a PNG's ancillary ones: transparency, and the side that is up
 HEADER_CHUNKS, XMP_TEXT = (b"IHDR", b"eXIf", b"iTXt", b"IEND"), b"XML:com.adobe.xmp\0\0"  # not compressed
 MAX_EXIF, READINGS = 2**16, 8  # bytes that one segment of a JPEG holds; how often each byte of a file is read at most
+IS_CUT = "is_cut"  # the key, in the information of a picture, that its end is missing
 MISSING = 0.1  # of a JPEG's height may be missing at its end
 FULL_GREYS = [2**bits - 1 for bits in (1, 8, 10, 12, 14, 15, 16)]  # white of floats, cameras, scanners
 GREYS = (0.5, 99.5)  # percentiles of grey values: the ones beyond are outliers
@@ -247,6 +248,7 @@ def _load(image: Image.Image) -> None:
         lowest = np.asarray(image.crop((0, round((1 - MISSING) * image.height), *image.size)))
         if lowest.min() == lowest.max() and lowest.flat[0] in (127, 128):
             raise OSError("the end is missing")
+        image.info[IS_CUT] = True
 
 
 def _scaled_down(image: Image.Image, side: int | None) -> Image.Image:

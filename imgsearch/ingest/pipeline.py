@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import PictureError
-from imgsearch.images import open_rgb, to_webp
+from imgsearch.images import IS_CUT, open_rgb, to_webp
 from imgsearch.ingest.exif import columns_of, kept_columns
 from imgsearch.ingest.ocr import text_reader
 from imgsearch.ingest.reuse import ReusableItems
@@ -97,7 +97,8 @@ class Pipeline:
         item = Item(entry.id, entry.caption, columns, sha256, thumbnail, entry.stamp)
         prepared = self.encoder.prepare(image)
         seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
-        return self._with_text(PreparedPicture(item, prepared, seconds=seconds), lambda: data)
+        note = Skip(entry.id, "its end is missing; the rest is indexed", is_note=True) if IS_CUT in image.info else None
+        return self._with_text(PreparedPicture(item, prepared, seconds=seconds, note=note), lambda: data)
 
     def _with_text(self, result: PreparedPicture, read: Callable[[], bytes]) -> PreparedPicture:
         """Add to the item of a result what is written in its picture, unless that was read before."""

@@ -177,3 +177,12 @@ def test_a_manifest_that_is_replaced_all_the_time_is_read(
 def test_no_collection_and_the_same_one_twice() -> None:
     assert Settings.read({}, {"IMGSEARCH_INDEX": ":"}).index == (STARTER_BUNDLE,)
     assert Settings.read({"index": [Path("a"), Path("a")]}).index == (Path("a"),)
+
+
+def test_a_jpeg_without_its_end_is_indexed_and_told(pictures: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    data = (STARTER_BUNDLE.parents[1] / "examples" / "skimage" / "coffee.jpg").read_bytes()
+    (pictures / "cut.jpg").write_bytes(data[:-300])
+    report = build_index(Folder(pictures), tmp_path / "bundle", tiny_encoder)
+    assert report.num_items == 41 and "cut.jpg" in {item.id for item in items_of(tmp_path / "bundle")}
+    [skip] = report.skipped
+    assert (skip.picture, skip.is_note) == ("cut.jpg", True) and "its end is missing" in skip.reason
