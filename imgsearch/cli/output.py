@@ -42,7 +42,7 @@ def print_done(arguments: argparse.Namespace, fields: dict[str, Any], line: str,
 def print_skips(skips: Sequence[Skip], what: str, rest: str) -> None:
     """Print what was left out, and why; of many the number, and where the rest is."""
     for skip in skips[:NUM_SKIPS]:
-        print(sanitise_line(f"{what}: {skip.picture}: {skip.reason}"))
+        print(sanitise_line(f"{'Note' if skip.is_note else what}: {skip.picture}: {skip.reason}"))
     if len(skips) > NUM_SKIPS:
         print(f"and {len(skips) - NUM_SKIPS} more{rest}.")
 

@@ -12,7 +12,6 @@ from imgsearch.images import open_rgb
 INSTALL = 'pip install "rapidocr>=3.10,<4" "onnxruntime>=1.32,<2"'
 SIDE, MIN_SIDE = 1600, 736  # pixels of the longer side at most, and of the shorter one at least, if that allows it
 MIN_CONFIDENCE = 0.8  # of a line, 0..1
-MAX_REASON = 80  # characters of a library's error
 
 
 class TextReader:
@@ -29,18 +28,15 @@ class TextReader:
             for name, pattern in (("Det", "*_det_*.onnx"), ("Cls", "*_cls_*.onnx"), ("Rec", "*_rec_*.onnx")):
                 options[f"{name}.model_path"] = str(next(models.glob(pattern), models / pattern))
             options |= {"Det.limit_type": "max", "Det.limit_side_len": SIDE}  # else a narrow strip grows to gigabytes
-            options |= {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
+            options["EngineConfig.onnxruntime.intra_op_num_threads"] = 1
             self._engine = rapidocr.RapidOCR(params=options)
             for use_det in (False, True):  # it loads the models when they are first used
                 self._engine(Image.new("RGB", (64, 64)), use_det=use_det)
         except ImportError:
             raise InputError("Texts in pictures are read by RapidOCR. Install it: {command}", command=INSTALL) from None
         except Exception as error:
-            raise ModelError(
-                "The models of RapidOCR are missing or damaged ({reason}). Install it again: {command}",
-                reason=f"{error!r:.{MAX_REASON}}",
-                command=INSTALL,
-            ) from error
+            template = "The models of RapidOCR are missing or damaged ({reason}). Install it again: {command}"
+            raise ModelError(template, reason=f"{error!r:.80}", command=INSTALL) from error
 
     def read(self, data: bytes) -> str:
         """Return what is written in a picture, line by line from its top; "" for nothing. Raise PictureError."""

@@ -116,8 +116,7 @@ class Pipeline:
 
 def _reuse(entry: Picture, columns: Mapping[str, str], item: Item, vector: Embeddings) -> PreparedPicture:
     read = {name: item.columns[name] for name in (TEXT_IN_PICTURE,) if name in item.columns}
-    columns = {**read, **columns}
-    item = replace(item, id=entry.id, caption=entry.caption, columns=columns, stamp=entry.stamp)
+    item = replace(item, id=entry.id, caption=entry.caption, columns={**read, **columns}, stamp=entry.stamp)
     return PreparedPicture(item, vector=vector)
 
 

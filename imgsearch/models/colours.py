@@ -91,10 +91,7 @@ def text_colours(text: str) -> Embeddings:
 
 
 def shows_colour(text: Embeddings, picture: Embeddings) -> bool:
-    """Return True if a colour that a text names has at least MIN_SHARE of a picture.
-
-    Both are rows, (dim,), that end with `text_colours` and `picture_colours`, as those of the starter encoder do.
-    """
+    """Return True if a picture has MIN_SHARE of a colour that a text names: rows, (dim,), that end with the colours."""
     shares = picture[-len(COLOURS) :] ** 2
     return bool((shares[text[-len(COLOURS) :] > 0] >= MIN_SHARE * shares.sum()).any())
 

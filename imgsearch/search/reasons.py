@@ -21,9 +21,8 @@ def with_reasons(
     encoder: str,
 ) -> list[Hit]:
     """Return the hits of a query with `Hit.reasons`. `wanted`: its parts with positive weights, each as a query."""
-    texts = [(part, vector) for part, vector in wanted if part.text]
-    places = _places(" ".join(part.text for part, _ in texts), [hit.item for hit in hits if hit.words])
-    coloured = [vector for _, vector in texts if encoder == STARTER_ID]
+    places = _places(" ".join(part.text for part, _ in wanted), [hit.item for hit in hits if hit.words])
+    coloured = [vector for part, vector in wanted if part.text and encoder == STARTER_ID]
     several = wanted if len(wanted) > 1 else ()
     rows = rows_of([hit.row for hit in hits]) if coloured or several else np.zeros((len(hits), 0))
     found = []
@@ -48,11 +47,7 @@ def _places(text: str, items: Sequence[Item]) -> Iterator[list[str]]:
 
 def _texts(item: Item) -> list[str]:
     """Return the texts of an item in each of PLACES."""
-    captions, read, others = [item.caption], "", list[str]()
-    for name, text in item.columns.items():
-        if name == TEXT_IN_PICTURE:
-            read = text
-        elif name != CAPTIONED_BY:  # which is not searched
-            is_caption = name == GENERATED_CAPTION or name.startswith("caption_")  # in another language
-            (captions if is_caption else others).append(text)
-    return [" ".join(captions), read, " ".join(others)]
+    others = {name: text for name, text in item.columns.items() if name != CAPTIONED_BY}
+    read = others.pop(TEXT_IN_PICTURE, "")
+    captions = [others.pop(name) for name in [*others] if name == GENERATED_CAPTION or name.startswith("caption_")]
+    return [" ".join([item.caption, *captions]), read, " ".join(others.values())]

@@ -41,7 +41,7 @@ def loaded(engine: Engine) -> Encoder:
 def test_a_build_says_what_it_does_and_its_bundle_is_searched(built: tuple[Path, Ended], run: Run) -> None:
     bundle, build = built
     assert build.code == 0, build.err
-    assert "6 pictures indexed" in build.out and "Not indexed: notes.txt: " in build.out
+    assert "6 pictures indexed" in build.out and "Note: notes.txt: " in build.out
     assert "7/7" in build.err and "pictures/s" in build.err  # the progress bar
 
     answer = run_process("search", "a cup of coffee", "--index", bundle, "-k", "2", "--json").answer()
