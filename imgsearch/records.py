@@ -18,6 +18,7 @@ Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder
 # The columns that the app itself fills; a user's own column of the name wins.
 TAKEN = "taken"  # ISO local time at which a picture was taken
 TEXT_IN_PICTURE = "text_in_picture"  # what is written in it
+PLACES = ("caption", "picture", "column")  # where an item holds the words of a query
 GENERATED_CAPTION, CAPTIONED_BY = "generated_caption", "captioned_by"  # by a model, and the id of that model
 
 
@@ -65,6 +66,7 @@ class Hit:
     row: int = -1  # of the item in the index
     near_duplicates: tuple[str, ...] = ()  # ids of the items folded into it
     words: float = 0.0  # share of the query's words that its caption and columns hold, 0..1
+    reasons: tuple[str, ...] = ()  # what spoke for it: "look", PLACES, "colour", "part:" with the one that counted most
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -73,6 +75,7 @@ class Hit:
             "score": round(self.score, 4),
             "strength": self.strength,
             "words": round(self.words, 1),
+            "reasons": list(self.reasons),
             "caption": self.item.caption,
             "columns": dict(self.item.columns),
             "near_duplicates": list(self.near_duplicates),

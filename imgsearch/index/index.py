@@ -31,6 +31,7 @@ NUM_SPARE = 500  # extra hits to request before a filter is applied: with 100,00
 NARROW = 0.3  # share of the rows up to which FAISS is faster if it skips the others
 GROWTH = 8  # factor for the next try, if too many scores are equal
 MAX_ORIGINAL_BYTES = 256 * 2**20
+MAX_FIELD = 1000  # characters of a caption or column that `texts` yields: a long one leaves room for the others
 MAX_REASON = 200  # characters of a library's message that an error quotes
 Rows: TypeAlias = npt.NDArray[np.int64]
 
@@ -171,10 +172,11 @@ class Index:
             yield from texts.to_pylist()
 
     def texts(self) -> Iterator[str]:
-        """Yield the caption and all columns of the items, joined by spaces, row by row."""
+        """Yield the caption and all columns of the items, each cut at MAX_FIELD, joined by spaces, row by row."""
         for captions, maps in zip(self.items.field("caption"), self.items.field("columns"), strict=True):
-            columns = pc.binary_join(pa.ListArray.from_arrays(maps.offsets, maps.items), " ")
-            yield from pc.binary_join_element_wise(captions, columns, " ").to_pylist()
+            cut, cells = (pc.utf8_slice_codeunits(texts, 0, MAX_FIELD) for texts in (captions, maps.items))
+            columns = pc.binary_join(pa.ListArray.from_arrays(maps.offsets, cells), " ")
+            yield from pc.binary_join_element_wise(cut, columns, " ").to_pylist()
 
     def save(self, bundle: Path, report: BuildReport | None = None) -> None:
         """Write the bundle. An older bundle at that path is replaced in one step; anything else is left untouched.

@@ -90,6 +90,12 @@ def text_colours(text: str) -> Embeddings:
     return vector / np.float32(max(1.0, float(np.linalg.norm(vector))))
 
 
+def shows_colour(text: Embeddings, picture: Embeddings) -> bool:
+    """Return True if a picture has MIN_SHARE of a colour that a text names: rows, (dim,), that end with the colours."""
+    shares = picture[-len(COLOURS) :] ** 2
+    return bool((shares[text[-len(COLOURS) :] > 0] >= MIN_SHARE * shares.sum()).any())
+
+
 def _find_subject(pixels: Pixels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int16] | None]:
     """Return where the subject is, bool (height, width), and the colour of the plain ground around it, if it is plain.
 

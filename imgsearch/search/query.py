@@ -2,21 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import TypeAlias
 
 from PIL import Image
 
+from imgsearch.embeddings import Embeddings
 from imgsearch.errors import InputError
 from imgsearch.images import ImageSource, open_rgb
 from imgsearch.models.encoder import STARTER_IDS
 from imgsearch.models.french import to_english
 from imgsearch.models.language import LANGUAGE_CODES, language_of_query
 from imgsearch.models.registry import PRESETS
+from imgsearch.records import Strength
 
 MAX_TEXT = 500  # characters, so that even the smallest text model reads all of it (512 tokens)
 MAX_PARTS = 16
 MAX_WEIGHT = 10.0
+NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
 MIN_EXTENT = 0.0199  # least side of a box, as a share of the picture's: 2 %, minus what the page rounds off
 Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom of a region of a picture, as shares of its sides: 0..1."""
@@ -61,6 +64,38 @@ class Part:
         if not all(0 <= edge <= 1 for edge in box) or min(right - left, bottom - top) < MIN_EXTENT:
             raise InputError("That part of the picture is empty or too small. Give left, top, right and bottom anew.")
         return replace(self, text=text)
+
+
+@dataclass(frozen=True)
+class QueryVector:
+    """A query or a part of one: float32 (1, dim) of unit length; score = inner product * scale."""
+
+    vector: Embeddings
+    scale: float
+    sample: Embeddings  # float32 (<= 1000,): the query's scores over the fixed sample
+    bounds: tuple[float, float] | None = None  # lowest scores of a fair and of a strong hit
+
+    @property
+    def location(self) -> float:
+        """Return the mean score over the fixed sample; 0 if that is empty."""
+        return float(self.sample.mean()) if len(self.sample) else 0.0
+
+    @property
+    def spread(self) -> float:
+        """Return the standard deviation of these scores; 1 if all are equal."""
+        spread = float(self.sample.std()) if len(self.sample) else 0.0
+        return spread if spread > NO_SPREAD else 1.0
+
+    def z_score(self, row: Embeddings) -> float:
+        """Return the score of a row, (dim,), in standard deviations above the mean over the sample."""
+        return (float(row @ self.vector[0]) * self.scale - self.location) / self.spread
+
+    def strength(self, score: float, words: float) -> Strength | None:
+        """Judge a hit by its score and by the share of the query's words that it holds; None without bounds."""
+        if not self.bounds:
+            return None
+        fair, strong = self.bounds if words < 1 else (-inf, self.bounds[0])  # all words: one better
+        return "strong" if score >= strong else "fair" if score >= fair else "weak"
 
 
 def check_parts(parts: Sequence[Part]) -> list[Part]:

@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -15,45 +14,17 @@ from imgsearch.index.filters import MAX_CONDITIONS, ColumnStore, Condition
 from imgsearch.index.index import Index
 from imgsearch.index.lance import LanceIndex
 from imgsearch.models.encoder import Encoder
-from imgsearch.records import Hit, SearchResult, Strength
+from imgsearch.records import Hit, SearchResult
 from imgsearch.search.cache import DerivedData
 from imgsearch.search.calibration import sample_rows
 from imgsearch.search.duplicates import folded_page
-from imgsearch.search.query import Part, check_parts, foreign_language, open_part
+from imgsearch.search.query import Part, QueryVector, check_parts, foreign_language, open_part
+from imgsearch.search.reasons import with_reasons
 from imgsearch.search.words import Shares, TableShares, nearest_with_words, word_shares
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
-NO_SPREAD = 1e-6  # standard deviation that rounding leaves among equal scores
 WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
 MAX_S = 30.0  # seconds after which no further part of a query is encoded
-
-
-@dataclass(frozen=True)
-class QueryVector:
-    """A query or a part of one: float32 (1, dim) of unit length; score = inner product * scale."""
-
-    vector: Embeddings
-    scale: float
-    sample: Embeddings  # float32 (<= 1000,): the query's scores over the fixed sample
-    bounds: tuple[float, float] | None = None  # lowest scores of a fair and of a strong hit
-
-    @property
-    def location(self) -> float:
-        """Return the mean score over the fixed sample; 0 if that is empty."""
-        return float(self.sample.mean()) if len(self.sample) else 0.0
-
-    @property
-    def spread(self) -> float:
-        """Return the standard deviation of these scores; 1 if all are equal."""
-        spread = float(self.sample.std()) if len(self.sample) else 0.0
-        return spread if spread > NO_SPREAD else 1.0
-
-    def strength(self, score: float, words: float) -> Strength | None:
-        """Judge a hit by its score and by the share of the query's words that it holds; None without bounds."""
-        if not self.bounds:
-            return None
-        fair, strong = self.bounds if words < 1 else (-inf, self.bounds[0])  # all words: one better
-        return "strong" if score >= strong else "fair" if score >= fair else "weak"
 
 
 class Searcher:
@@ -103,6 +74,8 @@ class Searcher:
         calibration = self.derived.calibration
         threshold = calibration.near_duplicate if fold and calibration else None
         hits, following = folded_page(search_index, self.index.rows_of, threshold, k)
+        positive = [pair for pair in zip(parts, singles, strict=True) if pair[0].weight > 0]
+        hits = with_reasons(hits, query, positive, self.index.rows_of, self.encoder.model_id)
         end = time.perf_counter()
         texts = [part.text for part in parts if part.text]
         return SearchResult(

@@ -25,7 +25,7 @@ from imgsearch.index.lance_table import LanceTable, literal
 from imgsearch.models.french import to_english
 from imgsearch.models.language import function_words, is_french
 
-MAX_TEXT = 1000  # characters of an item that are indexed
+MAX_TEXT = 4000  # characters of an item that are indexed, of each caption or column at most 1,000
 MAX_WORDS = 12  # of a query that are looked up
 MAX_COMBINED = 4  # of them whose combinations a Lance table is asked for
 MIN_SHARE = 0.5  # of a query's words from which an item rises; with fewer, what it shows tells more
@@ -151,6 +151,12 @@ def _weight(num_items: int, num_holding: int) -> float:
 
 def _holds(word: str) -> str:
     return f"contains_tokens(words, {literal(word)})"
+
+
+def query_stems(text: str) -> set[str]:
+    """Return the words of a query that are looked up, in the form of `stems`; of a French one in English, too."""
+    words = [word for wording in _wordings(text) for word in _query_words(wording)[:MAX_WORDS]]
+    return set(" ".join(stems(words)).split())
 
 
 def stems(texts: Sequence[str]) -> list[str]:

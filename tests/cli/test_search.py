@@ -78,7 +78,9 @@ def test_all_that_an_answer_says(ask: Ask) -> None:
     fair, strong = answer["bounds"]
     assert 0 < fair < strong < 1 and set(answer["stages"]) == {"encode", "search"}
     first = answer["hits"][0]
-    assert list(first) == ["rank", "id", "score", "strength", "words", "caption", "columns", "near_duplicates"]
+    assert list(first) == [
+        *("rank", "id", "score", "strength", "words", "reasons", "caption", "columns", "near_duplicates")
+    ]
     assert (first["rank"], first["id"], first["strength"], first["near_duplicates"]) == (1, BALL, "strong", [])
     assert first["score"] >= strong and first["columns"]["subject"]
 

@@ -68,6 +68,11 @@ def test_columns_count_too() -> None:
     assert WordIndex.of(index_of("", place="Saint-Malo")).shares("malo").tolist() == [1]
 
 
+def test_a_long_text_leaves_room_for_the_others() -> None:
+    words = WordIndex.of(index_of("caption " * 500, text_in_picture="picture " * 500, place="Saint-Malo"))
+    assert [words.shares(word).tolist() for word in ("caption", "picture", "malo")] == [[1], [1], [1]]
+
+
 def test_what_holds_the_word_is_found_and_neither_drowns_the_other(engine: Engine) -> None:
     for query in ("owl", "Christmas", "sunset", "astronaut", "hibou", "Thames"):
         result = engine.search(query)

@@ -92,7 +92,7 @@ def test_it_tells_all_about_a_picture_and_leads_on(visit: Open, examples: Path) 
     page = visit()
     upload(page, "similar", examples / "skimage" / "coffee.jpg")
     dialog = open_hit(page, 0)
-    for text in ("skimage/coffee.jpg", "Rachel Michetti", "Licence"):
+    for text in ("best match · looks like the query", "skimage/coffee.jpg", "Rachel Michetti", "Licence"):
         expect(dialog).to_contain_text(text)
     width = dialog.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)")
     assert width == open_rgb(examples / "skimage" / "coffee.jpg").width

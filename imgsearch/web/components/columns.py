@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.index.filters import MAX_LENGTH, ColumnStore
-from imgsearch.records import Item
+from imgsearch.records import TEXT_IN_PICTURE, Item
 from imgsearch.text import truncate
 from imgsearch.web.i18n import LANGUAGES, MAX_CHOICE, language_of, tr
 from imgsearch.web.page_state import PageState
 
 NUM_COLUMNS, NUM_VALUES = 20, 14  # columns looked at for filters; values of one: with more of them it says nothing
-KNOWN_COLUMNS = ("column_subject", "column_credit", "column_license")  # those of the packaged photos
+KNOWN_COLUMNS = ("column_subject", "column_credit", "column_license", "column_text_in_picture")
 MIN_REPEATED = 2.0  # items per value, at least
 MAX_ROWS, MAX_NAME, MAX_TEXT = 100, 60, 2000  # fields of an item shown; characters of a field's name and text
 
@@ -22,7 +22,7 @@ def offered_filters(table: ColumnStore, state: PageState, request: gr.Request) -
     """Return the columns that make good filters, those with few, repeated values, with links that add each value."""
     columns = []
     for name in column_names(table.metadata, request)[:NUM_COLUMNS]:
-        if set(name) & set("=~"):  # such a name is ambiguous
+        if set(name) & set("=~") or name == TEXT_IN_PICTURE:  # such a name is ambiguous, and no text repeats
             continue
         values = [(text, count) for text, count in table.values(name, NUM_VALUES + 1) if count]
         total = sum(count for _, count in values)

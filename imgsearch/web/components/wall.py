@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.errors import ImgsearchError
-from imgsearch.records import Hit, SearchResult
+from imgsearch.records import PLACES, Hit, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.components.columns import offered_filters, shown_fields, shown_filter, toggled
 from imgsearch.web.components.scripted import data_url, scripted_html, server_function
 from imgsearch.web.handlers import TEXTS, with_error_messages
-from imgsearch.web.i18n import MAX_CAPTION, caption_of, foreign_notice, format_count, format_number, tr
+from imgsearch.web.i18n import MAX_CAPTION, MAX_CHOICE, caption_of, foreign_notice, format_count, format_number, tr
 from imgsearch.web.page_state import PageState, QueryTerm, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 from imgsearch.web.security.body import MAX_PICTURE
@@ -120,13 +120,17 @@ class Wall:
 def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
     """Return what the page shows of a hit; `thumbnail` is WebP."""
     copies = len(hit.near_duplicates)
-    keys = ["strong"] * (hit.strength == "strong") + ["in_caption"] * bool(hit.words)
+    strong = [tr("strong", request)] * (hit.strength == "strong")
+    told = (reason.partition(":") for reason in hit.reasons)
+    reasons = {kind: tr(f"why_{kind}", request).format(truncate(part, MAX_CHOICE)) for kind, _, part in told}
+    places = [words for kind, words in reasons.items() if kind in PLACES]
     return {
         "id": hit.item.id,
         "row": hit.row,
         "src": data_url(thumbnail),
         "caption": caption_of(hit.item, request),
-        "mark": " · ".join(tr(key, request) for key in keys),  # why it is here: "best match · in the caption"
+        "mark": " · ".join([*strong, *places[:1]]),  # on the tile: "best match · in the caption"
+        "why": " · ".join([*strong, *reasons.values()]),
         "copies": f"+ {format_count('copy', copies, request)}" if copies else "",
     }
 

@@ -24,7 +24,7 @@ const fill = (hit, src, caption, fields) => {
   dialog.replaceChildren(
     make('div', { class: 'stage' }, make('img', { src, alt: caption }),
       step(-1, words.previous, '‹'), step(1, words.next, '›')),
-    make('div', { class: 'data' }, make('h2', { id: 'hit_title' }, caption), hit.mark && make('p', {}, hit.mark),
+    make('div', { class: 'data' }, make('h2', { id: 'hit_title' }, caption), hit.why && make('p', {}, hit.why),
       make('dl', {}, ...fields.flatMap(([field, text]) => [make('dt', {}, field), make('dd', {}, text)])),
       make('p', { class: 'actions' }, ...actions({ id: hit.id, caption }),
         make('a', { href: src, download: name }, words.download))),
