@@ -98,6 +98,7 @@ HOMES = {
     "pyarrow": {"ingest.shards", "ingest.tables", "index.index", "index.items", "index.filters", "index.edit"}
     | {"index.lance", "index.lance_table", "index.lance_export"},
     "lancedb": {"index.lance_table", "index.lance_export"},
+    "rapidocr": {"ingest.ocr"},
     "ray": {"ingest.cluster"},
     "datasets": {"ingest.dataset", "ingest.columns", "ingest.splits", "ingest.tables", "ingest.tars"},
     "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
@@ -160,6 +161,7 @@ def test_importing_is_light(statement: str) -> None:
         "pyarrow",
         "datasets",
         "lancedb",
+        "rapidocr",
     }
 
 

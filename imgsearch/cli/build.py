@@ -41,6 +41,7 @@ def add_build_flags(command: FlagParser) -> None:
     add("--streaming", action="store_true", help="read a hub dataset as it arrives, without a copy on disk")
     add("--limit", type=int, metavar="N", help="read at most N entries")
     add("--update", action="store_true", help="encode only what is new or changed since the bundle was built")
+    add("--text", action="store_true", help="also read what is written in the pictures (needs RapidOCR)")
     add("--strict", action="store_true", help="fail on the first picture that cannot be indexed")
     add("--shard", type=_to_part, default=(1, 1), metavar="I/N", help="build only the I-th of N parts, to be merged")
     add("--ray", default="", metavar="ADDRESS", help="build in parts on a Ray cluster; local: on this machine's cores")
@@ -57,6 +58,7 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
     from imgsearch.index.bundle import check_target
     from imgsearch.ingest.columns import DatasetOptions
     from imgsearch.ingest.dataset import open_source
+    from imgsearch.ingest.ocr import text_reader
     from imgsearch.search.cache import add_derived_data
     from imgsearch.search.collection import open_collection
 
@@ -71,6 +73,8 @@ def build(arguments: argparse.Namespace, settings: Settings) -> None:
         raise InputError("--ray goes neither with --update nor with --shard. Leave these out.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends the build like Ctrl-C
     check_target(arguments.out)  # fail before a model is downloaded
+    if arguments.text:
+        text_reader()
     names = ("config", "split", "revision", "image_column", "caption_column", "id_column", "streaming")
     columns = tuple(filter(None, arguments.columns.split(",")))
     options = DatasetOptions(columns=columns, **{name: getattr(arguments, name) for name in names})
@@ -195,6 +199,7 @@ def _options(arguments: argparse.Namespace) -> BuildOptions:
         vectors=arguments.vectors,
         update=arguments.update,
         strict=arguments.strict,
+        text=arguments.text,
     )
 
 

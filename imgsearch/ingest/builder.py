@@ -23,6 +23,7 @@ from imgsearch.index.bundle import REPORT, bundle_writer
 from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
 from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of
+from imgsearch.ingest.ocr import text_reader
 from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
 from imgsearch.ingest.reuse import ReusableItems, count_changes
 from imgsearch.ingest.shards import Shard, ShardEnd, open_shards, read_in_shards, shard_bounds, write_shard
@@ -51,6 +52,8 @@ def build_index(
         report = build_index(Folder(Path("examples")), Path("my-bundle"), load_encoder("starter"))
         print(report.num_items, report.skipped)
     """
+    if options.text:
+        text_reader()  # fail before anything is read
     provenance = _provenance(source, encoder, options)
     with bundle_writer(bundle) as work:
         old = _open_old(bundle, provenance) if options.update and (bundle / FILE_NAME).exists() else None
@@ -90,7 +93,7 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
         part = "{}/{}".format(*options.part)
         commit = source.revision if source.name.startswith(HF_PREFIX) else ""
         shared = [options.shard_size, options.limit, source.split, commit, source.listing, source.num_entries]
-        shared += source.group_ends
+        shared += [options.text, *source.group_ends]
         division = _digest([*shared, dict(source.options)])  # without the path, which depends on the machine
     return provenance_of(
         encoder,
@@ -109,7 +112,8 @@ def _shards_key(provenance: Provenance, source: Source, options: BuildOptions) -
     """Return a digest of what all shards of a bundle must share. It names their folder."""
     shared = provenance.provenance_fields() | {"division": ""}  # it changes if files are added between two runs
     grouped = source.group_ends if options.part[1] > 1 else ()
-    return _digest([FORMAT_VERSION, shared, dict(source.options), options.limit, options.shard_size, *grouped])
+    asked = [options.limit, options.shard_size, options.text]
+    return _digest([FORMAT_VERSION, shared, dict(source.options), *asked, *grouped])
 
 
 def _digest(fields: list[Any]) -> str:
@@ -146,7 +150,7 @@ def _make_missing_shards(
     done, expected = sum(len(shard) + len(shard.report.skipped) for shard in shards), _expected_entries(source, options)
     writer = _ShardWriter(encoder, options.vectors, folder, shards)
     entries = read_in_shards(source, options, shards[-1].position if shards else START)
-    with closing(Pipeline(encoder, reusable, options.thumbnails).run(entries)) as results:
+    with closing(Pipeline(encoder, reusable, options).run(entries)) as results:
         for result in results:
             if isinstance(result, ShardEnd):
                 writer.finish(result)

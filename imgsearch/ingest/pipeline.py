@@ -5,7 +5,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,11 +14,13 @@ from typing import TypeVar
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import PictureError
 from imgsearch.images import open_rgb, to_webp
+from imgsearch.ingest.ocr import text_reader
 from imgsearch.ingest.reuse import ReusableItems
 from imgsearch.ingest.shards import ShardEnd
 from imgsearch.ingest.skips import other_kind
+from imgsearch.ingest.source import BuildOptions
 from imgsearch.models.encoder import Encoder, Prepared
-from imgsearch.records import Item, Picture, Skip
+from imgsearch.records import TEXT_IN_PICTURE, Item, Picture, Skip
 
 AHEAD = 64  # pictures to read and decode before they are needed
 MAX_WORKERS = 8  # threads; each may hold a decoded picture of 80 megapixels
@@ -33,7 +35,8 @@ class PreparedPicture:
     outcome: Item | Skip
     prepared: Prepared | None = None
     vector: Embeddings | None = None  # float32 (dim,)
-    seconds: dict[str, float] = field(default_factory=dict)  # "read" and "decode"
+    seconds: dict[str, float] = field(default_factory=dict)  # "read", "decode" and "text"
+    note: Skip | None = None  # what is lost beside the picture
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Pipeline:
 
     encoder: Encoder
     reusable: ReusableItems  # where vectors are taken from
-    thumbnails: bool  # False: make none
+    options: BuildOptions
 
     def run(self, entries: Iterator[Picture | Skip | ShardEnd]) -> Generator[PreparedPicture | ShardEnd, None, None]:
         """Yield a result for each picture and skip, in order, and the shard ends between them.
@@ -53,7 +56,10 @@ class Pipeline:
         try:
             with closing(read_ahead(self._submit(entries, pool), AHEAD)) as stream:
                 for entry in stream:
-                    yield entry.result() if isinstance(entry, Future) else entry
+                    result = entry.result() if isinstance(entry, Future) else entry
+                    yield result
+                    if isinstance(result, PreparedPicture) and result.note:
+                        yield PreparedPicture(result.note)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -72,25 +78,39 @@ class Pipeline:
         start = time.perf_counter()
         try:
             if reused := self.reusable.by_stamp(entry):
-                return _reuse(entry, *reused)
+                return self._with_text(_reuse(entry, *reused), entry.read)
             data = entry.read()
             end = time.perf_counter()
             sha256 = hashlib.sha256(data).hexdigest()
             if reused := self.reusable.by_content(sha256):
-                return _reuse(entry, *reused)
+                return self._with_text(_reuse(entry, *reused), lambda: data)
             image = open_rgb(data, "It", side=self.encoder.image_side)
         except PictureError as error:
             kind = other_kind(entry.id) if entry.stamp else ""  # only the id of a file has an ending
             return PreparedPicture(Skip(entry.id, kind or str(error), bool(kind)))
-        thumbnail = to_webp(image) if self.thumbnails else b""
+        thumbnail = to_webp(image) if self.options.thumbnails else b""
         item = Item(entry.id, entry.caption, entry.columns, sha256, thumbnail, entry.stamp)
         prepared = self.encoder.prepare(image)
         seconds = {"read": read_s + end - start, "decode": time.perf_counter() - end}
-        return PreparedPicture(item, prepared, seconds=seconds)
+        return self._with_text(PreparedPicture(item, prepared, seconds=seconds), lambda: data)
+
+    def _with_text(self, result: PreparedPicture, read: Callable[[], bytes]) -> PreparedPicture:
+        """Add to the item of a result what is written in its picture, unless that was read before."""
+        item, start = result.outcome, time.perf_counter()
+        if not self.options.text or isinstance(item, Skip) or TEXT_IN_PICTURE in item.columns:
+            return result
+        try:
+            # As the first column: others, however long, do not keep its words from being searched.
+            result.outcome = replace(item, columns={TEXT_IN_PICTURE: text_reader().read(read()), **item.columns})
+        except PictureError as error:
+            result.note = Skip(item.id, f"its text is not read: {error}", is_note=True)
+        result.seconds["text"] = time.perf_counter() - start
+        return result
 
 
 def _reuse(entry: Picture, item: Item, vector: Embeddings) -> PreparedPicture:
-    item = replace(item, id=entry.id, caption=entry.caption, columns=entry.columns, stamp=entry.stamp)
+    read = {name: item.columns[name] for name in (TEXT_IN_PICTURE,) if name in item.columns}
+    item = replace(item, id=entry.id, caption=entry.caption, columns={**read, **entry.columns}, stamp=entry.stamp)
     return PreparedPicture(item, vector=vector)
 
 

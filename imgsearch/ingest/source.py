@@ -52,4 +52,5 @@ class BuildOptions:
     thumbnails: bool = True
     vectors: str = "float16"  # storage type: "float16" or "float32"
     update: bool = False  # reuse the vectors of pictures that have not changed
+    text: bool = False  # read what is written in the pictures
     strict: bool = False  # fail on the first skip
