@@ -29,6 +29,7 @@ assert len(APP) > 1 and TESTS and TOOLS
 OURS = {"imgsearch", "app", "tests"}
 OPTIONAL = {
     "lancedb": "imported for a Lance table alone, by those who have installed it",
+    "mcp": "imported with --mcp alone",
     "ray": "imported for a build on a cluster alone",
 }
 NOT_IMPORTED = {
