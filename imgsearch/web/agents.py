@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import gradio as gr
+from gradio.events import api
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -24,6 +25,7 @@ from imgsearch.index.filters import MAX_CONDITIONS, MAX_LENGTH
 from imgsearch.records import Hit
 from imgsearch.search.query import Part, check_parts
 from imgsearch.text import json_text, truncate
+from imgsearch.web import gradio_internals
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.inputs import upload_folder
 from imgsearch.web.components.wall import notices, shown_hits
@@ -46,8 +48,8 @@ def agent_server(engines: Sequence[Engine], decoder: Decoder) -> Starlette:
     with gr.Blocks(title="imgsearch") as page:
         tools = Tools(Retrieval(CollectionPicker(engines, browser_translations()), decoder))
         for tool in (tools.search, tools.similar, tools.describe):
-            gr.api(_with_plain_errors(tool), api_name=tool.__name__, queue=False)
-    server = gr.mcp.GradioMCPServer(page).mcp_server
+            api(_with_plain_errors(tool), api_name=tool.__name__, queue=False)
+    server = gradio_internals.mcp_server(page)
     manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
     return Starlette(routes=[Mount("/", manager.handle_request)], lifespan=lambda _: manager.run())
 
@@ -117,7 +119,7 @@ class Tools:
             )
         return json_text(description.to_json())
 
-    def _state(self, tab: Tab, collection: str, count: int = 1, filters: Filters = None, **fields: str) -> PageState:
+    def _state(self, tab: Tab, collection: str, count: int = 1, filters: Filters = None, **fields: Any) -> PageState:
         names = self._retrieval.collections.names
         if collection not in ("", *names):
             raise gr.Error(tr("unknown_collection", None).format(truncate(collection, MAX_CAPTION), ", ".join(names)))

@@ -204,7 +204,7 @@ def test_a_finger_chooses_by_a_long_press(app_url: str, new_context: Callable[..
     page.goto(app_url)
     tile = tiles_of(page).nth(1)
     tile.wait_for(timeout=60_000)
-    tile.dispatch_event("contextmenu", {"pointerType": "touch"})
+    tile.evaluate("one => one.dispatchEvent(new PointerEvent('contextmenu', { pointerType: 'touch' }))")
     target = tile.locator(".corner label")
     box = target.bounding_box()
     assert box and box["width"] >= 44 and box["height"] >= 44

@@ -69,8 +69,8 @@ def security_middleware(engines: Sequence[Engine], settings: Settings, agents: S
         async with sweeping(app), agents.router.lifespan_context(agents) if agents else nullcontext():
             yield
 
-    options = {"rate": settings.rate, "trust_proxy": settings.trust_proxy, "agents": settings.users if agents else None}
-    security = Middleware(SecurityMiddleware, **options)
+    users = settings.users if agents else None
+    security = Middleware(SecurityMiddleware, rate=settings.rate, trust_proxy=settings.trust_proxy, agents=users)
     routes: list[BaseRoute] = [health_route(engines, has_password=bool(settings.users))]
     if agents:
         routes.append(Mount(MCP, agents))

@@ -100,7 +100,7 @@ const render = () => {
   countChosen();
   refill(body, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
     make('div', { class: 'bar' }, make('p', { class: 'count', title: time }, error ? '' : count),
-      views(), shown.filters && filters(shown), none, save('csv'), save('json'), save('zip')),
+      none, views(), shown.filters && filters(shown), save('csv'), save('json'), save('zip')),
     ...notices.map((notice) => make('p', { class: 'notice' }, notice)),
     make('div', { class: 'grid' }, tiles(hits.slice(0, likely)), divider, rest, shown.following && more));
   live.textContent = error ? '' : [count, ...notices].filter(Boolean).join('. ');
