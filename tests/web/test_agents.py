@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -18,12 +19,18 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from mcp.types import CallToolResult, TextContent
 
-from imgsearch.config import ROOT
-from tests.helpers.app import PROGRAM, STARTER, TIMEOUT_S, running_app
+from imgsearch.config import ROOT, Settings
+from imgsearch.engine import Engine
+from imgsearch.web.agents import agent_server
+from imgsearch.web.page import build_app
+from imgsearch.web.security.decoder import Decoder
+from imgsearch.web.server import launch
+from tests.helpers.app import PROGRAM, STARTER, TIMEOUT_S, free_port, running_app
 
 RATE = 20  # a minute of one client: 10 at once
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
 ENCODED = base64.b64encode(COFFEE.read_bytes()).decode()
+pytestmark = pytest.mark.filterwarnings("ignore:Use `streamable_http_client`")  # which the oldest versions lack
 T = TypeVar("T")
 
 
@@ -32,12 +39,17 @@ def basic(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The address for agents of an app behind a proxy: each test is a client of its own."""
-    flags = ("--mcp", "--auth", "ada:right", "--trust-proxy", "--rate", str(RATE))
-    with running_app(*STARTER, *flags) as app:
-        assert f"Agents find it at {app.url}gradio_api/mcp/" in app.wait_for("Agents")
-        yield f"{app.url}gradio_api/mcp/"
+def url(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address for agents of the app as it is served behind a proxy, in this process: each test is a client."""
+    settings = Settings(port=free_port(), mcp=True, auth="ada:right", trust_proxy=True, rate=RATE)
+    decoder = Decoder(max_own=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        app = build_app([engine], decoder)
+        launch(app, [engine], settings, agent_server([engine], decoder))
+        yield f"{app.local_url}gradio_api/mcp/"
+        app.close()
+    decoder.close()
 
 
 def connected(url: str, client: str, work: Callable[[ClientSession], Awaitable[T]]) -> T:
@@ -165,6 +177,16 @@ def test_no_more_than_tools_is_opened_and_nothing_without_the_flag(url: str, app
         assert refused.value.code == status
     for path in (f"{url}messages/", f"{app_url}gradio_api/mcp/", f"{app_url}gradio_api/mcp"):
         assert post(path, "8.8.8.8", {"text": "a dog"}) == 404
+
+
+@pytest.mark.long
+def test_the_flag_opens_them_and_says_where() -> None:
+    with running_app(*STARTER, "--mcp") as app:
+        url = f"{app.url}gradio_api/mcp/"
+        assert f"Agents find it at {url}" in app.wait_for("Agents")
+        [(is_refused, text)] = called(url, "9.9.9.9", ("describe", {"picture": ENCODED}))
+        assert not is_refused and "espresso" in text
+        assert app.end(signal.SIGTERM) == 0
 
 
 def test_a_missing_package_is_named() -> None:
