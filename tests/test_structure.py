@@ -99,7 +99,7 @@ HOMES = {
     | {"index.lance", "index.lance_table", "index.lance_export"},
     "lancedb": {"index.lance_table", "index.lance_export"},
     "ray": {"ingest.cluster"},
-    "mcp": {"web.agents"},
+    "mcp": {"web.api"},
     "datasets": {"ingest.dataset", "ingest.columns", "ingest.splits", "ingest.tables", "ingest.tars"},
     "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
     "timm": {"models.starter"},

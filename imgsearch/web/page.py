@@ -24,10 +24,7 @@ from imgsearch.web.zips import Zips
 
 
 def build_app(engines: Sequence[Engine], decoder: Decoder, *, originals: bool = False) -> gr.Blocks:
-    """Return the page, not yet served, with one engine per collection; the engines may load their models later.
-
-    With `originals` a zip of hits holds the files themselves.
-    """
+    """Return the page, not yet served, with one engine per collection; the engines may load their models later."""
     t = browser_translations()
     app = ApiBlocks(title="imgsearch", fill_width=True, delete_cache=(SWEEP_S, MAX_AGE_S))
     with app:

@@ -20,7 +20,7 @@ from imgsearch.environment import bypass_proxy_for_localhost, collection_name
 from imgsearch.errors import SettingsError
 from imgsearch.text import sanitise_line
 from imgsearch.web import gradio_internals
-from imgsearch.web.agents import agent_server
+from imgsearch.web.api import tool_server
 from imgsearch.web.components.inputs import upload_folder
 from imgsearch.web.components.scripted import STATIC
 from imgsearch.web.i18n import browser_translations
@@ -48,7 +48,7 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
     closing.callback(gradio_internals.close_links)
     closing.callback(decoder.close)
     app = build_app(engines, decoder, originals=settings.is_local)
-    agents = agent_server(engines, decoder) if settings.mcp else None
+    agents = tool_server(engines, decoder) if settings.mcp else None
     show_requests()
     closing.callback(app.close, verbose=False)
     if settings.share:

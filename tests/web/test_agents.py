@@ -21,7 +21,7 @@ from mcp.types import CallToolResult, TextContent
 
 from imgsearch.config import ROOT, Settings
 from imgsearch.engine import Engine
-from imgsearch.web.agents import agent_server
+from imgsearch.web.api import tool_server
 from imgsearch.web.page import build_app
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.server import launch
@@ -46,7 +46,7 @@ def url(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         app = build_app([engine], decoder)
-        launch(app, [engine], settings, agent_server([engine], decoder))
+        launch(app, [engine], settings, tool_server([engine], decoder))
         yield f"{app.local_url}gradio_api/mcp/"
         app.close()
     decoder.close()
@@ -102,17 +102,17 @@ def test_there_are_three_tools_that_say_what_they_take(url: str) -> None:
         schema, about = tools[name].inputSchema, tools[name].description
         assert schema["required"] == [first] and about and "pictures" in about or "picture" in str(about)
         assert all(value["description"] for value in schema["properties"].values())
-    assert tools["search"].inputSchema["properties"]["count"]["type"] == "integer"
+    assert tools["search"].inputSchema["properties"]["k"]["type"] == "integer"
 
 
 def test_each_tool_answers_in_small_json(url: str) -> None:
     answers = called(
         url,
         "2.2.2.2",
-        ("search", {"text": "an espresso in a red cup", "count": 3, "filters": ["subject=food"]}),
-        ("similar", {"picture": ENCODED, "count": 3}),
-        ("similar", {"picture": f"data:image/jpeg;base64,{ENCODED}", "count": 3}),
-        ("similar", {"picture": "skimage/coffee.jpg", "count": 3}),
+        ("search", {"text": "an espresso in a red cup", "k": 3, "filters": ["subject=food"]}),
+        ("similar", {"picture": ENCODED, "k": 3}),
+        ("similar", {"picture": f"data:image/jpeg;base64,{ENCODED}", "k": 3}),
+        ("similar", {"picture": "skimage/coffee.jpg", "k": 3}),
         ("describe", {"picture": "skimage/coffee.jpg"}),
         ("describe", {"picture": ENCODED}),
     )
@@ -121,32 +121,32 @@ def test_each_tool_answers_in_small_json(url: str) -> None:
     for value in values[:4]:
         assert len(json.dumps(value)) < 5000 and value["answer"] and len(value["hits"]) in (2, 3)
     [first, *_] = values[0]["hits"]
-    assert first["id"] == "skimage/coffee.jpg" and "espresso" in first["caption"] and first["match"] == "strong"
-    assert first["in_caption"] and first["columns"]["subject"] == "food"
+    assert first["id"] == "skimage/coffee.jpg" and "espresso" in first["caption"] and first["strength"] == "strong"
+    assert first["words"] == 1 and first["columns"]["subject"] == "food"
     assert [value["hits"][0]["id"] for value in values[1:3]] == ["skimage/coffee.jpg"] * 2
     assert "skimage/coffee.jpg" not in {hit["id"] for hit in values[3]["hits"]}  # what is asked for is no hit
     assert all("espresso" in value["caption"] and value["tags"] for value in values[4:])
 
 
 def test_an_agent_is_told_if_nothing_matches(url: str) -> None:
-    [(_, text)] = called(url, "3.3.3.3", ("search", {"text": "quarterly tax report of a bank", "count": 2}))
+    [(_, text)] = called(url, "3.3.3.3", ("search", {"text": "quarterly tax report of a bank", "k": 2}))
     answer = json.loads(text)
     assert answer["answer"] == "Nothing in this collection seems to match. The nearest pictures:"
-    assert [hit["match"] for hit in answer["hits"]] == ["weak"] * 2
+    assert [hit["strength"] for hit in answer["hits"]] == ["weak"] * 2
 
 
 def test_what_is_no_picture_is_refused_in_a_sentence(url: str) -> None:
     damaged = base64.b64encode(COFFEE.read_bytes()[:3000]).decode()
     wrong = ["/etc/passwd", str(COFFEE), "http://127.0.0.1:9/a.jpg", base64.b64encode(b"text" * 99).decode(), "\0"]
     calls = [("similar", {"picture": picture}) for picture in wrong]
-    calls += [("describe", {"picture": damaged}), ("search", {"text": " "}), ("search", {"text": "a", "count": "x"})]
-    calls += [("search", {"text": "a", "collection": "x"}), ("similar", {"picture": ""})]
+    calls += [("describe", {"picture": damaged}), ("search", {"text": " "}), ("search", {"text": "a", "k": "x"})]
+    calls += [("search", {"text": "a", "filters": ["x=1"]}), ("similar", {"picture": ""})]
     answers = called(url, "4.4.4.4", *calls[:9]) + called(url, "5.4.4.4", *calls[9:])
     assert all(is_refused and str(ROOT) not in text.replace(str(COFFEE), "") for is_refused, text in answers)
     texts = [text for _, text in answers]
     assert all("The collection has no picture" in text for text in texts[: len(wrong)])
     assert texts[5].startswith("picture is damaged") and texts[6].startswith("The query is empty")
-    assert texts[8] == "There is no collection x. There are: starter." and texts[9].startswith("There is no picture")
+    assert texts[8].startswith("The collection has no column 'x'") and texts[9].startswith("The collection has no")
     assert post(url, "4.4.4.5", {"text": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}}) == 400
 
 
@@ -154,7 +154,7 @@ def test_without_the_password_nobody_is_let_in(url: str) -> None:
     assert post(url, "6.6.6.6", {"text": "a dog"}, "") == 401
     assert post(url, "6.6.6.6", {"text": "a dog"}) == 200
     wrong = [post(url, "6.6.6.6", {"text": "a dog"}, basic(f"ada:{number}")) for number in range(6)]
-    assert wrong == [401] * 4 + [429] * 2
+    assert wrong == [401] * 3 + [429] * 3
     assert post(url, "6.6.6.6", {"text": "a dog"}) == 200  # who is known stays
 
 
@@ -166,7 +166,7 @@ def test_bodies_and_rates_are_bounded(url: str) -> None:
     connection.endheaders()
     assert connection.getresponse().status == 413
     assert post(url, "7.7.7.7", {}, body=b"[" * 1000) == post(url, "7.7.7.7", {}, body=b"[]") == 400
-    statuses = [post(url, "7.7.7.8", {"text": "a dog", "count": 1}) for _ in range(RATE // 2 + 1)]
+    statuses = [post(url, "7.7.7.8", {"text": "a dog", "k": 1}) for _ in range(RATE // 2 + 1)]
     assert statuses == [200] * (RATE // 2) + [429]
 
 

@@ -91,16 +91,13 @@ def test_a_zip_is_bounded_and_what_is_refused_is_gone(
     assert not list(folder.iterdir())
 
 
-def test_a_client_has_one_and_all_have_few(engine: Engine, folder: Path) -> None:
-    made, result = Zips(originals=True), engine.browse(1)
-    first = made.make(result, engine, ME)
-    assert made.make(result, engine, ME).is_file() and not first.exists()
-    for client in range(NUM_KEPT + 2):
-        made.make(result, engine, visitor(str(client)))
-    assert len(list(folder.rglob("*.zip"))) == NUM_KEPT
+def test_only_the_last_ones_are_kept(engine: Engine, folder: Path) -> None:
+    zips_ = Zips(originals=True)
+    made = [zips_.make(engine.browse(1), engine, ME) for _ in range(NUM_KEPT + 2)]
+    assert [path.is_file() for path in made] == [False] * 2 + [True] * NUM_KEPT
 
 
-def test_a_client_makes_one_at_a_time(engine: Engine, folder: Path) -> None:
+def test_one_is_made_at_a_time(engine: Engine, folder: Path) -> None:
     made, result = Zips(originals=False), engine.browse(1)
     engine._decoding.acquire()
     engine._decoding.acquire()  # now no picture is read

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgsearch.config import Settings
@@ -22,8 +22,7 @@ from imgsearch.web import request_log
 from imgsearch.web.gradio_internals import has_state, is_event, is_known, queue_name, without_cors
 from imgsearch.web.health import health_route
 from imgsearch.web.security import endpoints
-from imgsearch.web.security.agents import MAX_CALL, Agents
-from imgsearch.web.security.body import MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_charset
+from imgsearch.web.security.body import MAX_CALL, MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_charset
 from imgsearch.web.security.cleanup import sweeping
 from imgsearch.web.security.endpoints import TOKEN
 from imgsearch.web.security.headers import check_names, clean_headers
@@ -69,27 +68,17 @@ def security_middleware(engines: Sequence[Engine], settings: Settings, agents: S
         async with sweeping(app), agents.router.lifespan_context(agents) if agents else nullcontext():
             yield
 
-    users = settings.users if agents else None
-    security = Middleware(SecurityMiddleware, rate=settings.rate, trust_proxy=settings.trust_proxy, agents=users)
-    routes: list[BaseRoute] = [health_route(engines, has_password=bool(settings.users))]
-    if agents:
-        routes.append(Mount(MCP, agents))
+    security = Middleware(SecurityMiddleware, settings)
+    routes = [health_route(engines, has_password=bool(settings.users)), *([Mount(MCP, agents)] if agents else [])]
     return {"middleware": [security], "routes": routes, "lifespan": lifespan, "openapi_url": None}
 
 
 class SecurityMiddleware:
     """ASGI middleware around Gradio's app: every HTTP request passes here first."""
 
-    def __init__(
-        self, app: ASGIApp, rate: int | None, *, trust_proxy: bool, agents: Sequence[tuple[str, str]] | None
-    ) -> None:
-        """Allow each client `rate` requests for models per minute, and its share of the rest; None for no limits.
-
-        With `trust_proxy` the client's address is the one that the proxy reports. `agents`: the users whose agents are
-        let in, an empty list for all, None for no agents.
-        """
-        self._app, self._trust_proxy, self._visitors = app, trust_proxy, Visitors(rate)
-        self._agents = None if agents is None else Agents(agents, self._visitors)
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._trust_proxy, self._has_agents = app, settings.trust_proxy, settings.mcp
+        self._visitors = Visitors(settings.rate, settings.users)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to the app, or answer why it is refused."""
@@ -130,17 +119,17 @@ class SecurityMiddleware:
             return request.receive
         matches = {name: re.fullmatch(pattern, path, re.ASCII) for name, pattern in WRITES.items()}
         endpoint, match = next(((name, match) for name, match in matches.items() if match), ("", None))
-        if request.method != "POST" or not match or (endpoint == "mcp" and not self._agents):
+        if request.method != "POST" or not match or (endpoint == "mcp" and not self._has_agents):
             raise RefusedError(404, "not_there")
         context.endpoint = endpoint
         self._check(request)
-        if endpoint == "mcp" and self._agents:
-            self._agents.check_password(context)
+        if endpoint == "mcp":
+            self._visitors.check_password(context)
             context.take(self._visitors.streams)
             request.scope["path"] = f"{MCP}/"
         for content_type in request.headers.getlist("content-type"):
             check_charset(content_type)
-        if endpoint != "join":
+        if endpoint not in ("join", "mcp"):
             self._visitors.count(context.client, "model" if endpoint in COUNTED else "other")
         max_bytes = {"upload": MAX_UPLOAD, "login": MAX_LOGIN, "mcp": MAX_CALL}.get(endpoint, MAX_JSON)
         await context.body.read(request, max_bytes, partial(context.take, self._visitors.bodies))
@@ -152,7 +141,7 @@ class SecurityMiddleware:
         request, path, blocks = context.request, context.request.scope["path"], _blocks(context.request)
         match = re.fullmatch(READS, path, re.ASCII)
         if not match:  # agents ask whether messages come from here, and know 405 for a no
-            raise RefusedError(405 if self._agents and path.startswith(MCP) else 404, "not_there")
+            raise RefusedError(405 if self._has_agents and path.startswith(MCP) else 404, "not_there")
         context.endpoint = "read"
         if not path.startswith("/assets/"):  # Gradio's own files, for which a browser names the Origin of our page
             self._check(request)
@@ -196,8 +185,8 @@ class SecurityMiddleware:
         if endpoint in ("login", "upload", "reset"):
             return
         payload = context.body.json()
-        if endpoint == "mcp" and self._agents:
-            await self._agents.take_place(context, payload)
+        if endpoint == "mcp":
+            self._visitors.count(context.client, "model" if payload.get("method") == "tools/call" else "other")
             return
         session = endpoints.session_of(payload)
         if endpoint == "card":
