@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -187,6 +188,15 @@ def test_the_flag_opens_them_and_says_where() -> None:
         [(is_refused, text)] = called(url, "9.9.9.9", ("describe", {"picture": ENCODED}))
         assert not is_refused and "espresso" in text
         assert app.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.long
+def test_without_the_flag_the_package_is_not_read(app_url: str) -> None:
+    """Gradio itself would import it wherever it is installed."""
+    program = [sys.executable, "-X", "importtime", "app.py", *STARTER, "--port", str(urlsplit(app_url).port)]  # taken
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 2 and re.search(r"\| +gradio$", done.stderr, re.M)
+    assert not re.search(r"\| +mcp\.", done.stderr)
 
 
 def test_a_missing_package_is_named() -> None:

@@ -63,7 +63,7 @@ class Wall:
         if isinstance(count, int):
             state = replace(state, k=min(max(count, 1) + len(state.items), MAX_SAVED))
         result = self._retrieval.find(state, uploads, request)
-        hits = shown_hits(result, state)
+        hits = shown_hits(result, state)[: state.k - len(state.items)]
         if chosen := {text for text in ids if isinstance(text, str)} if isinstance(ids, list) else set():
             hits = [hit for hit in hits if hit.item.id in chosen]
         result = replace(result, hits=hits)

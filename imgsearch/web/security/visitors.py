@@ -82,10 +82,7 @@ class Visitors:
     """
 
     def __init__(self, rate: int | None, users: Sequence[tuple[str, str]] = ()) -> None:
-        """Allow each client `rate` requests for models per minute, as many pages, and its share of the rest.
-
-        Agents need the password of one of the `users`, if there are any.
-        """
+        """Allow each client `rate` requests for models a minute, and its share of the rest; `users` have passwords."""
         self._is_limited = bool(rate)
         kinds = {"model": rate, "page": rate, "session": rate, "other": OTHERS * rate} if rate else {}
         self._rates = {kind: RateLimit(per_minute) for kind, per_minute in (kinds | {"login": LOGINS}).items()}
