@@ -5,6 +5,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from imgsearch.config import FLAGS, FlagParser, Settings
@@ -16,7 +17,7 @@ from imgsearch.environment import (
     on_space,
     temporary_folder,
 )
-from imgsearch.errors import ImgsearchError
+from imgsearch.errors import ImgsearchError, SettingsError
 from imgsearch.text import sanitise_line
 
 
@@ -42,6 +43,8 @@ def main() -> int:
                 closing.callback(models.close)
                 models.check()
                 engines.append(Engine(models, words=not settings.no_words))
+            if not settings.mcp:  # wherever it is installed Gradio would import it: 11 MB
+                sys.modules["mcp"] = None  # type: ignore[assignment]
             from imgsearch.web.server import serve  # Gradio takes seconds to import: report wrong settings first
 
             serve(engines, settings, closing)
@@ -61,6 +64,8 @@ def _settings() -> Settings:
         print("A Space has an address of its own, so --share is left out.", flush=True)
         settings = replace(settings, share=False)
     _ = settings.users  # report wrong users before anything is fetched
+    if settings.mcp and not find_spec("mcp"):
+        raise SettingsError("--mcp needs a package. Install it: {command}", command='pip install "mcp>=1.21,<2"')
     return settings
 
 

@@ -114,6 +114,7 @@ class Settings:
     trust_proxy: bool = _setting(
         False, "tell clients apart by a proxy's X-Forwarded-For (default: on a Space)", **_SWITCH
     )
+    mcp: bool = _setting(False, "let agents search, describe and compare by the Model Context Protocol", **_SWITCH)
     encoder: str = _setting("auto", "auto, starter, a preset or a model of open_clip (default: auto)")
     captioner: str = _setting("auto", "auto, starter, a preset or a model of the hub (default: auto)")
     precision: str = _setting("auto", "auto, float32 or bfloat16, for models of the hub (default: auto)")

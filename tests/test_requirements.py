@@ -31,6 +31,7 @@ OPTIONAL = {
     "lancedb": "imported for a Lance table alone, by those who have installed it",
     "onnxruntime": "runs the models of rapidocr",
     "rapidocr": "imported for a build --text alone",
+    "mcp": "imported with --mcp alone",
     "ray": "imported for a build on a cluster alone",
 }
 NOT_IMPORTED = {

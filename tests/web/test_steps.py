@@ -2,13 +2,17 @@
 
 import json
 import re
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.helpers.pages import (
+    NARROW,
     WAIT_MS,
     Open,
     act,
@@ -18,6 +22,7 @@ from tests.helpers.pages import (
     described,
     expect_first,
     expect_tab,
+    is_too_wide,
     open_tab,
     search,
     tiles_of,
@@ -149,6 +154,64 @@ def test_hits_are_saved_as_csv_and_json(visit: Open) -> None:
         page.get_by_role("button", name="CSV").click()
     lines = Path(saved.value.path()).read_text("utf-8").splitlines()
     assert len(lines) >= 25 and lines[0].startswith("rank,id,score,strength,caption")
+
+
+def zipped(page: Page) -> dict[str, bytes]:
+    """The files of the zip that the page gives."""
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="ZIP").click()
+    with ZipFile(saved.value.path()) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_chosen_hits_are_taken_along(visit: Open, examples: Path) -> None:
+    page = visit()
+    search(page, "a planet")
+    tiles, status, clear = (
+        tiles_of(page),
+        page.locator("#wall [role=status]"),
+        page.get_by_role("button", name="Chosen"),
+    )
+    expect(tiles.nth(1).get_by_role("checkbox")).to_be_hidden()
+    tiles.nth(1).hover()
+    tiles.nth(1).get_by_role("checkbox").check()
+    expect(status).to_have_text("Chosen: 1")
+    page.mouse.move(0, 0)
+    tiles.first.locator(".pick").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(status).to_have_text("Chosen: 2")
+    expect(tiles.nth(2).get_by_role("checkbox")).to_be_checked()
+    ids = [tiles.nth(number).locator(".pick").get_attribute("data-id") or "" for number in (1, 2)]
+    captions_csv, *pictures = zipped(page).values()
+    originals = [(examples / id).read_bytes() for id in ids]
+    assert [sha256(data).hexdigest() for data in pictures] == [sha256(data).hexdigest() for data in originals]
+    assert [line.split(",")[1] for line in captions_csv.decode().splitlines()[1:]] == ids
+    clear.click()
+    expect(clear).to_be_hidden()
+    expect(tiles.first.locator(".pick")).to_be_focused()
+    assert len(zipped(page)) == tiles.count() + 1
+    tiles.first.hover()
+    tiles.first.get_by_role("checkbox").check()
+    search(page, "a cat")  # another question begins with nothing chosen
+    expect(clear).to_be_hidden()
+
+
+def test_a_finger_chooses_by_a_long_press(app_url: str, new_context: Callable[..., BrowserContext]) -> None:
+    page = new_context(viewport=NARROW, has_touch=True, is_mobile=True, locale="fr-FR").new_page()
+    page.goto(app_url)
+    tile = tiles_of(page).nth(1)
+    tile.wait_for(timeout=60_000)
+    tile.evaluate("one => one.dispatchEvent(new PointerEvent('contextmenu', { pointerType: 'touch' }))")
+    target = tile.locator(".corner label")
+    box = target.bounding_box()
+    assert box and box["width"] >= 44 and box["height"] >= 44
+    target.tap()
+    expect(page.locator("#wall [role=status]")).to_have_text("Choisies : 1")
+    expect(tiles_of(page).first.locator(".corner label")).to_be_visible()  # from now on a tap is enough
+    assert not is_too_wide(page)
 
 
 def test_an_upload_comes_back_and_is_no_one_elses(visit: Open, examples: Path) -> None:

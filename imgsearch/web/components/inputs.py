@@ -1,17 +1,23 @@
 """The inputs of the page and the API: what strangers send is checked, and never repeated in an error or the log."""
 
+import base64
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import gradio as gr
 from gradio.data_classes import ImageData
 from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from imgsearch.images import is_picture
 from imgsearch.web.components.scripted import data_url, scripted_html
 from imgsearch.web.i18n import tr
-from imgsearch.web.page_state import MAX_HITS, Tab
+from imgsearch.web.page_state import MAX_HITS, Tab, Uploads, token_of
+
+MAX_ID = 4096  # characters
 
 
 class Upload(ImageData):
@@ -67,6 +73,21 @@ def picture_path(path: str | None, request: gr.Request) -> Path:
     if path is None:
         raise gr.Error(tr("no_picture", request), print_exception=False)
     return Path(path)
+
+
+@contextmanager
+def sent_image(text: str) -> Iterator[tuple[dict[str, Any], Uploads]]:
+    """Yield the field of a PageState and the upload for the id of an item or a picture in base64: a file meanwhile."""
+    data = b""
+    with suppress(ValueError):
+        data = base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text)
+    if not is_picture(data):
+        yield {"item": text[:MAX_ID] or " "}, {}  # the engine says if there is none
+        return
+    with TemporaryDirectory(dir=upload_folder()) as folder:
+        path = Path(folder) / "picture"
+        path.write_bytes(data)
+        yield {"upload": token_of(path)}, {token_of(path): path}
 
 
 def draw_picture_input(tab: Tab) -> gr.HTML:

@@ -18,6 +18,7 @@ from imgsearch.web.i18n import MAX_CAPTION, MAX_CHOICE, caption_of, foreign_noti
 from imgsearch.web.page_state import PageState, QueryTerm, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 from imgsearch.web.security.body import MAX_PICTURE
+from imgsearch.web.zips import Zips
 
 WALL_ID = "wall"  # of the component in the page
 MAX_SAVED = 1000  # hits in a file
@@ -26,8 +27,8 @@ MAX_SAVED = 1000  # hits in a file
 class Wall:
     """The component; `answer` computes its value for a state of the page."""
 
-    def __init__(self, retrieval: Retrieval) -> None:
-        self._retrieval = retrieval
+    def __init__(self, retrieval: Retrieval, zips: Zips) -> None:
+        self._retrieval, self._zips = retrieval, zips
         self.component = scripted_html(
             WALL_ID,
             f'<div class="wall" aria-busy="true" data-max-bytes="{MAX_PICTURE}"></div>',
@@ -56,19 +57,26 @@ class Wall:
         return value | answered
 
     def _saved(self, event: gr.EventData, request: gr.Request) -> Any:
-        """Return the update with the hits of a link as a CSV or JSON file: its text and its name."""
+        """Return the update with the hits of a link, or the chosen ones, as a file: its name, its text or its path."""
         state, uploads = asked(event)
-        count = getattr(event, "count", 0)  # of the hits that are shown
-        state = replace(state, k=min(max(count, 1), MAX_SAVED) if isinstance(count, int) else state.k)
+        kind, count, ids = (getattr(event, name, None) for name in ("kind", "count", "ids"))  # count: of those shown
+        if isinstance(count, int):
+            state = replace(state, k=min(max(count, 1) + len(state.items), MAX_SAVED))
         result = self._retrieval.find(state, uploads, request)
-        if getattr(event, "kind", "") == "csv":
-            return gr.HTML(saved=[result.to_csv(), "imgsearch.csv"])
-        return gr.HTML(saved=[json_text(result.to_json()), "imgsearch.json"])
+        hits = shown_hits(result, state)[: state.k - len(state.items)]
+        if chosen := {text for text in ids if isinstance(text, str)} if isinstance(ids, list) else set():
+            hits = [hit for hit in hits if hit.item.id in chosen]
+        result = replace(result, hits=hits)
+        if kind == "zip":
+            path = self._zips.make(result, self._retrieval.collections[state.collection], request)
+            return gr.HTML(saved=[path.name, "", str(path)])
+        text = result.to_csv() if kind == "csv" else json_text(result.to_json())
+        return gr.HTML(saved=[f"imgsearch.{'csv' if kind == 'csv' else 'json'}", text])
 
     def _answered(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[str, Any]:
         engine = self._retrieval.collections[state.collection]
         result = self._retrieval.find(state, uploads, request)
-        hits = [hit for hit in result.hits if hit.item.id not in state.items]  # the parts themselves are no answers
+        hits = shown_hits(result, state)
         following = replace(state, start=result.following).to_link() if result.following else ""
         tiles = [tile(hit, engine.thumbnail(hit.item), request) for hit in hits]
         if state.sort.removeprefix("-") == TAKEN:  # then the days divide them
@@ -78,7 +86,7 @@ class Wall:
             "filters": offered_filters(engine.searcher.table, state, request),
             "sorts": offered_sorts(engine.searcher.table, state, request),
             "fold": {"on": state.fold, "link": replace(state, fold=not state.fold, start=0).to_link()},
-            "notices": _notices(result, state, request),
+            "notices": notices(result, state, request),
             "count": _count(result, hits, state, request),
             "time": _time(result, request),
             "hits": tiles,
@@ -122,6 +130,11 @@ class Wall:
         return {"src": picture, "caption": caption_of(found, request), "fields": shown_fields(found, request)}
 
 
+def shown_hits(result: SearchResult, state: PageState) -> list[Hit]:
+    """Return the hits without the parts of the query themselves, which are no answers."""
+    return [hit for hit in result.hits if hit.item.id not in state.items]
+
+
 def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
     """Return what the page shows of a hit; `thumbnail` is WebP."""
     copies = len(hit.near_duplicates)
@@ -140,7 +153,7 @@ def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
     }
 
 
-def _notices(result: SearchResult, state: PageState, request: gr.Request) -> list[str]:
+def notices(result: SearchResult, state: PageState, request: gr.Request) -> list[str]:
     """Return the sentences above the hits."""
     notices = [foreign_notice(result.language, request)] if result.language else []
     if not result.hits:
@@ -155,7 +168,7 @@ def _notices(result: SearchResult, state: PageState, request: gr.Request) -> lis
 def summary(result: SearchResult, state: PageState, request: gr.Request) -> str:
     """Return how many hits there are, in what time, and the notices, as HTML."""
     count = format_count("picture", len(result.hits), request)
-    lines = [*_notices(result, state, request), f"{count} · {_time(result, request)}"]
+    lines = [*notices(result, state, request), f"{count} · {_time(result, request)}"]
     return "<br>".join(map(html.escape, lines))
 
 

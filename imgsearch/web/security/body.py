@@ -16,6 +16,7 @@ from imgsearch.web.security.refusals import RefusedError
 MAX_JSON = 2**18  # bytes: a query has up to 10,000 characters, and the last requests of a visitor stay in memory
 MAX_PICTURE = 20 * 2**20  # bytes of an upload
 MAX_UPLOAD = MAX_PICTURE + 2**14  # bytes, with the form around it
+MAX_CALL = 4 * 2**20  # bytes of an agent's call, with a picture in base64: what the package takes that reads it
 MAX_LOGIN = 2**13  # bytes: a name and a password
 MAX_HEAD = 2**12  # bytes before the picture, which Gradio parses in the event loop
 MAX_S = 60.0  # seconds in which a body must arrive

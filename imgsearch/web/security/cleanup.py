@@ -18,6 +18,7 @@ from imgsearch.web.components.inputs import upload_folder
 
 MAX_AGE_S = 3600  # seconds since a picture was last used
 MAX_BYTES = 2**30  # of all pictures: beyond it the least recently used ones are deleted
+ZIP_S = 600  # seconds that a zip of hits is kept
 SWEEP_S = 30  # seconds between two sweeps
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,11 @@ def sweep_files(folder: Path, max_bytes: int) -> None:
     for path in folder.rglob("*"):
         with suppress(OSError):  # another thread may have deleted it
             status = path.lstat()
-            if not path.is_dir():
-                files.append((max(status.st_atime, status.st_mtime), status.st_size, path))
+            used = max(status.st_atime, status.st_mtime)
+            if path.suffix == ".zip" and time.time() - used > ZIP_S:
+                path.unlink()
+            elif not path.is_dir():
+                files.append((used, status.st_size, path))
             elif time.time() - status.st_mtime > SWEEP_S:
                 path.rmdir()  # fails if it is not empty
     num_bytes = sum(size for _, size, _ in files)

@@ -3,15 +3,17 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, cast
 
 import gradio as gr
 from gradio.routes import App
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgsearch.config import Settings
@@ -20,7 +22,7 @@ from imgsearch.web import request_log
 from imgsearch.web.gradio_internals import has_state, is_event, is_known, queue_name, without_cors
 from imgsearch.web.health import health_route
 from imgsearch.web.security import endpoints
-from imgsearch.web.security.body import MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_charset
+from imgsearch.web.security.body import MAX_CALL, MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_charset
 from imgsearch.web.security.cleanup import sweeping
 from imgsearch.web.security.endpoints import TOKEN
 from imgsearch.web.security.headers import check_names, clean_headers
@@ -29,6 +31,7 @@ from imgsearch.web.security.refusals import RefusedError
 from imgsearch.web.security.visitors import MAX_USER, RequestContext, Visitors
 
 API = "/gradio_api"
+MCP = f"{API}/mcp"  # with --mcp alone
 READS = (  # what pages and API clients fetch; a file only by its path, never by a URL
     rf"/|/(config|theme\.css|favicon\.ico|robots\.txt|healthz|logout)|/(assets|static|svelte)/.+|{API}/("
     rf"info|user|app_id|login_check|startup-events|theme\.css|queue/(data|status)|upload_progress|heartbeat/{TOKEN}|"
@@ -44,16 +47,17 @@ WRITES = {
     "cancel": f"{API}/cancel",
     "reset": f"{API}/reset",
     "card": f"{API}/component_server/?",  # a hit or a point of the map
+    "mcp": f"{MCP}/?",  # a request of an agent
 }
 COUNTED = ("login", "upload", "call")  # limited by --rate, like joins that wait for a model
-ALONE = ("upload", "run", "card")  # answered at once, outside of the queues: those of a client one by one
+ALONE = ("upload", "run", "card", "mcp")  # answered at once, outside of the queues: those of a client one by one
 PAGES = rf"/|/config|{API}/info"  # reads that cost time: limited by --rate, too, without the files of a page
 REFUSAL_S = 0.3  # seconds before a client learns that it asks too often: it may ask again at once
 NOTED = ("login", "upload")  # logged here; a request for a model is logged by its handler when it is done
 
 
-def security_middleware(engines: Sequence[Engine], settings: Settings) -> dict[str, Any]:
-    """Return the `app_kwargs` for Gradio's `launch` that add our middleware and the route /healthz."""
+def security_middleware(engines: Sequence[Engine], settings: Settings, agents: Starlette | None) -> dict[str, Any]:
+    """Return the `app_kwargs` for Gradio's `launch` that add our middleware, the route /healthz and that of agents."""
 
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
@@ -61,23 +65,20 @@ def security_middleware(engines: Sequence[Engine], settings: Settings) -> dict[s
         hosts = Middleware(TrustedHostMiddleware, settings.trusted_hosts, www_redirect=False)
         app.user_middleware = [hosts, *without_cors(app.user_middleware)]
         app.middleware_stack = app.build_middleware_stack()
-        async with sweeping(app):
+        async with sweeping(app), agents.router.lifespan_context(agents) if agents else nullcontext():
             yield
 
-    security = Middleware(SecurityMiddleware, rate=settings.rate, trust_proxy=settings.trust_proxy)
-    routes = [health_route(engines, has_password=bool(settings.users))]
+    security = Middleware(SecurityMiddleware, settings)
+    routes = [health_route(engines, has_password=bool(settings.users)), *([Mount(MCP, agents)] if agents else [])]
     return {"middleware": [security], "routes": routes, "lifespan": lifespan, "openapi_url": None}
 
 
 class SecurityMiddleware:
     """ASGI middleware around Gradio's app: every HTTP request passes here first."""
 
-    def __init__(self, app: ASGIApp, rate: int | None, *, trust_proxy: bool) -> None:
-        """Allow each client `rate` requests for models per minute, and its share of the rest; None for no limits.
-
-        With `trust_proxy` the client's address is the one that the proxy reports.
-        """
-        self._app, self._trust_proxy, self._visitors = app, trust_proxy, Visitors(rate)
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._trust_proxy, self._has_agents = app, settings.trust_proxy, settings.mcp
+        self._visitors = Visitors(settings.rate, settings.users)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to the app, or answer why it is refused."""
@@ -118,15 +119,19 @@ class SecurityMiddleware:
             return request.receive
         matches = {name: re.fullmatch(pattern, path, re.ASCII) for name, pattern in WRITES.items()}
         endpoint, match = next(((name, match) for name, match in matches.items() if match), ("", None))
-        if request.method != "POST" or not match:
+        if request.method != "POST" or not match or (endpoint == "mcp" and not self._has_agents):
             raise RefusedError(404, "not_there")
         context.endpoint = endpoint
         self._check(request)
+        if endpoint == "mcp":
+            self._visitors.check_password(context)
+            context.take(self._visitors.streams)
+            request.scope["path"] = f"{MCP}/"
         for content_type in request.headers.getlist("content-type"):
             check_charset(content_type)
-        if endpoint != "join":
+        if endpoint not in ("join", "mcp"):
             self._visitors.count(context.client, "model" if endpoint in COUNTED else "other")
-        max_bytes = {"upload": MAX_UPLOAD, "login": MAX_LOGIN}.get(endpoint, MAX_JSON)
+        max_bytes = {"upload": MAX_UPLOAD, "login": MAX_LOGIN, "mcp": MAX_CALL}.get(endpoint, MAX_JSON)
         await context.body.read(request, max_bytes, partial(context.take, self._visitors.bodies))
         await self._check_body(context, match)
         return context.body.replay(request.receive)
@@ -135,8 +140,8 @@ class SecurityMiddleware:
         """Check a request that reads. Raise RefusedError if it is not let in."""
         request, path, blocks = context.request, context.request.scope["path"], _blocks(context.request)
         match = re.fullmatch(READS, path, re.ASCII)
-        if not match:
-            raise RefusedError(404, "not_there")
+        if not match:  # agents ask whether messages come from here, and know 405 for a no
+            raise RefusedError(405 if self._has_agents and path.startswith(MCP) else 404, "not_there")
         context.endpoint = "read"
         if not path.startswith("/assets/"):  # Gradio's own files, for which a browser names the Origin of our page
             self._check(request)
@@ -180,6 +185,9 @@ class SecurityMiddleware:
         if endpoint in ("login", "upload", "reset"):
             return
         payload = context.body.json()
+        if endpoint == "mcp":
+            self._visitors.count(context.client, "model" if payload.get("method") == "tools/call" else "other")
+            return
         session = endpoints.session_of(payload)
         if endpoint == "card":
             endpoints.check_card(blocks, payload, session)

@@ -4,6 +4,8 @@ import asyncio
 import json
 import sys
 import time
+from base64 import b64encode
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,14 +81,25 @@ class Visitors:
     A client is an address, see `rate_limit.client_of`. Use it in the thread of the server.
     """
 
-    def __init__(self, rate: int | None) -> None:
-        """Allow each client `rate` requests for models per minute, as many pages, and its share of the rest."""
+    def __init__(self, rate: int | None, users: Sequence[tuple[str, str]] = ()) -> None:
+        """Allow each client `rate` requests for models a minute, and its share of the rest; `users` have passwords."""
         self._is_limited = bool(rate)
         kinds = {"model": rate, "page": rate, "session": rate, "other": OTHERS * rate} if rate else {}
         self._rates = {kind: RateLimit(per_minute) for kind, per_minute in (kinds | {"login": LOGINS}).items()}
         self.bodies, self.streams = (Share(most if rate else sys.maxsize) for most in (OWN_BODIES, OWN_STREAMS))
+        self._passwords = {b64encode(f"{user}:{password}".encode()).decode() for user, password in users}
+        self._known: set[tuple[str, str]] = set()  # agents' clients and passwords
         self._uploads: dict[Path, tuple[str, int]] = {}  # file -> client and number of bytes, oldest first
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    def check_password(self, context: RequestContext) -> None:
+        """Raise RefusedError for an agent without a password (HTTP Basic). A client's new one counts as a login."""
+        scheme, _, given = context.request.headers.get("authorization", "").partition(" ")
+        if self._passwords and (context.client, given) not in self._known:
+            self.count(f"{context.client} agent", "login")
+            if scheme.lower() != "basic" or given not in self._passwords:
+                raise RefusedError(401, "no_password")
+            self._known.add((context.client, given))
 
     def count(self, client: str, kind: str) -> None:
         """Count a request of a kind in `_rates`. Raise RefusedError if it is one too many."""

@@ -211,9 +211,7 @@ const read = () => {
   if (map.sheet) sheet.src = map.sheet;
   wait.textContent = '';
   canvas.setAttribute('aria-label', map.label);
-  for (const button of root.querySelectorAll('[data-word]')) {
-    button.title = button.ariaLabel = words[`map_${button.dataset.word}`];
-  }
+  for (const one of root.querySelectorAll('[data-word]')) one.title = one.ariaLabel = words[`map_${one.dataset.word}`];
   markHits();
   look((box.left + box.right) / 2, (box.top + box.bottom) / 2);
 };

@@ -6,6 +6,14 @@ root.replaceChildren(body, live, dialog);
 const bar = make('span', { class: 'actions' }); // on the tile under the pointer or with the focus
 const more = make('button', { type: 'button', class: 'more', click: () => askMore() });
 let shown = null, isWaiting = false; // `shown`: the value with all hits so far
+const chosen = new Set(); // ids of hits
+const none = make('button', { type: 'button',
+  click: () => { chosen.clear(); render(); body.querySelector('.pick').focus(); } });
+const countChosen = () => {
+  const text = words.chosen.replace('{}', chosen.size);
+  Object.assign(none, { hidden: !chosen.size, textContent: `${text} ×`, ariaLabel: `${words.clear}: ${text}` });
+  return text;
+};
 const button = (text, link, attributes, ...children) =>
   make('button', { type: 'button', click: () => tell('ask', { link }), ...attributes }, text, ...children);
 const chips = ({ chips: asked = [], clear }) => asked.length > 0 && make('ul', { class: 'chips' },
@@ -53,7 +61,11 @@ const tile = (hit, day) => {
   const name = [hit.caption, hit.mark, hit.copies].filter(Boolean).join(', ');
   const pick = make('button', { type: 'button', class: 'pick', 'aria-label': name, 'data-id': hit.id, tabindex: '-1',
     click: () => tell('open', { id: hit.id }) }, make('img', { src: hit.src, alt: '', loading: 'lazy' }));
+  const tick = make('input', { type: 'checkbox', tabindex: '-1', 'aria-label': `${words.choose}: ${hit.caption}`,
+    change: () => { chosen[tick.checked ? 'add' : 'delete'](hit.id); live.textContent = countChosen(); } });
+  tick.checked = chosen.has(hit.id);
   const choose = (event) => {
+    if (event.type === 'focusin') tick.tabIndex = 0; // Tab goes from the picture to its own tick, not to all of them
     if (made.contains(bar) && event.type !== 'contextmenu') return; // its pressed button must stay
     if (event.type === 'contextmenu') event.preventDefault(); // a long press: where nothing hovers, the only way
     made.classList.toggle('held', event.type === 'contextmenu');
@@ -61,10 +73,12 @@ const tile = (hit, day) => {
     made.append(bar);
   };
   const made = make('li', { class: 'tile', pointerenter: choose, focusin: choose,
+    focusout: () => { tick.tabIndex = -1; },
     contextmenu: (event) => event.pointerType === 'touch' && choose(event) },
     day && make('h2', { class: 'day' }, day), pick,
     hit.mark && make('span', { class: 'mark', 'aria-hidden': 'true' }, hit.mark),
-    hit.copies && make('span', { class: 'copies', 'aria-hidden': 'true' }, hit.copies),
+    make('span', { class: 'corner' }, make('label', {}, tick),
+      hit.copies && make('span', { class: 'copies', 'aria-hidden': 'true' }, hit.copies)),
     make('span', { class: 'caption', 'aria-hidden': 'true' }, hit.caption));
   return made;
 };
@@ -87,15 +101,16 @@ const wholeRows = () => {
 const render = () => {
   const { error, count = '', time = '', notices = [], hits, likely = 0 } = shown;
   const asked = { link: shown.link, paths: pathsOf(shown.link), count: hits.length };
-  const send = (kind) => trigger('download', { ...asked, kind });
+  const send = (kind) => trigger('download', { ...asked, kind, ids: [...chosen] });
   const save = (kind) => hits.length > 0 &&
     make('button', { type: 'button', click: () => send(kind) }, words[`export_${kind}`]);
   const rest = tiles(hits.slice(likely));
   const divider = likely > 0 && rest && make('p', { class: 'divider' }, words.less_likely);
   more.textContent = words.more_hits;
+  countChosen();
   refill(body, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
     make('div', { class: 'bar' }, make('p', { class: 'count', title: time }, error ? '' : count),
-      sorts(shown), views(), shown.filters && filters(shown), save('csv'), save('json')),
+      none, sorts(shown), views(), shown.filters && filters(shown), save('csv'), save('json'), save('zip')),
     ...notices.map((notice) => make('p', { class: 'notice' }, notice)),
     make('div', { class: 'grid' }, tiles(hits.slice(0, likely)), divider, rest, shown.following && more));
   live.textContent = error ? '' : [count, ...notices].filter(Boolean).join('. ');
@@ -128,14 +143,16 @@ watch('value', () => {
     const { hits, likely, link, notices } = shown, more = likely === hits.length ? value.likely : 0;
     shown = { ...value, hits: [...hits, ...value.hits], likely: likely + more, link, notices };
   } else shown = value;
+  if (!isMore) chosen.clear();
   render();
   page.dataset.asked = shown.chips.length > 0 ? new URLSearchParams(shown.link).get('tab') : '';
   if (!isMore) tell('answer', shown);
 });
 watch('saved', () => {
-  const [text, name] = props.saved || [];
+  const [name, text, path] = props.saved || [];
   if (!name) return;
-  const link = make('a', { download: name, href: URL.createObjectURL(new Blob([text])) });
+  const href = path ? encodeURI(`gradio_api/file=${path}`) : URL.createObjectURL(new Blob([text]));
+  const link = make('a', { download: name, href });
   link.click();
   URL.revokeObjectURL(link.href);
 });

@@ -9,7 +9,6 @@ import gradio as gr
 
 from imgsearch.describe.sentence import tag_name
 from imgsearch.engine import Engine
-from imgsearch.images import ImageSource
 from imgsearch.models.captioner import MAX_QUESTION, Detail
 from imgsearch.records import Description
 from imgsearch.search.query import MAX_TEXT
@@ -18,7 +17,7 @@ from imgsearch.web.components.inputs import QuietRadio, draw_picture_input, pict
 from imgsearch.web.components.scripted import scripted_html
 from imgsearch.web.components.status import Models
 from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
-from imgsearch.web.i18n import LANGUAGES, format_number, language_of, tr
+from imgsearch.web.i18n import LANGUAGES, format_number, language_of
 from imgsearch.web.page_state import PageState, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 from imgsearch.web.router import Router
@@ -96,13 +95,7 @@ class DescribeTab:
             yield {self.description: answer, self._stop: gr.Button(visible=False)}
 
     def _write(self, state: PageState, uploads: Uploads, request: gr.Request, **options: Any) -> Iterator[Description]:
-        if state.item:
-            image: ImageSource = self._retrieval.collections[state.collection].large_picture(state.item)
-            name = state.item
-        elif path := uploads.get(state.upload):
-            image, name = self._retrieval.open_rgb(path, path.name, request), path.name
-        else:
-            raise gr.Error(tr("not_here_any_more", request), print_exception=False)
+        image, name = self._retrieval.image(state, uploads, request)
         yield from self._retrieval.collections.first.describe_stream(image, name, **options)
 
 
