@@ -213,6 +213,8 @@ def forged(server: Server) -> Iterator[object]:
     links += [f"?q=a&k={k}&from={start}" for k, start in (("9" * 20, 1), (1, "9" * 9), (-1, -1), ("1e9", "NaN"))]
     links += [f"?tab=similar&part={weight}:item:skimage/coffee.jpg" for weight in ("1e308", "nan", "-1", "0")]
     yield from ({"link": link, "paths": [], "kind": "csv", "_data": {}} for link in links)
+    for ids in (7, {}, [7, None, {}, []], ["../../etc/passwd"] * 5000, ["\0"], [["skimage/coffee.jpg"]]):
+        yield {"link": "?q=a", "paths": [], "kind": "zip", "count": 1, "ids": ids}
     token = Path(server.upload).parent.name[:16]
     anothers = f"?tab=similar&u={token}&part=1:upload:{token}"
     for paths in ([], None, 7, [7, None, {}], ["\0"], ["x" * 9000], [server.upload + "/.."] * 5000, "/etc/passwd"):
