@@ -70,7 +70,7 @@ def _read(data: bytes, places: bool) -> dict[str, str]:
     found: dict[str, str] = {}
     with suppress(PictureError), opened(data, "It", has_pixels=False) as image:
         exif = _of_exif(image)
-        text = image.info["xmp"][:MAX_XMP].decode(errors="replace") if "xmp" in image.info else ""
+        text = (image.info.get("xmp") or b"")[:MAX_XMP].decode(errors="replace")
         xmp = {name: unescape(value[:MAX_VALUE]) for name, value in XMP.findall(text)}
         dates = (iso_date(source.get(name, "")) for source in (exif, xmp) for name in DATES)
         known = {name: " ".join(sanitise_line(text).split()) for name, text in (xmp | exif).items()}
