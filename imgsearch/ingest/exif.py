@@ -1,6 +1,6 @@
 """Read what a file tells of its picture beside the pixels, as columns: date, camera, lens, size and, if asked, place.
 
-Of EXIF only the entries that are used are read. XMP is searched for the usual names: no XML is parsed.
+XMP is searched for the usual names: no XML is parsed.
 """
 
 import re
