@@ -185,8 +185,9 @@ def test_the_banner_and_the_choice_of_collections_show_letters(open_page: Callab
     choice = page.locator("#collection input")
     assert choice.input_value() == sanitise_line(NAME)
     choice.click()
-    expect(page.get_by_role("option")).to_have_count(2)
-    expect(page.get_by_role("option").first).to_contain_text(sanitise_line(NAME))
+    options = page.get_by_role("listbox").get_by_role("option")
+    expect(options).to_have_count(2)
+    expect(options.first).to_contain_text(sanitise_line(NAME))
 
 
 @pytest.mark.parametrize("locale", ["en-US", "fr-FR"])

@@ -7,8 +7,8 @@ const bar = make('span', { class: 'actions' }); // on the tile under the pointer
 const more = make('button', { type: 'button', class: 'more', click: () => askMore() });
 let shown = null, isWaiting = false; // `shown`: the value with all hits so far
 const chosen = new Set(); // ids of hits
-const none = make('button', { type: 'button',
-  click: () => { chosen.clear(); render(); body.querySelector('.pick').focus(); } });
+const untick = () => { chosen.clear(); render(); body.querySelector('.pick').focus(); };
+let none = null; // the button for it; a new one each time: `refill` counts the controls that are still there
 const countChosen = () => {
   const text = words.chosen.replace('{}', chosen.size);
   Object.assign(none, { hidden: !chosen.size, textContent: `${text} ×`, ariaLabel: `${words.clear}: ${text}` });
@@ -107,6 +107,7 @@ const render = () => {
   const rest = tiles(hits.slice(likely));
   const divider = likely > 0 && rest && make('p', { class: 'divider' }, words.less_likely);
   more.textContent = words.more_hits;
+  none = make('button', { type: 'button', click: untick });
   countChosen();
   refill(body, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
     make('div', { class: 'bar' }, make('p', { class: 'count', title: time }, error ? '' : count),
