@@ -3,7 +3,6 @@
 import argparse
 import io
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from math import inf
@@ -25,7 +24,7 @@ from imgsearch.cli.search import (
 from imgsearch.config import FlagParser, Settings, is_lance_table, table_path
 from imgsearch.environment import cache_folder, configure_environment
 from imgsearch.errors import ImgsearchError, InputError
-from imgsearch.index.manifest import MAX_DIGEST_BYTES, check_digests, read_manifest
+from imgsearch.index.manifest import MAX_DIGEST_BYTES, Manifest, check_digests, open_bundle
 from imgsearch.index.remote import fetch_hub_bundles
 from imgsearch.models.registry import model_name
 from imgsearch.text import sanitise_line
@@ -145,13 +144,15 @@ def _info(arguments: argparse.Namespace, settings: Settings) -> None:
         table = LanceIndex(settings.bundle).table
         fields = {"table": address(settings.bundle)} | asdict(table.manifest) | dict(table.measured or ())
     else:
-        from imgsearch.index.captions import captioned_items
-        from imgsearch.index.index import Index
+        from imgsearch.index.captions import count_captions
+        from imgsearch.index.items import Items
 
-        manifest = read_manifest(settings.bundle)
-        check_digests(settings.bundle, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)
-        captions = Counter(model or "people" for *_, model in captioned_items(Index.load(settings.bundle)))
-        fields = {"bundle": str(settings.bundle)} | asdict(manifest) | {"captions": dict(captions)}
+        def read(manifest: Manifest) -> dict[str, Any]:
+            check_digests(settings.bundle, manifest, inf if arguments.verify else MAX_DIGEST_BYTES)
+            items = Items.open(settings.bundle / manifest.file(".arrow"))
+            return asdict(manifest) | {"captions": count_captions(items)}
+
+        fields = {"bundle": str(settings.bundle)} | open_bundle(settings.bundle, read)
     if arguments.json:
         print_json(fields)
         return

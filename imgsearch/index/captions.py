@@ -4,21 +4,23 @@ import csv
 import json
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgsearch.errors import InputError, ModelError, PictureError
 from imgsearch.index.bundle import bundle_writer
 from imgsearch.index.edit import whole_file
 from imgsearch.index.index import Block, Index, write_bundle
-from imgsearch.index.items import COLUMNS, MAX_TEXT, bounded
+from imgsearch.index.items import COLUMNS, MAX_TEXT, Items, bounded
 from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, Item, Skip, csv_cell
 from imgsearch.text import sanitise_text, truncate, without_surrogates
 
-OWN = {GENERATED_CAPTION, CAPTIONED_BY}  # the columns
+OWN = (GENERATED_CAPTION, CAPTIONED_BY)  # the columns
 NOTES = "captions.jsonl"  # in the work folder: what an interrupted run has written
 Captions = Mapping[str, tuple[str, str]]  # and the models that wrote them, by the digest of the picture
 
@@ -65,7 +67,7 @@ def add_captions(
 def captions_of(index: Index) -> Captions:
     """Return the captions that models wrote."""
     facts = _facts(index.items.batches)
-    return {sha256: (c[GENERATED_CAPTION], c[CAPTIONED_BY]) for sha256, _, c in facts if c.keys() >= OWN}
+    return {sha256: (c[GENERATED_CAPTION], c[CAPTIONED_BY]) for sha256, _, c in facts if c.keys() >= {*OWN}}
 
 
 def with_captions(blocks: Iterable[Block], captions: Captions) -> Iterator[Block]:
@@ -74,7 +76,7 @@ def with_captions(blocks: Iterable[Block], captions: Captions) -> Iterator[Block
         maps = []
         for sha256, is_bare, columns in _facts([batch]):
             if is_bare and sha256 in captions:
-                columns |= dict(zip((GENERATED_CAPTION, CAPTIONED_BY), captions[sha256], strict=True))
+                columns |= dict(zip(OWN, captions[sha256], strict=True))
             maps.append(list(bounded(columns).items()))
         place = batch.schema.get_field_index(COLUMNS.name)
         yield Block(rows, batch.set_column(place, COLUMNS, pa.array(maps, COLUMNS.type)))
@@ -85,6 +87,19 @@ def captioned_items(index: Index) -> Iterator[tuple[Item, str, str]]:
     for item in map(index.item, range(len(index))):
         if item.any_caption:
             yield item, item.any_caption, "" if item.caption else item.columns.get(CAPTIONED_BY, "")
+
+
+def count_captions(items: Items) -> dict[str, int]:
+    """Return how many captions each model wrote, and people."""
+    counts = Counter[str]()
+    for batch in items.batches:
+        text, model = (pc.map_lookup(batch["columns"], name, "first").fill_null("") for name in OWN)
+        model = pc.if_else(pc.equal(model, ""), "people", model)
+        has_own, has_any = pc.not_equal(batch["caption"], ""), pc.not_equal(text, "")
+        writers = pc.if_else(has_own, "people", pc.if_else(has_any, model, ""))
+        counts.update({entry["values"]: entry["counts"] for entry in writers.value_counts().to_pylist()})
+    del counts[""]
+    return dict(counts)
 
 
 def export_captions(bundle: Path, file: Path) -> int:
