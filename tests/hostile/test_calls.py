@@ -120,6 +120,10 @@ def test_a_call_is_refused_and_gives_nothing_away(app: App, calls: dict[str, lis
 
 @pytest.mark.long
 def test_memory_returns(app: App, calls: dict[str, list[Call]]) -> None:
+    client = Client(app.url, verbose=False)  # what answers need is in memory before
+    client.predict("a cup of coffee", 3, api_name="/search")
+    client.predict(handle_file(COFFEE), 3, api_name="/similar")
+    client.predict(handle_file(COFFEE), api_name="/describe")
     before = resident_mib(app.pid)
     for group in GROUPS:
         for call in calls[group]:
