@@ -190,12 +190,11 @@ def _without_ancillary_chunks(file: IO[bytes], has_pixels: bool) -> IO[bytes]:
         length, kind = int.from_bytes(head[:4]), head[4:]
         is_ancillary = kind[0] & 32  # a small letter
         is_kept = (not is_ancillary or kind in ESSENTIAL_CHUNKS) if has_pixels else kind in HEADER_CHUNKS
-        if not is_kept:
+        if not is_kept or (is_ancillary and length > MAX_EXIF):
             file.seek(length + 4, io.SEEK_CUR)
             continue
         data = file.read(min(length, MAX_BYTES) + 4)
-        is_right = zlib.crc32(kind + data[:-4]) == int.from_bytes(data[-4:])
-        is_whole = not is_ancillary or (is_right and length <= MAX_EXIF)
+        is_whole = not is_ancillary or zlib.crc32(kind + data[:-4]) == int.from_bytes(data[-4:])
         if is_whole and (kind != b"iTXt" or data.startswith(XMP_TEXT)):
             kept.writelines((head, data))
     kept.seek(0)

@@ -19,7 +19,7 @@ Strength = Literal["strong", "fair", "weak"]  # of a hit, judged for the encoder
 TAKEN = "taken"  # ISO local time at which a picture was taken
 TEXT_IN_PICTURE = "text_in_picture"  # what is written in it
 FIGURES = (TAKEN, "width", "height")  # columns that are no words, nor offered as filters
-PLACES = ("caption", "picture", "column")  # where an item holds the words of a query
+WORDS_IN = ("caption", "picture", "column")  # where an item holds the words of a query
 GENERATED_CAPTION, CAPTIONED_BY = "generated_caption", "captioned_by"  # by a model, and the id of that model
 
 
@@ -78,7 +78,7 @@ class Hit:
     near_duplicates: tuple[str, ...] = ()  # ids of the items folded into it
     words: float = 0.0  # share of the query's words that its caption and columns hold, 0..1
     is_likely: bool = True  # False if it stands below the line "less likely"
-    reasons: tuple[str, ...] = ()  # what spoke for it: "look", PLACES, "colour", "part:" with the one that counted most
+    reasons: tuple[str, ...] = ()  # for it: "look", WORDS_IN, "colour", "part:" with the one that counted most
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -30,7 +30,7 @@ MIN_FOUND = 128  # rows to look for at least, so that the first pages are parts 
 
 
 class Column(BaseModel, frozen=True):
-    """What is known of a column that can be filtered by. Column i has its texts in t{i}, `without_case` in f{i}."""
+    """Describe a column that can be filtered by. Column i has its texts in t{i}, `without_case` in f{i}."""
 
     name: str
     has_numbers: bool  # then they are in n{i}
@@ -38,7 +38,7 @@ class Column(BaseModel, frozen=True):
 
 
 class Facts(BaseModel, frozen=True):
-    """What a table says of itself beside its manifest."""
+    """Hold what a table says of itself beside its manifest."""
 
     columns: list[Column]
     sample: list[int]  # rows of the items whose ids have the smallest hashes
@@ -46,7 +46,7 @@ class Facts(BaseModel, frozen=True):
 
 
 class Measured(BaseModel, frozen=True):
-    """How well the index finds the nearest rows. It is written last: a table without it is not whole."""
+    """Tell how well the index finds the nearest rows. It is written last: a table without it is not whole."""
 
     recall_at_10: float = 1.0  # share of the 10 nearest rows of an item that are found; 1 without an index
     num_queries: int = 0  # items asked for; 0 without an index

@@ -26,6 +26,8 @@ DATE_NAMES = ("datetaken", "takenat", "datetimeoriginal", "date", "datetime", "t
 FIRST_YEAR, UNSET = 1826, "1970-01-01"  # of photography; what programs write that know no date
 DATE = re.compile(r"\s*(\d{4})[-:/.](\d\d)[-:/.](\d\d)(?:[T ]+(\d\d:\d\d)(:\d\d)?)?(?!\d)", re.ASCII)
 ANGLE = re.compile(r"(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)(?:,(\d+(?:\.\d+)?))?([NSEW])", re.ASCII)
+TAGS = (Base.Make, Base.Model, Base.Orientation, Base.LensModel, Base.DateTimeOriginal, Base.DateTimeDigitized)
+PLACE_TAGS = (GPS.GPSLatitudeRef, GPS.GPSLatitude, GPS.GPSLongitudeRef, GPS.GPSLongitude)
 DATES = ("DateTimeOriginal", "DateTimeDigitized", "DateCreated", "CreateDate")
 NAMES = "|".join(("Make", "Model", "Orientation", "LensModel", "Lens", "GPSLatitude", "GPSLongitude", *DATES))
 XMP = re.compile(rf"[<\s](?:tiff|exif|exifEX|aux|photoshop|xmp):({NAMES})\s*(?:=\s*[\"']|>)\s*([^\"'<]*)")
@@ -92,11 +94,11 @@ def _of_exif(image: Image.Image) -> dict[str, str]:
     found: dict[str, str] = {}
     with suppress(Exception):  # on damaged data Pillow raises almost anything
         exif = image.getexif()
-        lists = ((exif, Base), (exif.get_ifd(IFD.Exif), Base), (exif.get_ifd(IFD.GPSInfo), GPS))
-        for values, names in lists:
-            for name in names:
-                if name in values and name.name not in found:
-                    found[name.name] = _text(values[name])
+        lists = ((exif, TAGS), (exif.get_ifd(IFD.Exif), TAGS), (exif.get_ifd(IFD.GPSInfo), PLACE_TAGS))
+        for values, tags in lists:
+            for tag in tags:
+                if tag in values and tag.name not in found:
+                    found[tag.name] = _text(values[tag])
     return found
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from imgsearch.embeddings import Embeddings
 from imgsearch.models.colours import shows_colour
 from imgsearch.models.encoder import STARTER_ID
-from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, PLACES, TEXT_IN_PICTURE, Hit, Item
+from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, TEXT_IN_PICTURE, WORDS_IN, Hit, Item
 from imgsearch.search.query import Part, QueryVector
-from imgsearch.search.words import query_stems, stems
+from imgsearch.search.words import stems, words_to_find
 
 
 def with_reasons(
@@ -38,15 +38,17 @@ def with_reasons(
 
 
 def _places(text: str, items: Sequence[Item]) -> Iterator[list[str]]:
-    """Yield which of PLACES of each item hold words of a query, the one with the most of them first."""
-    words = query_stems(text) if items else set()
-    held = [len(words & set(words_of.split())) for words_of in stems([text for item in items for text in _texts(item)])]
-    for counts in np.array(held, np.int64).reshape(-1, len(PLACES)):
-        yield [PLACES[place] for place in np.argsort(-counts, kind="stable") if counts[place]]
+    """Yield which of WORDS_IN of each item hold words of a query, the one with the most of them first."""
+    if not items:
+        return
+    wanted, *texts = stems([words_to_find(text), *(text for item in items for text in _texts(item))])
+    held = [len({*wanted.split()} & {*words.split()}) for words in texts]
+    for counts in np.array(held, np.int64).reshape(-1, len(WORDS_IN)):
+        yield [WORDS_IN[place] for place in np.argsort(-counts, kind="stable") if counts[place]]
 
 
 def _texts(item: Item) -> list[str]:
-    """Return the texts of an item in each of PLACES."""
+    """Return the texts of an item in each of WORDS_IN."""
     others = {name: text for name, text in item.columns.items() if name != CAPTIONED_BY}
     read = others.pop(TEXT_IN_PICTURE, "")
     captions = [others.pop(name) for name in [*others] if name == GENERATED_CAPTION or name.startswith("caption_")]

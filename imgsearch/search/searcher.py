@@ -35,7 +35,6 @@ class Searcher:
         self.index = index
         self.encoder = encoder
         self.derived = derived
-        self.table = index.columns
 
     @cached_property
     def _sample(self) -> Embeddings:
@@ -66,7 +65,7 @@ class Searcher:
         encoded = time.perf_counter()
         singles = [self._single(part, vector) for part, vector in zip(parts, vectors, strict=True)]
         query = singles[0] if len(parts) == 1 else self._combine(parts, singles)
-        mask = self.table.mask(conditions) if conditions else None
+        mask = self.index.columns.mask(conditions) if conditions else None
         wanted = [part.text for part in parts if part.weight > 0]
         by_words = words and all(wanted)  # no picture is wanted
         shares = self._word_shares(" ".join(wanted)) if by_words else None
@@ -95,7 +94,7 @@ class Searcher:
         """
         _check_page(k, start, conditions)
         begin = time.perf_counter()
-        rows, has_more = self.table.spread(conditions, start, k, sort)
+        rows, has_more = self.index.columns.spread(conditions, start, k, sort)
         items = zip(rows, self.index.items.many(rows), strict=True)
         hits = [Hit(rank, item, 0.0, row=row) for rank, (row, item) in enumerate(items, start=start + 1)]
         following = start + k if has_more else None
@@ -115,7 +114,7 @@ class Searcher:
         hits = _with_likely(hits, own)
         if not sort:
             return hits, following
-        ordered = [hits[place] for place in self.table.order(sort, [hit.row for hit in hits])]
+        ordered = [hits[place] for place in self.index.columns.order(sort, [hit.row for hit in hits])]
         page = sorted(ordered, key=lambda hit: not hit.is_likely)[start : start + k]
         return [replace(hit, rank=rank) for rank, hit in enumerate(page, start + 1)], k if start + k < len(hits) else 0
 

@@ -120,7 +120,7 @@ class WordIndex:
 
 
 class TableShares:
-    """How much of a query the rows of a Lance table hold: `shares[rows]` is float32 (len(rows),), see `word_shares`."""
+    """Tell how much of a query rows of a table hold: `shares[rows]` is float32 (len(rows),), see `word_shares`."""
 
     def __init__(self, table: LanceTable, text: str) -> None:
         self._table, self._wordings = table, list[dict[str, float]]()
@@ -155,10 +155,9 @@ def _holds(word: str) -> str:
     return f"contains_tokens(words, {literal(word)})"
 
 
-def query_stems(text: str) -> set[str]:
-    """Return the words of a query that are looked up, in the form of `stems`; of a French one in English, too."""
-    words = [word for wording in _wordings(text) for word in _query_words(wording)[:MAX_WORDS]]
-    return set(" ".join(stems(words)).split())
+def words_to_find(text: str) -> str:
+    """Return the words of a query that are looked up, between blanks; of a French one in English, too."""
+    return " ".join(word for wording in _wordings(text) for word in _query_words(wording)[:MAX_WORDS])
 
 
 def stems(texts: Sequence[str]) -> list[str]:

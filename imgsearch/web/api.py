@@ -35,7 +35,7 @@ from imgsearch.web.retrieval import Retrieval
 from imgsearch.web.security.decoder import Decoder
 
 NUM_HITS = 12
-PLACES = BoundedSemaphore(4)  # calls of agents that are answered side by side
+AT_ONCE = BoundedSemaphore(4)  # calls of agents that are answered side by side
 Filters: TypeAlias = list[str] | None
 PICTURE = "examples/skimage/coffee.jpg"
 EXAMPLES = {"image": {"path": PICTURE, "url": PICTURE, "meta": {"_type": "gradio.FileData"}}, "text": "a red fruit"}
@@ -167,7 +167,7 @@ def _with_plain_errors(tool: Callable[..., str]) -> Callable[..., str]:
     @functools.wraps(tool)  # keeps signature and docstring, of which Gradio makes the schema
     def answer(*args: Any) -> str:
         try:
-            with PLACES:
+            with AT_ONCE:
                 return str(with_error_messages(tool, tool.__name__)(*args))
         except gr.Error as error:  # its text is HTML
             raise ValueError(html.unescape(error.message)) from None

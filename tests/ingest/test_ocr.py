@@ -75,7 +75,7 @@ def test_what_is_written_is_found_and_shown(signs: Path, tmp_path: Path, encoder
     assert shown["mark"] == shown["why"] == "dans l'image"
     assert ["Texte dans l'image", BAKERY] in shown_fields(hit.item, FRENCH)
     assert "Texte dans l'image" not in dict(shown_fields(other.item, FRENCH))
-    assert not offered_filters(searcher.table, PageState(), FRENCH)
+    assert not offered_filters(searcher.index.columns, PageState(), FRENCH)
 
 
 def test_an_update_reads_what_has_not_been_read(signs: Path, tmp_path: Path, encoder: Encoder) -> None:

@@ -222,7 +222,7 @@ def test_the_server_answers_for_points_of_the_map_only(app_url: str, asked: obje
 
 def test_areas_have_names_and_points_pictures(engine: Engine, drawn: Projection) -> None:
     english = map_value("", engine, gr.Request(headers={}))
-    subjects = {value for value, _ in engine.searcher.table.values("subject", 100)}
+    subjects = {value for value, _ in engine.index.columns.values("subject", 100)}
     names = [name for name, *_ in english["areas"]]
     assert len(names) >= 3 and {*names} <= subjects
     low, high = drawn.points.min(axis=0), drawn.points.max(axis=0)
@@ -238,6 +238,7 @@ def test_ten_thousand_points_are_small_to_send(engine: Engine) -> None:
     table = SimpleNamespace(
         metadata=["kind"], values=lambda name, count: [("a", 1), ("b", 2)], of=lambda name, rows: ["a"] * len(rows)
     )
-    searcher = SimpleNamespace(derived=SimpleNamespace(projection=lambda: many), table=table)
-    value = map_value("many", cast(Engine, SimpleNamespace(searcher=searcher)), gr.Request(headers={}))
+    searcher = SimpleNamespace(derived=SimpleNamespace(projection=lambda: many))
+    fake = SimpleNamespace(searcher=searcher, index=SimpleNamespace(columns=table))
+    value = map_value("many", cast(Engine, fake), gr.Request(headers={}))
     assert len(json.dumps(value)) < 200_000 and value["sheet"] == "" and len(value["areas"]) == 12

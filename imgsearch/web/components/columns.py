@@ -1,4 +1,4 @@
-"""What the page shows of a collection's columns: those of the visitor's language, filters on them, an item's fields."""
+"""Choose what the page shows of a collection's columns: those of the visitor's language, filters, an item's fields."""
 
 from collections.abc import Collection
 from dataclasses import replace

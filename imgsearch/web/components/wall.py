@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.errors import ImgsearchError
-from imgsearch.records import PLACES, TAKEN, Hit, SearchResult
+from imgsearch.records import TAKEN, WORDS_IN, Hit, SearchResult
 from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.components.columns import offered_filters, offered_sorts, shown_fields, shown_filter, toggled
 from imgsearch.web.components.scripted import data_url, scripted_html, server_function
@@ -83,8 +83,8 @@ class Wall:
             dates = [{"taken": truncate(hit.item.columns.get(TAKEN, ""), MAX_CAPTION)} for hit in hits]
             tiles = [one | date for one, date in zip(tiles, dates, strict=True)]
         return {
-            "filters": offered_filters(engine.searcher.table, state, request),
-            "sorts": offered_sorts(engine.searcher.table, state, request),
+            "filters": offered_filters(engine.index.columns, state, request),
+            "sorts": offered_sorts(engine.index.columns, state, request),
             "fold": {"on": state.fold, "link": replace(state, fold=not state.fold, start=0).to_link()},
             "notices": notices(result, state, request),
             "count": _count(result, hits, state, request),
@@ -141,7 +141,7 @@ def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
     strong = [tr("strong", request)] * (hit.strength == "strong")
     told = (reason.partition(":") for reason in hit.reasons)
     reasons = {kind: tr(f"why_{kind}", request).format(truncate(part, MAX_CHOICE)) for kind, _, part in told}
-    places = [words for kind, words in reasons.items() if kind in PLACES]
+    places = [words for kind, words in reasons.items() if kind in WORDS_IN]
     return {
         "id": hit.item.id,
         "row": hit.row,

@@ -1,4 +1,4 @@
-"""What each client may ask and hold, so that none takes what belongs to all, and its request on its way through."""
+"""Limit what each client asks and holds, so that none takes what belongs to all; keep its request on its way."""
 
 import asyncio
 import json
