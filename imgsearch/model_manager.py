@@ -182,13 +182,14 @@ class ModelManager:
 
     def _load_encoder(self, ref: ModelRef) -> LoadedModels:
         """Load an encoder and open the bundle for it. Raise ModelError or BundleError."""
-        from imgsearch.search.cache import DerivedData
-        from imgsearch.search.collection import open_collection
-        from imgsearch.search.searcher import Searcher
-
         self._progress[:] = [Progress("load", str(ref), 0, 0)]
         try:
             encoder = shared_encoder(ref, self._precision, self._reporter("fetch", ref))
+            # After torch: where FAISS comes first, its libgomp loads before torch's, and a text takes 1.5 ms longer.
+            from imgsearch.search.cache import DerivedData
+            from imgsearch.search.collection import open_collection
+            from imgsearch.search.searcher import Searcher
+
             report = self._reporter("encode", ref)
             index = open_collection(self.bundle, encoder, report, exact=self._exact)
             reference = partial(open_collection, STARTER_BUNDLE, encoder, report)

@@ -166,6 +166,18 @@ def test_importing_is_light(statement: str) -> None:
     }
 
 
+def test_torch_comes_before_faiss() -> None:
+    """The first libgomp of a process serves both: where it is that of FAISS, the encoder takes longer for a text."""
+    code = (
+        "import sys, imgsearch.web.page, imgsearch.web.server; from pathlib import Path; "
+        "print('faiss' in sys.modules, 'torch' in sys.modules); "
+        "imgsearch.Engine.open(Path('indexes/starter'), 'starter', 'starter').search('a cup'); "
+        "print(min(('torch', 'faiss'), key=list(sys.modules).index))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False", "torch"]
+
+
 def test_every_public_name_is_there() -> None:
     import imgsearch
 

@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
@@ -13,13 +13,15 @@ from imgsearch.engine import Engine
 from imgsearch.images import open_rgb, to_webp
 from imgsearch.index.filters import ColumnStore
 from imgsearch.records import FIGURES
-from imgsearch.search.projection import Projection
 from imgsearch.text import truncate
 from imgsearch.web.components.collection_picker import CollectionPicker
 from imgsearch.web.components.columns import column_names
 from imgsearch.web.components.scripted import data_url, scripted_html, server_function
 from imgsearch.web.handlers import HIDDEN, with_error_messages
 from imgsearch.web.i18n import caption_of, format_count, tr
+
+if TYPE_CHECKING:
+    from imgsearch.search.projection import Projection  # with FAISS, which must not come before torch
 
 MAP_ID = "atlas"  # of the component in the page
 MAX_PICTURES = 400  # points that are drawn as small pictures: with more of them these would cover each other
@@ -77,7 +79,7 @@ def map_value(collection: str, engine: Engine, request: gr.Request) -> dict[str,
     }
 
 
-def _areas(table: ColumnStore, projection: Projection, request: gr.Request) -> list[list[Any]]:
+def _areas(table: ColumnStore, projection: "Projection", request: gr.Request) -> list[list[Any]]:
     """Return name, x and y of each cluster most of whose items share a value in the first column with few values."""
     columns = [name for name in column_names(table.metadata, request) if name not in FIGURES]
     name = next((name for name in columns if 2 <= len(table.values(name, MAX_NAMED + 1)) <= MAX_NAMED), "")
@@ -92,7 +94,7 @@ def _areas(table: ColumnStore, projection: Projection, request: gr.Request) -> l
     return areas
 
 
-def _sheet(engine: Engine, projection: Projection) -> str:
+def _sheet(engine: Engine, projection: "Projection") -> str:
     """Return the small pictures of all points as one picture, SHEET_COLUMNS side by side."""
     num_rows = -(-len(projection) // SHEET_COLUMNS)
     sheet = Image.new("RGB", (SHEET_COLUMNS * POINT_SIDE, max(num_rows, 1) * POINT_SIDE), "white")
