@@ -101,6 +101,13 @@ def _answers(url: str) -> bool:
     return True
 
 
+def avoid_end_of_window() -> None:
+    """Wait for the next half minute of the clock, with which a rate's count begins anew, unless this one lasts."""
+    left = 30 - time.time() % 30
+    if left < 10:
+        time.sleep(left)
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:

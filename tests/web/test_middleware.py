@@ -19,7 +19,7 @@ from starlette.requests import Request
 from imgsearch import __version__
 from imgsearch.config import ROOT
 from imgsearch.web.security.rate_limit import RateLimit, client_of
-from tests.helpers.app import STARTER, running_app, upload_raw
+from tests.helpers.app import STARTER, avoid_end_of_window, running_app, upload_raw
 from tests.helpers.examples import NUM_EXAMPLES
 
 COFFEE = ROOT / "examples" / "skimage" / "coffee.jpg"
@@ -87,6 +87,7 @@ def test_the_client_is_the_peer_or_who_the_proxy_saw(trust_proxy: bool, forwarde
 
 
 def test_too_many_requests_of_one_client(url: str) -> None:
+    avoid_end_of_window()
     answers = [search(url, "1.1.1.1") for _ in range(RATE)]
     assert [status for status, *_ in answers[: RATE // 2]] == [200] * (RATE // 2)
     status, text, headers = next(answer for answer in answers if answer[0] != 200)
@@ -100,6 +101,7 @@ def test_too_many_requests_of_one_client(url: str) -> None:
 
 def test_page_loads_of_one_client_are_counted_like_other_requests(url: str) -> None:
     for path in ("", "config", "gradio_api/info"):
+        avoid_end_of_window()
         answers = [ask(url, path, X_Forwarded_For=f"3.3.{len(path)}.3")[0] for _ in range(RATE // 2 + 1)]
         assert answers == [200] * (RATE // 2) + [429]
     assert ask(url, "theme.css", X_Forwarded_For="3.3.0.3")[0] == 200
