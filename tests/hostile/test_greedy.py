@@ -21,9 +21,9 @@ from tests.helpers.greedy import ATTACKS, GREEDY, MODEST, SLOW, Caller, attackin
 from tests.helpers.hostile_calls import COFFEE
 
 SHARES = """
-import imgsearch.web.security.connections as connections, imgsearch.web.security.visitors as visitors
+import imgsearch.web.security.connections as connections, imgsearch.web.security.rate_limit as rate_limit
 connections.HEAD_S, connections.OWN_CONNECTIONS = 1, 30
-visitors.OWN_UPLOADS, visitors.OWN_BODIES, visitors.OWN_STREAMS = 9 * 2**20, 2**22, 10
+rate_limit.OWN_UPLOADS, rate_limit.OWN = 9 * 2**20, {"body": 2**22, "stream": 10}
 import imgsearch.web.server as server
 server.NUM_SESSIONS = 5
 """

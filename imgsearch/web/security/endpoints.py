@@ -10,9 +10,8 @@ from imgsearch.web.components.map import MAP_ID
 from imgsearch.web.components.wall import WALL_ID
 from imgsearch.web.gradio_internals import Function, functions, num_unfetched, num_waiting
 from imgsearch.web.handlers import mean_seconds
-from imgsearch.web.security.refusals import RefusedError
+from imgsearch.web.security.request import TOKEN, RefusedError
 
-TOKEN = r"[\w-]{1,64}"  # id of a session, an event or an upload in progress: random, from the client or the server
 SERVER_FUNCTIONS = ((MAP_ID, "card"), (WALL_ID, "item"))  # component, function
 MAX_WAITING = 64  # requests in one queue, and results of one visitor that are not fetched yet
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, cast
@@ -13,22 +13,26 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgsearch.config import Settings
-from imgsearch.engine import Engine
-from imgsearch.web import request_log
 from imgsearch.web.gradio_internals import has_state, is_event, is_known, queue_name, without_cors
-from imgsearch.web.health import health_route
+from imgsearch.web.handlers import log_error, log_request
 from imgsearch.web.security import endpoints
-from imgsearch.web.security.body import MAX_CALL, MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_charset
 from imgsearch.web.security.cleanup import sweeping
-from imgsearch.web.security.endpoints import TOKEN
-from imgsearch.web.security.headers import check_names, clean_headers
-from imgsearch.web.security.rate_limit import client_of
-from imgsearch.web.security.refusals import RefusedError
-from imgsearch.web.security.visitors import MAX_USER, RequestContext, Visitors
+from imgsearch.web.security.rate_limit import MAX_USER, RequestContext, Visitors, client_of
+from imgsearch.web.security.request import (
+    MAX_CALL,
+    MAX_JSON,
+    MAX_LOGIN,
+    MAX_UPLOAD,
+    TOKEN,
+    RefusedError,
+    check_charset,
+    check_headers,
+    clean_headers,
+)
 
 API = "/gradio_api"
 MCP = f"{API}/mcp"  # with --mcp alone
@@ -56,8 +60,8 @@ REFUSAL_S = 0.3  # seconds before a client learns that it asks too often: it may
 NOTED = ("login", "upload")  # logged here; a request for a model is logged by its handler when it is done
 
 
-def security_middleware(engines: Sequence[Engine], settings: Settings, agents: Starlette | None) -> dict[str, Any]:
-    """Return the `app_kwargs` for Gradio's `launch` that add our middleware, the route /healthz and that of agents."""
+def security_middleware(settings: Settings, health: Route, agents: Starlette | None) -> dict[str, Any]:
+    """Return the `app_kwargs` for Gradio's `launch` that add our middleware, the route `health` and that of agents."""
 
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
@@ -69,7 +73,7 @@ def security_middleware(engines: Sequence[Engine], settings: Settings, agents: S
             yield
 
     security = Middleware(SecurityMiddleware, settings)
-    routes = [health_route(engines, has_password=bool(settings.users)), *([Mount(MCP, agents)] if agents else [])]
+    routes = [health, *([Mount(MCP, agents)] if agents else [])]
     return {"middleware": [security], "routes": routes, "lifespan": lifespan, "openapi_url": None}
 
 
@@ -86,8 +90,9 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
         clean_headers(scope, trust_proxy=self._trust_proxy)
-        context = RequestContext(Request(scope, receive))
-        scope["client"] = client_of(context.request, trust_proxy=self._trust_proxy), 0
+        request = Request(scope, receive)
+        context = RequestContext(request, client_of(request, trust_proxy=self._trust_proxy))
+        scope["client"] = context.client, 0
         send = context.marked(send)
         async with context.closing, context.turn:
             context.closing.callback(context.body.close)
@@ -99,15 +104,15 @@ class SecurityMiddleware:
             self._visitors.note_answer(context)
             if context.endpoint in NOTED:
                 outcome = "ok" if context.status < 400 else "refused"
-                request_log.log_request(context.endpoint, context.begin, outcome)
+                log_request(context.endpoint, context.begin, outcome)
         except ClientDisconnect:
             pass  # before all of the body had come
         except RefusedError as refusal:
-            request_log.log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
+            log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
             await asyncio.sleep(REFUSAL_S if refusal.outcome == "rate" else 0)
             await refusal.answer(context.request, context.endpoint)(scope, receive, send)
         except Exception as error:
-            request_log.log_error(context.endpoint, error)
+            log_error(context.endpoint, error)
             if not context.status:
                 await RefusedError(500, "failed").answer(context.request, context.endpoint)(scope, receive, send)
 
@@ -122,17 +127,17 @@ class SecurityMiddleware:
         if request.method != "POST" or not match or (endpoint == "mcp" and not self._has_agents):
             raise RefusedError(404, "not_there")
         context.endpoint = endpoint
-        self._check(request)
+        check_headers(request)
         if endpoint == "mcp":
             self._visitors.check_password(context)
-            context.take(self._visitors.streams)
+            self._visitors.take(context, "stream")
             request.scope["path"] = f"{MCP}/"
         for content_type in request.headers.getlist("content-type"):
             check_charset(content_type)
         if endpoint not in ("join", "mcp"):
             self._visitors.count(context.client, "model" if endpoint in COUNTED else "other")
         max_bytes = {"upload": MAX_UPLOAD, "login": MAX_LOGIN, "mcp": MAX_CALL}.get(endpoint, MAX_JSON)
-        await context.body.read(request, max_bytes, partial(context.take, self._visitors.bodies))
+        await context.body.read(request, max_bytes, partial(self._visitors.take, context, "body"))
         await self._check_body(context, match)
         return context.body.replay(request.receive)
 
@@ -144,12 +149,12 @@ class SecurityMiddleware:
             raise RefusedError(405 if self._has_agents and path.startswith(MCP) else 404, "not_there")
         context.endpoint = "read"
         if not path.startswith("/assets/"):  # Gradio's own files, for which a browser names the Origin of our page
-            self._check(request)
+            check_headers(request)
         if re.fullmatch(PAGES, path):
             self._visitors.count(context.client, "page")
             await self._visitors.take_only(context, "page")
         if re.fullmatch(STREAMS, path):
-            context.take(self._visitors.streams)
+            self._visitors.take(context, "stream")
         session = request.query_params.get("session_hash", "")
         if path == f"{API}/queue/data" and not is_known(blocks, session):
             raise RefusedError(404, "not_there")
@@ -158,41 +163,28 @@ class SecurityMiddleware:
         if path == f"{API}/info":  # of a page: without one, all get the code that names the first client's address
             request.scope["query_string"] = b"page="
 
-    def _check(self, request: Request) -> None:
-        """Refuse requests that another site makes in a visitor's name (CSRF), and malformed ids."""
-        check_names(request.headers)
-        hosts = [request.headers.get("host")]
-        if self._trust_proxy:
-            hosts.append(request.headers.get("x-forwarded-host"))
-        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-        is_own = site in ("same-origin", "none") if site else (origin or "").partition("://")[2] in hosts
-        if (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout"):
-            raise RefusedError(403, "other_site")
-        ids = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
-        if not all(token is None or re.fullmatch(TOKEN, token, re.ASCII) for token in ids):
-            raise RefusedError(400, "not_understood")
-
     async def _check_body(self, context: RequestContext, match: re.Match[str]) -> None:
         endpoint, blocks = context.endpoint, _blocks(context.request)
         if endpoint == "upload" and not context.body.is_one_picture(context.request.headers.get("content-type", "")):
             raise RefusedError(400, "one_picture")
         if endpoint in ALONE:
             await self._visitors.take_only(context, endpoint)
+        if endpoint in ("upload", "reset"):
+            return
         if endpoint == "login":
             form = await Request(context.request.scope, context.body.replay(context.request.receive)).form()
             # By user name, too, so that the mistakes of others with the same address keep nobody out.
             self._visitors.count(f"{context.client} {str(form.get('username', ''))[:MAX_USER]}", "login")
-        if endpoint in ("login", "upload", "reset"):
             return
         payload = context.body.json()
         if endpoint == "mcp":
             self._visitors.count(context.client, "model" if payload.get("method") == "tools/call" else "other")
             return
         session = endpoints.session_of(payload)
-        if endpoint == "card":
-            endpoints.check_card(blocks, payload, session)
         if endpoint == "cancel":
             return
+        if endpoint == "card":
+            endpoints.check_card(blocks, payload, session)
         if session and not has_state(blocks, session):
             self._visitors.count(context.client, "session")
         if endpoint == "card":

@@ -1,18 +1,24 @@
-"""Read and check the whole body of a request (size, time, shape) before Gradio sees any of it."""
+"""A request: refuse it in plain words, clean its headers, check its whole body before Gradio sees any of it."""
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
+import gradio as gr
 from python_multipart.multipart import parse_options_header
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.types import Message, Receive
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Message, Receive, Scope
 
+from imgsearch.environment import on_space
 from imgsearch.web.components.inputs import is_upload
-from imgsearch.web.security.refusals import RefusedError
+from imgsearch.web.i18n import tr
 
+TOKEN = r"[\w-]{1,64}"  # id of a session, an event or an upload in progress: random, from the client or the server
 MAX_JSON = 2**18  # bytes: a query has up to 10,000 characters, and the last requests of a visitor stay in memory
 MAX_PICTURE = 20 * 2**20  # bytes of an upload
 MAX_UPLOAD = MAX_PICTURE + 2**14  # bytes, with the form around it
@@ -23,6 +29,77 @@ MAX_S = 60.0  # seconds in which a body must arrive
 MAX_DEPTH = 20  # levels of nested lists and objects
 MAX_PATHS = 4  # files in a body: no event takes more than one
 CHUNK = 2**16  # bytes
+# Gradio puts these names into the code that it shows to all visitors. Two proxies join theirs with a comma.
+NAMES = r"[\w.:\[\], -]{0,255}"
+FRAMES = "'self' https://huggingface.co" if on_space() else "'self'"  # a Space is shown in a frame of the hub
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",  # the page's links hold queries
+    "content-security-policy": f"frame-ancestors {FRAMES}",
+}
+OTHER_COOKIE = b"access-token-unsecure-"  # Gradio's second, for HTTP
+
+
+class RefusedError(Exception):
+    """A refused request: HTTP status, key of the message in `words`, and the values to fill into it.
+
+    `outcome` goes to the log; `wait_s` is the number of seconds after which to try again, 0 if unknown.
+    """
+
+    def __init__(self, status: int, key: str, *values: str, outcome: str = "refused", wait_s: int = 0) -> None:
+        super().__init__(key)
+        self.status, self.key, self.values, self.outcome, self.wait_s = status, key, values, outcome, wait_s
+
+    def answer(self, request: Request, endpoint: str) -> Response:
+        """Return the message in the client's language, in the format that the page or gradio_client can show."""
+        text = tr(self.key, gr.Request(request=request)).format(*self.values)
+        headers = {"retry-after": str(self.wait_s)} if self.wait_s else {}
+        if self.status in (408, 413):
+            headers["connection"] = "close"  # the rest of the body is not read
+        if endpoint == "upload":  # the page shows the response as plain text
+            return PlainTextResponse(text, self.status, headers)
+        if endpoint == "join" and request.headers.get("x-gradio-user") == "api":  # shows only messages of this form
+            detail = {"__type__": "validate", "is_valid": False, "parameter_name": "request", "message": text}
+            return JSONResponse({"detail": [detail]}, 422, headers)
+        return JSONResponse({"detail": text}, self.status, headers)
+
+
+def clean_headers(scope: Scope, *, trust_proxy: bool) -> None:
+    """Remove the headers of a request that Gradio must not see; with `trust_proxy` those of the proxy stay.
+
+    Gradio answers a `range` with all headers of the request, cookies too, and fails for a malformed one.
+    """
+    removed = (b"range", b"x-gradio-server")
+    scope["headers"] = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name not in removed and (trust_proxy or not name.startswith(b"x-forwarded-"))
+    ]
+
+
+def check_headers(request: Request) -> None:
+    """Raise RefusedError for a malformed name of this app or id, and for what another site asks for a visitor (CSRF).
+
+    Call it after `clean_headers`: it believes the headers of a proxy.
+    """
+    headers, ids = request.headers, (request.query_params.get(key) for key in ("session_hash", "upload_id"))
+    hosts = [*headers.getlist("host"), *headers.getlist("x-forwarded-host")]
+    if not all(re.fullmatch(NAMES, host, re.ASCII) for host in hosts):
+        raise RefusedError(400, "not_understood")
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    is_own = site in ("same-origin", "none") if site else (origin or "").partition("://")[2] in hosts
+    if (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout"):
+        raise RefusedError(403, "other_site")
+    if not all(token is None or re.fullmatch(TOKEN, token, re.ASCII) for token in ids):
+        raise RefusedError(400, "not_understood")
+
+
+def set_headers(message: Message, request: Request) -> None:
+    """Add HEADERS to a response; over HTTPS leave out the cookie that a browser would also send without it."""
+    proxied = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip()
+    if "https" in (request.scope["scheme"], proxied):
+        message["headers"] = [(name, value) for name, value in message["headers"] if not value.startswith(OTHER_COOKIE)]
+    MutableHeaders(scope=message).update(HEADERS)
 
 
 def check_charset(content_type: str) -> None:
