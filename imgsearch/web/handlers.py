@@ -106,8 +106,6 @@ def log_error(endpoint: str, error: BaseException) -> None:
 
 def show_requests() -> None:
     """Print each line of the log to stderr."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    requests.addHandler(handler)
+    requests.addHandler(logging.StreamHandler())
     requests.setLevel(logging.INFO)
     requests.propagate = False  # else each line is printed twice if the root logger has a handler too

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stdout
 from functools import partial
-from typing import cast
 
 import gradio as gr
-from gradio.routes import App
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -33,10 +31,10 @@ from imgsearch.web.components.scripted import STATIC
 from imgsearch.web.handlers import show_requests
 from imgsearch.web.i18n import browser_translations
 from imgsearch.web.page import build_app
-from imgsearch.web.security.connections import OWN_CONNECTIONS, LimitedProtocol, prepare_connections
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.security.endpoints import MAX_WAITING
 from imgsearch.web.security.middleware import MCP, security_middleware
+from imgsearch.web.security.rate_limit import OWN_CONNECTIONS, LimitedProtocol, prepare_connections
 from imgsearch.web.security.request import MAX_PICTURE
 
 MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
@@ -142,7 +140,7 @@ def health_route(engines: Sequence[Engine], *, has_password: bool) -> Route:
             "version": __version__,
             "models": {"encoder": model_name(first.encoder), "captioner": model_name(first.captioner)},
             "collections": [{"name": name, "num_items": status.num_items} for name, status in statuses],
-            "queue": gradio_internals.queue_lengths(cast(App, request.app).get_blocks()),
+            "queue": gradio_internals.queue_lengths(request.app.get_blocks()),
         }
         return JSONResponse(answer)
 

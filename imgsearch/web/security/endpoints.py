@@ -31,14 +31,13 @@ def public_function(blocks: gr.Blocks, name: str, payload: dict[str, Any], *, ha
 
     Raise RefusedError if there is no such function or it takes another number of inputs.
     """
-    public = (function for function in functions(blocks).values() if function.api_visibility == "public")
-    function = next((function for function in public if function.api_name == name), None)
-    if function is None:
-        raise RefusedError(404, "not_there")
-    if has_names:
-        return function
-    num_shown = sum(not block.skip_api for block in function.inputs)
-    return _with_checked_inputs(function, payload.get("data"), num_shown, len(function.inputs))
+    for function in functions(blocks).values():
+        if function.api_name == name and function.api_visibility == "public":
+            if has_names:
+                return function
+            num_shown = sum(not block.skip_api for block in function.inputs)
+            return _with_checked_inputs(function, payload.get("data"), num_shown, len(function.inputs))
+    raise RefusedError(404, "not_there")
 
 
 def page_function(blocks: gr.Blocks, payload: dict[str, Any], *, is_queued: bool) -> Function:

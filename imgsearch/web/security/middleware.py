@@ -5,9 +5,8 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-import gradio as gr
 from gradio.routes import App
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,26 +21,16 @@ from imgsearch.web.handlers import log_error, log_request
 from imgsearch.web.security import endpoints
 from imgsearch.web.security.cleanup import sweeping
 from imgsearch.web.security.rate_limit import MAX_USER, RequestContext, Visitors, client_of
-from imgsearch.web.security.request import (
-    MAX_CALL,
-    MAX_JSON,
-    MAX_LOGIN,
-    MAX_UPLOAD,
-    TOKEN,
-    RefusedError,
-    check_charset,
-    check_headers,
-    clean_headers,
-)
+from imgsearch.web.security.request import TOKEN, RefusedError, check_headers, clean_headers
 
 API = "/gradio_api"
 MCP = f"{API}/mcp"  # with --mcp alone
 READS = (  # what pages and API clients fetch; a file only by its path, never by a URL
-    rf"/|/(config|theme\.css|favicon\.ico|robots\.txt|healthz|logout)|/(assets|static|svelte)/.+|{API}/("
-    rf"info|user|app_id|login_check|startup-events|theme\.css|queue/(data|status)|upload_progress|heartbeat/{TOKEN}|"
-    rf"call/(v2/)?\w+/(?P<event>{TOKEN})|file=(?!\w\w+:).+)"
+    rf"(?P<page>/|/config|{API}/info)|"  # cost time: limited by --rate, too, without the files of a page
+    rf"{API}/(?P<stream>queue/data|upload_progress|heartbeat/{TOKEN}|call/(v2/)?\w+/(?P<event>{TOKEN}))|"  # that last
+    rf"/(theme\.css|favicon\.ico|robots\.txt|healthz|logout)|/(assets|static|svelte)/.+|{API}/("
+    rf"user|app_id|login_check|startup-events|theme\.css|queue/status|file=(?!\w\w+:).+)"
 )
-STREAMS = rf"{API}/(queue/data|upload_progress|(heartbeat|call)/.+)"  # reads that last
 WRITES = {
     "login": "/login",
     "join": f"{API}/queue/join",  # an event of the page or a call of gradio_client, queued
@@ -55,7 +44,6 @@ WRITES = {
 }
 COUNTED = ("login", "upload", "call")  # limited by --rate, like joins that wait for a model
 ALONE = ("upload", "run", "card", "mcp")  # answered at once, outside of the queues: those of a client one by one
-PAGES = rf"/|/config|{API}/info"  # reads that cost time: limited by --rate, too, without the files of a page
 REFUSAL_S = 0.3  # seconds before a client learns that it asks too often: it may ask again at once
 NOTED = ("login", "upload")  # logged here; a request for a model is logged by its handler when it is done
 
@@ -132,28 +120,25 @@ class SecurityMiddleware:
             self._visitors.check_password(context)
             self._visitors.take(context, "stream")
             request.scope["path"] = f"{MCP}/"
-        for content_type in request.headers.getlist("content-type"):
-            check_charset(content_type)
         if endpoint not in ("join", "mcp"):
             self._visitors.count(context.client, "model" if endpoint in COUNTED else "other")
-        max_bytes = {"upload": MAX_UPLOAD, "login": MAX_LOGIN, "mcp": MAX_CALL}.get(endpoint, MAX_JSON)
-        await context.body.read(request, max_bytes, partial(self._visitors.take, context, "body"))
+        await context.body.read(request, endpoint, partial(self._visitors.take, context, "body"))
         await self._check_body(context, match)
         return context.body.replay(request.receive)
 
     async def _admit_read(self, context: RequestContext) -> None:
         """Check a request that reads. Raise RefusedError if it is not let in."""
-        request, path, blocks = context.request, context.request.scope["path"], _blocks(context.request)
+        request, path, blocks = context.request, context.request.scope["path"], context.request.app.get_blocks()
         match = re.fullmatch(READS, path, re.ASCII)
         if not match:  # agents ask whether messages come from here, and know 405 for a no
             raise RefusedError(405 if self._has_agents and path.startswith(MCP) else 404, "not_there")
         context.endpoint = "read"
         if not path.startswith("/assets/"):  # Gradio's own files, for which a browser names the Origin of our page
             check_headers(request)
-        if re.fullmatch(PAGES, path):
+        if match["page"]:
             self._visitors.count(context.client, "page")
             await self._visitors.take_only(context, "page")
-        if re.fullmatch(STREAMS, path):
+        if match["stream"]:
             self._visitors.take(context, "stream")
         session = request.query_params.get("session_hash", "")
         if path == f"{API}/queue/data" and not is_known(blocks, session):
@@ -164,7 +149,7 @@ class SecurityMiddleware:
             request.scope["query_string"] = b"page="
 
     async def _check_body(self, context: RequestContext, match: re.Match[str]) -> None:
-        endpoint, blocks = context.endpoint, _blocks(context.request)
+        endpoint, blocks = context.endpoint, context.request.app.get_blocks()
         if endpoint == "upload" and not context.body.is_one_picture(context.request.headers.get("content-type", "")):
             raise RefusedError(400, "one_picture")
         if endpoint in ALONE:
@@ -181,13 +166,11 @@ class SecurityMiddleware:
             self._visitors.count(context.client, "model" if payload.get("method") == "tools/call" else "other")
             return
         session = endpoints.session_of(payload)
-        if endpoint == "cancel":
-            return
         if endpoint == "card":
             endpoints.check_card(blocks, payload, session)
-        if session and not has_state(blocks, session):
+        if session and endpoint != "cancel" and not has_state(blocks, session):
             self._visitors.count(context.client, "session")
-        if endpoint == "card":
+        if endpoint in ("card", "cancel"):
             return
         if endpoint == "call":
             function = endpoints.public_function(blocks, match["name"], payload, has_names=bool(match["is_v2"]))
@@ -198,7 +181,3 @@ class SecurityMiddleware:
         if function.queue:
             endpoints.check_queue(blocks, function, session)
             await self._visitors.take_turn(context, blocks, function)
-
-
-def _blocks(request: Request) -> gr.Blocks:
-    return cast(App, request.app).get_blocks()

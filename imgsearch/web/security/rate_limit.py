@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import logging
+import sys
 import time
+from asyncio import Transport
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 import gradio as gr
@@ -19,6 +23,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
 from starlette.types import Message, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from imgsearch.web import gradio_internals
 from imgsearch.web.gradio_internals import Function
@@ -26,6 +31,9 @@ from imgsearch.web.handlers import MODEL_QUEUES
 from imgsearch.web.security.cleanup import delete_first
 from imgsearch.web.security.endpoints import busy
 from imgsearch.web.security.request import MAX_UPLOAD, Body, RefusedError, set_headers
+
+if sys.platform != "win32":  # Windows has no resource limits of this kind
+    import resource
 
 # Shares of each client. On a public link and behind the router of a school, all visitors are one client.
 OTHERS = 10  # times the rate: the limit for requests that need no model
@@ -37,6 +45,9 @@ OWN_WAITING = 16  # events in a queue that needs no model; in the others one pla
 OWN_QUICK = 4  # events that wait for nothing: with more threads at once, the server's own waits for its turn
 TURN_S = 30  # seconds that a request waits until its client has less than its share of a queue
 POLL_S = 0.05  # seconds
+OWN_CONNECTIONS = 500  # a browser opens up to six
+HEAD_S = 20  # seconds in which the head of a request must arrive
+LINES = 20  # a minute of each log about broken connections and requests
 RETRY_S = 10  # seconds after which a client may have given something back
 
 
@@ -177,3 +188,49 @@ class Visitors:
         if self._is_limited:
             turn = self._turns.setdefault((context.client, kind), asyncio.Lock())
             await context.turn.enter_async_context(turn)
+
+
+class LimitedProtocol(H11Protocol):
+    """Closes a connection that asks nothing for HEAD_S seconds, and what an address opens beyond `own_connections`.
+
+    Without it uvicorn waits for ever and runs out of open files.
+    """
+
+    def __init__(self, *args: Any, own_connections: int, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._own_connections = own_connections
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        clients = [getattr(connection, "client", None) or ("",) for connection in self.connections]
+        if [address for address, *_ in clients].count((self.client or ("",))[0]) > self._own_connections:
+            transport.close()
+        self.loop.call_later(HEAD_S, self._close_if_idle, None)
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        last = self.cycle
+        super().on_response_complete()
+        self.loop.call_later(HEAD_S, self._close_if_idle, last)
+
+    def _close_if_idle(self, last: object) -> None:
+        if self.cycle is last:  # no other request has begun since
+            self.transport.close()
+
+
+_lines = RateLimit(LINES)
+
+
+def few_lines(record: logging.LogRecord) -> bool:
+    """Return whether a line is written: a client can cause thousands a second."""
+    return not _lines.wait_s(record.name)
+
+
+def prepare_connections() -> None:
+    """Open as many files as the system allows, and let the server's own log hold few lines."""
+    for name in ("asyncio", "uvicorn.error"):
+        logging.getLogger(name).addFilter(few_lines)
+    if sys.platform != "win32":
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

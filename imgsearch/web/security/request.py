@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from functools import partial
+from itertools import chain
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -22,8 +24,11 @@ TOKEN = r"[\w-]{1,64}"  # id of a session, an event or an upload in progress: ra
 MAX_JSON = 2**18  # bytes: a query has up to 10,000 characters, and the last requests of a visitor stay in memory
 MAX_PICTURE = 20 * 2**20  # bytes of an upload
 MAX_UPLOAD = MAX_PICTURE + 2**14  # bytes, with the form around it
-MAX_CALL = 4 * 2**20  # bytes of an agent's call, with a picture in base64: what the package takes that reads it
-MAX_LOGIN = 2**13  # bytes: a name and a password
+MAX_BYTES = {  # of bodies that are not as MAX_JSON
+    "upload": MAX_UPLOAD,
+    "login": 2**13,  # a name and a password
+    "mcp": 4 * 2**20,  # with a picture in base64: what the package takes that reads it
+}
 MAX_HEAD = 2**12  # bytes before the picture, which Gradio parses in the event loop
 MAX_S = 60.0  # seconds in which a body must arrive
 MAX_DEPTH = 20  # levels of nested lists and objects
@@ -80,7 +85,9 @@ def clean_headers(scope: Scope, *, trust_proxy: bool) -> None:
 def check_headers(request: Request) -> None:
     """Raise RefusedError for a malformed name of this app or id, and for what another site asks for a visitor (CSRF).
 
-    Call it after `clean_headers`: it believes the headers of a proxy.
+    Call it after `clean_headers`: it believes the headers of a proxy. Forms must be UTF-8, because Gradio and Starlette
+    decode them by the sender's charset, in the event loop: a codec such as punycode takes longer than the square of the
+    length, and Python keeps the name of every unknown one for ever.
     """
     headers, ids = request.headers, (request.query_params.get(key) for key in ("session_hash", "upload_id"))
     hosts = [*headers.getlist("host"), *headers.getlist("x-forwarded-host")]
@@ -90,6 +97,9 @@ def check_headers(request: Request) -> None:
     is_own = site in ("same-origin", "none") if site else (origin or "").partition("://")[2] in hosts
     if (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout"):
         raise RefusedError(403, "other_site")
+    options = [parse_options_header(text)[1] for text in headers.getlist("content-type")]
+    if not all(each.get(b"charset", b"utf-8").lower() == b"utf-8" for each in options):
+        raise RefusedError(400, "not_understood")
     if not all(token is None or re.fullmatch(TOKEN, token, re.ASCII) for token in ids):
         raise RefusedError(400, "not_understood")
 
@@ -102,17 +112,6 @@ def set_headers(message: Message, request: Request) -> None:
     MutableHeaders(scope=message).update(HEADERS)
 
 
-def check_charset(content_type: str) -> None:
-    """Raise RefusedError for a body in another charset than UTF-8.
-
-    Gradio and Starlette decode forms by the sender's charset, in the event loop: a codec such as punycode takes longer
-    than the square of the length, and Python keeps the name of every unknown one for ever.
-    """
-    _, options = parse_options_header(content_type)
-    if options.get(b"charset", b"utf-8").lower() != b"utf-8":
-        raise RefusedError(400, "not_understood")
-
-
 class Body:
     """The whole body of a request; a large one is kept on disk. Must be closed."""
 
@@ -123,11 +122,12 @@ class Body:
         """Delete the body."""
         self._file.close()
 
-    async def read(self, request: Request, max_bytes: int, take: Callable[[int], None]) -> None:
+    async def read(self, request: Request, endpoint: str, take: Callable[[int], None]) -> None:
         """Read the body, and `take` each of its bytes before.
 
         Raise RefusedError if it is too large or too slow, ClientDisconnect if the client has gone.
         """
+        max_bytes = MAX_BYTES.get(endpoint, MAX_JSON)
         if int(request.headers.get("content-length") or 0) > max_bytes:
             raise _too_large(max_bytes)
         try:
@@ -143,15 +143,11 @@ class Body:
     def replay(self, receive: Receive) -> Receive:
         """Return an ASGI `receive` that gives the app this body and then the messages of the original `receive`."""
         self._file.seek(0)
-        is_over = False
+        chunks = chain(iter(partial(self._file.read, CHUNK), b""), [b""])
+        messages = ({"type": "http.request", "body": chunk, "more_body": bool(chunk)} for chunk in chunks)
 
         async def replayed() -> Message:
-            nonlocal is_over
-            if is_over:
-                return await receive()
-            chunk = self._file.read(CHUNK)
-            is_over = len(chunk) < CHUNK
-            return {"type": "http.request", "body": chunk, "more_body": not is_over}
+            return next(messages, None) or await receive()
 
         return replayed
 
