@@ -16,8 +16,6 @@ from gradio.tunneling import CURRENT_TUNNELS
 Function: TypeAlias = BlockFunction
 """The function of an event. Used of it: api_name, api_visibility, collects_event_data, concurrency_id,
 concurrency_limit, inputs (with skip_api), name, queue."""
-Unfetched: TypeAlias = dict[str, frozenset[str]]
-"""Session -> ids of its events whose results nobody has fetched."""
 
 
 def functions(blocks: gr.Blocks) -> dict[int, Function]:
@@ -68,10 +66,10 @@ def has_state(blocks: gr.Blocks, session: str) -> bool:
     return session in blocks.state_holder.session_data
 
 
-def forget_unfetched(blocks: gr.Blocks, before: Unfetched) -> Unfetched:
+def forget_unfetched(blocks: gr.Blocks, before: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
     """Forget the results that were there `before` and are still not fetched; Gradio keeps them for ever.
 
-    Return those that are left, for the next call. Call it in the thread of the server.
+    Return those that are left, for the next call: session -> ids of events. Call it in the thread of the server.
     """
     queue = blocks._queue
     sessions = {*queue.pending_messages_per_session, *queue.pending_event_ids_session}

@@ -32,7 +32,7 @@ async def sweeping(app: App) -> AsyncIterator[None]:
 
 
 async def _sweep_for_ever(blocks: gr.Blocks) -> None:
-    unfetched: gradio_internals.Unfetched = {}
+    unfetched: dict[str, frozenset[str]] = {}
     while True:
         for _ in range(SWEEP_S):
             await asyncio.sleep(1)

@@ -20,8 +20,8 @@ from imgsearch.web.gradio_internals import has_state, is_event, is_known, queue_
 from imgsearch.web.handlers import log_error, log_request
 from imgsearch.web.security import endpoints
 from imgsearch.web.security.cleanup import sweeping
-from imgsearch.web.security.rate_limit import MAX_USER, RequestContext, Visitors, client_of
-from imgsearch.web.security.request import TOKEN, RefusedError, check_headers, clean_headers
+from imgsearch.web.security.rate_limit import MAX_USER, Visitors, client_of
+from imgsearch.web.security.request import TOKEN, RefusedError, RequestContext, check_headers, clean_headers
 
 API = "/gradio_api"
 MCP = f"{API}/mcp"  # with --mcp alone
@@ -98,11 +98,11 @@ class SecurityMiddleware:
         except RefusedError as refusal:
             log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
             await asyncio.sleep(REFUSAL_S if refusal.outcome == "rate" else 0)
-            await refusal.answer(context.request, context.endpoint)(scope, receive, send)
+            await refusal.answer(context)(scope, receive, send)
         except Exception as error:
             log_error(context.endpoint, error)
             if not context.status:
-                await RefusedError(500, "failed").answer(context.request, context.endpoint)(scope, receive, send)
+                await RefusedError(500, "failed").answer(context)(scope, receive, send)
 
     async def _admit(self, context: RequestContext) -> Receive:
         """Check a request; return the `receive` for the app. Raise RefusedError or ClientDisconnect."""
@@ -122,9 +122,9 @@ class SecurityMiddleware:
             request.scope["path"] = f"{MCP}/"
         if endpoint not in ("join", "mcp"):
             self._visitors.count(context.client, "model" if endpoint in COUNTED else "other")
-        await context.body.read(request, endpoint, partial(self._visitors.take, context, "body"))
+        await context.read(partial(self._visitors.take, context, "body"))
         await self._check_body(context, match)
-        return context.body.replay(request.receive)
+        return context.replay()
 
     async def _admit_read(self, context: RequestContext) -> None:
         """Check a request that reads. Raise RefusedError if it is not let in."""
@@ -141,27 +141,26 @@ class SecurityMiddleware:
         if match["stream"]:
             self._visitors.take(context, "stream")
         session = request.query_params.get("session_hash", "")
-        if path == f"{API}/queue/data" and not is_known(blocks, session):
-            raise RefusedError(404, "not_there")
-        if match["event"] and not is_event(blocks, match["event"]):
+        is_unknown = path == f"{API}/queue/data" and not is_known(blocks, session)
+        if is_unknown or (match["event"] and not is_event(blocks, match["event"])):
             raise RefusedError(404, "not_there")
         if path == f"{API}/info":  # of a page: without one, all get the code that names the first client's address
             request.scope["query_string"] = b"page="
 
     async def _check_body(self, context: RequestContext, match: re.Match[str]) -> None:
         endpoint, blocks = context.endpoint, context.request.app.get_blocks()
-        if endpoint == "upload" and not context.body.is_one_picture(context.request.headers.get("content-type", "")):
+        if endpoint == "upload" and not context.is_one_picture():
             raise RefusedError(400, "one_picture")
         if endpoint in ALONE:
             await self._visitors.take_only(context, endpoint)
         if endpoint in ("upload", "reset"):
             return
         if endpoint == "login":
-            form = await Request(context.request.scope, context.body.replay(context.request.receive)).form()
+            form = await Request(context.request.scope, context.replay()).form()
             # By user name, too, so that the mistakes of others with the same address keep nobody out.
             self._visitors.count(f"{context.client} {str(form.get('username', ''))[:MAX_USER]}", "login")
             return
-        payload = context.body.json()
+        payload = context.json()
         if endpoint == "mcp":
             self._visitors.count(context.client, "model" if payload.get("method") == "tools/call" else "other")
             return

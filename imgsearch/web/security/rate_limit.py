@@ -1,4 +1,4 @@
-"""Limit what each client asks and holds, so that none takes what belongs to all; keep its request on its way."""
+"""Limit what each client asks and holds, so that none takes what belongs to all."""
 
 import asyncio
 import json
@@ -9,8 +9,7 @@ from asyncio import Transport
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from pathlib import Path
@@ -22,7 +21,6 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
-from starlette.types import Message, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from imgsearch.web import gradio_internals
@@ -30,7 +28,7 @@ from imgsearch.web.gradio_internals import Function
 from imgsearch.web.handlers import MODEL_QUEUES
 from imgsearch.web.security.cleanup import delete_first
 from imgsearch.web.security.endpoints import busy
-from imgsearch.web.security.request import MAX_UPLOAD, Body, RefusedError, set_headers
+from imgsearch.web.security.request import MAX_UPLOAD, RefusedError, RequestContext
 
 if sys.platform != "win32":  # Windows has no resource limits of this kind
     import resource
@@ -82,35 +80,6 @@ def client_of(request: Request, *, trust_proxy: bool) -> str:
     if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped:
         return str(ip_network((parsed, 64), strict=False))
     return str(parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else parsed)
-
-
-@dataclass
-class RequestContext:
-    """A request on its way through the middleware."""
-
-    request: Request
-    client: str  # its address, see `client_of`
-    body: Body = field(default_factory=Body)
-    endpoint: str = "unknown"  # its name in the log
-    begin: float = field(default_factory=time.perf_counter)
-    status: int = 0  # of the response, once it has started
-    answer: bytes = b""  # to an upload: it names the file
-    closing: AsyncExitStack = field(default_factory=AsyncExitStack)  # gives back what the client holds
-    turn: AsyncExitStack = field(default_factory=AsyncExitStack)  # the same, before a slow client reads the response
-
-    def marked(self, send: Send) -> Send:
-        """Return an ASGI `send` that sets our headers, and keeps the status and what the response names."""
-
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await self.turn.aclose()
-                self.status = message["status"]
-                set_headers(message, self.request)
-            elif self.endpoint == "upload":
-                self.answer += message.get("body", b"")
-            await send(message)
-
-        return sent
 
 
 class Visitors:

@@ -3,7 +3,10 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from tempfile import SpooledTemporaryFile
@@ -14,7 +17,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from imgsearch.environment import on_space
 from imgsearch.web.components.inputs import is_upload
@@ -55,15 +58,16 @@ class RefusedError(Exception):
         super().__init__(key)
         self.status, self.key, self.values, self.outcome, self.wait_s = status, key, values, outcome, wait_s
 
-    def answer(self, request: Request, endpoint: str) -> Response:
+    def answer(self, context: "RequestContext") -> Response:
         """Return the message in the client's language, in the format that the page or gradio_client can show."""
-        text = tr(self.key, gr.Request(request=request)).format(*self.values)
+        text = tr(self.key, gr.Request(request=context.request)).format(*self.values)
         headers = {"retry-after": str(self.wait_s)} if self.wait_s else {}
         if self.status in (408, 413):
             headers["connection"] = "close"  # the rest of the body is not read
-        if endpoint == "upload":  # the page shows the response as plain text
+        if context.endpoint == "upload":  # the page shows the response as plain text
             return PlainTextResponse(text, self.status, headers)
-        if endpoint == "join" and request.headers.get("x-gradio-user") == "api":  # shows only messages of this form
+        if context.endpoint == "join" and context.request.headers.get("x-gradio-user") == "api":
+            # gradio_client shows only messages of this form
             detail = {"__type__": "validate", "is_valid": False, "parameter_name": "request", "message": text}
             return JSONResponse({"detail": [detail]}, 422, headers)
         return JSONResponse({"detail": text}, self.status, headers)
@@ -89,83 +93,102 @@ def check_headers(request: Request) -> None:
     decode them by the sender's charset, in the event loop: a codec such as punycode takes longer than the square of the
     length, and Python keeps the name of every unknown one for ever.
     """
-    headers, ids = request.headers, (request.query_params.get(key) for key in ("session_hash", "upload_id"))
+    headers = request.headers
     hosts = [*headers.getlist("host"), *headers.getlist("x-forwarded-host")]
-    if not all(re.fullmatch(NAMES, host, re.ASCII) for host in hosts):
+    options = [parse_options_header(text)[1] for text in headers.getlist("content-type")]
+    ids = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
+    if not (
+        all(re.fullmatch(NAMES, host, re.ASCII) for host in hosts)
+        and all(each.get(b"charset", b"utf-8").lower() == b"utf-8" for each in options)
+        and all(token is None or re.fullmatch(TOKEN, token, re.ASCII) for token in ids)
+    ):
         raise RefusedError(400, "not_understood")
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     is_own = site in ("same-origin", "none") if site else (origin or "").partition("://")[2] in hosts
     if (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout"):
         raise RefusedError(403, "other_site")
-    options = [parse_options_header(text)[1] for text in headers.getlist("content-type")]
-    if not all(each.get(b"charset", b"utf-8").lower() == b"utf-8" for each in options):
-        raise RefusedError(400, "not_understood")
-    if not all(token is None or re.fullmatch(TOKEN, token, re.ASCII) for token in ids):
-        raise RefusedError(400, "not_understood")
 
 
-def set_headers(message: Message, request: Request) -> None:
-    """Add HEADERS to a response; over HTTPS leave out the cookie that a browser would also send without it."""
-    proxied = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip()
-    if "https" in (request.scope["scheme"], proxied):
-        message["headers"] = [(name, value) for name, value in message["headers"] if not value.startswith(OTHER_COOKIE)]
-    MutableHeaders(scope=message).update(HEADERS)
+@dataclass
+class RequestContext:
+    """A request on its way through the middleware, with its whole body; a large one is kept on disk."""
 
+    request: Request
+    client: str  # its address, see `rate_limit.client_of`
+    endpoint: str = "unknown"  # its name in the log
+    begin: float = field(default_factory=time.perf_counter)
+    body: SpooledTemporaryFile[bytes] = field(default_factory=partial(SpooledTemporaryFile, MAX_JSON))
+    status: int = 0  # of the response, once it has started
+    answer: bytes = b""  # to an upload: it names the file
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)  # gives back what the client holds
+    turn: AsyncExitStack = field(default_factory=AsyncExitStack)  # the same, before a slow client reads the response
 
-class Body:
-    """The whole body of a request; a large one is kept on disk. Must be closed."""
+    def marked(self, send: Send) -> Send:
+        """Return an ASGI `send` that sets our headers, and keeps the status and what the response names."""
 
-    def __init__(self) -> None:
-        self._file = SpooledTemporaryFile(max_size=MAX_JSON)  # noqa: SIM115
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await self.turn.aclose()
+                self.status = message["status"]
+                self._set_headers(message)
+            elif self.endpoint == "upload":
+                self.answer += message.get("body", b"")
+            await send(message)
 
-    def close(self) -> None:
-        """Delete the body."""
-        self._file.close()
+        return sent
 
-    async def read(self, request: Request, endpoint: str, take: Callable[[int], None]) -> None:
+    def _set_headers(self, message: Message) -> None:
+        """Add HEADERS to a response; over HTTPS leave out the cookie that a browser would also send without it."""
+        proxied = self.request.headers.get("x-forwarded-proto", "").partition(",")[0].strip()
+        if "https" in (self.request.scope["scheme"], proxied):
+            headers = message["headers"]
+            message["headers"] = [(name, value) for name, value in headers if not value.startswith(OTHER_COOKIE)]
+        MutableHeaders(scope=message).update(HEADERS)
+
+    async def read(self, take: Callable[[int], None]) -> None:
         """Read the body, and `take` each of its bytes before.
 
         Raise RefusedError if it is too large or too slow, ClientDisconnect if the client has gone.
         """
-        max_bytes = MAX_BYTES.get(endpoint, MAX_JSON)
-        if int(request.headers.get("content-length") or 0) > max_bytes:
+        max_bytes = MAX_BYTES.get(self.endpoint, MAX_JSON)
+        if int(self.request.headers.get("content-length") or 0) > max_bytes:
             raise _too_large(max_bytes)
         try:
             async with asyncio.timeout(MAX_S):
-                async for chunk in request.stream():
+                async for chunk in self.request.stream():
                     take(len(chunk))
-                    self._file.write(chunk)
-                    if self._file.tell() > max_bytes:
+                    self.body.write(chunk)
+                    if self.body.tell() > max_bytes:
                         raise _too_large(max_bytes)
         except TimeoutError:
             raise RefusedError(408, "too_slow", f"{MAX_S:.0f}") from None
 
-    def replay(self, receive: Receive) -> Receive:
-        """Return an ASGI `receive` that gives the app this body and then the messages of the original `receive`."""
-        self._file.seek(0)
-        chunks = chain(iter(partial(self._file.read, CHUNK), b""), [b""])
+    def replay(self) -> Receive:
+        """Return an ASGI `receive` that gives the app this body and then the messages of the original one."""
+        self.body.seek(0)
+        chunks = chain(iter(partial(self.body.read, CHUNK), b""), [b""])
         messages = ({"type": "http.request", "body": chunk, "more_body": bool(chunk)} for chunk in chunks)
 
         async def replayed() -> Message:
-            return next(messages, None) or await receive()
+            return next(messages, None) or await self.request.receive()
 
         return replayed
 
-    def is_one_picture(self, content_type: str) -> bool:
-        """Return whether it is a form with one file and nothing else."""
-        kind, options = parse_options_header(content_type)
+    def is_one_picture(self) -> bool:
+        """Return whether the body is a form with one file and nothing else."""
+        kind, options = parse_options_header(self.request.headers.get("content-type"))
         boundary = b"--" + options.get(b"boundary", b"")
-        self._file.seek(0)
-        data = self._file.read()
+        self.body.seek(0)
+        data = self.body.read()
         head = data.partition(b"\r\n\r\n")[0]
         is_file = b"filename=" in head and len(head) <= MAX_HEAD
         return kind == b"multipart/form-data" and boundary != b"--" and data.count(boundary) == 2 and is_file
 
     def json(self) -> dict[str, Any]:
         """Parse the body as a JSON object. Raise RefusedError if it is not one or is nested too deep."""
-        self._file.seek(0)
+        self.body.seek(0)
         try:
-            value = json.loads(self._file.read())
+            value = json.loads(self.body.read())
         except (ValueError, RecursionError):
             raise RefusedError(400, "not_understood") from None
         if not isinstance(value, dict):
