@@ -59,7 +59,8 @@ def define_endpoints(retrieval: Retrieval) -> None:
     """Define the endpoints. With several collections the searches take the name of one, too."""
     names, default = retrieval.collections.names, retrieval.collections.default
     with gr.Column(visible=False):
-        text, image = gr.Textbox(label="What to search for"), _draw_image()
+        text = gr.Textbox(label="What to search for")
+        image = UploadedImage(label="Picture", type="filepath", image_mode=None, sources=["upload"])
         k = NumHits(1, MAX_HITS, NUM_HITS, step=1, label="Number of hits, at most 50")
         collection = QuietDropdown(names, value=default, label="Collection") if len(names) > 1 else gr.State(default)
         box = gr.Textbox("", label="Part of the picture: left, top, right, bottom in percent, such as 30, 10, 70, 60")
@@ -86,11 +87,7 @@ def define_endpoints(retrieval: Retrieval) -> None:
         }
         written = [gr.Textbox(label="description"), gr.Label(label="tags"), gr.Textbox(label="time")]
         written.append(gr.Label(label="colours"))
-        _define("describe", find.describe, {"image": _draw_image(), **options}, written, CAPTIONS)
-
-
-def _draw_image() -> UploadedImage:
-    return UploadedImage(label="Picture", type="filepath", image_mode=None, sources=["upload"])
+        _define("describe", find.describe, {"image": image, **options}, written, CAPTIONS)
 
 
 def _define(name: str, handler: Any, inputs: dict[str, Any], outputs: Sequence[Any], queue: dict[str, Any]) -> None:
@@ -124,7 +121,7 @@ class Find:
         """Describe a picture."""
         path = picture_path(image, request)
         for description in self._retrieval.collections.first.describe_stream(
-            self._retrieval.open_rgb(path, path.name, request),
+            self._retrieval.open_rgb(path, request),
             path.name,
             detail="question" if question else detail,
             question=question or "",

@@ -16,8 +16,6 @@ from gradio.tunneling import CURRENT_TUNNELS
 Function: TypeAlias = BlockFunction
 """The function of an event. Used of it: api_name, api_visibility, collects_event_data, concurrency_id,
 concurrency_limit, inputs (with skip_api), name, queue."""
-Unfetched: TypeAlias = dict[str, frozenset[str]]
-"""Session -> ids of its events whose results nobody has fetched."""
 
 
 def functions(blocks: gr.Blocks) -> dict[int, Function]:
@@ -27,11 +25,7 @@ def functions(blocks: gr.Blocks) -> dict[int, Function]:
 
 def queue_lengths(blocks: gr.Blocks) -> dict[str, int]:
     """Return how many events wait and run: `Blocks._queue`, because no public function tells."""
-    queues = blocks._queue.event_queue_per_concurrency_id.values()
-    return {
-        "waiting": sum(len(queue.queue) for queue in queues),
-        "running": sum(queue.current_concurrency for queue in queues),
-    }
+    return {"waiting": len(blocks._queue), "running": blocks._queue.get_active_worker_count()}
 
 
 def num_waiting(blocks: gr.Blocks, function: Function) -> int:
@@ -72,19 +66,23 @@ def has_state(blocks: gr.Blocks, session: str) -> bool:
     return session in blocks.state_holder.session_data
 
 
-def forget_unfetched(blocks: gr.Blocks, before: Unfetched) -> Unfetched:
+def forget_unfetched(blocks: gr.Blocks, before: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
     """Forget the results that were there `before` and are still not fetched; Gradio keeps them for ever.
 
-    Return those that are left, for the next call. Call it in the thread of the server.
+    Return those that are left, for the next call: session -> ids of events. Call it in the thread of the server.
     """
     queue = blocks._queue
     sessions = {*queue.pending_messages_per_session, *queue.pending_event_ids_session}
-    events = {session: frozenset(queue.pending_event_ids_session.get(session, ())) for session in sessions}
-    idle = {session: ids for session, ids in events.items() if not ids & queue.event_ids_to_events.keys()}
-    for session in [session for session, ids in idle.items() if before.get(session) == ids]:
-        queue.pending_messages_per_session.pop(session, None)
-        queue.pending_event_ids_session.pop(session, None)
-        del idle[session]
+    idle = {}
+    for session in sessions:
+        ids = frozenset(queue.pending_event_ids_session.get(session, ()))
+        if ids & queue.event_ids_to_events.keys():
+            continue  # they are still under way
+        if before.get(session) == ids:
+            queue.pending_messages_per_session.pop(session, None)
+            queue.pending_event_ids_session.pop(session, None)
+        else:
+            idle[session] = ids
     return idle
 
 

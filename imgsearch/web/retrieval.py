@@ -62,7 +62,7 @@ class Retrieval:
             if state.item:
                 return self.collections[state.collection].large_picture(state.item)
             if path:
-                return to_webp(self.open_rgb(path, path.name, request, PREVIEW_SIDE), PREVIEW_SIDE)
+                return to_webp(self.open_rgb(path, request, PREVIEW_SIDE), PREVIEW_SIDE)
         return None
 
     def image(self, state: PageState, uploads: Uploads, request: gr.Request) -> tuple[ImageSource, str]:
@@ -70,17 +70,17 @@ class Retrieval:
         if state.item:
             return self.collections[state.collection].large_picture(state.item), state.item
         if path := uploads.get(state.upload):
-            return self.open_rgb(path, path.name, request), path.name
+            return self.open_rgb(path, request), path.name
         raise gr.Error(tr("not_here_any_more", request), print_exception=False)
 
     def open_rgb(
-        self, path: Path, name: str, request: gr.Request, side: int | None = None, begin: float | None = None
+        self, path: Path, request: gr.Request, side: int | None = None, begin: float | None = None
     ) -> Image.Image:
         """Decode a visitor's picture in a worker, see `Decoder`. Mark the file as used, to keep it longer."""
         with suppress(OSError):  # if it has been deleted, decoding will report it
             utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         client = request.client.host if request.client else ""
-        return self.decoder.open_rgb(path, name, side, begin, client)
+        return self.decoder.open_rgb(path, path.name, side, begin, client)
 
     def _decoded(self, engine: Engine, begin: float, part: Part, request: gr.Request) -> Part:
         """Return a part with the picture instead of its path, decoded as large as the encoder will look at it."""
@@ -88,7 +88,7 @@ class Retrieval:
             return part
         left, top, right, bottom = part.box or (0.0, 0.0, 1.0, 1.0)
         side = round(engine.searcher.encoder.image_side / min(right - left, bottom - top))
-        return replace(part, image=self.open_rgb(part.image, part.name, request, side, begin))
+        return replace(part, image=self.open_rgb(part.image, request, side, begin))
 
 
 def asked(event: gr.EventData) -> tuple[PageState, Uploads]:

@@ -13,24 +13,29 @@ from functools import partial
 
 import gradio as gr
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
+from imgsearch import __version__
 from imgsearch.config import Settings
 from imgsearch.engine import Engine
 from imgsearch.environment import bypass_proxy_for_localhost, collection_name
 from imgsearch.errors import SettingsError
+from imgsearch.models.registry import model_name
 from imgsearch.text import sanitise_line
 from imgsearch.web import gradio_internals
 from imgsearch.web.api import tool_server
 from imgsearch.web.components.inputs import upload_folder
 from imgsearch.web.components.scripted import STATIC
+from imgsearch.web.handlers import show_requests
 from imgsearch.web.i18n import browser_translations
 from imgsearch.web.page import build_app
-from imgsearch.web.request_log import show_requests
-from imgsearch.web.security.body import MAX_PICTURE
-from imgsearch.web.security.connections import OWN_CONNECTIONS, LimitedProtocol, prepare_connections
 from imgsearch.web.security.decoder import Decoder
 from imgsearch.web.security.endpoints import MAX_WAITING
 from imgsearch.web.security.middleware import MCP, security_middleware
+from imgsearch.web.security.rate_limit import OWN_CONNECTIONS, LimitedProtocol, prepare_connections
+from imgsearch.web.security.request import MAX_PICTURE
 
 MAX_WAITING_IN_ALL = 6 * MAX_WAITING  # requests in all queues together
 NUM_SESSIONS = 1000  # kept in memory, about 45 kB each; one that is forgotten is made again when it asks
@@ -86,6 +91,7 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings, agents
     prepare_connections()
     app.queue(max_size=MAX_WAITING_IN_ALL, api_open=False)  # no calls that bypass the queues
     os.environ.pop("SYSTEM", None)  # on a Space Gradio would watch for new code and run it
+    health = health_route(engines, has_password=bool(settings.users))
     try:
         with redirect_stdout(io.StringIO()):  # Gradio's own words about the link, which are many
             app.launch(
@@ -108,13 +114,37 @@ def launch(app: gr.Blocks, engines: Sequence[Engine], settings: Settings, agents
                 mcp_server=False,
                 pwa=False,
                 state_session_capacity=NUM_SESSIONS,
-                app_kwargs=security_middleware(engines, settings, agents),
+                app_kwargs=security_middleware(settings, health, agents),
             )
         own = sys.maxsize if settings.trust_proxy else OWN_CONNECTIONS  # a proxy limits those of its clients itself
         gradio_internals.configure_server(app, partial(LimitedProtocol, own_connections=own), ANSWERS_S)
     except OSError:
         address = f"{settings.host}:{settings.port or 'any port'}"
         raise SettingsError("{place} cannot be listened on. Give another --port or --host.", place=address) from None
+
+
+def health_route(engines: Sequence[Engine], *, has_password: bool) -> Route:
+    """Return the route. It answers 200 and a JSON object while the app runs, waits for nothing and shows no paths.
+
+    A model that is not loaded yet is ""; the number of items is None until then. The captioner is the first engine's.
+    With a password, strangers who do not have it see no more than the status.
+    """
+
+    async def healthz(request: Request) -> JSONResponse:
+        if has_password:
+            return JSONResponse({"status": "ok"})
+        statuses = [(collection_name(engine.bundle), engine.status) for engine in engines]
+        first = statuses[0][1]
+        answer = {
+            "status": "ok",
+            "version": __version__,
+            "models": {"encoder": model_name(first.encoder), "captioner": model_name(first.captioner)},
+            "collections": [{"name": name, "num_items": status.num_items} for name, status in statuses],
+            "queue": gradio_internals.queue_lengths(request.app.get_blocks()),
+        }
+        return JSONResponse(answer)
+
+    return Route("/healthz", healthz)
 
 
 def _theme() -> gr.themes.Base:

@@ -50,7 +50,7 @@ SECRETS = (
     "secret dog",
 )
 BODY_S = 20  # in which a body must be there; 60 s where nobody waits for it in a test
-HURRY = f"import imgsearch.web.security.body as body; body.MAX_S = {BODY_S}.0"
+HURRY = f"import imgsearch.web.security.request as request; request.MAX_S = {BODY_S}.0"
 
 
 @dataclass(frozen=True)

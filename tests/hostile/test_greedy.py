@@ -15,15 +15,15 @@ import pytest
 
 from imgsearch.web.components.inputs import QuietDropdown
 from imgsearch.web.page_state import MAX_LINK, PageState
-from imgsearch.web.security.connections import LINES, few_lines
+from imgsearch.web.security.rate_limit import LINES, few_lines
 from tests.helpers.app import FORM, PROGRAM, STARTER, App, form_of, resident_mib, running_app
 from tests.helpers.greedy import ATTACKS, GREEDY, MODEST, SLOW, Caller, attacking, be_modest
 from tests.helpers.hostile_calls import COFFEE
 
 SHARES = """
-import imgsearch.web.security.connections as connections, imgsearch.web.security.visitors as visitors
-connections.HEAD_S, connections.OWN_CONNECTIONS = 1, 30
-visitors.OWN_UPLOADS, visitors.OWN_BODIES, visitors.OWN_STREAMS = 9 * 2**20, 2**22, 10
+import imgsearch.web.security.rate_limit as rate_limit
+rate_limit.HEAD_S, rate_limit.OWN_CONNECTIONS = 1, 30
+rate_limit.OWN_UPLOADS, rate_limit.OWN = 9 * 2**20, {"body": 2**22, "stream": 10}
 import imgsearch.web.server as server
 server.NUM_SESSIONS = 5
 """

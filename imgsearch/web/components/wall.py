@@ -17,7 +17,7 @@ from imgsearch.web.handlers import TEXTS, with_error_messages
 from imgsearch.web.i18n import MAX_CAPTION, MAX_CHOICE, caption_of, foreign_notice, format_count, format_number, tr
 from imgsearch.web.page_state import PageState, QueryTerm, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
-from imgsearch.web.security.body import MAX_PICTURE
+from imgsearch.web.security.request import MAX_PICTURE
 from imgsearch.web.zips import Zips
 
 WALL_ID = "wall"  # of the component in the page

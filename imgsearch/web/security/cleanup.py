@@ -6,7 +6,7 @@ Files that are old are Gradio's to delete (`delete_cache`).
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -32,7 +32,7 @@ async def sweeping(app: App) -> AsyncIterator[None]:
 
 
 async def _sweep_for_ever(blocks: gr.Blocks) -> None:
-    unfetched: gradio_internals.Unfetched = {}
+    unfetched: dict[str, frozenset[str]] = {}
     while True:
         for _ in range(SWEEP_S):
             await asyncio.sleep(1)
@@ -54,11 +54,16 @@ def sweep_files(folder: Path, max_bytes: int) -> None:
             if path.suffix == ".zip" and time.time() - used > ZIP_S:
                 path.unlink()
             elif not path.is_dir():
-                files.append((used, status.st_size, path))
+                files.append((used, path, status.st_size))
             elif time.time() - status.st_mtime > SWEEP_S:
                 path.rmdir()  # fails if it is not empty
-    num_bytes = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
+    delete_first([(path, size) for _, path, size in sorted(files)], max_bytes)
+
+
+def delete_first(files: Sequence[tuple[Path, int]], max_bytes: int) -> None:
+    """Delete files, the first ones first, until the rest is at most `max_bytes` large; each comes with its size."""
+    num_bytes = sum(size for _, size in files)
+    for path, size in files:
         if num_bytes <= max_bytes:
             break
         num_bytes -= size

@@ -8,12 +8,13 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from copy import copy
+from functools import lru_cache
 from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import TypeAlias
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from pebble import ProcessFuture, ProcessPool
 from PIL import Image
@@ -29,8 +30,6 @@ MAX_KEPT_BYTES = 3 * SEEN_PIXELS  # of each outcome
 NICENESS = 5
 WAIT_S = 20.0  # seconds to wait for a free worker; the decode itself has the decoder's `timeout_s`
 SPARE_BYTES = 512 * 2**20  # address space for everything except pixels
-DecodeJob: TypeAlias = tuple[Path, tuple[int, ...], str, int | None, float]
-"""The arguments of `_decode`. Two jobs are equal if their outcomes are the same."""
 Outcome: TypeAlias = "ProcessFuture[tuple[tuple[int, int], bytes]]"
 """Will hold the (width, height) and RGB bytes of a decoded picture, or the error."""
 
@@ -47,7 +46,8 @@ class Decoder:
         self._timeout_s = timeout_s
         self._lock = Lock()
         self._pool: ProcessPool | None = None
-        self._outcomes: dict[DecodeJob, Outcome] = {}  # least recently used first
+        self._scheduled = lru_cache(MAX_KEPT)(self._schedule)
+        self._outcomes = WeakSet[Outcome]()  # all that somebody waits for
         self._turns: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()  # client -> free places
 
     def open_rgb(
@@ -63,19 +63,20 @@ class Decoder:
         if not turn.acquire(timeout=max(0.0, begin + WAIT_S - time.monotonic())):
             raise _busy(name)
         try:
-            return self._decoded((path, _identity(path), name, side, self._timeout_s), begin)
+            return self._decoded(path, name, side, begin)
         finally:
             turn.release()
 
-    def _decoded(self, job: DecodeJob, begin: float) -> Image.Image:
-        name = job[2]
+    def _decoded(self, path: Path, name: str, side: int | None, begin: float) -> Image.Image:
+        identity = _identity(path)
         try:
             while True:
-                outcome = self._outcome(job)
+                with self._lock:
+                    outcome = self._scheduled(path, identity, name, side)
                 error = outcome.exception(max(0.0, begin + WAIT_S + self._timeout_s - time.monotonic()))
                 if not isinstance(error, BrokenProcessPool):
                     break
-                self._forget(job)  # a worker died while idle, so it was not this picture: try again
+                self._scheduled.cache_clear()  # a worker died while idle, so it was not this picture: try again
         except (CancelledError, RuntimeError):  # the decoder is closed, or the pool has just broken
             raise damaged_picture(name) from None
         except TimeoutError:
@@ -88,35 +89,25 @@ class Decoder:
             raise damaged_picture(name)
         size, data = outcome.result()
         if len(data) > MAX_KEPT_BYTES:
-            self._forget(job)
+            self._scheduled.cache_clear()
         return Image.frombytes("RGB", size, data)
 
     def close(self) -> None:
         """Stop the workers at once; calls of `open_rgb` that still wait raise PictureError."""
         with self._lock:
-            for outcome in self._outcomes.values():
+            for outcome in self._outcomes:
                 outcome.cancel()
             if self._pool:
                 self._pool.stop()
                 self._pool.join()
 
-    def _outcome(self, job: DecodeJob) -> Outcome:
-        """Return the outcome of a job, which may be under way; begin it if it is new."""
-        with self._lock:
-            outcome = self._outcomes.pop(job, None)
-            if outcome is None:
-                if not (self._pool and self._pool.active):
-                    self._pool = ProcessPool(self._num_workers, initializer=_prepare, context=get_context("spawn"))
-                outcome = self._pool.schedule(_decode, args=job, timeout=self._timeout_s)
-            self._outcomes[job] = outcome
-            done = [job for job, outcome in self._outcomes.items() if outcome.done()]
-            for oldest in done[: max(0, len(self._outcomes) - MAX_KEPT)]:
-                del self._outcomes[oldest]
-            return outcome
-
-    def _forget(self, job: DecodeJob) -> None:
-        with self._lock:
-            self._outcomes.pop(job, None)
+    def _schedule(self, path: Path, identity: tuple[int, ...], name: str, side: int | None) -> Outcome:
+        """Begin a decode. `identity` tells apart what a path names now and later, for the cache."""
+        if not (self._pool and self._pool.active):
+            self._pool = ProcessPool(self._num_workers, initializer=_prepare, context=get_context("spawn"))
+        outcome = self._pool.schedule(_decode, args=(path, name, side, self._timeout_s), timeout=self._timeout_s)
+        self._outcomes.add(outcome)
+        return outcome
 
 
 def _busy(name: str) -> BusyError:
@@ -155,9 +146,7 @@ def _limit(kind: int, value: int) -> None:
         resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
 
 
-def _decode(
-    path: Path, identity: tuple[int, ...], name: str, side: int | None, timeout_s: float
-) -> tuple[tuple[int, int], bytes]:
+def _decode(path: Path, name: str, side: int | None, timeout_s: float) -> tuple[tuple[int, int], bytes]:
     if sys.platform != "win32":  # stops the worker even if the app, which would kill it, is gone
         _limit(resource.RLIMIT_CPU, ceil(time.process_time() + timeout_s * (os.cpu_count() or 1)) + 1)
     image = open_rgb(path, name, side=side)

@@ -10,9 +10,8 @@ from imgsearch.web.components.map import MAP_ID
 from imgsearch.web.components.wall import WALL_ID
 from imgsearch.web.gradio_internals import Function, functions, num_unfetched, num_waiting
 from imgsearch.web.handlers import mean_seconds
-from imgsearch.web.security.refusals import RefusedError
+from imgsearch.web.security.request import TOKEN, RefusedError
 
-TOKEN = r"[\w-]{1,64}"  # id of a session, an event or an upload in progress: random, from the client or the server
 SERVER_FUNCTIONS = ((MAP_ID, "card"), (WALL_ID, "item"))  # component, function
 MAX_WAITING = 64  # requests in one queue, and results of one visitor that are not fetched yet
 
@@ -32,14 +31,13 @@ def public_function(blocks: gr.Blocks, name: str, payload: dict[str, Any], *, ha
 
     Raise RefusedError if there is no such function or it takes another number of inputs.
     """
-    public = (function for function in functions(blocks).values() if function.api_visibility == "public")
-    function = next((function for function in public if function.api_name == name), None)
-    if function is None:
-        raise RefusedError(404, "not_there")
-    if has_names:
-        return function
-    num_shown = sum(not block.skip_api for block in function.inputs)
-    return _with_checked_inputs(function, payload.get("data"), num_shown, len(function.inputs))
+    for function in functions(blocks).values():
+        if function.api_name == name and function.api_visibility == "public":
+            if has_names:
+                return function
+            num_shown = sum(not block.skip_api for block in function.inputs)
+            return _with_checked_inputs(function, payload.get("data"), num_shown, len(function.inputs))
+    raise RefusedError(404, "not_there")
 
 
 def page_function(blocks: gr.Blocks, payload: dict[str, Any], *, is_queued: bool) -> Function:

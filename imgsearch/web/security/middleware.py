@@ -2,42 +2,35 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-import gradio as gr
 from gradio.routes import App
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgsearch.config import Settings
-from imgsearch.engine import Engine
-from imgsearch.web import request_log
 from imgsearch.web.gradio_internals import has_state, is_event, is_known, queue_name, without_cors
-from imgsearch.web.health import health_route
+from imgsearch.web.handlers import log_error, log_request
 from imgsearch.web.security import endpoints
-from imgsearch.web.security.body import MAX_CALL, MAX_JSON, MAX_LOGIN, MAX_UPLOAD, check_charset
 from imgsearch.web.security.cleanup import sweeping
-from imgsearch.web.security.endpoints import TOKEN
-from imgsearch.web.security.headers import check_names, clean_headers
-from imgsearch.web.security.rate_limit import client_of
-from imgsearch.web.security.refusals import RefusedError
-from imgsearch.web.security.visitors import MAX_USER, RequestContext, Visitors
+from imgsearch.web.security.rate_limit import MAX_USER, Visitors, client_of
+from imgsearch.web.security.request import TOKEN, RefusedError, RequestContext, check_headers, clean_headers
 
 API = "/gradio_api"
 MCP = f"{API}/mcp"  # with --mcp alone
 READS = (  # what pages and API clients fetch; a file only by its path, never by a URL
-    rf"/|/(config|theme\.css|favicon\.ico|robots\.txt|healthz|logout)|/(assets|static|svelte)/.+|{API}/("
-    rf"info|user|app_id|login_check|startup-events|theme\.css|queue/(data|status)|upload_progress|heartbeat/{TOKEN}|"
-    rf"call/(v2/)?\w+/(?P<event>{TOKEN})|file=(?!\w\w+:).+)"
+    rf"(?P<page>/|/config|{API}/info)|"  # cost time: limited by --rate, too, without the files of a page
+    rf"{API}/(?P<stream>queue/data|upload_progress|heartbeat/{TOKEN}|call/(v2/)?\w+/(?P<event>{TOKEN}))|"  # that last
+    rf"/(theme\.css|favicon\.ico|robots\.txt|healthz|logout)|/(assets|static|svelte)/.+|{API}/("
+    rf"user|app_id|login_check|startup-events|theme\.css|queue/status|file=(?!\w\w+:).+)"
 )
-STREAMS = rf"{API}/(queue/data|upload_progress|(heartbeat|call)/.+)"  # reads that last
 WRITES = {
     "login": "/login",
     "join": f"{API}/queue/join",  # an event of the page or a call of gradio_client, queued
@@ -51,13 +44,12 @@ WRITES = {
 }
 COUNTED = ("login", "upload", "call")  # limited by --rate, like joins that wait for a model
 ALONE = ("upload", "run", "card", "mcp")  # answered at once, outside of the queues: those of a client one by one
-PAGES = rf"/|/config|{API}/info"  # reads that cost time: limited by --rate, too, without the files of a page
 REFUSAL_S = 0.3  # seconds before a client learns that it asks too often: it may ask again at once
 NOTED = ("login", "upload")  # logged here; a request for a model is logged by its handler when it is done
 
 
-def security_middleware(engines: Sequence[Engine], settings: Settings, agents: Starlette | None) -> dict[str, Any]:
-    """Return the `app_kwargs` for Gradio's `launch` that add our middleware, the route /healthz and that of agents."""
+def security_middleware(settings: Settings, health: Route, agents: Starlette | None) -> dict[str, Any]:
+    """Return the `app_kwargs` for Gradio's `launch` that add our middleware, the route `health` and that of agents."""
 
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
@@ -69,7 +61,7 @@ def security_middleware(engines: Sequence[Engine], settings: Settings, agents: S
             yield
 
     security = Middleware(SecurityMiddleware, settings)
-    routes = [health_route(engines, has_password=bool(settings.users)), *([Mount(MCP, agents)] if agents else [])]
+    routes = [health, *([Mount(MCP, agents)] if agents else [])]
     return {"middleware": [security], "routes": routes, "lifespan": lifespan, "openapi_url": None}
 
 
@@ -86,8 +78,9 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
         clean_headers(scope, trust_proxy=self._trust_proxy)
-        context = RequestContext(Request(scope, receive))
-        scope["client"] = client_of(context.request, trust_proxy=self._trust_proxy), 0
+        request = Request(scope, receive)
+        context = RequestContext(request, client_of(request, trust_proxy=self._trust_proxy))
+        scope["client"] = context.client, 0
         send = context.marked(send)
         async with context.closing, context.turn:
             context.closing.callback(context.body.close)
@@ -99,17 +92,17 @@ class SecurityMiddleware:
             self._visitors.note_answer(context)
             if context.endpoint in NOTED:
                 outcome = "ok" if context.status < 400 else "refused"
-                request_log.log_request(context.endpoint, context.begin, outcome)
+                log_request(context.endpoint, context.begin, outcome)
         except ClientDisconnect:
             pass  # before all of the body had come
         except RefusedError as refusal:
-            request_log.log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
+            log_request(context.endpoint, context.begin, refusal.outcome, refusal.key)
             await asyncio.sleep(REFUSAL_S if refusal.outcome == "rate" else 0)
-            await refusal.answer(context.request, context.endpoint)(scope, receive, send)
+            await refusal.answer(context)(scope, receive, send)
         except Exception as error:
-            request_log.log_error(context.endpoint, error)
+            log_error(context.endpoint, error)
             if not context.status:
-                await RefusedError(500, "failed").answer(context.request, context.endpoint)(scope, receive, send)
+                await RefusedError(500, "failed").answer(context)(scope, receive, send)
 
     async def _admit(self, context: RequestContext) -> Receive:
         """Check a request; return the `receive` for the app. Raise RefusedError or ClientDisconnect."""
@@ -122,80 +115,61 @@ class SecurityMiddleware:
         if request.method != "POST" or not match or (endpoint == "mcp" and not self._has_agents):
             raise RefusedError(404, "not_there")
         context.endpoint = endpoint
-        self._check(request)
+        check_headers(request)
         if endpoint == "mcp":
             self._visitors.check_password(context)
-            context.take(self._visitors.streams)
+            self._visitors.take(context, "stream")
             request.scope["path"] = f"{MCP}/"
-        for content_type in request.headers.getlist("content-type"):
-            check_charset(content_type)
         if endpoint not in ("join", "mcp"):
             self._visitors.count(context.client, "model" if endpoint in COUNTED else "other")
-        max_bytes = {"upload": MAX_UPLOAD, "login": MAX_LOGIN, "mcp": MAX_CALL}.get(endpoint, MAX_JSON)
-        await context.body.read(request, max_bytes, partial(context.take, self._visitors.bodies))
+        await context.read(partial(self._visitors.take, context, "body"))
         await self._check_body(context, match)
-        return context.body.replay(request.receive)
+        return context.replay()
 
     async def _admit_read(self, context: RequestContext) -> None:
         """Check a request that reads. Raise RefusedError if it is not let in."""
-        request, path, blocks = context.request, context.request.scope["path"], _blocks(context.request)
+        request, path, blocks = context.request, context.request.scope["path"], context.request.app.get_blocks()
         match = re.fullmatch(READS, path, re.ASCII)
         if not match:  # agents ask whether messages come from here, and know 405 for a no
             raise RefusedError(405 if self._has_agents and path.startswith(MCP) else 404, "not_there")
         context.endpoint = "read"
         if not path.startswith("/assets/"):  # Gradio's own files, for which a browser names the Origin of our page
-            self._check(request)
-        if re.fullmatch(PAGES, path):
+            check_headers(request)
+        if match["page"]:
             self._visitors.count(context.client, "page")
             await self._visitors.take_only(context, "page")
-        if re.fullmatch(STREAMS, path):
-            context.take(self._visitors.streams)
+        if match["stream"]:
+            self._visitors.take(context, "stream")
         session = request.query_params.get("session_hash", "")
-        if path == f"{API}/queue/data" and not is_known(blocks, session):
-            raise RefusedError(404, "not_there")
-        if match["event"] and not is_event(blocks, match["event"]):
+        is_unknown = path == f"{API}/queue/data" and not is_known(blocks, session)
+        if is_unknown or (match["event"] and not is_event(blocks, match["event"])):
             raise RefusedError(404, "not_there")
         if path == f"{API}/info":  # of a page: without one, all get the code that names the first client's address
             request.scope["query_string"] = b"page="
 
-    def _check(self, request: Request) -> None:
-        """Refuse requests that another site makes in a visitor's name (CSRF), and malformed ids."""
-        check_names(request.headers)
-        hosts = [request.headers.get("host")]
-        if self._trust_proxy:
-            hosts.append(request.headers.get("x-forwarded-host"))
-        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-        is_own = site in ("same-origin", "none") if site else (origin or "").partition("://")[2] in hosts
-        if (origin is not None and not is_own) or (site == "cross-site" and request.url.path == "/logout"):
-            raise RefusedError(403, "other_site")
-        ids = (request.query_params.get(key) for key in ("session_hash", "upload_id"))
-        if not all(token is None or re.fullmatch(TOKEN, token, re.ASCII) for token in ids):
-            raise RefusedError(400, "not_understood")
-
     async def _check_body(self, context: RequestContext, match: re.Match[str]) -> None:
-        endpoint, blocks = context.endpoint, _blocks(context.request)
-        if endpoint == "upload" and not context.body.is_one_picture(context.request.headers.get("content-type", "")):
+        endpoint, blocks = context.endpoint, context.request.app.get_blocks()
+        if endpoint == "upload" and not context.is_one_picture():
             raise RefusedError(400, "one_picture")
         if endpoint in ALONE:
             await self._visitors.take_only(context, endpoint)
+        if endpoint in ("upload", "reset"):
+            return
         if endpoint == "login":
-            form = await Request(context.request.scope, context.body.replay(context.request.receive)).form()
+            form = await Request(context.request.scope, context.replay()).form()
             # By user name, too, so that the mistakes of others with the same address keep nobody out.
             self._visitors.count(f"{context.client} {str(form.get('username', ''))[:MAX_USER]}", "login")
-        if endpoint in ("login", "upload", "reset"):
             return
-        payload = context.body.json()
+        payload = context.json()
         if endpoint == "mcp":
             self._visitors.count(context.client, "model" if payload.get("method") == "tools/call" else "other")
             return
         session = endpoints.session_of(payload)
         if endpoint == "card":
             endpoints.check_card(blocks, payload, session)
-        if endpoint == "cancel":
-            return
-        if session and not has_state(blocks, session):
+        if session and endpoint != "cancel" and not has_state(blocks, session):
             self._visitors.count(context.client, "session")
-        if endpoint == "card":
+        if endpoint in ("card", "cancel"):
             return
         if endpoint == "call":
             function = endpoints.public_function(blocks, match["name"], payload, has_names=bool(match["is_v2"]))
@@ -206,7 +180,3 @@ class SecurityMiddleware:
         if function.queue:
             endpoints.check_queue(blocks, function, session)
             await self._visitors.take_turn(context, blocks, function)
-
-
-def _blocks(request: Request) -> gr.Blocks:
-    return cast(App, request.app).get_blocks()
