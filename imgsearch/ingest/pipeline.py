@@ -34,7 +34,7 @@ class PreparedPicture:
     outcome: Item | Skip
     prepared: Prepared | None = None
     vector: Embeddings | None = None  # float32 (dim,)
-    seconds: dict[str, float] = field(default_factory=dict)  # "read", "decode" and "text"
+    seconds: dict[str, float] = field(default_factory=dict)  # "read", "decode", "text" and "encode"
     note: Skip | None = None  # what is lost beside the picture
 
 
@@ -90,7 +90,7 @@ class Pipeline:
         if isinstance(entry, Skip):
             return PreparedPicture(entry)
         start = time.perf_counter()
-        reused = self.reusable.by_stamp(entry)
+        reused = self.reusable.find(stamp=entry.stamp, id=entry.id) if entry.stamp else None
         if reused and (columns := kept_columns(entry.columns, reused[0].columns, self.options)) is not None:
             return self._with_text(_reuse(entry, columns, *reused), entry.read)
         try:
@@ -98,7 +98,7 @@ class Pipeline:
             end = time.perf_counter()
             sha256 = hashlib.sha256(data).hexdigest()
             columns = columns_of(entry.columns, data, self.options)
-            if reused := reused or self.reusable.by_content(sha256):
+            if reused := reused or self.reusable.find(sha256=sha256):
                 return self._with_text(_reuse(entry, columns, *reused), lambda: data)
             image = open_rgb(data, "It", side=self.encoder.image_side)
         except PictureError as error:
