@@ -191,20 +191,13 @@ class _ShardWriter:
     def __init__(self, encoder: Encoder, vectors: str, folder: Path, shards: list[Shard]) -> None:
         self.write_s = 0.0
         self._encoder, self._vectors, self._folder, self._shards = encoder, vectors, folder, shards
-        self._begin()
-
-    def _begin(self) -> None:
         self._results: list[PreparedPicture] = []
         self._waiting: list[PreparedPicture] = []  # those without a vector
-        self._num_encoded = 0
-        self._stages: dict[str, float] = defaultdict(float)
         self._start = time.perf_counter()
 
     def add(self, result: PreparedPicture) -> None:
         """Add the result for one entry to the shard."""
         self._results.append(result)
-        for stage, seconds in result.seconds.items():
-            self._stages[stage] += seconds
         if result.prepared is not None:
             self._waiting.append(result)
         if len(self._waiting) == BATCH_SIZE:
@@ -218,23 +211,27 @@ class _ShardWriter:
         items = [result.outcome for result in self._results if isinstance(result.outcome, Item)]
         skipped = [result.outcome for result in self._results if isinstance(result.outcome, Skip)]
         vectors = [result.vector for result in self._results if result.vector is not None]
+        stages: dict[str, float] = defaultdict(float)
+        for stage, seconds in chain.from_iterable(result.seconds.items() for result in self._results):
+            stages[stage] += seconds
+        num_encoded = sum("encode" in result.seconds for result in self._results)
         dim = self._encoder.dim
         rows = check_unit(np.array(vectors, np.float32).reshape(-1, dim), dim).astype(self._vectors)
-        report = BuildReport(len(rows), self._num_encoded, 0, skipped, start - self._start, dict(self._stages))
+        report = BuildReport(len(rows), num_encoded, 0, skipped, start - self._start, dict(stages))
         self._shards.append(write_shard(self._folder, len(self._shards), end, report, items, rows))
-        self.write_s += time.perf_counter() - start
-        self._begin()
+        self._results.clear()
+        self._start = time.perf_counter()
+        self.write_s += self._start - start
 
     def _encode(self) -> None:
         start = time.perf_counter()
-        rows = self._encoder.encode_prepared(
-            [result.prepared for result in self._waiting if result.prepared is not None]
-        )
+        prepared = [result.prepared for result in self._waiting if result.prepared is not None]
+        rows = self._encoder.encode_prepared(prepared)
+        encode_s = (time.perf_counter() - start) / len(rows)
         for result, row in zip(self._waiting, rows, strict=True):
             result.vector, result.prepared = row, None  # the input of the model takes more memory than its vector
-        self._num_encoded += len(rows)
+            result.seconds["encode"] = encode_s
         self._waiting.clear()
-        self._stages["encode"] += time.perf_counter() - start
 
 
 def _summarise(

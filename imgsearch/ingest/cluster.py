@@ -22,7 +22,6 @@ from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.columns import DatasetOptions
 from imgsearch.ingest.dataset import open_source
 from imgsearch.ingest.source import BuildOptions
-from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import ModelRef, load_encoder
 from imgsearch.records import BuildReport
 
@@ -106,13 +105,11 @@ def _connected(address: str) -> ModuleType:
     return ray
 
 
+_load = lru_cache(1)(load_encoder)  # a process of Ray builds several parts
+
+
 def _build_part(
     source: tuple[str, DatasetOptions], bundle: Path, encoder: tuple[ModelRef, str], options: BuildOptions
 ) -> BuildReport:
     """Build a part, on any machine."""
-    return build_index(open_source(*source), bundle, _encoder(*encoder), options)
-
-
-@lru_cache(1)  # a process of Ray builds several parts
-def _encoder(model: ModelRef, precision: str) -> Encoder:
-    return load_encoder(model, precision)
+    return build_index(open_source(*source), bundle, _load(*encoder), options)

@@ -7,7 +7,6 @@ import posixpath
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 
@@ -30,7 +29,7 @@ HUB_REASON = "of the hub's cache: its files are read by their names in snapshots
 
 
 class Folder:
-    """A folder of pictures, walked with its subfolders in the order of their paths.
+    """A folder of pictures, walked once with its subfolders, in the order of their paths.
 
     A `metadata.csv` or `metadata.jsonl` (columns `file_name`, `caption` and any others) describes the files beside and
     below it; the nearest one counts. A text beside a picture (a.txt of a.jpg) is its caption if it has no other. A file
@@ -40,7 +39,7 @@ class Folder:
 
     split = ""
     is_lazy = True  # reading opens no file: `Picture.read` does
-    can_jump = False  # the names before it are listed, which takes no time
+    can_jump = True
     group_ends: Sequence[int] = ()
 
     def __init__(
@@ -61,59 +60,45 @@ class Folder:
         self._targets = [self._root, *(path.with_name("blobs") for path in parents if path.name == "snapshots")]
         self.skips: list[Skip] = []  # left out before any picture is read
         self._records: dict[str, str] = {}  # metadata by file id, as JSON: a dict would take several times the memory
-        metadata, texts = [], {}
-        listing = hashlib.sha256()
-        self.num_entries: int | None = 0
-        for file_id, text_id in self._walk("", self.skips):
-            if posixpath.basename(file_id) in METADATA:
-                metadata.append(file_id)
-                continue
-            self.num_entries += 1
-            listing.update(f"{file_id}\n".encode())
-            if text_id and caption_column != "":
-                texts[file_id] = text_id
-        self.listing = listing.hexdigest()
+        files = list(self._walk(""))
+        metadata, texts = [name for name in files if posixpath.basename(name) in METADATA], _texts_beside(files)
+        used = {*metadata, *texts.values()}
+        self._ids = [file_id for file_id in files if file_id not in used]
+        self.num_entries: int | None = len(self._ids)
+        self.listing = hashlib.sha256("".join(f"{file_id}\n" for file_id in self._ids).encode()).hexdigest()
         for file_id in sorted(metadata, key=lambda file_id: -file_id.count("/")):
             self._read_metadata(file_id, caption_column)
-        if self._records:
-            self._match(path)
-        for file_id, text_id in texts.items():
+        self._match(path)
+        for file_id, text_id in texts.items() if caption_column != "" else ():
             self._read_text(file_id, text_id)
 
     def read(self, start: Position = START) -> Iterator[Picture | Skip]:
         """Yield the files from `start` on as pictures that are not read yet."""
-        return map(self._picture, islice(self._files(), start.index, None))
+        return map(self._picture, self._ids[start.index :])
 
     def state(self) -> str:
         """Return "": the index of an entry is enough to go on."""
         return ""
 
-    def _files(self) -> Iterator[str]:
-        return (file_id for file_id, _ in self._walk("", []) if posixpath.basename(file_id) not in METADATA)
-
-    def _walk(self, folder: str, skips: list[Skip]) -> Iterator[tuple[str, str]]:
-        """Yield the id of each file below a folder and that of the text beside it; add what is left out to `skips`."""
-
-        def skip(file_id: str, reason: str) -> None:
-            name = file_id.encode(errors="backslashreplace").decode()
-            skips.append(Skip(name, reason, reason in (SYSTEM_REASON, HUB_REASON)))
-
+    def _walk(self, folder: str) -> Iterator[str]:
+        """Yield the id of each file below a folder; add what is left out to `skips`."""
         try:
             with os.scandir(self._root / folder) as found:
                 entries = sorted(found, key=attrgetter("name"))
         except OSError as error:
-            return skip(folder.rstrip("/") or ".", f"cannot be read: {error.strerror}")
-        reasons = {entry.name: self._reason_to_skip(entry) for entry in entries}
-        texts = _texts_beside([entry.name for entry in entries if not reasons[entry.name] and entry.is_file()])
-        used = set(texts.values())
+            self._skip(folder.rstrip("/") or ".", f"cannot be read: {error.strerror}")
+            return
         for entry in entries:
-            if reason := reasons[entry.name]:
-                skip(folder + entry.name, reason)
+            if reason := self._reason_to_skip(entry):
+                self._skip(folder + entry.name, reason)
             elif entry.is_dir():
-                yield from self._walk(f"{folder}{entry.name}/", skips)
-            elif entry.name not in used:
-                yield folder + entry.name, folder + texts[entry.name] if entry.name in texts else ""
-        return None
+                yield from self._walk(f"{folder}{entry.name}/")
+            else:
+                yield folder + entry.name
+
+    def _skip(self, file_id: str, reason: str) -> None:
+        name = file_id.encode(errors="backslashreplace").decode()
+        self.skips.append(Skip(name, reason, reason in (SYSTEM_REASON, HUB_REASON)))
 
     def _reason_to_skip(self, entry: os.DirEntry[str]) -> str:
         """Return why an entry is left out before it is read; "" if it is not."""
@@ -158,13 +143,13 @@ class Folder:
 
     def _match(self, path: Path) -> None:
         """Put the ids of their files in the place of paths as another system or program writes them."""
-        missing = set(self._records).difference(self._files())
+        missing = set(self._records).difference(self._ids)
         roots = [f"{folder.as_posix()}/" for folder in (self._root, path.absolute())]
         roots += [unicodedata.normalize("NFC", root) for root in roots]
         for is_composed in (False, True):
             tidy = partial(_tidy, roots=roots, is_composed=is_composed)
             by_path = {tidy(key): key for key in sorted(missing, reverse=True)}
-            for file_id in self._files() if by_path else ():
+            for file_id in self._ids if by_path else ():
                 if file_id not in self._records and (key := by_path.pop(tidy(file_id), None)):
                     self._records[file_id] = self._records.pop(key)
                     missing.remove(key)
@@ -208,15 +193,16 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _texts_beside(names: Sequence[str]) -> dict[str, str]:
+def _texts_beside(files: Sequence[str]) -> dict[str, str]:
     """Return the text beside each picture that has one of the same name: a.txt of a.jpg."""
 
-    def stem(name: str) -> str:
-        return unicodedata.normalize("NFC", posixpath.splitext(name)[0])
+    def stem(file_id: str) -> tuple[str, str]:
+        folder, name = posixpath.split(posixpath.splitext(file_id)[0])
+        return folder, unicodedata.normalize("NFC", name)
 
-    texts = {stem(name): name for name in names if name.lower().endswith(".txt")}
-    pictures = [name for name in names if not other_kind(name)] if texts else []
-    return {name: texts[stem(name)] for name in pictures if stem(name) in texts}
+    texts = {stem(file_id): file_id for file_id in files if file_id.lower().endswith(".txt")}
+    pictures = (file_id for file_id in files if not other_kind(file_id)) if texts else ()
+    return {file_id: texts[stem(file_id)] for file_id in pictures if stem(file_id) in texts}
 
 
 def _tidy(path: str, roots: Sequence[str], is_composed: bool) -> str:

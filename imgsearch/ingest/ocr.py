@@ -51,7 +51,4 @@ class TextReader:
         return " ".join(line for line in lines if len(line) > 1)  # a single letter is mostly no letter at all
 
 
-@cache
-def text_reader() -> TextReader:
-    """Return the reader of this process. Raise as `TextReader` does."""
-    return TextReader()
+text_reader = cache(TextReader)  # returns the one of this process; raises as `TextReader` does

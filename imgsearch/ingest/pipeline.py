@@ -7,9 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from imgsearch.embeddings import Embeddings
 from imgsearch.errors import PictureError
@@ -26,7 +25,6 @@ from imgsearch.records import TEXT_IN_PICTURE, Item, Picture, Skip
 AHEAD = 64  # pictures to read and decode before they are needed
 MAX_WORKERS = 8  # threads; each may hold a decoded picture of 80 megapixels
 END_S = 0.2  # seconds that the reading thread gets to end
-T = TypeVar("T")
 
 
 @dataclass
@@ -36,7 +34,7 @@ class PreparedPicture:
     outcome: Item | Skip
     prepared: Prepared | None = None
     vector: Embeddings | None = None  # float32 (dim,)
-    seconds: dict[str, float] = field(default_factory=dict)  # "read", "decode" and "text"
+    seconds: dict[str, float] = field(default_factory=dict)  # "read", "decode", "text" and "encode"
     note: Skip | None = None  # what is lost beside the picture
 
 
@@ -51,33 +49,48 @@ class Pipeline:
     def run(self, entries: Iterator[Picture | Skip | ShardEnd]) -> Generator[PreparedPicture | ShardEnd, None, None]:
         """Yield a result for each picture and skip, in order, and the shard ends between them.
 
-        An error of `entries` is raised after the results before it.
+        An error of `entries` is raised after the results before it. Close the generator to end the thread that reads,
+        after the entry that it is reading.
         """
+        ahead: queue.Queue[Future[PreparedPicture] | ShardEnd | BaseException | None] = queue.Queue(AHEAD)
+        is_closed = threading.Event()
         pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
-        try:
-            with closing(read_ahead(self._submit(entries, pool), AHEAD)) as stream:
-                for entry in stream:
-                    result = entry.result() if isinstance(entry, Future) else entry
-                    yield result
-                    if isinstance(result, PreparedPicture) and result.note:
-                        yield PreparedPicture(result.note)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
-    def _submit(
-        self, entries: Iterator[Picture | Skip | ShardEnd], pool: ThreadPoolExecutor
-    ) -> Generator["Future[PreparedPicture] | ShardEnd", None, None]:
-        start = time.perf_counter()
-        for entry in entries:
-            read_s = time.perf_counter() - start
-            yield entry if isinstance(entry, ShardEnd) else pool.submit(self._prepare, entry, read_s)
+        def read() -> None:
             start = time.perf_counter()
+            try:
+                for entry in entries:
+                    read_s = time.perf_counter() - start
+                    ahead.put(entry if isinstance(entry, ShardEnd) else pool.submit(self._prepare, entry, read_s))
+                    if is_closed.is_set():
+                        return
+                    start = time.perf_counter()
+                ahead.put(None)
+            except BaseException as error:
+                ahead.put(error)
+
+        thread = threading.Thread(target=read, daemon=True)  # a source that hangs must not keep the process alive
+        thread.start()
+        try:
+            while (entry := ahead.get()) is not None:
+                if isinstance(entry, BaseException):
+                    raise entry
+                result = entry.result() if isinstance(entry, Future) else entry
+                yield result
+                if isinstance(result, PreparedPicture) and result.note:
+                    yield PreparedPicture(result.note)
+        finally:
+            is_closed.set()
+            with suppress(queue.Empty):
+                ahead.get_nowait()  # if it is full, the thread waits for room
+            thread.join(END_S)
+            pool.shutdown(cancel_futures=True)
 
     def _prepare(self, entry: Picture | Skip, read_s: float) -> PreparedPicture:
         if isinstance(entry, Skip):
             return PreparedPicture(entry)
         start = time.perf_counter()
-        reused = self.reusable.by_stamp(entry)
+        reused = self.reusable.find(stamp=entry.stamp, id=entry.id) if entry.stamp else None
         if reused and (columns := kept_columns(entry.columns, reused[0].columns, self.options)) is not None:
             return self._with_text(_reuse(entry, columns, *reused), entry.read)
         try:
@@ -85,7 +98,7 @@ class Pipeline:
             end = time.perf_counter()
             sha256 = hashlib.sha256(data).hexdigest()
             columns = columns_of(entry.columns, data, self.options)
-            if reused := reused or self.reusable.by_content(sha256):
+            if reused := reused or self.reusable.find(sha256=sha256):
                 return self._with_text(_reuse(entry, columns, *reused), lambda: data)
             image = open_rgb(data, "It", side=self.encoder.image_side)
         except PictureError as error:
@@ -118,37 +131,3 @@ def _reuse(entry: Picture, columns: Mapping[str, str], item: Item, vector: Embed
     read = {name: item.columns[name] for name in (TEXT_IN_PICTURE,) if name in item.columns}
     item = replace(item, id=entry.id, caption=entry.caption, columns={**read, **columns}, stamp=entry.stamp)
     return PreparedPicture(item, vector=vector)
-
-
-def read_ahead(entries: Generator[T, None, None], count: int) -> Generator[T, None, None]:
-    """Yield the entries. A thread reads up to `count` of them ahead; an error is raised after the entries before it.
-
-    Close the generator to end the thread, after the entry that it is reading.
-    """
-    entries_ahead: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
-    free_slots, is_closed = threading.Semaphore(count), threading.Event()
-
-    def take() -> None:
-        try:
-            with closing(entries):
-                for entry in entries:
-                    entries_ahead.put((entry,))
-                    free_slots.acquire()
-                    if is_closed.is_set():
-                        return
-            entries_ahead.put(None)
-        except BaseException as error:
-            entries_ahead.put(error)
-
-    thread = threading.Thread(target=take, daemon=True)  # a source that hangs must not keep the process alive
-    thread.start()
-    try:
-        while (entry := entries_ahead.get()) is not None:
-            if isinstance(entry, BaseException):
-                raise entry
-            free_slots.release()
-            yield entry[0]
-    finally:
-        is_closed.set()
-        free_slots.release()
-        thread.join(END_S)

@@ -1,7 +1,7 @@
 """`ReusableItems`: find items that an earlier build made, so that their pictures need not be encoded again."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
@@ -10,7 +10,7 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.index.hashing import Hashes, hash_texts
 from imgsearch.index.index import Index
 from imgsearch.ingest.shards import Shard
-from imgsearch.records import Item, Picture
+from imgsearch.records import Item
 
 
 class ReusableItems:
@@ -19,33 +19,28 @@ class ReusableItems:
     def __init__(self, old: Sequence[Index | Shard], source: str) -> None:
         self._old = old
         self._starts = np.cumsum([0, *map(len, old)])
-        stamps: list[Hashes] = []
+        keys: list[Hashes] = []
         for part in old:
             # In another source, a file of the same path, size and time may differ. A stamp of "" never matches.
             is_trusted = isinstance(part, Shard) or part.provenance.source == source
-            stamps.append(hash_texts(map(_key, part.column("id"), part.column("stamp") if is_trusted else repeat(""))))
+            stamps = part.column("stamp") if is_trusted else repeat("")
+            keys.append(hash_texts(map("{} {}".format, stamps, part.column("id"))))
         contents = [hash_texts(part.column("sha256")) for part in old]
-        hashes = np.concatenate([*stamps, *contents, hash_texts([])])
+        hashes = np.concatenate([*keys, *contents, hash_texts([])])
         self._order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
 
-    def by_stamp(self, picture: Picture) -> tuple[Item, Embeddings] | None:
-        """Return the item with the picture's id and stamp (an unchanged file), and its vector, float32 (dim,)."""
-        pairs = self._find(_key(picture.id, picture.stamp)) if picture.stamp else ()
-        return next((pair for pair in pairs if (pair[0].id, pair[0].stamp) == (picture.id, picture.stamp)), None)
-
-    def by_content(self, sha256: str) -> tuple[Item, Embeddings] | None:
-        """Return an item whose picture has this digest, and its vector, float32 (dim,)."""
-        return next((pair for pair in self._find(sha256) if pair[0].sha256 == sha256), None)
-
-    def _find(self, text: str) -> Iterator[tuple[Item, Embeddings]]:
-        """Yield the items whose key or digest has the hash of the text, with their vectors; a few may have another."""
-        wanted = hash_texts([text])[0]
+    def find(self, **fields: str) -> tuple[Item, Embeddings] | None:
+        """Return an item with these fields, and its vector, float32 (dim,). They are `stamp` and `id`, or `sha256`."""
+        wanted = hash_texts([" ".join(fields.values())])[0]
         first, last = (np.searchsorted(self._hashes, wanted, side=side) for side in ("left", "right"))
         for row in map(int, self._order[first:last] % self._starts[-1]):
             position = int(np.searchsorted(self._starts, row, side="right")) - 1
             part, start = self._old[position], int(self._starts[position])
-            yield part.item(row - start), part.row(row - start)
+            item = part.item(row - start)
+            if vars(item).items() >= fields.items():  # a few hashes are of other fields, too
+                return item, part.row(row - start)
+        return None
 
 
 def count_changes(old: Index, ids: Hashes, contents: Hashes) -> dict[str, int]:
@@ -60,7 +55,3 @@ def count_changes(old: Index, ids: Hashes, contents: Hashes) -> dict[str, int]:
         "renamed": renamed,
         "removed": len(gone) - renamed,
     }
-
-
-def _key(item_id: str, stamp: str) -> str:
-    return f"{stamp} {item_id}"

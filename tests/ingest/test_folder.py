@@ -52,13 +52,6 @@ def test_loses_nothing_unreported(folder: Path, starter_bundle: Path) -> None:
     assert pictures["train/a.jpg"].caption == "joined"
 
 
-def test_reads_metadata_of_subfolders(folder: Path) -> None:
-    (folder.parent / "all").mkdir()
-    folder.rename(folder.parent / "all" / "sub")
-    pictures, _ = read(folder.parent / "all")
-    assert pictures["sub/coffee.jpg"].caption == "a cup of coffee"
-
-
 @pytest.mark.parametrize("data", [b"a,b\n1,2\n", b"\xff\xfe\xfa", b"", b"file_name,a,a\n"])
 def test_refuses_unusable_metadata(folder: Path, data: bytes) -> None:
     (folder / "metadata.csv").write_bytes(data)
