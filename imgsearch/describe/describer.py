@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from imgsearch.describe.sentence import sentence
-from imgsearch.describe.vocabulary import SCENES, THINGS, VocabularyTerm, read_vocabulary
+from imgsearch.describe.sentence import SCENES, THINGS, VocabularyTerm, read_vocabulary, sentence
 from imgsearch.embeddings import Embeddings, check_unit, encode_cached
 from imgsearch.files import cache_path
 from imgsearch.models.colours import read_colours

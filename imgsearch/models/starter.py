@@ -24,8 +24,7 @@ from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.files import DATA, read_table
 from imgsearch.models.colours import COLOURS, picture_colours, text_colours
 from imgsearch.models.encoder import STARTER_ID, Encoder, in_batches
-from imgsearch.models.french import to_english
-from imgsearch.models.language import is_french
+from imgsearch.models.language import is_french, to_english
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
 
