@@ -63,11 +63,6 @@ class Repo:
         """The hub's name of its kind: a bundle is stored there as a dataset."""
         return "model" if self.kind == "model" else "dataset"
 
-    @property
-    def folder(self) -> str:
-        """A name for its folder."""
-        return f"{self.type}s--{self.id.replace('/', '--')}"
-
     def __str__(self) -> str:
         name = f"{HF_DATASETS_PREFIX}{self.id}" if self.kind == "bundle" else self.id
         return name if self.revision == "main" else f"{name}@{self.revision}"

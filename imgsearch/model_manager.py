@@ -16,8 +16,8 @@ from imgsearch.environment import cache_folder
 from imgsearch.errors import ImgsearchError, Message, ModelError
 from imgsearch.index.manifest import Manifest, encoder_of, read_manifest
 from imgsearch.models.captioner import Captioner
-from imgsearch.models.device import check_precision
 from imgsearch.models.encoder import Encoder
+from imgsearch.models.loading import check_precision
 from imgsearch.models.registry import (
     STARTER,
     ModelKind,

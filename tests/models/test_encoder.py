@@ -22,8 +22,8 @@ from imgsearch.index.index import Index
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.clip import ClipEncoder, ClipSpec
-from imgsearch.models.device import PRECISIONS, check_precision, choose_device, choose_precision
 from imgsearch.models.encoder import Classifier, Encoder
+from imgsearch.models.loading import PRECISIONS, check_precision, choose_device, choose_precision
 from imgsearch.models.starter import LABELS, NUM_FEATURES, NUM_SEMANTIC
 from imgsearch.search.collection import open_collection
 from tests.helpers.examples import NUM_EXAMPLES
