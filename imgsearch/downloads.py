@@ -14,6 +14,7 @@ from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 from tqdm import tqdm
 
+from imgsearch.embeddings import OnProgress
 from imgsearch.environment import cache_folder, can_write, hub_folder, on_space
 from imgsearch.errors import BundleError, ImgsearchError, Message, ModelError
 from imgsearch.files import write_atomic
@@ -26,8 +27,6 @@ HASH_RATE = 50e6  # bytes per second that a slow machine hashes
 
 Choose: TypeAlias = Callable[[Collection[str]], list[str]]
 """Return the needed ones of a repository's file names. Raise ModelError or BundleError if one is missing."""
-OnProgress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of bytes on disk and the number expected."""
 
 
 def cached_snapshot(repo: Repo, choose: Choose) -> Path | None:

@@ -1,7 +1,6 @@
 """Describe a picture by the vocabulary's terms nearest to its vector. This needs no captioner, and no internet."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from imgsearch.describe.sentence import SCENES, THINGS, VocabularyTerm, read_vocabulary, sentence
-from imgsearch.embeddings import Embeddings, check_unit, encode_cached
+from imgsearch.embeddings import Embeddings, OnProgress, check_unit, encode_cached
 from imgsearch.files import cache_path
 from imgsearch.models.colours import read_colours
 from imgsearch.models.encoder import Classifier, Encoder
@@ -56,11 +55,8 @@ class Describer:
         votes = self._count_votes(np.full((1, len(classes)), 1 / len(classes), np.float32)) if classes else None
         self._even_shares = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # at equal scores
 
-    def preload(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embeddings:
-        """Return the embedding of each term's prompt, (terms, dim), things before scenes. The first call makes them.
-
-        `on_progress` is called with the words done and their total.
-        """
+    def preload(self, on_progress: OnProgress = lambda done, total: None) -> Embeddings:
+        """Return the embedding of each term's prompt, (terms, dim), things before scenes. The first call makes them."""
         with self._lock:
             if self._embeddings is None:
                 prompts = [term.prompt for term in self._things + self._scenes]

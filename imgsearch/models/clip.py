@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.embeddings import Embeddings, in_batches, normalize
 from imgsearch.errors import Message, ModelError, SettingsError
 from imgsearch.files import digest_file
 from imgsearch.images import within_ratio
-from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared, in_batches
+from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
 from imgsearch.models.loading import (
     CLIP_WEIGHTS,
     CONFIG,

@@ -3,18 +3,17 @@
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
+from imgsearch.embeddings import OnProgress
 from imgsearch.errors import Message, ModelError, SettingsError
-from imgsearch.models.batching import BatchingEncoder
 from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
-from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, Encoder
+from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, BatchingEncoder, Encoder
 from imgsearch.models.loading import captioner_files, check_precision
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from imgsearch.hub import Repo
 
 ModelKind: TypeAlias = Literal["encoder", "captioner"]
-OnProgress: TypeAlias = Callable[[int, int], None]
 log = logging.getLogger(__name__)
 STARTER = "starter"
 _loading: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
@@ -180,15 +178,13 @@ def _required_repos(kind: ModelKind, ref: ModelRef) -> "list[tuple[Repo, Choose]
 
 def _clip_spec(model_id: str) -> ClipSpec:
     """Return the parts of an encoder. A preset is looked up without importing open_clip."""
-    presets = {preset.model_id: preset for preset in PRESETS}
-    if not (preset := presets.get(model_id)):
-        return ClipSpec.parse(model_id)
-    return ClipSpec(model_id, preset.repo, tokenizer=preset.repo if preset.has_tokenizer else "")
+    for preset in PRESETS:
+        if preset.model_id == model_id:
+            return ClipSpec(model_id, preset.repo, tokenizer=preset.repo if preset.has_tokenizer else "")
+    return ClipSpec.parse(model_id)
 
 
-def shared_encoder(
-    ref: ModelRef, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
-) -> Encoder:
+def shared_encoder(ref: ModelRef, precision: str, on_progress: OnProgress) -> Encoder:
     """Return the encoder of that name, which all collections share. The first call loads it."""
     with _loading[ref.model_id, precision]:
         for (model_id, revision, loaded_precision), loaded in list(_loaded.items()):
