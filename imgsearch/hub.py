@@ -134,7 +134,7 @@ def explain_hub_error(error: BaseException, kind: RepoKind) -> Message:
     """Return the end of a sentence: the reason why something of that kind is not available."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:  # the client looked on disk after a failure
         return explain_hub_error(error.__cause__, kind)
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
+    if isinstance(error, HfHubHTTPError):
         return _explain_status(error.response.status_code, kind)
     for cause, template in _CAUSES.items():
         if isinstance(error, cause):
