@@ -17,15 +17,7 @@ from imgsearch.errors import Message, ModelError, SettingsError
 from imgsearch.files import digest_file
 from imgsearch.images import within_ratio
 from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
-from imgsearch.models.loading import (
-    CLIP_WEIGHTS,
-    CONFIG,
-    choose_device,
-    choose_precision,
-    clip_weights,
-    not_loaded,
-    tokenizer_files,
-)
+from imgsearch.models.loading import CONFIG, choose_device, choose_precision, clip_weights, not_loaded, tokenizer_files
 
 LOCAL_DIR_PREFIX, HF_HUB_PREFIX = "local-dir:", "hf-hub:"  # open_clip's own prefixes
 MAX_CHARACTERS = 2000  # of a text that are read: the tokenizers take the square of a run of accents
@@ -127,7 +119,6 @@ def _load_folder(folder: Path, device: str) -> tuple[Any, Any, Any]:
     import open_clip
 
     name = f"{LOCAL_DIR_PREFIX}{folder}"
-    clip_weights(str(folder), [path.name for path in folder.iterdir()])
     config = open_clip.get_model_config(name)
     text, image = config["text_cfg"], config["vision_cfg"]
     tower = text.get("hf_model_name") or (":" in image.get("timm_model_name", "") and image["timm_model_name"])
@@ -148,11 +139,11 @@ class ClipEncoder(Encoder):
 
         self.model_id = spec.model_id
         self._tokenizing = threading.Lock()  # a tokenizer of transformers stores the length of the call
-        weights = folders[spec.weights]
-        self.revision = weights.name if spec.weights else _digest_weights(weights)  # a snapshot is named by its commit
         self._device = choose_device()
         self.precision = choose_precision(precision, self._device)
+        folder = folders[spec.weights]
         try:
+            self.revision = folder.name if spec.weights else _digest_weights(folder)  # a commit names its snapshot
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self._model, transform, self._tokenizer = load_clip(spec, folders, self._device)
@@ -217,8 +208,7 @@ class ClipEncoder(Encoder):
 
 
 def _digest_weights(folder: Path) -> str:
-    files = (folder / name for name in CLIP_WEIGHTS if (folder / name).is_file())
-    return next((digest_file(file).sha256 for file in files), "")
+    return digest_file(folder / clip_weights(str(folder), [path.name for path in folder.iterdir()])).sha256
 
 
 def _multiply_in_bfloat16(model: Any) -> None:
