@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from imgsearch.describe.vocabulary import THINGS, VocabularyTerm, read_vocabulary  # noqa: E402
+from imgsearch.describe.sentence import THINGS, VocabularyTerm, read_vocabulary  # noqa: E402
 from imgsearch.files import DATA, read_table  # noqa: E402
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,8 +11,10 @@ from typing import Any, TypeAlias
 from filelock import FileLock
 from huggingface_hub import HfApi, constants, get_cached_repo_tree, hf_hub_download, snapshot_download
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
+from huggingface_hub.file_download import repo_folder_name
 from tqdm import tqdm
 
+from imgsearch.embeddings import OnProgress
 from imgsearch.environment import cache_folder, can_write, hub_folder, on_space
 from imgsearch.errors import BundleError, ImgsearchError, Message, ModelError
 from imgsearch.files import write_atomic
@@ -25,27 +27,17 @@ HASH_RATE = 50e6  # bytes per second that a slow machine hashes
 
 Choose: TypeAlias = Callable[[Collection[str]], list[str]]
 """Return the needed ones of a repository's file names. Raise ModelError or BundleError if one is missing."""
-OnProgress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of bytes on disk and the number expected."""
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The needed files of a repository at one commit, complete."""
-
-    folder: Path
-    commit: str
-
-
-def cached_snapshot(repo: Repo, choose: Choose) -> Snapshot | None:
-    """Return what is on disk, whoever fetched it, or None if a file is missing. Works offline."""
+def cached_snapshot(repo: Repo, choose: Choose) -> Path | None:
+    """Return the folder of what is on disk, whoever fetched it, or None if a file is missing. Works offline."""
     for cache in _caches():
         options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "cache_dir": cache}
         with suppress(CachedRepoTreeNotFoundError, OSError, ValueError, ModelError, BundleError):
             names = choose(_recorded_names(repo, options))
             folder = Path(snapshot_download(repo.id, **options, allow_patterns=names, local_files_only=True))
             if not _lock_file(repo, folder.name).exists():
-                return Snapshot(folder, folder.name)
+                return folder
     return _old_snapshot(repo, choose)
 
 
@@ -68,10 +60,10 @@ def _recorded_names(repo: Repo, options: Mapping[str, Any]) -> list[str]:
 
 def _lock_file(repo: Repo, commit: str) -> Path:
     """Return the file that is there from the start of a download until its digests have been compared."""
-    return hub_folder() / f"{repo.folder}--{commit}.lock"
+    return hub_folder() / f"{repo_folder_name(repo_id=repo.id, repo_type=repo.type)}--{commit}.lock"
 
 
-def _old_snapshot(repo: Repo, choose: Choose) -> Snapshot | None:
+def _old_snapshot(repo: Repo, choose: Choose) -> Path | None:
     """Look into the folder of version 0.8 and before: REVISION.txt has the commit, then the names of all files."""
     is_bundle, name = repo.kind == "bundle", repo.id.replace("/", "--")
     folder = hub_folder() / (f"bundles--{name}" if is_bundle else name)
@@ -79,37 +71,37 @@ def _old_snapshot(repo: Repo, choose: Choose) -> Snapshot | None:
         commit, *names = (folder / f"{repo.revision.replace('/', '--')}.txt").read_text("utf-8").splitlines()
         folder = folder / commit / (repo.id.rpartition("/")[2] if is_bundle else "")
         if all((folder / name).is_file() for name in choose(names)):
-            return Snapshot(folder, commit)
+            return folder
     return None
 
 
 def resolve_commit(repo: Repo, choose: Choose) -> Repo:
     """Ask the hub for the commit of a branch or tag, fetch no file, and return the repository at this commit.
 
-    Without the hub use the one whose files are on disk; if there is none, raise as `probe` does.
+    Without the hub return it as it is if files of it are on disk; if there are none, raise as `probe` does.
     """
     if COMMIT.fullmatch(repo.revision):
         return repo
     try:
         return replace(repo, revision=str(probe(repo).sha))
     except ImgsearchError:
-        if cached := cached_snapshot(repo, choose):
-            return replace(repo, revision=cached.commit)
+        if cached_snapshot(repo, choose):
+            return repo
         raise
 
 
-def remember_commit(repo: Repo, snapshot: Snapshot) -> None:
+def remember_commit(repo: Repo, folder: Path) -> None:
     """Record the commit of a branch or tag, for offline use and for other programs, once all its files are on disk."""
-    refs = snapshot.folder.parents[1] / "refs"
+    refs = folder.parents[1] / "refs"
     file = (refs / repo.revision).resolve()
-    if snapshot.folder.parent.name == "snapshots" and file.is_relative_to(refs) and repo.revision != snapshot.commit:
+    if folder.parent.name == "snapshots" and file.is_relative_to(refs) and repo.revision != folder.name:
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(file, snapshot.commit.encode())
+            write_atomic(file, folder.name.encode())
 
 
-def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_bytes: float = math.inf) -> Snapshot:
-    """Return the files on disk at once and without a request; else fetch the chosen ones and return when all are here.
+def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_bytes: float = math.inf) -> Path:
+    """Return the folder of the chosen files, a model's named by its commit. Fetch them if they are not on disk.
 
     Digests are compared with the hub's. Raise `repo.unavailable` if the hub cannot be reached or the files have more
     than `max_bytes` in total.
@@ -126,16 +118,16 @@ def fetch_snapshot(repo: Repo, choose: Choose, on_progress: OnProgress, *, max_b
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=0):
-            snapshot = run_with_timeout(repo, partial(_fetch_files, pinned, needed, on_progress), ANSWER_S)
+            folder = run_with_timeout(repo, partial(_fetch_files, pinned, needed, on_progress), ANSWER_S)
         with suppress(PermissionError):  # on Windows it stays if another process has it by now
             lock.unlink(missing_ok=True)
     except OSError as error:
         raise repo.unavailable(explain_hub_error(error, repo.kind)) from error
-    remember_commit(repo, snapshot)
-    return snapshot
+    remember_commit(repo, folder)
+    return folder
 
 
-def _fetch_files(repo: Repo, sizes: Mapping[str, int], on_progress: OnProgress, extend: Extend) -> Snapshot:
+def _fetch_files(repo: Repo, sizes: Mapping[str, int], on_progress: OnProgress, extend: Extend) -> Path:
     """Fetch the files that are not on disk, then compare all with the hub's digests. Delete those that differ."""
     options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "cache_dir": _caches()[-1]}
     done, shown, total = 0, 0, sum(sizes.values())
@@ -167,7 +159,7 @@ def _fetch_files(repo: Repo, sizes: Mapping[str, int], on_progress: OnProgress, 
             blob.unlink()
     if damaged:
         raise repo.unavailable(Message("{file} arrived damaged. Start again to fetch it again.", file=damaged[0]))
-    return Snapshot(folder, repo.revision)
+    return folder
 
 
 def fetch_whole_repo(repo: Repo) -> Path:
@@ -175,7 +167,7 @@ def fetch_whole_repo(repo: Repo) -> Path:
 
     Offline, reuse an earlier fetch, else raise as `probe`.
     """
-    folder = hub_folder() / repo.folder / repo.revision
+    folder = hub_folder() / repo_folder_name(repo_id=repo.id, repo_type=repo.type) / repo.revision
     options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "local_dir": folder}
     run_with_timeout(repo, lambda _: snapshot_download(repo.id, **options), math.inf)
     return folder

@@ -13,6 +13,9 @@ from imgsearch.files import write_cache
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 """float32, shape (n, dim), every row of L2 norm 1 (within 1e-3: rows may have been stored in half precision)."""
 
+OnProgress: TypeAlias = Callable[[int, int], None]
+"""Called with what is done and the total: inputs encoded, bytes fetched."""
+
 T = TypeVar("T")
 UNIT_TOLERANCE = 1e-3
 
@@ -35,11 +38,25 @@ def check_unit(rows: Embeddings, dim: int) -> Embeddings:
     return rows
 
 
+def in_batches(
+    encode: Callable[[Sequence[T]], Embeddings],
+    inputs: Sequence[T],
+    size: int,
+    dim: int,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Embeddings:
+    """Encode at most `size` inputs at a time, and report the numbers done and in all before each: float32 (n, dim)."""
+    rows = []
+    for start in range(0, len(inputs), size):
+        on_progress(start, len(inputs))
+        rows.append(encode(inputs[start : start + size]))
+    return np.concatenate(rows) if rows else np.zeros((0, dim), np.float32)
+
+
 def load_rows(file: Path, shape: tuple[int, int]) -> Embeddings | None:
     """Return the rows that `encode_cached` stored, or None if the file does not hold unit rows of that shape."""
     try:
-        with file.open("rb") as stream:
-            rows: Embeddings = np.lib.format.read_array(stream, allow_pickle=False)
+        rows: Embeddings = np.load(file, allow_pickle=False)
         return check_unit(rows, shape[1]) if rows.shape == shape else None
     except Exception:  # on a damaged header NumPy raises almost anything
         return None
@@ -51,19 +68,12 @@ def encode_cached(
     inputs: Sequence[T],
     encode: Callable[[Sequence[T]], Embeddings],
     batch_size: int,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> Embeddings:
-    """Return the rows of the inputs, (len(inputs), dim), from a file of a cache or by `encode`, batch by batch.
-
-    `on_progress` is called with the numbers of inputs done and in all.
-    """
+    """Return the rows of the inputs, (len(inputs), dim), from a file of a cache or else by `in_batches`."""
     rows = load_rows(file, (len(inputs), dim)) if file else None
     if rows is None:
-        batches = []
-        for start in range(0, len(inputs), batch_size):
-            on_progress(start, len(inputs))
-            batches.append(encode(inputs[start : start + batch_size]))
-        rows = np.concatenate(batches)
+        rows = in_batches(encode, inputs, batch_size, dim, on_progress)
         if file:
             buffer = io.BytesIO()
             np.save(buffer, rows)

@@ -64,21 +64,3 @@ def check_time(begin: float, max_s: float) -> None:
     """Raise BusyError if a query that began then (`time.perf_counter`) has taken longer than it may."""
     if time.perf_counter() - begin > max_s:
         raise BusyError("The query took longer than {seconds:.0f} s. Ask for less, or try again later.", seconds=max_s)
-
-
-def not_loaded(model_id: str, error: Exception) -> ModelError:
-    """Return the error that tells the user why a library could not load a model."""
-    if isinstance(error, MemoryError) or "out of memory" in str(error):
-        return ModelError(
-            "{model} cannot be loaded: there is not enough memory. Choose a smaller model.", model=model_id
-        )
-    reason = (
-        error
-        if isinstance(error, ModelError)
-        else Message("its files are damaged or of another kind ({error}).", error=f"{error!r:.80}")
-    )
-    return ModelError(
-        "{model} cannot be loaded: {reason} Choose another model, or put its files right.",
-        model=model_id,
-        reason=reason,
-    )

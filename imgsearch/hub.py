@@ -63,11 +63,6 @@ class Repo:
         """The hub's name of its kind: a bundle is stored there as a dataset."""
         return "model" if self.kind == "model" else "dataset"
 
-    @property
-    def folder(self) -> str:
-        """A name for its folder."""
-        return f"{self.type}s--{self.id.replace('/', '--')}"
-
     def __str__(self) -> str:
         name = f"{HF_DATASETS_PREFIX}{self.id}" if self.kind == "bundle" else self.id
         return name if self.revision == "main" else f"{name}@{self.revision}"
@@ -139,7 +134,7 @@ def explain_hub_error(error: BaseException, kind: RepoKind) -> Message:
     """Return the end of a sentence: the reason why something of that kind is not available."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:  # the client looked on disk after a failure
         return explain_hub_error(error.__cause__, kind)
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
+    if isinstance(error, HfHubHTTPError):
         return _explain_status(error.response.status_code, kind)
     for cause, template in _CAUSES.items():
         if isinstance(error, cause):

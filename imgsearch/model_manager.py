@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from imgsearch.config import STARTER_BUNDLE, is_lance_table, is_starter_collection
 from imgsearch.describe.describer import Describer
+from imgsearch.embeddings import OnProgress
 from imgsearch.environment import cache_folder
 from imgsearch.errors import ImgsearchError, Message, ModelError
 from imgsearch.index.manifest import Manifest, encoder_of, read_manifest
 from imgsearch.models.captioner import Captioner
-from imgsearch.models.device import check_precision
 from imgsearch.models.encoder import Encoder
+from imgsearch.models.loading import check_precision
 from imgsearch.models.registry import (
     STARTER,
     ModelKind,
     ModelRef,
-    OnProgress,
     check_hub,
     is_cached,
     load_captioner,
@@ -162,15 +162,14 @@ class ModelManager:
             problem = Message("The encoder of this collection, {name}, is being fetched. Wait a little.", name=ref)
         except ImgsearchError as error:
             problem = self._unsearchable(error)
-        encoder = shared_encoder(starter)
-        describer = Describer(encoder, cache_folder())
-        return LoadedModels(encoder, describer, searcher=None, missing={"encoder": problem})
+        encoder = shared_encoder(starter, self._precision, self._reporter("load", starter))
+        return LoadedModels(encoder, Describer(encoder, cache_folder()), searcher=None, missing={"encoder": problem})
 
     def _load_requested(self, kind: ModelKind) -> None:
         """Load a model, then put it in the place of the one that answers, with all that depends on it."""
         ref, models = self._requested(kind), self._current
         if kind == "captioner":
-            self._progress[:] = [Progress("load", str(ref), 0, 0)]
+            self._reporter("load", ref)(0, 0)
             captioner = load_captioner(ref, self._precision, self._reporter("fetch", ref))
             self._current = replace(self.current, captioner=captioner)
             return
@@ -182,7 +181,7 @@ class ModelManager:
 
     def _load_encoder(self, ref: ModelRef) -> LoadedModels:
         """Load an encoder and open the bundle for it. Raise ModelError or BundleError."""
-        self._progress[:] = [Progress("load", str(ref), 0, 0)]
+        self._reporter("load", ref)(0, 0)
         try:
             encoder = shared_encoder(ref, self._precision, self._reporter("fetch", ref))
             # After torch: where FAISS comes first, its libgomp loads before torch's, and a text takes 1.5 ms longer.

@@ -19,10 +19,10 @@ from huggingface_hub.utils import _detect_agent
 from transformers.utils import logging
 
 from imgsearch.config import ROOT
-from imgsearch.downloads import Snapshot, cached_snapshot, fetch_snapshot
+from imgsearch.downloads import cached_snapshot, fetch_snapshot
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.hub import Repo
-from imgsearch.models.weight_files import captioner_files
+from imgsearch.models.loading import captioner_files
 from tests.helpers.loopback_hub import Corrupt, Cut, Forge, Hang, LoopbackHub, Slow, Status, sentence
 
 REPO = Repo("tiny/model")
@@ -60,7 +60,7 @@ def model(hub: LoopbackHub, empty_cache: Path, tmp_path: Path) -> Path:
 
 
 def get(repo: Repo = REPO) -> Path:
-    return fetch_snapshot(repo, CHOOSE, lambda done, total: None).folder
+    return fetch_snapshot(repo, CHOOSE, lambda done, total: None)
 
 
 def failure(repo: Repo = REPO) -> str:
@@ -90,8 +90,8 @@ def facts_of(folder: Path) -> dict[str, bytes]:
 def test_only_what_is_needed_is_fetched_and_once(hub: LoopbackHub, model: Path) -> None:
     seen: list[tuple[int, int]] = []
     snapshot = fetch_snapshot(REPO, CHOOSE, lambda done, total: seen.append((done, total)))
-    assert_whole(snapshot.folder, model)
-    assert snapshot.folder.name == snapshot.commit == hub.commit(REPO.id)
+    assert_whole(snapshot, model)
+    assert snapshot.name == hub.commit(REPO.id)
     assert asked(hub) == [SMALL, LARGE]
     hub.requests.clear()
     assert fetch_snapshot(REPO, CHOOSE, lambda done, total: None) == cached_snapshot(REPO, CHOOSE) == snapshot
@@ -196,7 +196,7 @@ from huggingface_hub import constants
 from imgsearch import downloads
 from imgsearch.errors import ModelError
 from imgsearch.hub import Repo
-from imgsearch.models.weight_files import captioner_files
+from imgsearch.models.loading import captioner_files
 constants.DOWNLOAD_CHUNK_SIZE, downloads.ANSWER_S = {CHUNK}, float(sys.argv[1])
 try:
     downloads.fetch_snapshot(Repo("tiny/model"), partial(captioner_files, "tiny/model"), lambda done, total: None)
@@ -320,7 +320,7 @@ def test_what_version_0_8_fetched_is_used_as_it_lies(hub: LoopbackHub, model: Pa
         shutil.copy(model / name, folder)
     for revision in ("main", commit):
         (folder.parent / f"{revision}.txt").write_text("\n".join([commit, SMALL, LARGE, "README.md"]))
-        assert fetch_snapshot(Repo(REPO.id, revision), CHOOSE, lambda done, total: None) == Snapshot(folder, commit)
+        assert fetch_snapshot(Repo(REPO.id, revision), CHOOSE, lambda done, total: None) == folder
     assert not hub.requests
     (folder / LARGE).unlink()
     assert_whole(get(), model)

@@ -102,7 +102,7 @@ HOMES = {
     "ray": {"ingest.cluster"},
     "mcp": {"web.api"},
     "datasets": {"ingest.dataset", "ingest.columns", "ingest.splits", "ingest.tables", "ingest.tars"},
-    "torch": {"models.starter", "models.clip", "models.captioner", "models.device"},
+    "torch": {"models.starter", "models.clip", "models.captioner", "models.loading"},
     "timm": {"models.starter"},
     "transformers": {"models.starter", "models.captioner"},
     "open_clip": {"models.clip"},

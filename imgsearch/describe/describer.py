@@ -1,16 +1,14 @@
 """Describe a picture by the vocabulary's terms nearest to its vector. This needs no captioner, and no internet."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from imgsearch.describe.sentence import sentence
-from imgsearch.describe.vocabulary import SCENES, THINGS, VocabularyTerm, read_vocabulary
-from imgsearch.embeddings import Embeddings, check_unit, encode_cached
+from imgsearch.describe.sentence import SCENES, THINGS, VocabularyTerm, read_vocabulary, sentence
+from imgsearch.embeddings import Embeddings, OnProgress, check_unit, encode_cached
 from imgsearch.files import cache_path
 from imgsearch.models.colours import read_colours
 from imgsearch.models.encoder import Classifier, Encoder
@@ -54,14 +52,11 @@ class Describer:
         self._classifier = encoder if isinstance(encoder, Classifier) else None
         classes = self._classifier.classes if self._classifier else []
         self._voted_rows = np.array([row_of.get(term, NONE) for term in classes], np.int64)  # (classes,)
-        votes = self._count_votes(np.full((1, len(classes)), 1 / len(classes), np.float32)) if classes else None
-        self._even_shares = self._shares(np.zeros((1, len(self._things)), np.float32), votes)[0]  # at equal scores
+        even = np.full((1, len(classes)), 1 / len(classes), np.float32) if classes else None
+        self._even_shares = self._shares(np.zeros((1, len(self._things)), np.float32), even)[0]  # at equal scores
 
-    def preload(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embeddings:
-        """Return the embedding of each term's prompt, (terms, dim), things before scenes. The first call makes them.
-
-        `on_progress` is called with the words done and their total.
-        """
+    def preload(self, on_progress: OnProgress = lambda done, total: None) -> Embeddings:
+        """Return the embedding of each term's prompt, (terms, dim), things before scenes. The first call makes them."""
         with self._lock:
             if self._embeddings is None:
                 prompts = [term.prompt for term in self._things + self._scenes]
@@ -78,7 +73,8 @@ class Describer:
         """
         vectors = self._encoder.encode_images([image, ImageOps.mirror(image)])  # two looks are wrong less often
         scores = self._scores(vectors)
-        shares = self._shares(scores, self._votes(vectors)).mean(0)
+        probabilities = self._classifier.class_probabilities(vectors) if self._classifier else None
+        shares = self._shares(scores, probabilities).mean(0)
         colours = read_colours(image)
         # An object on a plain background shows no place, weather or hour.
         scenes = {} if colours.ground else self._clear_scenes(scores.mean(0)[len(self._things) :])
@@ -99,24 +95,16 @@ class Describer:
         scores: TermScores = (cosines - things.mean(1, keepdims=True)) / np.maximum(things.std(1, keepdims=True), TINY)
         return scores
 
-    def _votes(self, vectors: Embeddings) -> TermScores | None:
-        """Return (n, things), each thing's share of the class votes, or None if the encoder has no classes."""
-        return self._count_votes(self._classifier.class_probabilities(vectors)) if self._classifier else None
-
-    def _count_votes(self, probabilities: TermScores) -> TermScores:
-        """Turn (n, classes) into (n, things): each class adds its probability to its thing, if it has one."""
-        votes = np.zeros((len(probabilities), len(self._things)), np.float32)
-        voting = self._voted_rows != NONE
-        np.add.at(votes.T, self._voted_rows[voting], probabilities[:, voting].T)
-        return votes
-
-    def _shares(self, scores: TermScores, votes: TermScores | None) -> TermScores:
+    def _shares(self, scores: TermScores, probabilities: TermScores | None) -> TermScores:
         """Return (n, things): a softmax over the standard scores of the things, mixed with the class votes, if any.
 
-        A category (bird) includes the shares of its members (owl).
+        A class votes for its thing with its probability, (n, classes). A category (bird) includes the shares of its
+        members (owl).
         """
         shares = _softmax(scores[:, : len(self._things)])
-        if votes is not None:
+        if probabilities is not None:
+            votes, voting = np.zeros(shares.shape, np.float32), self._voted_rows != NONE
+            np.add.at(votes.T, self._voted_rows[voting], probabilities[:, voting].T)
             shares = (1 - VOTE_SHARE) * shares + VOTE_SHARE * votes
         for row in range(len(self._things) - 1, -1, -1):  # members first: they come after their category
             if self._category_rows[row] != NONE:

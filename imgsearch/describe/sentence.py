@@ -1,18 +1,46 @@
-"""Put a description into one plain sentence, in English or French."""
+"""The words that can describe a picture (`data/vocabulary.tsv`), and one plain sentence made of them."""
 
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from imgsearch.describe.vocabulary import VocabularyTerm
-from imgsearch.files import DATA
+from imgsearch.files import DATA, read_table
 from imgsearch.models.colours import FRENCH_COLOURS, Colours
-from imgsearch.models.french import ARTICLE, french_terms
+from imgsearch.models.language import ARTICLE, french_terms
 from imgsearch.records import Tag
 
+THINGS = ("animals", "plants", "food", "people", "objects")  # groups of nouns
+SCENES = ("places", "activities", "weather", "time of day", "style")  # groups of phrases
 OWN_COLOUR = 0.6  # share of the subject from which a colour is named with it: "a white owl"
 # The parts of a sentence in each language; {} stands for what is named.
 WORDS: dict[str, dict[str, str]] = json.loads((DATA / "sentences.json").read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class VocabularyTerm:
+    """A noun in the singular or, in the groups of SCENES, a phrase as it stands in a sentence."""
+
+    group: str
+    kind: str  # its category, the term it is a kind of; "" for none
+    article: str  # "" for a noun that takes none (grass, scissors), and for a phrase
+    text: str
+    french: str  # the term as it stands in a French sentence: "un hibou"
+
+    @property
+    def phrase(self) -> str:
+        """The term as it stands in a sentence: "an owl", "grass", "on a beach"."""
+        return f"{self.article} {self.text}".strip()
+
+    @property
+    def prompt(self) -> str:
+        """The text that is embedded for the term."""
+        return f"a photo of {self.phrase}" if self.group in THINGS else f"a photo, {self.phrase}"
+
+
+def read_vocabulary() -> list[VocabularyTerm]:
+    """Return all terms, a category before its members."""
+    return [VocabularyTerm(*row) for row in read_table("vocabulary.tsv")]
 
 
 def sentence(

@@ -27,7 +27,7 @@ def fetch_hub_bundles(settings: Settings) -> Settings:
 def _fetch(name: Bundle) -> Path:
     """Download the manifest of a bundle and the files that it lists, nothing else. Return their folder."""
     # The hub's client is imported only if there is something to fetch.
-    from imgsearch.downloads import Snapshot, cached_snapshot, fetch_snapshot, remember_commit, resolve_commit
+    from imgsearch.downloads import cached_snapshot, fetch_snapshot, remember_commit, resolve_commit
     from imgsearch.hub import Repo
 
     repo = Repo.parse(str(name), "bundle")
@@ -38,11 +38,11 @@ def _fetch(name: Bundle) -> Path:
             raise _no_bundle(repo, "{file} is missing.", missing[0])
         return needed
 
-    def fetch(max_bytes: int) -> Snapshot:
+    def fetch(max_bytes: int) -> Path:
         return fetch_snapshot(pinned, choose, lambda done, total: None, max_bytes=max_bytes)
 
     pinned = resolve_commit(repo, choose)
-    folder = fetch(MAX_MANIFEST_BYTES).folder
+    folder = fetch(MAX_MANIFEST_BYTES)
     try:
         manifest = Manifest.from_text(read_at_most(folder / FILE_NAME, MAX_MANIFEST_BYTES).decode())
         if FILE_NAME in manifest.files:
@@ -58,12 +58,12 @@ def _fetch(name: Bundle) -> Path:
             num_mb=total / MEGABYTE,
             free_mb=free / MEGABYTE,
         )
-    snapshot = fetch(MAX_MANIFEST_BYTES + total)
+    folder = fetch(MAX_MANIFEST_BYTES + total)
     try:
         check_digests(folder, manifest, inf)
     except BundleError as error:
         raise _no_bundle(repo, "its files are not those of its {file}.") from error
-    remember_commit(repo, snapshot)
+    remember_commit(repo, folder)
     return folder
 
 

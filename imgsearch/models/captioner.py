@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 from PIL import Image
 
-from imgsearch.errors import InputError, ModelError, not_loaded
-from imgsearch.models.device import choose_device, choose_precision
+from imgsearch.errors import InputError, ModelError
+from imgsearch.models.loading import choose_device, choose_precision, not_loaded
 
 Detail: TypeAlias = Literal["short", "detailed", "question"]
 MAX_TOKENS: dict[Detail, int] = {"short": 40, "detailed": 256, "question": 256}

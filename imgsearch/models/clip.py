@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imgsearch.embeddings import Embeddings, normalize
-from imgsearch.errors import Message, ModelError, SettingsError, not_loaded
+from imgsearch.embeddings import Embeddings, in_batches, normalize
+from imgsearch.errors import Message, ModelError, SettingsError
+from imgsearch.files import digest_file
 from imgsearch.images import within_ratio
-from imgsearch.models.device import choose_device, choose_precision
-from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared, in_batches
-from imgsearch.models.weight_files import CONFIG, clip_weights, tokenizer_files
+from imgsearch.models.encoder import BATCH_SIZE, Encoder, Prepared
+from imgsearch.models.loading import CONFIG, choose_device, choose_precision, clip_weights, not_loaded, tokenizer_files
 
 LOCAL_DIR_PREFIX, HF_HUB_PREFIX = "local-dir:", "hf-hub:"  # open_clip's own prefixes
 MAX_CHARACTERS = 2000  # of a text that are read: the tokenizers take the square of a run of accents
@@ -81,32 +81,12 @@ def load_clip(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple
 
     Raise ModelError if files are missing, and whatever open_clip raises on damaged ones.
     """
+    import open_clip
+
     folder = folders[spec.weights]
     has_config = (folder / CONFIG).is_file() and not spec.text_config
     if has_config or spec.model_id.startswith((LOCAL_DIR_PREFIX, HF_HUB_PREFIX)):
         return _load_folder(folder, device)
-    return _load_known(spec, folders, device)
-
-
-def _load_folder(folder: Path, device: str) -> tuple[Any, Any, Any]:
-    """Load by the configuration in the folder, which may come from a stranger."""
-    import open_clip
-
-    name = f"{LOCAL_DIR_PREFIX}{folder}"
-    clip_weights(str(folder), [path.name for path in folder.iterdir()])
-    config = open_clip.get_model_config(name)
-    text, image = config["text_cfg"], config["vision_cfg"]
-    tower = text.get("hf_model_name") or (":" in image.get("timm_model_name", "") and image["timm_model_name"])
-    if tower:  # open_clip would fetch it from the hub
-        raise ModelError("its tower {tower} is not in its folder.", tower=tower)
-    safe = SAFE if text.get("hf_tokenizer_name") else {}
-    return *open_clip.create_model_from_pretrained(name, device=device), open_clip.get_tokenizer(name, **safe)
-
-
-def _load_known(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tuple[Any, Any, Any]:
-    """Load by open_clip's own configuration of that name."""
-    import open_clip
-
     name, _, tag = spec.model_id.rpartition("/")
     known = open_clip.get_pretrained_cfg(name, tag)
     text = open_clip.get_model_config(name)["text_cfg"]
@@ -114,7 +94,6 @@ def _load_known(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tup
     if spec.text_config:
         text |= {"hf_model_name": str(folders[spec.text_config]), "hf_model_pretrained": False}
         options["text_cfg"] = text
-    folder = folders[spec.weights]
     loaded = open_clip.create_model_from_pretrained(
         name,
         pretrained=str(folder / clip_weights(spec.weights, [path.name for path in folder.iterdir()], spec.file)),
@@ -135,21 +114,36 @@ def _load_known(spec: ClipSpec, folders: Mapping[str, Path], device: str) -> tup
     return *loaded, tokenizer
 
 
+def _load_folder(folder: Path, device: str) -> tuple[Any, Any, Any]:
+    """Load by the configuration in the folder, which may come from a stranger."""
+    import open_clip
+
+    name = f"{LOCAL_DIR_PREFIX}{folder}"
+    config = open_clip.get_model_config(name)
+    text, image = config["text_cfg"], config["vision_cfg"]
+    tower = text.get("hf_model_name") or (":" in image.get("timm_model_name", "") and image["timm_model_name"])
+    if tower:  # open_clip would fetch it from the hub
+        raise ModelError("its tower {tower} is not in its folder.", tower=tower)
+    safe = SAFE if text.get("hf_tokenizer_name") else {}
+    return *open_clip.create_model_from_pretrained(name, device=device), open_clip.get_tokenizer(name, **safe)
+
+
 class ClipEncoder(Encoder):
     """An `Encoder` for open_clip's models: CLIP, SigLIP and related ones."""
 
     text_scale = 1.0
 
-    def __init__(self, spec: ClipSpec, folders: Mapping[str, Path], *, revision: str = "", precision: str = "auto"):
+    def __init__(self, spec: ClipSpec, folders: Mapping[str, Path], *, precision: str = "auto") -> None:
         """Load the model from `folders`, one for each of the spec's repositories. Raise ModelError if that fails."""
         from torchvision.transforms import Compose, Normalize, ToTensor
 
         self.model_id = spec.model_id
         self._tokenizing = threading.Lock()  # a tokenizer of transformers stores the length of the call
-        self.revision = revision
         self._device = choose_device()
         self.precision = choose_precision(precision, self._device)
+        folder = folders[spec.weights]
         try:
+            self.revision = folder.name if spec.weights else _digest_weights(folder)  # a commit names its snapshot
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self._model, transform, self._tokenizer = load_clip(spec, folders, self._device)
@@ -211,6 +205,10 @@ class ClipEncoder(Encoder):
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=is_half):
             rows = in_batches(lambda batch: encode(batch).float().cpu().numpy(), inputs, BATCH_SIZE, self.dim)
         return normalize(rows)
+
+
+def _digest_weights(folder: Path) -> str:
+    return digest_file(folder / clip_weights(str(folder), [path.name for path in folder.iterdir()])).sha256
 
 
 def _multiply_in_bfloat16(model: Any) -> None:

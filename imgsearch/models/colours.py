@@ -34,8 +34,8 @@ HUES = (
 _TABLE = read_table("colours.tsv")
 COLOURS = tuple(name for name, *_ in _TABLE)
 FRENCH_COLOURS = {name: (masculine, feminine) for name, masculine, feminine, _ in _TABLE}
-COLOUR_OF = {word: name for name, _, _, others in _TABLE for word in (name, *others.split())}  # for words of a query
-INDEX_OF = {name: position for position, name in enumerate(COLOURS)}
+# The position in COLOURS of each of its names, and of the other words for them in a query.
+INDEX_OF = {word: i for i, (name, _, _, others) in enumerate(_TABLE) for word in (name, *others.split())}
 Pixels = npt.NDArray[np.int16]  # (height, width, 3), 0..255
 
 
@@ -85,8 +85,8 @@ def text_colours(text: str) -> Embeddings:
     """Return the colours that a text names as a unit vector, float32 (len(COLOURS),); zeros if it names none."""
     vector = np.zeros(len(COLOURS), np.float32)
     for word in re.findall(r"\w+", text.lower()):
-        if word in COLOUR_OF:
-            vector[INDEX_OF[COLOUR_OF[word]]] = 1
+        if word in INDEX_OF:
+            vector[INDEX_OF[word]] = 1
     return vector / np.float32(max(1.0, float(np.linalg.norm(vector))))
 
 

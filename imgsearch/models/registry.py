@@ -3,28 +3,24 @@
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
+from imgsearch.embeddings import OnProgress
 from imgsearch.errors import Message, ModelError, SettingsError
-from imgsearch.files import digest_file
-from imgsearch.models.batching import BatchingEncoder
 from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
-from imgsearch.models.device import check_precision
-from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, Encoder
-from imgsearch.models.weight_files import CLIP_WEIGHTS, captioner_files
+from imgsearch.models.encoder import STARTER_ID, STARTER_IDS, BatchingEncoder, Encoder
+from imgsearch.models.loading import captioner_files, check_precision
 
 if TYPE_CHECKING:
-    from imgsearch.downloads import Choose, Snapshot
+    from imgsearch.downloads import Choose
     from imgsearch.hub import Repo
 
 ModelKind: TypeAlias = Literal["encoder", "captioner"]
-OnProgress: TypeAlias = Callable[[int, int], None]
 log = logging.getLogger(__name__)
 STARTER = "starter"
 _loading: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
@@ -125,9 +121,8 @@ def load_encoder(
     ref = spec if isinstance(spec, ModelRef) else resolve("encoder", spec)
     try:
         if ref.model_id not in STARTER_IDS:
-            parts, snapshots = _clip_spec(ref.model_id), _fetch("encoder", ref, on_progress)
-            folders = {repo: snapshot.folder for repo, snapshot in snapshots.items()}
-            return ClipEncoder(parts, folders, revision=snapshots[parts.weights].commit, precision=precision)
+            parts, folders = _clip_spec(ref.model_id), _fetch("encoder", ref, on_progress)
+            return ClipEncoder(parts, folders, precision=precision)
     except ModelError as error:
         if spec != "auto":
             raise
@@ -150,8 +145,8 @@ def load_captioner(
     if ref.model_id in STARTER_IDS:
         return None
     try:
-        [snapshot] = _fetch("captioner", ref, on_progress).values()
-        return Captioner(ref.model_id, snapshot.folder, precision=precision)
+        [folder] = _fetch("captioner", ref, on_progress).values()
+        return Captioner(ref.model_id, folder, precision=precision)
     except ModelError as error:
         if spec != "auto":
             raise
@@ -159,14 +154,12 @@ def load_captioner(
         return None
 
 
-def _fetch(kind: ModelKind, ref: ModelRef, on_progress: OnProgress) -> "dict[str, Snapshot]":
-    """Return the files of each repository that a model needs, by its id; of a folder by "". Fetch what is missing."""
-    from imgsearch.downloads import Snapshot, fetch_snapshot
+def _fetch(kind: ModelKind, ref: ModelRef, on_progress: OnProgress) -> dict[str, Path]:
+    """Return the folder of each repository that a model needs, by its id; a local one by "". Fetch what is missing."""
+    from imgsearch.downloads import fetch_snapshot
 
     if ref.model_id.startswith(LOCAL_DIR_PREFIX):
-        folder = Path(ref.model_id.removeprefix(LOCAL_DIR_PREFIX))
-        files = (folder / name for name in CLIP_WEIGHTS if (folder / name).is_file())
-        return {"": Snapshot(folder, next((digest_file(file).sha256 for file in files), ""))}
+        return {"": Path(ref.model_id.removeprefix(LOCAL_DIR_PREFIX))}
     return {repo.id: fetch_snapshot(repo, choose, on_progress) for repo, choose in _required_repos(kind, ref)}
 
 
@@ -185,15 +178,13 @@ def _required_repos(kind: ModelKind, ref: ModelRef) -> "list[tuple[Repo, Choose]
 
 def _clip_spec(model_id: str) -> ClipSpec:
     """Return the parts of an encoder. A preset is looked up without importing open_clip."""
-    presets = {preset.model_id: preset for preset in PRESETS}
-    if not (preset := presets.get(model_id)):
-        return ClipSpec.parse(model_id)
-    return ClipSpec(model_id, preset.repo, tokenizer=preset.repo if preset.has_tokenizer else "")
+    for preset in PRESETS:
+        if preset.model_id == model_id:
+            return ClipSpec(model_id, preset.repo, tokenizer=preset.repo if preset.has_tokenizer else "")
+    return ClipSpec.parse(model_id)
 
 
-def shared_encoder(
-    ref: ModelRef, precision: str = "auto", on_progress: OnProgress = lambda done, total: None
-) -> Encoder:
+def shared_encoder(ref: ModelRef, precision: str, on_progress: OnProgress) -> Encoder:
     """Return the encoder of that name, which all collections share. The first call loads it."""
     with _loading[ref.model_id, precision]:
         for (model_id, revision, loaded_precision), loaded in list(_loaded.items()):

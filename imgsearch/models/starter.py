@@ -20,12 +20,11 @@ from PIL import Image
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
-from imgsearch.embeddings import Embeddings, normalize
+from imgsearch.embeddings import Embeddings, in_batches, normalize
 from imgsearch.files import DATA, read_table
 from imgsearch.models.colours import COLOURS, picture_colours, text_colours
-from imgsearch.models.encoder import STARTER_ID, Encoder, in_batches
-from imgsearch.models.french import to_english
-from imgsearch.models.language import is_french
+from imgsearch.models.encoder import STARTER_ID, Encoder
+from imgsearch.models.language import is_french, to_english
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
 
@@ -139,14 +138,11 @@ class MiniLm:
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts: float32 (n, 384), unit rows; row i is texts[i], n >= 1."""
-        order = np.argsort([len(text) for text in texts], kind="stable")  # similar lengths in one batch: less padding
-        rows = np.empty((len(texts), NUM_SEMANTIC), np.float32)
-        for start in range(0, len(texts), BATCH_SIZE):
-            batch = order[start : start + BATCH_SIZE]
-            rows[batch] = self._embed_batch([texts[i] for i in batch])
-        return normalize(rows)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # similar lengths in one batch: less padding
+        rows = in_batches(self._embed_batch, [texts[i] for i in order], BATCH_SIZE, NUM_SEMANTIC)
+        return normalize(rows[np.argsort(order)])
 
-    def _embed_batch(self, texts: list[str]) -> Embeddings:
+    def _embed_batch(self, texts: Sequence[str]) -> Embeddings:
         tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         with torch.inference_mode():
             states = self._model(**tokens).last_hidden_state  # (n, tokens, 384)

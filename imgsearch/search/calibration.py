@@ -17,7 +17,7 @@ from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
 from imgsearch.index.items import Rows
 from imgsearch.models.encoder import Encoder
-from imgsearch.models.french import french_terms
+from imgsearch.models.language import french_terms
 from imgsearch.models.registry import model_name
 from imgsearch.records import CAPTIONED_BY
 from imgsearch.search.thresholds import Floats, Number, QueryScores, ScoreThresholds, best_threshold, fit_thresholds

@@ -11,8 +11,7 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import InputError
 from imgsearch.images import ImageSource, open_rgb
 from imgsearch.models.encoder import STARTER_IDS
-from imgsearch.models.french import to_english
-from imgsearch.models.language import LANGUAGE_CODES, language_of_query
+from imgsearch.models.language import LANGUAGE_CODES, language_of_query, to_english
 from imgsearch.models.registry import PRESETS
 from imgsearch.records import Strength
 

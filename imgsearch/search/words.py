@@ -23,8 +23,7 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.index.index import Index
 from imgsearch.index.items import Rows
 from imgsearch.index.lance_table import LanceTable, literal
-from imgsearch.models.french import to_english
-from imgsearch.models.language import function_words, is_french
+from imgsearch.models.language import function_words, is_french, to_english
 
 MAX_TEXT = 4000  # characters of an item that are indexed, of each caption or column at most 1,000
 MAX_WORDS = 12  # of a query that are looked up

@@ -23,7 +23,7 @@ from imgsearch.config import ROOT
 from imgsearch.images import open_rgb
 from imgsearch.models.captioner import Captioner
 from imgsearch.models.clip import LOCAL_DIR_PREFIX, ClipEncoder, ClipSpec
-from imgsearch.models.weight_files import CLIP_WEIGHTS, CONFIG
+from imgsearch.models.loading import CLIP_WEIGHTS, CONFIG
 
 CLIP = "ViT-B-32"  # an architecture that needs no tokenizer from the hub
 NUM_PICTURES = 32

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from imgsearch.config import ROOT
 from imgsearch.describe.describer import SURE, SURE_BY_VOTES, VOTE_SHARE, Describer
-from imgsearch.describe.vocabulary import SCENES, THINGS, read_vocabulary
+from imgsearch.describe.sentence import SCENES, THINGS, read_vocabulary
 from imgsearch.embeddings import Embeddings, normalize
 from imgsearch.files import read_table
 from imgsearch.images import open_rgb

@@ -4,10 +4,9 @@ from itertools import product
 
 import pytest
 
-from imgsearch.describe.sentence import sentence, tag_name
-from imgsearch.describe.vocabulary import read_vocabulary
+from imgsearch.describe.sentence import read_vocabulary, sentence, tag_name
 from imgsearch.models.colours import FRENCH_COLOURS, Colours
-from imgsearch.models.french import french_terms
+from imgsearch.models.language import french_terms
 from imgsearch.records import Tag
 
 TERMS = {term.text: term for term in read_vocabulary()}

@@ -15,8 +15,7 @@ from imgsearch.index.items import Items
 from imgsearch.index.manifest import Provenance
 from imgsearch.models.colours import text_colours
 from imgsearch.models.encoder import Encoder
-from imgsearch.models.french import to_english
-from imgsearch.models.language import is_french
+from imgsearch.models.language import is_french, to_english
 from imgsearch.records import Hit, Item, SearchResult
 from imgsearch.search.words import WordIndex
 from imgsearch.text import fold_accents, json_text, sanitise_line, sanitise_text, truncate, without_surrogates

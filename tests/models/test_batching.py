@@ -13,8 +13,7 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.engine import Engine
 from imgsearch.errors import BusyError
 from imgsearch.images import open_rgb
-from imgsearch.models.batching import BatchingEncoder
-from imgsearch.models.encoder import BATCH_SIZE, Classifier, Encoder, Prepared
+from imgsearch.models.encoder import BATCH_SIZE, BatchingEncoder, Classifier, Encoder, Prepared
 
 NUM_CALLERS = 12
 
@@ -111,7 +110,7 @@ def test_one_error_is_one_callers(slow: Slow) -> None:
 
 
 def test_who_waits_too_long_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgsearch.models.batching.WAIT_S", 0.2)
+    monkeypatch.setattr("imgsearch.models.encoder.WAIT_S", 0.2)
     together = BatchingEncoder(slow)  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as callers:
         first = callers.submit(together.encode_texts, ["the first"])
@@ -121,7 +120,7 @@ def test_who_waits_too_long_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch)
         slow.may_go_on.set()
         with pytest.raises(BusyError):
             first.result()
-    monkeypatch.setattr("imgsearch.models.batching.WAIT_S", 60)
+    monkeypatch.setattr("imgsearch.models.encoder.WAIT_S", 60)
     assert together.encode_texts(["another"]).shape[0] == 1
     assert slow.sizes == [1, 1]  # what nobody waits for any more is not encoded
 

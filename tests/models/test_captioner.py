@@ -27,7 +27,7 @@ from imgsearch.models.captioner import (
     Captioner,
     Detail,
 )
-from imgsearch.models.device import choose_device, choose_precision
+from imgsearch.models.loading import choose_device, choose_precision
 
 Library: TypeAlias = dict[str, tuple[Any, Any]]  # processor and model
 KINDS = ("blip", "internvl")

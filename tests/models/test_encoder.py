@@ -16,14 +16,14 @@ from PIL import Image
 from imgsearch.config import ROOT
 from imgsearch.embeddings import Embeddings, check_unit, encode_cached, load_rows, normalize
 from imgsearch.errors import BundleError, ModelError, SettingsError
-from imgsearch.files import read_table
+from imgsearch.files import digest_file, read_table
 from imgsearch.images import open_rgb
 from imgsearch.index.index import Index
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.clip import ClipEncoder, ClipSpec
-from imgsearch.models.device import PRECISIONS, check_precision, choose_device, choose_precision
 from imgsearch.models.encoder import Classifier, Encoder
+from imgsearch.models.loading import PRECISIONS, check_precision, choose_device, choose_precision
 from imgsearch.models.starter import LABELS, NUM_FEATURES, NUM_SEMANTIC
 from imgsearch.search.collection import open_collection
 from tests.helpers.examples import NUM_EXAMPLES
@@ -187,8 +187,9 @@ def test_rows_are_those_of_open_clip(
     assert (clips[name].encode_texts(TEXTS) * texts).sum(1).min() >= 0.9999
 
 
-def test_a_folder_has_no_revision_and_its_cosines_are_plain(clip: ClipEncoder) -> None:
-    assert (clip.revision, clip.text_scale, clip.dim) == ("", 1.0, 32)
+def test_a_folder_has_the_digest_of_its_weights_and_its_cosines_are_plain(clip: ClipEncoder) -> None:
+    weights = Path(clip.model_id.removeprefix("local-dir:")) / "open_clip_model.safetensors"
+    assert (clip.revision, clip.text_scale, clip.dim) == (digest_file(weights).sha256, 1.0, 32)
     assert not isinstance(clip, Classifier)
 
 
@@ -388,7 +389,7 @@ def test_the_starter_collection_opens_for_any_encoder(
     assert [index.item(row) for row in range(NUM_EXAMPLES)] == [shipped.item(row) for row in range(NUM_EXAMPLES)]
     assert (index.provenance.encoder, index.provenance.revision, index.provenance.precision) == (
         encoder.model_id,
-        "",
+        encoder.revision,
         "float32",
     )
     assert index.original(index.item(0)) == shipped.original(shipped.item(0)) is not None

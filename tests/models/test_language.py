@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from imgsearch.config import ROOT
-from imgsearch.describe.vocabulary import read_vocabulary
+from imgsearch.describe.sentence import read_vocabulary
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import STARTER_ID, Encoder
-from imgsearch.models.french import french_terms, to_english
-from imgsearch.models.language import is_french, language_of_query
+from imgsearch.models.language import french_terms, is_french, language_of_query, to_english
 from imgsearch.search.query import foreign_language, understood_languages
 
 SIGLIP2, CLIP = "ViT-B-32-SigLIP2-256/webli", "ViT-B-32-256/datacomp_s34b_b86k"

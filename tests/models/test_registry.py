@@ -15,8 +15,8 @@ from PIL import Image
 from imgsearch.errors import ModelError, SettingsError
 from imgsearch.models.clip import ClipSpec
 from imgsearch.models.encoder import STARTER_ID
+from imgsearch.models.loading import captioner_files
 from imgsearch.models.registry import PRESETS, ModelKind, ModelRef, _clip_spec, load_captioner, load_encoder, resolve
-from imgsearch.models.weight_files import captioner_files
 from tests.helpers.loopback_hub import Corrupt, Hang, LoopbackHub, Status, sentence
 
 

@@ -23,7 +23,8 @@ def describe_hit(items: list[Item], rows: Embeddings, describer: Describer) -> f
 
 def object_tags(describer: Describer, vectors: Embeddings, count: int) -> list[list[Tag]]:
     """Return the `count` things that stand out most in each of (n, dim) image vectors, best first."""
-    shares = describer._shares(describer._scores(vectors), describer._votes(vectors))
+    voter = describer._classifier
+    shares = describer._shares(describer._scores(vectors), voter.class_probabilities(vectors) if voter else None)
     return [describer._top_tags(row, count) for row in shares]
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
-from imgsearch.errors import InputError, Message, ModelError, PictureError, not_loaded
+from imgsearch.errors import InputError, Message, ModelError, PictureError
 from imgsearch.hub import explain_hub_error
 from imgsearch.images import damaged_picture
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance
 from imgsearch.models.encoder import STARTER_ID
+from imgsearch.models.loading import not_loaded
 from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, Item
 from imgsearch.search.query import foreign_language
 from imgsearch.web.components.columns import offered_filters, shown_fields

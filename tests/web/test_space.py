@@ -24,8 +24,8 @@ from imgsearch.config import ROOT
 from imgsearch.downloads import cached_snapshot
 from imgsearch.hub import Repo
 from imgsearch.models.clip import ClipSpec
+from imgsearch.models.loading import captioner_files
 from imgsearch.models.registry import PRESETS
-from imgsearch.models.weight_files import captioner_files
 from tests.helpers.app import App, free_port, running_app
 from tests.helpers.examples import NUM_EXAMPLES
 from tests.helpers.loopback_hub import LoopbackHub
