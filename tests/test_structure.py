@@ -108,7 +108,7 @@ HOMES = {
     "open_clip": {"models.clip"},
     "huggingface_hub": {"hub", "downloads"},
     "umap": {"search.projection"},
-    "sklearn": {"search.projection", "search.thresholds"},
+    "sklearn": {"search.projection", "search.calibration"},
     "scipy": {"search.duplicates"},
     "sqlite3": {"search.words"},
     "filelock": {"hub", "downloads", "index.bundle"},
