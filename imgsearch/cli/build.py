@@ -103,8 +103,7 @@ def build(arguments: argparse.Namespace, settings: Settings) -> Output:
 
 def derive(bundle: Path, encoder: Encoder) -> None:
     """Calibrate the scores of a bundle, draw its map and index its words."""
-    from imgsearch.search.cache import add_derived_data
-    from imgsearch.search.collection import open_collection
+    from imgsearch.search.collection import add_derived_data, open_collection
 
     print("The scores are calibrated and the map is drawn.", file=sys.stderr)
     add_derived_data(bundle, encoder, lambda: open_collection(STARTER_BUNDLE, encoder, lambda done, total: None))

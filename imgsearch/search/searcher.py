@@ -15,8 +15,8 @@ from imgsearch.index.index import Index
 from imgsearch.index.lance import LanceIndex
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import Hit, SearchResult
-from imgsearch.search.cache import DerivedData
 from imgsearch.search.calibration import sample_rows
+from imgsearch.search.collection import DerivedData
 from imgsearch.search.duplicates import folded_page
 from imgsearch.search.query import Part, QueryVector, check_parts, foreign_language, open_part
 from imgsearch.search.reasons import with_reasons
