@@ -300,7 +300,7 @@ def _spaced(text: str) -> str:
 def _moved(scores: QueryScores, differences: Floats) -> QueryScores:
     """Return the same queries as if all scores were higher by the mean of the differences."""
     higher = float(np.mean(differences))
-    return scores + np.array([higher, higher, 0.0])
+    return np.add(scores, [higher, higher, 0.0])
 
 
 def _locations(index: Index, vectors: Embeddings) -> Floats:
