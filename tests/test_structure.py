@@ -114,7 +114,7 @@ HOMES = {
     "filelock": {"hub", "downloads", "index.bundle"},
     "tqdm": {"cli.output", "downloads"},
     "wordfreq": {"models.language"},
-    "argparse": {"config", "cli.build", "cli.search", "cli.main", "cli.output"},
+    "argparse": {"config", "cli.build", "cli.search", "cli.main"},
 }
 
 
