@@ -185,8 +185,7 @@ class ModelManager:
         try:
             encoder = shared_encoder(ref, self._precision, self._reporter("fetch", ref))
             # After torch: where FAISS comes first, its libgomp loads before torch's, and a text takes 1.5 ms longer.
-            from imgsearch.search.cache import DerivedData
-            from imgsearch.search.collection import open_collection
+            from imgsearch.search.collection import DerivedData, open_collection
             from imgsearch.search.searcher import Searcher
 
             report = self._reporter("encode", ref)

@@ -108,13 +108,13 @@ HOMES = {
     "open_clip": {"models.clip"},
     "huggingface_hub": {"hub", "downloads"},
     "umap": {"search.projection"},
-    "sklearn": {"search.projection", "search.thresholds"},
+    "sklearn": {"search.projection", "search.calibration"},
     "scipy": {"search.duplicates"},
     "sqlite3": {"search.words"},
     "filelock": {"hub", "downloads", "index.bundle"},
     "tqdm": {"cli.output", "downloads"},
     "wordfreq": {"models.language"},
-    "argparse": {"config", "cli.build", "cli.search", "cli.main", "cli.output"},
+    "argparse": {"config", "cli.build", "cli.search", "cli.main"},
 }
 
 

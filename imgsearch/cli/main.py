@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imgsearch.cli.build import add_build_flags, build, derive, export, merge, remove
-from imgsearch.cli.output import print_done, print_figures, print_json, progress_bar
+from imgsearch.cli.output import Output, figure_lines, progress_bar, with_skips
 from imgsearch.cli.search import (
     add_search_flags,
     add_similar_flags,
@@ -27,9 +27,9 @@ from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.index.manifest import MAX_DIGEST_BYTES, Manifest, check_digests, open_bundle
 from imgsearch.index.remote import fetch_hub_bundles
 from imgsearch.models.registry import model_name
-from imgsearch.text import sanitise_line
+from imgsearch.text import json_text, sanitise_line
 
-Command = Callable[[argparse.Namespace, Settings], None]
+Command = Callable[[argparse.Namespace, Settings], Output]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         configure_environment(cache_folder().parent)
         settings = Settings.read(vars(arguments))
-        arguments.run(arguments, settings if arguments.run in WRITING else fetch_hub_bundles(settings))
+        settings = settings if arguments.run in WRITING else fetch_hub_bundles(settings)
+        fields, lines = arguments.run(arguments, settings)
+        for line in [json_text(fields)] if arguments.json else map(sanitise_line, lines):
+            print(line)
     except ImgsearchError as error:
         print(sanitise_line(f"imgsearch: {error}"), file=sys.stderr)
         return 2
@@ -95,7 +98,7 @@ def _parser() -> FlagParser:
     return parser
 
 
-def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
+def _describe(arguments: argparse.Namespace, settings: Settings) -> Output:
     engine = open_engine(settings, settings.captioner)
     *_, description = engine.describe_stream(
         arguments.image,
@@ -105,15 +108,11 @@ def _describe(arguments: argparse.Namespace, settings: Settings) -> None:
         language=arguments.language,
     )
     print_problems(engine)
-    if arguments.json:
-        print_json(description.to_json())
-        return
-    print(sanitise_line(description.caption))
-    for tag in description.tags:
-        print(sanitise_line(f"{tag.score:6.2f}  {tag.tag}"))
+    tags = [f"{tag.score:6.2f}  {tag.tag}" for tag in description.tags]
+    return description.to_json(), [description.caption, *tags]
 
 
-def _caption(arguments: argparse.Namespace, settings: Settings) -> None:
+def _caption(arguments: argparse.Namespace, settings: Settings) -> Output:
     from imgsearch.index.captions import add_captions
 
     if is_lance_table(settings.bundle):
@@ -133,10 +132,10 @@ def _caption(arguments: argparse.Namespace, settings: Settings) -> None:
     if count:
         derive(settings.bundle, engine.searcher.encoder)
     line = f"{count} pictures of {settings.bundle} described by {model}."
-    print_done(arguments, {"num_items": count, "captioned_by": model}, line, skips)
+    return with_skips({"num_items": count, "captioned_by": model}, line, skips)
 
 
-def _info(arguments: argparse.Namespace, settings: Settings) -> None:
+def _info(arguments: argparse.Namespace, settings: Settings) -> Output:
     if is_lance_table(settings.bundle):
         from imgsearch.index.lance import LanceIndex
         from imgsearch.index.lance_table import address
@@ -153,11 +152,7 @@ def _info(arguments: argparse.Namespace, settings: Settings) -> None:
             return asdict(manifest) | {"captions": count_captions(items)}
 
         fields = {"bundle": str(settings.bundle)} | open_bundle(settings.bundle, read)
-    if arguments.json:
-        print_json(fields)
-        return
-    for name, value in fields.items():
-        print(sanitise_line(f"{name:16}{_to_text(value)}"))
+    return fields, [f"{name:16}{_to_text(value)}" for name, value in fields.items()]
 
 
 def _to_text(value: Any) -> str:
@@ -166,15 +161,11 @@ def _to_text(value: Any) -> str:
     return ", ".join(f"{name} {entry}" if isinstance(entry, str | int) else name for name, entry in value.items())
 
 
-def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
+def _eval(arguments: argparse.Namespace, settings: Settings) -> Output:
     from imgsearch.evaluate import evaluate
 
-    engine = open_engine(settings)
-    fields = evaluate(engine.searcher)
-    if arguments.json:
-        print_json(fields)
-    else:
-        print_figures(fields)
+    fields = evaluate(open_engine(settings).searcher)
+    return fields, figure_lines(fields)
 
 
 WRITING = (build, merge, remove, _caption)  # local bundles only: nothing is downloaded from the hub

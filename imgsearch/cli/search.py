@@ -3,13 +3,13 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from imgsearch.cli.output import print_json, progress_bar
+from imgsearch.cli.output import Output, progress_bar
 from imgsearch.config import FlagParser, Settings
 from imgsearch.engine import Engine
 from imgsearch.errors import InputError
@@ -36,17 +36,17 @@ def add_similar_flags(command: FlagParser) -> None:
     _add_query_flags(command)
 
 
-def search(arguments: argparse.Namespace, settings: Settings) -> None:
+def search(arguments: argparse.Namespace, settings: Settings) -> Output:
     """Search by text."""
-    _run_query(Part(text=arguments.text), arguments, settings)
+    return _run_query(Part(text=arguments.text), arguments, settings)
 
 
-def similar(arguments: argparse.Namespace, settings: Settings) -> None:
+def similar(arguments: argparse.Namespace, settings: Settings) -> Output:
     """Find pictures similar to a file, or to one of the collection."""
-    _run_query(Part(image=arguments.image, name=str(arguments.image), box=arguments.box), arguments, settings)
+    return _run_query(Part(image=arguments.image, name=str(arguments.image), box=arguments.box), arguments, settings)
 
 
-def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
+def duplicates(arguments: argparse.Namespace, settings: Settings) -> Output:
     """List the groups of pictures that are nearly the same."""
     from imgsearch.search.duplicates import near_duplicate_groups
 
@@ -61,11 +61,7 @@ def duplicates(arguments: argparse.Namespace, settings: Settings) -> None:
         threshold = searcher.derived.calibration.near_duplicate
     with progress_bar(" pictures") as on_progress:
         groups = near_duplicate_groups(searcher.index, threshold, on_progress)
-    if arguments.json:
-        print_json({"threshold": threshold, "groups": groups})
-        return
-    for ids in groups:
-        print("  ".join(sanitise_line(item_id) for item_id in ids))
+    return {"threshold": threshold, "groups": groups}, map("  ".join, groups)
 
 
 def open_engine(settings: Settings, captioner: str = STARTER) -> Engine:
@@ -115,7 +111,7 @@ class _Weigh(argparse.Action):
         namespace.parts = [*others, replace(last, weight=last.weight * value)]
 
 
-def _run_query(first: Part, arguments: argparse.Namespace, settings: Settings) -> None:
+def _run_query(first: Part, arguments: argparse.Namespace, settings: Settings) -> Output:
     from imgsearch.index.filters import Condition
 
     first = first if arguments.weight is None else replace(first, weight=arguments.weight)
@@ -128,15 +124,14 @@ def _run_query(first: Part, arguments: argparse.Namespace, settings: Settings) -
     fold, sort = not arguments.unfolded, arguments.sort
     result = engine.query(parts, arguments.k, start=arguments.start, conditions=conditions, fold=fold, sort=sort)
     print_problems(engine)
-    if arguments.json:
-        print_json(result.to_json())
-    elif arguments.csv:
+    if arguments.csv and not arguments.json:
         print(result.to_csv(), end="")
-    else:
-        _print(result, is_sorted=bool(sort))
+        return {}, ()
+    return result.to_json(), _result_lines(result, is_sorted=bool(sort))
 
 
-def _print(result: SearchResult, *, is_sorted: bool) -> None:
+def _result_lines(result: SearchResult, *, is_sorted: bool) -> Iterator[str]:
+    """Yield a line for each hit; what is said about them goes to stderr."""
     if result.cut:
         print(sanitise_line(f"The model did not read the end: {result.cut}"), file=sys.stderr)
     if result.language:
@@ -150,8 +145,7 @@ def _print(result: SearchResult, *, is_sorted: bool) -> None:
         if is_sorted and 0 < place == num_likely:
             print("Less likely:", file=sys.stderr)
         copies = f"  (+{len(hit.near_duplicates)} near-duplicates)" if hit.near_duplicates else ""
-        words = f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.any_caption}{copies}"
-        print(sanitise_line(words))
+        yield f"{hit.rank:4}  {hit.score:6.3f}  {hit.strength or '':6}  {hit.item.id}  {hit.item.any_caption}{copies}"
 
 
 def picture_path(text: str) -> Path:

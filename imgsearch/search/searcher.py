@@ -1,7 +1,7 @@
-"""`Searcher`: combine the parts of a query into one vector, find hits, judge them and fold near-duplicates."""
+"""`Searcher`: combine the parts of a query into one vector, find hits, judge, fold and explain them."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -13,14 +13,14 @@ from imgsearch.errors import InputError, check_time
 from imgsearch.index.filters import MAX_CONDITIONS, Condition
 from imgsearch.index.index import Index
 from imgsearch.index.lance import LanceIndex
-from imgsearch.models.encoder import Encoder
-from imgsearch.records import Hit, SearchResult
-from imgsearch.search.cache import DerivedData
+from imgsearch.models.colours import shows_colour
+from imgsearch.models.encoder import STARTER_ID, Encoder
+from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, TEXT_IN_PICTURE, WORDS_IN, Hit, Item, SearchResult
 from imgsearch.search.calibration import sample_rows
+from imgsearch.search.collection import DerivedData
 from imgsearch.search.duplicates import folded_page
 from imgsearch.search.query import Part, QueryVector, check_parts, foreign_language, open_part
-from imgsearch.search.reasons import with_reasons
-from imgsearch.search.words import Shares, TableShares, nearest_with_words, word_shares
+from imgsearch.search.words import Shares, TableShares, nearest_with_words, stems, word_shares, words_to_find
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
@@ -72,7 +72,7 @@ class Searcher:
         find = partial(self._ranked, query, shares, mask)
         hits, following = self._page(find, {part.item for part in parts}, k, start, fold, sort)
         positive = [pair for pair in zip(parts, singles, strict=True) if pair[0].weight > 0]
-        hits = with_reasons(hits, query, positive, self.index.rows_of, self.encoder.model_id)
+        hits = self._with_reasons(hits, query, positive)
         end = time.perf_counter()
         texts = [part.text for part in parts if part.text]
         return SearchResult(
@@ -186,6 +186,29 @@ class Searcher:
         fair, strong = (query.location + query.spread * float(z) for z in np.average(z_scores, axis=0, weights=weights))
         return replace(query, bounds=(fair, strong))
 
+    def _with_reasons(
+        self, hits: Sequence[Hit], query: QueryVector, wanted: Sequence[tuple[Part, QueryVector]]
+    ) -> list[Hit]:
+        """Return the hits of a query with `Hit.reasons`; only what was measured is named.
+
+        `wanted` are its parts with positive weights, each as a query.
+        """
+        places = _places(" ".join(part.text for part, _ in wanted), [hit.item for hit in hits if hit.words])
+        coloured = [vector for part, vector in wanted if part.text and self.encoder.model_id == STARTER_ID]
+        several = wanted if len(wanted) > 1 else ()
+        is_read = coloured or several
+        rows = self.index.rows_of([hit.row for hit in hits]) if is_read else np.zeros((len(hits), 0))
+        found = []
+        for hit, row in zip(hits, rows, strict=True):
+            reasons = ["look"] * (query.strength(hit.score, 0.0) in ("fair", "strong"))
+            reasons += next(places) if hit.words else []
+            reasons += ["colour"] * any(shows_colour(vector.vector[0], row) for vector in coloured)
+            counts = [part.weight * vector.z_score(row) for part, vector in several]
+            if counts and max(counts) > 0:
+                reasons.append(f"part:{several[counts.index(max(counts))][0].shown}")
+            found.append(replace(hit, reasons=tuple(reasons)))
+        return found
+
     def _sample_scores(self, vector: Embeddings, scale: float) -> Embeddings:
         """Return a query's scores over the fixed sample, (<= 1000,)."""
         scores: Embeddings = np.einsum("nd,d->n", self._sample, vector[0]) * np.float32(scale)
@@ -203,6 +226,24 @@ def _with_likely(hits: Sequence[Hit], own: Collection[str]) -> list[Hit]:
     spared = [strength == "own" and hit.strength != "weak" for strength, hit in zip(strengths, hits, strict=True)]
     below = (place >= end and not spared[place] for place in range(len(hits)))
     return [replace(hit, is_likely=False) if is_below else hit for hit, is_below in zip(hits, below, strict=True)]
+
+
+def _places(text: str, items: Sequence[Item]) -> Iterator[list[str]]:
+    """Yield which of WORDS_IN of each item hold words of a query, the one with the most of them first."""
+    if not items:
+        return
+    wanted, *texts = stems([words_to_find(text), *(text for item in items for text in _texts(item))])
+    held = [len({*wanted.split()} & {*words.split()}) for words in texts]
+    for counts in np.array(held, np.int64).reshape(-1, len(WORDS_IN)):
+        yield [WORDS_IN[place] for place in np.argsort(-counts, kind="stable") if counts[place]]
+
+
+def _texts(item: Item) -> list[str]:
+    """Return the texts of an item in each of WORDS_IN."""
+    others = {name: text for name, text in item.columns.items() if name != CAPTIONED_BY}
+    read = others.pop(TEXT_IN_PICTURE, "")
+    captions = [others.pop(name) for name in [*others] if name == GENERATED_CAPTION or name.startswith("caption_")]
+    return [" ".join([item.caption, *captions]), read, " ".join(others.values())]
 
 
 def _check_page(k: int, start: int, conditions: Sequence[Condition]) -> None:

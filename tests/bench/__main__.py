@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterator
 
-from imgsearch.cli.output import print_json
+from imgsearch.text import json_text
 from tests.bench.app import bench_answers, bench_app
 from tests.bench.figures import Figure, bench_build, bench_many, bench_memory, bench_order, bench_search
 from tests.bench.load import bench_load
@@ -32,7 +32,7 @@ def main() -> None:
                 if not arguments.json:
                     print(figure, flush=True)
     if arguments.json:
-        print_json({"figures": figures})
+        print(json_text({"figures": figures}))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from PIL import Image
 from imgsearch.embeddings import normalize
 from imgsearch.index.index import Index
 from imgsearch.records import Item
-from imgsearch.search.cache import DerivedData
+from imgsearch.search.collection import DerivedData
 
 
 def save_picture(path: Path, seed: int) -> Path:

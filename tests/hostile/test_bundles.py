@@ -25,8 +25,8 @@ from imgsearch.index.items import MAX_ITEM
 from imgsearch.index.manifest import read_manifest
 from imgsearch.models.encoder import Encoder
 from imgsearch.records import BuildReport
-from imgsearch.search.cache import ATLAS
 from imgsearch.search.calibration import calibrate
+from imgsearch.search.collection import ATLAS
 from imgsearch.search.words import WordIndex
 from tests.helpers.hostile_bundles import (
     CALIBRATIONS,

@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from imgsearch.cli.output import print_figures, print_json
+from imgsearch.cli.output import figure_lines
 from imgsearch.config import STARTER_BUNDLE
 from imgsearch.describe.describer import Describer
 from imgsearch.engine import Engine
+from imgsearch.text import json_text
 from tests.quality.calibration import evaluate_calibration
 from tests.quality.tags import describe_hit
 
@@ -26,7 +27,7 @@ def main() -> None:
         items = [engine.index.item(row) for row in range(len(engine.index))]
         describer = Describer(engine.searcher.encoder, None)
         figures = {"describe_hit_at_5": describe_hit(items, engine.index.rows, describer)}
-    (print_json if arguments.json else print_figures)(figures)
+    print(json_text(figures) if arguments.json else "\n".join(figure_lines(figures)))
 
 
 if __name__ == "__main__":

@@ -12,24 +12,24 @@ from imgsearch.errors import InputError
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.calibration import (
+    BEST,
     COPIES,
-    NUM_FOUND,
-    copy_scores,
-    image_scores,
-    read_queries,
-    search_good_queries,
-    search_texts,
-)
-from imgsearch.search.thresholds import (
     GOOD_LOST,
+    LOCATION,
+    NUM_FOUND,
     Floats,
     QueryScores,
     ScoreThresholds,
     best_threshold,
+    copy_scores,
     error_rates,
     fit_bias,
     fit_thresholds,
+    image_scores,
     quantile,
+    read_queries,
+    search_good_queries,
+    search_texts,
 )
 
 KINDS = ("absent", "absent-caption", "real-but-absent", "half-absurd", "typo", "french")
@@ -89,7 +89,7 @@ def _figures(bounds: ScoreThresholds, goods: QueryScores, absents: QueryScores) 
         "num_goods": float(len(goods)),
         "num_absents": float(len(absents)),
         "auc": auc(bounds.footing(goods), bounds.footing(absents)),
-        "auc_plain": auc(goods.best, absents.best),
+        "auc_plain": auc(goods[:, BEST], absents[:, BEST]),
         "good_lost": weak(bounds, goods),
         "good_strong": float(np.mean(bounds.footing(goods) >= bounds.strong)),
         "absent_flagged": weak(bounds, absents),
@@ -136,12 +136,12 @@ def _rules(
     for texts, scores in (good, absent):
         vectors = encoder.encode_texts(texts)
         all_scores = vectors @ index.rows.T * encoder.text_scale
-        above = scores.best - scores.location
+        above = scores[:, BEST] - scores[:, LOCATION]
         rules = {f"best score, {name}": bias.footing(scores) for name, bias in biases.items()} | {
             "best score less location": above,
             "z-score of the best": above / all_scores.std(axis=1),
             f"mean of the {NUM_FOUND} best": np.sort(all_scores)[:, -NUM_FOUND:].mean(axis=1),
-            "gap to the 20th": scores.best - np.sort(all_scores)[:, -20:].min(axis=1),
+            "gap to the 20th": scores[:, BEST] - np.sort(all_scores)[:, -20:].min(axis=1),
         }
         for name, scores_by_rule in rules.items():
             values.setdefault(name, []).append(scores_by_rule)

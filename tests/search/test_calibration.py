@@ -22,16 +22,21 @@ from imgsearch.index.manifest import Provenance, provenance_of
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import model_name
 from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, Item
-from imgsearch.search.calibration import Calibration, calibrate, read_queries, sample_rows, text_scores
-from imgsearch.search.collection import open_collection
-from imgsearch.search.thresholds import (
+from imgsearch.search.calibration import (
+    BEST,
+    Calibration,
     Floats,
     QueryScores,
     ScoreThresholds,
     best_threshold,
+    calibrate,
     error_rates,
     fit_thresholds,
+    read_queries,
+    sample_rows,
+    text_scores,
 )
+from imgsearch.search.collection import open_collection
 from tests.quality.calibration import CalibrationReport, auc, evaluate_calibration, weak
 
 CARD = Provenance(encoder="line", vectors="float32")
@@ -39,7 +44,7 @@ CARD = Provenance(encoder="line", vectors="float32")
 
 def scores(best: Sequence[float] | Floats, length: Sequence[float] | Floats = (0,)) -> QueryScores:
     values = np.asarray(best, np.float64)
-    return QueryScores(values, np.zeros(len(values)), np.zeros(len(values)) + np.asarray(length, np.float64))
+    return np.stack([values, np.zeros(len(values)), np.zeros(len(values)) + np.asarray(length)], axis=1)
 
 
 def steps(first: float, number: int = 19) -> Floats:
@@ -69,7 +74,7 @@ def test_bias_by_hand() -> None:
     assert bounds.length_bias == pytest.approx(-0.005, rel=0.2) and bounds.bias == 0
     assert weak(bounds, long[0]) == 0 and weak(bounds, long[1]) == 1
     assert bounds.at(0.9, "x" * 1000) == bounds.at(0.9, "x" * 80)  # beyond what was measured nothing is known
-    located = [QueryScores(each.best, falls, np.zeros(40)) for each in long]
+    located = [np.stack([each[:, BEST], falls, np.zeros(40)], axis=1) for each in long]
     assert fit_thresholds(*located).bias == pytest.approx(-1, rel=0.2)
     swapped = fit_thresholds(long[1], long[0])  # goods that score lower than absents teach nothing
     assert swapped.bias == swapped.length_bias == 0
@@ -108,8 +113,8 @@ def test_an_index_without_captions_takes_the_references() -> None:
     index = line([0.9, 0.5], ["", ""])
     goods, absents, _ = text_scores(index, Line(), reference)
     # Both captions find their own picture, and 0.6 at best; scores lie 0.7 - 0.5 higher in the index.
-    assert goods.best == pytest.approx([0.8, 0.8]) and goods.location == pytest.approx([0.7, 0.7])
-    assert absents.best == pytest.approx(np.full(len(absents), 0.9))
+    assert goods[:, :2] == pytest.approx(np.array([[0.8, 0.7], [0.8, 0.7]]))
+    assert absents[:, BEST] == pytest.approx(np.full(len(absents), 0.9))
     assert len(absents) == len(read_queries("absent", "absent-caption"))
 
 
