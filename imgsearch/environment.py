@@ -139,9 +139,10 @@ def temporary_folder() -> TemporaryDirectory[str]:
     for left in Path(place or tempfile.gettempdir()).glob(f"{UPLOADS}*"):
         if _locked(left):
             shutil.rmtree(left, ignore_errors=True)
-    folder = TemporaryDirectory(prefix=UPLOADS, dir=place or None, ignore_cleanup_errors=True)
-    _locked(Path(folder.name))
-    return folder
+    while True:
+        folder = TemporaryDirectory(prefix=UPLOADS, dir=place or None, ignore_cleanup_errors=True)
+        if _locked(Path(folder.name)) or sys.platform == "win32":
+            return folder  # else another app that starts took it for one that was left
 
 
 def _locked(folder: Path) -> bool:
