@@ -139,10 +139,11 @@ def temporary_folder() -> TemporaryDirectory[str]:
     for left in Path(place or tempfile.gettempdir()).glob(f"{UPLOADS}*"):
         if _locked(left):
             shutil.rmtree(left, ignore_errors=True)
-    while True:
+    for _ in range(3):  # another app that starts may take a new one for one that was left; some systems lock nothing
         folder = TemporaryDirectory(prefix=UPLOADS, dir=place or None, ignore_cleanup_errors=True)
-        if _locked(Path(folder.name)) or sys.platform == "win32":
-            return folder  # else another app that starts took it for one that was left
+        if _locked(Path(folder.name)):
+            break
+    return folder
 
 
 def _locked(folder: Path) -> bool:

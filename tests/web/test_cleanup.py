@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import PIPE
+from subprocess import PIPE, Popen
 
 import gradio as gr
 import pytest
@@ -55,8 +54,7 @@ def test_what_a_killed_app_left_is_deleted_and_what_another_uses_is_not(tmp_path
     code = "from imgsearch.environment import temporary_folder as new; print((f := new()).name, flush=True); input()"
     environ = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path)}
     killed, running = (
-        subprocess.Popen([sys.executable, "-c", code], env=environ, stdin=PIPE, stdout=PIPE, text=True)
-        for _ in range(2)
+        Popen([sys.executable, "-c", code], env=environ, stdin=PIPE, stdout=PIPE, text=True) for _ in range(2)
     )
     folders = [Path(process.stdout.readline().strip()) for process in (killed, running) if process.stdout]
     (folders[0] / "picture.jpg").write_bytes(b"x")
@@ -68,6 +66,23 @@ def test_what_a_killed_app_left_is_deleted_and_what_another_uses_is_not(tmp_path
         with temporary_folder() as own:
             assert sorted(map(str, tmp_path.iterdir())) == sorted([str(folders[1]), own])
     running.communicate("\n")
+
+
+def test_apps_that_start_at_once_keep_their_folders(tmp_path: Path) -> None:
+    code = (
+        "from imgsearch.environment import temporary_folder as new; input(); "
+        "made = [new() for _ in range(50)]; print(*(f.name for f in made), flush=True); input()"
+    )
+    environ = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path)}
+    apps = [Popen([sys.executable, "-c", code], env=environ, stdin=PIPE, stdout=PIPE, text=True) for _ in range(3)]
+    for app in apps:
+        assert app.stdin
+        app.stdin.write("\n")
+        app.stdin.flush()
+    made = [folder for app in apps if app.stdout for folder in app.stdout.readline().split()]
+    assert len(made) == 150 and all(map(os.path.isdir, made))
+    for app in apps:
+        app.communicate("\n")
 
 
 def test_a_link_is_deleted_and_not_followed(tmp_path: Path) -> None:
