@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlencode
 from imgsearch.search.query import MAX_PARTS, Box, Part
 
 Tab = Literal["search", "similar", "describe"]
-TABS: tuple[Tab, ...] = ("search", "similar", "describe")
+PICTURE_TABS: tuple[Tab, ...] = ("similar", "describe")
+TABS: tuple[Tab, ...] = ("search", *PICTURE_TABS)
 NUM_HITS, MAX_HITS = 24, 50  # hits per page: default and maximum
 KEYS = ("tab", "q", "id", "u", "box", "part", "where", "sort", "k", "from", "fold", "in", "open")  # in the dialog
 MAX_LINK = 32_000  # characters
