@@ -98,11 +98,6 @@ def choice_of(text: str) -> tuple[str, str]:
     return label, text
 
 
-def foreign_notice(language: str, request: gr.Request | None) -> str:
-    """Return the notice for a query in a language that the encoder does not understand."""
-    return tr("foreign_query", request).format(tr(f"language_{language}", request))
-
-
 def example_queries(model_id: str, request: gr.Request | None) -> list[str]:
     """Return queries to try: in the visitor's language if the encoder is known to understand it, else in English."""
     language = language_of(request)

@@ -42,7 +42,7 @@ class Router:
     """The invisible component."""
 
     def __init__(self) -> None:
-        self.component = scripted_html("address", "<span></span>", "elements", "router", keys=list(KEYS))
+        self.component = scripted_html("address", "<span></span>", "elements", "router", keys=[*KEYS.values(), "open"])
         self._last: dict[str | None, Question] = {}  # of each window
         self._lock = Lock()
 

@@ -39,10 +39,7 @@ class Tabs:
             with gr.Tab(t("search_tab"), id="search", elem_id="search_tab"):
                 self._draw_search()
             for tab in PICTURE_TABS:
-                with (
-                    gr.Tab(t(f"{tab}_tab"), id=tab, elem_id=f"{tab}_tab"),
-                    gr.Row(elem_classes="question"),
-                ):
+                with gr.Tab(t(f"{tab}_tab"), id=tab, elem_id=f"{tab}_tab"), gr.Row(elem_classes="question"):
                     with gr.Column(scale=1, min_width=280):
                         place = f'<div class="picture" data-tab="{tab}"></div>'
                         self.inputs[tab] = scripted_html(f"{tab}_picture", place, "elements", "picture")
@@ -60,17 +57,15 @@ class Tabs:
         hint = "query_placeholder_english" if is_english else "query_placeholder"
         queries = [PageState(text=text, collection=name) for text in example_queries(encoder, request)]
         tries = [{"label": state.text, "link": state.to_link()} for state in queries]
-        pictures = [
-            (item, {"label": caption_of(item, request), "src": data_url(engine.thumbnail(item))})
-            for item in example_items(engine)
-        ]
+        pictures = [(item.id, caption_of(item, request), data_url(engine.thumbnail(item))) for item in _items(engine)]
         changes = self._description.adapted(self._collections.first.status, request) | {
             self.inputs["search"]: gr.Textbox(placeholder=self._t(hint)),
             self._examples["search"]: {"title": "try_query", "examples": tries},
         }
         for tab in PICTURE_TABS:
             tries = [
-                shown | {"link": PageState(tab, item=item.id, collection=name).to_link()} for item, shown in pictures
+                {"label": caption, "src": src, "link": PageState(tab, item=item_id, collection=name).to_link()}
+                for item_id, caption, src in pictures
             ]
             changes[self._examples[tab]] = {"title": "try_picture", "examples": tries}
         return changes
@@ -97,7 +92,7 @@ class Tabs:
         self._examples[tab] = scripted_html(f"{tab}_examples", template, "elements", "examples")
 
 
-def example_items(engine: Engine) -> list[Item]:
+def _items(engine: Engine) -> list[Item]:
     """Return EXAMPLES if the collection has them, else some from all parts of it; none while it is not loaded."""
     with suppress(ImgsearchError):
         try:
