@@ -107,5 +107,4 @@ def example_queries(model_id: str, request: gr.Request | None) -> list[str]:
 
 
 def _with_signs(number: str, request: gr.Request | None) -> str:
-    signs = {",": tr("thousands", request), ".": tr("decimal", request)}
-    return "".join(signs.get(character, character) for character in number)
+    return number.translate(str.maketrans({",": tr("thousands", request), ".": tr("decimal", request)}))

@@ -8,7 +8,7 @@ the question in its window: a later one ends those before, and an answer that co
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -62,7 +62,7 @@ class Router:
             collection = collections.named(state.collection)
             if state.collection not in ("", collection, collections.default):
                 gr.Warning(html.escape(tr("no_collection", request).format(truncate(state.collection, MAX_CAPTION))))
-            state = PageState(**{**vars(state), "collection": collection})
+            state = replace(state, collection=collection)
             changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request)}
             if not state.start:  # else they are more hits of the same answer
                 changes[collections.choice] = collection or collections.default

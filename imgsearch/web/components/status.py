@@ -21,20 +21,20 @@ POLL_S = 1.0  # seconds between two looks at the engines while they are still lo
 
 
 def connect(banner: gr.HTML, collections: CollectionPicker, app: gr.Blocks) -> gr.State:
-    """Let a timer update the banner. Return a state that changes with the models: then the tabs adapt to them."""
+    """Let a timer update the banner. Return a state that changes with collection and models: then the tabs adapt."""
     timer = gr.Timer(POLL_S)
-    models = gr.State()
+    state = gr.State()
 
     def show(collection: str, request: gr.Request) -> tuple[str, Any, Any]:
         engine, first = collections[collection], collections.first.status  # the first one writes all descriptions
         status = replace(engine.status, captioner=first.captioner)
-        is_complete = all(engine.status.is_complete for engine in collections.engines.values())
-        names = status.encoder, status.captioner, first.takes_questions
-        return _render(engine, status, request), gr.Timer(active=not is_complete), names
+        is_complete = all(each.status.is_complete for each in collections.engines.values())
+        models = collection, status.encoder, status.captioner, first.takes_questions
+        return _render(engine, status, request), gr.Timer(active=not is_complete), models
 
     events = [app.load, timer.tick, collections.choice.change]  # a link changes the choice, too
-    gr.on(events, show, collections.choice, [banner, timer, models], trigger_mode="once", **HIDDEN)
-    return models
+    gr.on(events, show, collections.choice, [banner, timer, state], trigger_mode="once", **HIDDEN)
+    return state
 
 
 def _render(engine: Engine, status: Status, request: gr.Request) -> str:
