@@ -107,4 +107,4 @@ def example_queries(model_id: str, request: gr.Request | None) -> list[str]:
 
 
 def _with_signs(number: str, request: gr.Request | None) -> str:
-    return number.translate(str.maketrans({",": tr("thousands", request), ".": tr("decimal", request)}))
+    return number.translate({ord(","): tr("thousands", request), ord("."): tr("decimal", request)})
