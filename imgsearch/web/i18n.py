@@ -98,11 +98,6 @@ def choice_of(text: str) -> tuple[str, str]:
     return label, text
 
 
-def foreign_notice(language: str, request: gr.Request | None) -> str:
-    """Return the notice for a query in a language that the encoder does not understand."""
-    return tr("foreign_query", request).format(tr(f"language_{language}", request))
-
-
 def example_queries(model_id: str, request: gr.Request | None) -> list[str]:
     """Return queries to try: in the visitor's language if the encoder is known to understand it, else in English."""
     language = language_of(request)
@@ -112,5 +107,4 @@ def example_queries(model_id: str, request: gr.Request | None) -> list[str]:
 
 
 def _with_signs(number: str, request: gr.Request | None) -> str:
-    signs = {",": tr("thousands", request), ".": tr("decimal", request)}
-    return "".join(signs.get(character, character) for character in number)
+    return number.translate({ord(","): tr("thousands", request), ord("."): tr("decimal", request)})

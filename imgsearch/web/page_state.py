@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs, urlencode
 
 from imgsearch.search.query import MAX_PARTS, Box, Part
 
 Tab = Literal["search", "similar", "describe"]
-TABS: tuple[Tab, ...] = ("search", "similar", "describe")
+PICTURE_TABS: tuple[Tab, ...] = ("similar", "describe")
+TABS: tuple[Tab, ...] = ("search", *PICTURE_TABS)
 NUM_HITS, MAX_HITS = 24, 50  # hits per page: default and maximum
-KEYS = ("tab", "q", "id", "u", "box", "part", "where", "sort", "k", "from", "fold", "in", "open")  # in the dialog
 MAX_LINK = 32_000  # characters
 Uploads: TypeAlias = Mapping[str, Path]
 """The pictures that a visitor uploaded, by their tokens, which stand for them in links; others cannot open them."""
@@ -66,42 +66,34 @@ class PageState:
 
     def to_link(self) -> str:
         """Return the state as the query string of an address, "?tab=...", without the fields that have defaults."""
-        values: dict[str, str | list[str]] = {
-            "tab": self.tab,
-            "q": self.text.strip(),
-            "id": self.item,
-            "u": self.upload,
-            "box": self.box,
-            "part": [f"{term.weight:g}:{term.kind}:{term.value}" for term in self.terms],
-            "where": list(self.where),
-            "sort": self.sort,
-            "k": str(self.k) if self.k != NUM_HITS else "",
-            "from": str(self.start) if self.start else "",
+        texts = vars(self) | {
+            "text": self.text.strip(),
+            "terms": [f"{term.weight:g}:{term.kind}:{term.value}" for term in self.terms],
+            "k": self.k if self.k != NUM_HITS else "",
             "fold": "" if self.fold else "0",
-            "in": self.collection,
         }
-        return "?" + urlencode({name: value for name, value in values.items() if value}, doseq=True, errors="replace")
+        values = {key: texts[name] for name, key in KEYS.items() if texts[name]}
+        return "?" + urlencode(values, doseq=True, errors="replace")
 
     @classmethod
     def from_link(cls, link: str) -> "PageState":
         """Read what `to_link` wrote. Ignore anything else that an address may hold: never raise."""
         values = parse_qs(link[:MAX_LINK].removeprefix("?"), errors="replace")
-        first = {name: texts[0] for name, texts in values.items()}
-        terms = [term for text in values.get("part", [])[:MAX_PARTS] if (term := _term(text))]
-        return cls(
-            tab=next((tab for tab in TABS if tab == first.get("tab")), TABS[0]),
-            text=first.get("q", ""),
-            item=first.get("id", ""),
-            upload=first.get("u", ""),
-            box=first.get("box", ""),
-            terms=tuple(terms),
-            where=tuple(values.get("where", [])[:MAX_PARTS]),
-            sort=first.get("sort", ""),
-            k=min(max(_non_negative_int(first.get("k", ""), NUM_HITS), 1), MAX_HITS),
-            start=_non_negative_int(first.get("from", ""), 0),
-            fold=first.get("fold") != "0",
-            collection=first.get("in", ""),
-        )
+        first = {name: values[key][0] for name, key in KEYS.items() if key in values}
+        terms = (_term(text) for text in values.get("part", [])[:MAX_PARTS])
+        read: dict[str, Any] = {
+            "tab": next((tab for tab in TABS if tab == first.get("tab")), TABS[0]),
+            "terms": tuple(term for term in terms if term),
+            "where": tuple(values.get("where", [])[:MAX_PARTS]),
+            "k": min(max(_non_negative_int(first.get("k", ""), NUM_HITS), 1), MAX_HITS),
+            "start": _non_negative_int(first.get("start", ""), 0),
+            "fold": first.get("fold") != "0",
+        }
+        return cls(**first | read)
+
+
+SHORT = {"text": "q", "item": "id", "upload": "u", "terms": "part", "start": "from", "collection": "in"}
+KEYS = {each.name: SHORT.get(each.name, each.name) for each in fields(PageState)}  # of the fields in links
 
 
 def token_of(path: Path) -> str:

@@ -8,14 +8,14 @@ the question in its window: a later one ends those before, and an answer that co
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import gradio as gr
 
 from imgsearch.text import truncate
-from imgsearch.web.components.scripted import scripted_html
+from imgsearch.web.components.scripted import data_url, scripted_html
 from imgsearch.web.components.wall import Wall
 from imgsearch.web.handlers import PICTURES, TEXTS
 from imgsearch.web.i18n import MAX_CAPTION, tr
@@ -23,16 +23,6 @@ from imgsearch.web.page_state import KEYS, PageState, Tab, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 
 MAX_WINDOWS = 10_000  # whose last question is known
-
-
-class TabView(Protocol):
-    """The interface of a tab for the router."""
-
-    inputs: list[Any]  # the components in which a visitor asks
-
-    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """Return the values of the inputs for a state of the page."""
-        ...
 
 
 @dataclass
@@ -52,13 +42,19 @@ class Router:
     """The invisible component."""
 
     def __init__(self) -> None:
-        self.component = scripted_html("address", "<span></span>", "elements", "router", keys=list(KEYS))
+        self.component = scripted_html("address", "<span></span>", "elements", "router", keys=[*KEYS.values(), "open"])
         self._last: dict[str | None, Question] = {}  # of each window
         self._lock = Lock()
 
-    def connect(self, tabs: gr.Tabs, views: Mapping[Tab, TabView], wall: Wall, retrieval: Retrieval) -> None:
-        """Answer each link on the wall, and in the tab that it names."""
+    def connect(self, tabs: gr.Tabs, inputs: Mapping[Tab, Any], wall: Wall, retrieval: Retrieval) -> None:
+        """Answer each link on the wall, and put what it asks into the input of its tab."""
         collections = retrieval.collections
+
+        def restored(state: PageState, uploads: Uploads, request: gr.Request) -> Any:
+            if state.tab == "search":
+                return state.text
+            picture = retrieval.picture(state, uploads, request)
+            return {"src": data_url(picture) if picture else "", "box": state.box}
 
         def answer(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
             question = self.question(event, request)
@@ -66,18 +62,17 @@ class Router:
             collection = collections.named(state.collection)
             if state.collection not in ("", collection, collections.default):
                 gr.Warning(html.escape(tr("no_collection", request).format(truncate(state.collection, MAX_CAPTION))))
-            state = PageState(**{**vars(state), "collection": collection})
+            state = replace(state, collection=collection)
             changes: dict[Any, Any] = {wall.component: wall.answer(state, uploads, request)}
             if not state.start:  # else they are more hits of the same answer
                 changes[collections.choice] = collection or collections.default
                 if state.tab != "search" and not getattr(event, "number", 0):  # later on, router.js opens the tab
                     changes[tabs] = gr.Tabs(selected=state.tab)
                 if not getattr(event, "isTyped", False):  # who has typed may type on
-                    changes |= views[state.tab].restore(state, uploads, request)
+                    changes[inputs[state.tab]] = restored(state, uploads, request)
             return changes if question.is_last else {wall.component: gr.skip()}
 
-        inputs = (component for view in views.values() for component in view.inputs)
-        outputs = [wall.component, tabs, collections.choice, *inputs]
+        outputs = [wall.component, tabs, collections.choice, *inputs.values()]
         self.component.select(answer, None, outputs, api_visibility="private", **TEXTS)
         self.component.input(answer, None, outputs, api_visibility="private", **PICTURES)
 

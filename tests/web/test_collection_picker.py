@@ -105,6 +105,8 @@ def test_the_choice_shows_the_collection(url: str, new_context: Callable[..., Br
     expect(banner).to_contain_text("3 images")
     expect(chips_of(page)).to_have_count(0)
     expect(page).to_have_url(re.compile("in=fruit"))
+    page.locator("#similar_tab-button").click()
+    expect(page.locator("#similar_examples button")).to_have_count(3, timeout=WAIT_MS)  # of its own pictures
     expect(search(page, "a red fruit")).to_have_count(3, timeout=WAIT_MS)
     dialog = open_hit(page, 0)
     expect(dialog).to_contain_text("strawberry2.jpg", timeout=WAIT_MS)

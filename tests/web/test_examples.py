@@ -6,8 +6,8 @@ import pytest
 
 from imgsearch.engine import Engine
 from imgsearch.models.encoder import STARTER_ID
-from imgsearch.web.components.examples import EXAMPLES
 from imgsearch.web.i18n import LOCALES
+from imgsearch.web.tabs import EXAMPLES
 
 FLOWERS = {"wallpapers/yellow_flower.jpg", "wallpapers/orange_flower.jpg", "stamps/plants-flowers-chemparathi.jpg"}
 FLOWERS |= {"stamps/plants-flowers-daffodil.jpg", "wallpapers/red_marigold.jpg", "animals/flying_bee.jpg"}

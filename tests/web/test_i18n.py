@@ -15,14 +15,14 @@ from imgsearch.index.index import Index
 from imgsearch.index.manifest import Provenance
 from imgsearch.models.encoder import STARTER_ID
 from imgsearch.models.loading import not_loaded
-from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, Item
+from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, Item, SearchResult
 from imgsearch.search.query import foreign_language
 from imgsearch.web.components.columns import offered_filters, shown_fields
+from imgsearch.web.components.wall import notices
 from imgsearch.web.handlers import with_error_messages
 from imgsearch.web.i18n import (
     caption_of,
     example_queries,
-    foreign_notice,
     format_count,
     format_number,
     language_of,
@@ -120,10 +120,11 @@ def test_a_handlers_error_is_shown_in_the_visitors_language(request_: gr.Request
 
 
 def test_the_notice_of_a_foreign_query_names_its_language() -> None:
-    assert foreign_notice("fr", EN) == (
+    french, german = (SearchResult("", [], 0, language=language) for language in ("fr", "de"))
+    assert notices(french, PageState(), EN)[0] == (
         "The query seems to be French, which this model hardly understands. Try it in English."
     )
-    assert "semble être en allemand, que ce modèle comprend mal" in foreign_notice("de", FR)
+    assert "semble être en allemand, que ce modèle comprend mal" in notices(german, PageState(), FR)[0]
 
 
 def test_the_queries_to_try_are_ones_that_the_model_understands() -> None:

@@ -1,7 +1,6 @@
 """The menu from which a visitor chooses the collection to search."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import gradio as gr
 
@@ -24,27 +23,19 @@ class CollectionPicker:
         names = [without_surrogates(collection_name(engine.bundle)) for engine in engines]
         counts = [names[: index + 1].count(name) for index, name in enumerate(names)]
         unique = [f"{name} ({count})" if count > 1 else name for name, count in zip(names, counts, strict=True)]
-        self._engines = dict(zip(unique, engines, strict=True))
+        self.engines = dict(zip(unique, engines, strict=True))
         self.first = engines[0]
-        self.default = unique[0]
-        self.names = unique
+        self.default, self.names = unique[0], unique
         self.choice: gr.Dropdown | gr.State = gr.State(self.default)
-        self.changes: list[Any] = []  # events of any change of the choice, also by a link
         if len(unique) > 1:
             choices = [choice_of(name) for name in unique]
             self.choice = QuietDropdown(choices, value=self.default, label=t("collection"), elem_id="collection")
-            self.changes = [self.choice.change]
             self.choice.input(None, self.choice, None, js=BROWSE, **QUIET)
 
     def __getitem__(self, name: str) -> Engine:
         """Return the engine of a collection; the first engine if there is no collection with this name."""
-        return self._engines.get(name, self.first)
+        return self.engines.get(name, self.first)
 
     def named(self, name: str) -> str:
         """Return the collection's name in links: "" for the first collection or an unknown name."""
-        return name if name in self._engines and name != self.default else ""
-
-    @property
-    def are_complete(self) -> bool:
-        """Return whether all engines have finished loading, so that no status will change any more."""
-        return all(engine.status.is_complete for engine in self._engines.values())
+        return name if name in self.engines and name != self.default else ""

@@ -13,9 +13,8 @@ from gradio.data_classes import ImageData
 from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from imgsearch.images import is_picture
-from imgsearch.web.components.scripted import data_url, scripted_html
 from imgsearch.web.i18n import tr
-from imgsearch.web.page_state import MAX_HITS, Tab, Uploads, token_of
+from imgsearch.web.page_state import MAX_HITS, Uploads, token_of
 
 MAX_ID = 4096  # characters
 
@@ -88,16 +87,6 @@ def sent_image(text: str) -> Iterator[tuple[dict[str, Any], Uploads]]:
         path = Path(folder) / "picture"
         path.write_bytes(data)
         yield {"upload": token_of(path)}, {token_of(path): path}
-
-
-def draw_picture_input(tab: Tab) -> gr.HTML:
-    """Draw the place for a visitor's picture in a tab, empty; a part of the picture can be selected there."""
-    return scripted_html(f"{tab}_picture", f'<div class="picture" data-tab="{tab}"></div>', "elements", "picture")
-
-
-def picture_value(picture: bytes | None, box: str) -> dict[str, Any]:
-    """Return the value of that place: a picture as WebP, None for none, and the box in it."""
-    return {"src": data_url(picture) if picture else "", "box": box}
 
 
 def _quiet(preprocess: Callable[[Any, Any], Any]) -> Any:

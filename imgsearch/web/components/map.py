@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from imgsearch.engine import Engine
 from imgsearch.images import open_rgb, to_webp
@@ -100,10 +100,9 @@ def _sheet(engine: Engine, projection: "Projection") -> str:
     sheet = Image.new("RGB", (SHEET_COLUMNS * POINT_SIDE, max(num_rows, 1) * POINT_SIDE), "white")
     for point, row in enumerate(projection.rows.tolist()):
         image = open_rgb(engine.thumbnail(engine.index.item(row)))
-        image.thumbnail((POINT_SIDE, POINT_SIDE))
         down, across = divmod(point, SHEET_COLUMNS)
-        left, top = (POINT_SIDE - image.width) // 2, (POINT_SIDE - image.height) // 2
-        sheet.paste(image, (across * POINT_SIDE + left, down * POINT_SIDE + top))
+        padded = ImageOps.pad(image, (POINT_SIDE, POINT_SIDE), color="white")
+        sheet.paste(padded, (across * POINT_SIDE, down * POINT_SIDE))
     return data_url(to_webp(sheet, max(sheet.size)))
 
 

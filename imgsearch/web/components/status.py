@@ -2,7 +2,7 @@
 
 import html
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
@@ -20,31 +20,21 @@ MAX_NAME = 60  # characters of a collection's name
 POLL_S = 1.0  # seconds between two looks at the engines while they are still loading
 
 
-class Models(NamedTuple):
-    """The models that the page has: ids of encoder and captioner ("" for descriptions from vectors), and an ability."""
-
-    encoder: str
-    captioner: str
-    takes_questions: bool
-
-
 def connect(banner: gr.HTML, collections: CollectionPicker, app: gr.Blocks) -> gr.State:
-    """Let a timer update the banner. Return the state of `Models`, on whose change event the tabs adapt to them."""
+    """Let a timer update the banner. Return a state that changes with collection and models: then the tabs adapt."""
     timer = gr.Timer(POLL_S)
-    models_state = gr.State()
+    state = gr.State()
 
-    def show(collection: str, request: gr.Request) -> tuple[str, Any, Models]:
-        engine = collections[collection]
-        status, first = engine.status, collections.first.status  # the first engine writes all descriptions
-        status = replace(status, captioner=first.captioner, takes_questions=first.takes_questions)
-        models = Models(status.encoder, status.captioner, status.takes_questions)
-        return _render(engine, status, request), gr.Timer(active=not collections.are_complete), models
+    def show(collection: str, request: gr.Request) -> tuple[str, Any, Any]:
+        engine, first = collections[collection], collections.first.status  # the first one writes all descriptions
+        status = replace(engine.status, captioner=first.captioner)
+        is_complete = all(each.status.is_complete for each in collections.engines.values())
+        models = collection, status.encoder, status.captioner, first.takes_questions
+        return _render(engine, status, request), gr.Timer(active=not is_complete), models
 
-    outputs = [banner, timer, models_state]
-    gr.on(
-        [app.load, timer.tick, *collections.changes], show, collections.choice, outputs, trigger_mode="once", **HIDDEN
-    )
-    return models_state
+    events = [app.load, timer.tick, collections.choice.change]  # a link changes the choice, too
+    gr.on(events, show, collections.choice, [banner, timer, state], trigger_mode="once", **HIDDEN)
+    return state
 
 
 def _render(engine: Engine, status: Status, request: gr.Request) -> str:

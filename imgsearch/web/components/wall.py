@@ -14,7 +14,7 @@ from imgsearch.text import json_text, sanitise_line, truncate
 from imgsearch.web.components.columns import offered_filters, offered_sorts, shown_fields, shown_filter, toggled
 from imgsearch.web.components.scripted import data_url, scripted_html, server_function
 from imgsearch.web.handlers import TEXTS, with_error_messages
-from imgsearch.web.i18n import MAX_CAPTION, MAX_CHOICE, caption_of, foreign_notice, format_count, format_number, tr
+from imgsearch.web.i18n import MAX_CAPTION, MAX_CHOICE, caption_of, format_count, format_number, tr
 from imgsearch.web.page_state import PageState, QueryTerm, Uploads
 from imgsearch.web.retrieval import Retrieval, asked
 from imgsearch.web.security.request import MAX_PICTURE
@@ -155,7 +155,9 @@ def tile(hit: Hit, thumbnail: bytes, request: gr.Request) -> dict[str, Any]:
 
 def notices(result: SearchResult, state: PageState, request: gr.Request) -> list[str]:
     """Return the sentences above the hits."""
-    notices = [foreign_notice(result.language, request)] if result.language else []
+    notices = []
+    if result.language:
+        notices.append(tr("foreign_query", request).format(tr(f"language_{result.language}", request)))
     if not result.hits:
         notices.append(tr("no_hits_filtered" if state.where else "no_more_hits", request))
     elif not result.has_match:

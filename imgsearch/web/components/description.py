@@ -1,4 +1,4 @@
-"""The tab "describe": takes a picture; shows a sentence while it is written, tags, colours and what to do next."""
+"""The description of a picture: a sentence while it is written, tags, colours and what to do next."""
 
 import html
 import time
@@ -8,14 +8,11 @@ from typing import Any
 import gradio as gr
 
 from imgsearch.describe.sentence import tag_name
-from imgsearch.engine import Engine
 from imgsearch.models.captioner import MAX_QUESTION, Detail
-from imgsearch.records import Description
+from imgsearch.records import Description, Status
 from imgsearch.search.query import MAX_TEXT
-from imgsearch.web.components.examples import draw_examples, picture_examples
-from imgsearch.web.components.inputs import QuietRadio, draw_picture_input, picture_value
+from imgsearch.web.components.inputs import QuietRadio
 from imgsearch.web.components.scripted import scripted_html
-from imgsearch.web.components.status import Models
 from imgsearch.web.handlers import CAPTIONS, QUIET, with_error_messages
 from imgsearch.web.i18n import LANGUAGES, format_number, language_of
 from imgsearch.web.page_state import PageState, Uploads
@@ -25,48 +22,34 @@ from imgsearch.web.router import Router
 AGAIN = "() => document.dispatchEvent(new CustomEvent('describe'))"  # router.js asks for the shown picture again
 
 
-class DescribeTab:
-    """The place for the picture, the options of a captioner, and the description."""
+class DescriptionView:
+    """The description, and the options of a captioner."""
 
     def __init__(self, retrieval: Retrieval, router: Router, t: gr.I18n) -> None:
         self._retrieval, self._router = retrieval, router
-        with gr.Row(elem_classes="question"):
-            with gr.Column(scale=1, min_width=280):
-                self.picture = draw_picture_input("describe")
-            with gr.Column(scale=2, min_width=280):
-                stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
-                self.description = scripted_html(
-                    "description", '<div class="description"></div>', "elements", "description"
-                )
-                self.options = _draw_options(t)
-                self.examples = draw_examples("describe")
-        self._stop = stop
-        self.inputs = [self.picture]
-        self.adapts = [self.examples, *self.options]
+        self._stop = gr.Button(t("stop"), size="sm", visible=False, elem_id="stop")
+        place = '<div class="description"></div>'
+        self._component = scripted_html("description", place, "elements", "description")
+        self.options = _draw_options(t)
         detail, question, language, ask = self.options
         gr.on([question.submit, ask.click, detail.input, language.input], None, None, None, js=AGAIN, **QUIET)
         router.component.submit(
             self._describe,
             inputs_kwargs={"detail": detail, "question": question, "language": language},
-            outputs=[self.description, stop],
+            outputs=[self._component, self._stop],
             api_visibility="private",
             **CAPTIONS,
         )
-        stop.click(router.stop, None, None, **QUIET)
+        self._stop.click(router.stop, None, None, **QUIET)
 
-    def restore(self, state: PageState, uploads: Uploads, request: gr.Request) -> dict[Any, Any]:
-        """Return the picture of a state of the page."""
-        return {self.picture: picture_value(self._retrieval.picture(state, uploads, request), "")}
-
-    def adapted(self, engine: Engine, collection: str, models: Models, request: gr.Request) -> dict[Any, Any]:
-        """Return the examples of a collection, and the options that the captioner takes."""
+    def adapted(self, captions: Status, request: gr.Request) -> dict[Any, Any]:
+        """Return the options that the captioner takes."""
         detail, question, language, ask = self.options
         return {
-            self.examples: picture_examples("describe", engine, collection, request),
-            detail: gr.Radio(visible=bool(models.captioner)),
-            question: gr.Textbox(visible=models.takes_questions),
-            language: gr.Radio(visible=models.takes_questions, value=language_of(request)),
-            ask: gr.Button(visible=models.takes_questions),
+            detail: gr.Radio(visible=bool(captions.captioner)),
+            question: gr.Textbox(visible=captions.takes_questions),
+            language: gr.Radio(visible=captions.takes_questions, value=language_of(request)),
+            ask: gr.Button(visible=captions.takes_questions),
         }
 
     def _describe(
@@ -87,12 +70,12 @@ class DescribeTab:
                 if not about.is_last:
                     return
                 answer = answer | description_value(description, language, state.collection, request)
-                yield {self.description: answer, **can_stop}
+                yield {self._component: answer, **can_stop}
                 can_stop = {}  # a button that is drawn again loses a click
         except gr.Error as error:
             answer = answer | {"error": html.unescape(error.message)}  # escaped for Gradio, which shows it as HTML
         if about.is_last:
-            yield {self.description: answer, self._stop: gr.Button(visible=False)}
+            yield {self._component: answer, self._stop: gr.Button(visible=False)}
 
     def _write(self, state: PageState, uploads: Uploads, request: gr.Request, **options: Any) -> Iterator[Description]:
         image, name = self._retrieval.image(state, uploads, request)
