@@ -81,16 +81,16 @@ class Index:
     @property
     def rows(self) -> Embeddings:
         """Return all vectors as stored, float32 (len, dim), of unit length to within 1e-3."""
-        return self._read_vectors(0, len(self))
+        return self.rows_of(range(len(self)))
 
     def row(self, row: int) -> Embeddings:
         """Return the vector of a row as stored, float32 (dim,)."""
-        return self._read_vectors(row, 1).ravel()
+        return self.rows_of([row])[0]
 
     def rows_of(self, rows: Sequence[int]) -> Embeddings:
         """Return the vectors of `rows` as stored, float32 (len(rows), dim), in that order."""
         if not len(rows):
-            return self._read_vectors(0, 0)
+            return np.zeros((0, self.dim), np.float32)
         return check_finite(np.asarray(self._vectors.reconstruct_batch(np.asarray(rows, np.int64)), np.float32))
 
     def item(self, row: int) -> Item:
@@ -168,8 +168,10 @@ class Index:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the index block by block, as it was written."""
-        for start, batch in zip(self.items.starts, self.items.batches, strict=False):
-            yield Block(self._read_vectors(start, batch.num_rows), batch)
+        start = 0
+        for batch in self.items.batches:
+            yield Block(self.rows_of(range(start, start + len(batch))), batch)
+            start += len(batch)
 
     def column(self, name: str) -> Iterator[str]:
         """Yield a field of the items ("id", "caption", "sha256" or "stamp") row by row."""
@@ -212,11 +214,6 @@ class Index:
             raise BundleError(
                 "The bundle {bundle} cannot be opened: {reason}. Build it again.", bundle=bundle, reason=reason
             ) from error
-
-    def _read_vectors(self, start: int, count: int) -> Embeddings:
-        if not count:
-            return np.zeros((0, self.dim), np.float32)
-        return check_finite(np.asarray(self._vectors.reconstruct_n(start, count), dtype=np.float32))
 
 
 def filter_blocks(blocks: Iterable[Block], mask: Mask) -> Iterator[Block]:
