@@ -83,14 +83,14 @@ def install_files(files: Sequence[Path], bundle: Path, manifest: Manifest, repor
 
     Files that `manifest` lists already are kept; the other old files of the bundle are deleted.
     """
-    digests = {path: digest_file(path) for path in files}
-    names = {path: f"{path.stem}-{digest.sha256[:16]}{path.suffix}" for path, digest in digests.items()}
-    named = {**manifest.files, **{names[path]: digest for path, digest in digests.items()}}
+    named, folder = dict(manifest.files), files[0].parent
     bundle.mkdir(exist_ok=True)
-    for path, name in names.items():
+    for path in files:
+        digest = digest_file(path)
+        name = f"{path.stem}-{digest.sha256[:16]}{path.suffix}"
+        named[name] = digest
         _sync(path)
         path.replace(bundle / name)
-    folder = files[0].parent
     if report:
         _install_text(folder / REPORT, json_text(report.to_json()) + "\n", bundle)
     old_names = named_files(bundle)

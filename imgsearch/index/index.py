@@ -4,8 +4,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from imgsearch.files import read_at_most
 from imgsearch.index.bundle import bundle_writer, install_files
 from imgsearch.index.filters import ColumnStore
 from imgsearch.index.flat import check_finite, empty_flat_index, file_header, open_vector_file
-from imgsearch.index.items import SCHEMA, Items, Mask, Rows
+from imgsearch.index.items import SCHEMA, Hashes, Items, Mask, Rows, hash_texts
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
 from imgsearch.records import CAPTIONED_BY, FIGURES, BuildReport, Hit, Item
 from imgsearch.text import truncate
@@ -227,24 +227,31 @@ def filter_blocks(blocks: Iterable[Block], mask: Mask) -> Iterator[Block]:
 
 def write_bundle(
     bundle: Path, work: Path, blocks: Iterable[Block], provenance: Provenance, report: BuildReport | None = None
-) -> None:
-    """Write blocks as a bundle; `work` is from `bundle_writer`. Takes the memory of one block. Raise OSError."""
-    rest = iter(blocks)
-    first = next(rest)
+) -> BuildReport:
+    """Write blocks as a bundle; `work` is from `bundle_writer`. Takes the memory of one block. Raise OSError.
+
+    Return the report with the numbers of items and of equal pictures. Without a report none is written.
+    """
     folder = work / "new"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
         vectors, items = folder / "vectors.faiss", folder / "items.arrow"
-        dim, num_items = first.rows.shape[1], 0
+        dim, digests = 1, list[Hashes]()
         with vectors.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
-            file.write(file_header(dim, provenance.vectors, num_items))
-            for block in chain([first], rest):
-                file.write(block.rows.astype(provenance.vectors, copy=False).tobytes())
-                writer.write_batch(block.batch)
-                num_items += len(block.rows)
+            file.write(file_header(dim, provenance.vectors, 0))  # as long as the one that replaces it
+            for rows, batch in blocks:
+                dim = rows.shape[1]
+                file.write(rows.astype(provenance.vectors, copy=False).tobytes())
+                writer.write_batch(batch)
+                digests.append(hash_texts(batch["sha256"].to_pylist()))
+            num_items = sum(map(len, digests))
             file.seek(0)
             file.write(file_header(dim, provenance.vectors, num_items))
-        install_files((vectors, items), bundle.resolve(), Manifest.of(provenance, bundle, dim, num_items), report)
+        num_duplicates = num_items - len(np.unique(np.concatenate(digests)))
+        counted = replace(report or BuildReport(), num_items=num_items, num_duplicates=num_duplicates)
+        manifest = Manifest.of(provenance, bundle, dim, num_items)
+        install_files((vectors, items), bundle.resolve(), manifest, counted if report else None)
+        return counted
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -53,10 +53,6 @@ class Provenance:
     part: Part = ""  # "2/3" for a part of a divided build (--shard 2/3)
     division: Text = ""  # digest of what all parts of a divided build have in common
 
-    def provenance_fields(self) -> dict[str, Any]:
-        """Return the fields of `Provenance` alone, without those of a subclass."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(Provenance)}
-
     def difference(self, other: "Provenance") -> str:
         """Return the first field that makes the vectors of both incomparable; "" if they can be compared."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in MADE_BY)
@@ -94,8 +90,8 @@ class Manifest(Provenance):
         source = Path(os.path.relpath(provenance.source, bundle.resolve())).as_posix() if is_path else provenance.source
         created = datetime.now(UTC).isoformat(timespec="seconds")
         libraries = {name: version(name) for name in LIBRARIES}
-        values = {"source": source, "created": created, "libraries": libraries}
-        return cls(**provenance.provenance_fields() | values, dim=dim, num_items=num_items, files={})
+        new = {"source": source, "created": created, "libraries": libraries, "format_version": FORMAT_VERSION}
+        return cls(**vars(provenance) | new | {"dim": dim, "num_items": num_items, "files": {}})
 
     def at(self, bundle: Path) -> "Manifest":
         """Return the manifest with its source as an absolute path, if it is a path relative to `bundle`.
