@@ -114,8 +114,8 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
         raise InputError(
             "{bundle} is no part of a divided build. Merge the parts first.", bundle=bundles[parts.index("")]
         )
-    numbers, counts = zip(*(map(int, part.split("/")) for part in parts), strict=True)
-    if {*counts} != {len(parts)} or sorted(numbers) != list(range(1, len(parts) + 1)):
+    wanted = [f"{number}/{len(parts)}" for number in range(1, len(parts) + 1)]
+    if {*parts} != {*wanted}:
         raise InputError(
             "These are the parts {parts}. Give each part of one divided build once.", parts=", ".join(parts)
         )
@@ -124,7 +124,7 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
             "The parts are of builds that differ in their source, --limit or --shard-size, or the source changed "
             "between them. Build those that are older again."
         )
-    return [index for _, index in sorted(zip(numbers, indexes, strict=True), key=lambda pair: pair[0])]
+    return [indexes[parts.index(part)] for part in wanted]
 
 
 def _check_ids(indexes: Sequence[Index]) -> None:

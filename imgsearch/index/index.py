@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 from imgsearch.embeddings import Embeddings, check_unit
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
-from imgsearch.index.bundle import bundle_writer, install_files
+from imgsearch.index.bundle import NEW, bundle_writer, install_files
 from imgsearch.index.filters import ColumnStore
 from imgsearch.index.flat import check_finite, empty_flat_index, file_header, open_vector_file
 from imgsearch.index.items import SCHEMA, Hashes, Items, Mask, Rows, hash_texts
@@ -232,26 +231,20 @@ def write_bundle(
 
     Return the report with the numbers of items and of equal pictures. Without a report none is written.
     """
-    folder = work / "new"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        vectors, items = folder / "vectors.faiss", folder / "items.arrow"
-        dim, digests = 1, list[Hashes]()
-        with vectors.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
-            file.write(file_header(dim, provenance.vectors, 0))  # as long as the one that replaces it
-            for rows, batch in blocks:
-                dim = rows.shape[1]
-                file.write(rows.astype(provenance.vectors, copy=False).tobytes())
-                writer.write_batch(batch)
-                digests.append(hash_texts(batch["sha256"].to_pylist()))
-            num_items = sum(map(len, digests))
-            file.seek(0)
-            file.write(file_header(dim, provenance.vectors, num_items))
-        num_duplicates = num_items - len(np.unique(np.concatenate(digests)))
-        counted = replace(report or BuildReport(), num_items=num_items, num_duplicates=num_duplicates)
-        manifest = Manifest.of(provenance, bundle, dim, num_items)
-        install_files((vectors, items), bundle.resolve(), manifest, counted if report else None)
-        return counted
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    vectors, items = work / NEW / "vectors.faiss", work / NEW / "items.arrow"
+    dim, digests = 1, list[Hashes]()
+    with vectors.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
+        file.write(file_header(dim, provenance.vectors, 0))  # as long as the one that replaces it
+        for rows, batch in blocks:
+            dim = rows.shape[1]
+            file.write(rows.astype(provenance.vectors, copy=False).tobytes())
+            writer.write_batch(batch)
+            digests.append(hash_texts(batch["sha256"].to_pylist()))
+        num_items = sum(map(len, digests))
+        file.seek(0)
+        file.write(file_header(dim, provenance.vectors, num_items))
+    num_duplicates = num_items - len(np.unique(np.concatenate(digests)))
+    counted = replace(report or BuildReport(), num_items=num_items, num_duplicates=num_duplicates)
+    manifest = Manifest.of(provenance, bundle, dim, num_items)
+    install_files((vectors, items), bundle.resolve(), manifest, counted if report else None)
+    return counted

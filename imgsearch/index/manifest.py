@@ -141,7 +141,7 @@ def open_bundle(bundle: Path, read: Callable[[Manifest], T]) -> T:
         if not (bundle / FILE_NAME).is_file():
             build = Message("Build one: python -m imgsearch build FOLDER --out {bundle}", bundle=bundle)
             raise BundleError("There is no bundle at {bundle}. {build}", bundle=bundle, build=build)
-        manifest = _parse(bundle)
+        manifest = parse_manifest(bundle)
         for name, digest in manifest.files.items():
             if not _is_own(bundle, name) or (bundle / name).stat().st_size != digest.num_bytes:
                 raise _damaged(bundle, name)
@@ -168,12 +168,13 @@ def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGES
 def named_files(folder: Path) -> set[str]:
     """Return the names of the files in a folder's manifest; none if it has no valid manifest."""
     try:
-        return set(_parse(folder).files)
+        return set(parse_manifest(folder).files)
     except (BundleError, OSError, ValueError):
         return set()
 
 
-def _parse(bundle: Path) -> Manifest:
+def parse_manifest(bundle: Path) -> Manifest:
+    """Read the manifest of a bundle, whose files may be missing. Raise OSError, and as `Manifest.from_text` does."""
     return Manifest.from_text(read_at_most(bundle / FILE_NAME, MAX_MANIFEST_BYTES).decode())
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from imgsearch.config import Bundle, Settings
 from imgsearch.errors import BundleError, Message
-from imgsearch.files import read_at_most
-from imgsearch.index.manifest import FILE_NAME, MAX_MANIFEST_BYTES, Manifest, check_digests
+from imgsearch.index.manifest import FILE_NAME, MAX_MANIFEST_BYTES, check_digests, parse_manifest
 
 MEGABYTE = 1_000_000
 
@@ -44,7 +43,7 @@ def _fetch(name: Bundle) -> Path:
     pinned = resolve_commit(repo, choose)
     folder = fetch(MAX_MANIFEST_BYTES).folder
     try:
-        manifest = Manifest.from_text(read_at_most(folder / FILE_NAME, MAX_MANIFEST_BYTES).decode())
+        manifest = parse_manifest(folder)
         if FILE_NAME in manifest.files:
             raise ValueError("it names itself")
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import Any
 
 from imgsearch.environment import cache_folder
 from imgsearch.files import cache_path, read_at_most, write_cache
-from imgsearch.index.bundle import bundle_writer, install_files
+from imgsearch.index.bundle import NEW, bundle_writer, install_files
 from imgsearch.index.index import Index
 from imgsearch.index.manifest import MADE_BY, Manifest, read_manifest
 from imgsearch.models.encoder import Encoder
@@ -118,9 +117,6 @@ def add_derived_data(bundle: Path, encoder: Encoder, reference: Callable[[], Ind
         manifest = read_manifest(bundle)
         if not isinstance(index.provenance, Manifest) or manifest.files != index.provenance.files:
             return  # the bundle was replaced in the meantime
-        folder = work / "annex"
-        folder.mkdir(exist_ok=True)
         for name, data in texts.items():
-            (folder / name).write_bytes(data)
-        install_files([folder / name for name in texts], bundle.resolve(), manifest, None)
-        shutil.rmtree(folder, ignore_errors=True)
+            (work / NEW / name).write_bytes(data)
+        install_files([work / NEW / name for name in texts], bundle.resolve(), manifest, None)
