@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def fetch_hub_bundles(settings: Settings) -> Settings:
 def _fetch(name: Bundle) -> Path:
     """Download the manifest of a bundle and the files that it lists, nothing else. Return their folder."""
     # The hub's client is imported only if there is something to fetch.
-    from imgsearch.downloads import Snapshot, cached_snapshot, fetch_snapshot, remember_commit, resolve_commit
+    from imgsearch.downloads import cached_snapshot, fetch_snapshot, remember_commit, resolve_commit
     from imgsearch.hub import Repo
 
     repo = Repo.parse(str(name), "bundle")
@@ -37,11 +38,9 @@ def _fetch(name: Bundle) -> Path:
             raise _no_bundle(repo, "{file} is missing.", missing[0])
         return needed
 
-    def fetch(max_bytes: int) -> Snapshot:
-        return fetch_snapshot(pinned, choose, lambda done, total: None, max_bytes=max_bytes)
-
     pinned = resolve_commit(repo, choose)
-    folder = fetch(MAX_MANIFEST_BYTES).folder
+    fetch = partial(fetch_snapshot, pinned, choose, lambda done, total: None)
+    folder = fetch(max_bytes=MAX_MANIFEST_BYTES).folder
     try:
         manifest = parse_manifest(folder)
         if FILE_NAME in manifest.files:
@@ -57,7 +56,7 @@ def _fetch(name: Bundle) -> Path:
             num_mb=total / MEGABYTE,
             free_mb=free / MEGABYTE,
         )
-    snapshot = fetch(MAX_MANIFEST_BYTES + total)
+    snapshot = fetch(max_bytes=MAX_MANIFEST_BYTES + total)
     try:
         check_digests(folder, manifest, inf)
     except BundleError as error:
