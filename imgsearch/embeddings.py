@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.errors import BundleError
 from imgsearch.files import write_cache
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
@@ -15,6 +16,7 @@ Embeddings: TypeAlias = npt.NDArray[np.float32]
 
 T = TypeVar("T")
 UNIT_TOLERANCE = 1e-3
+LARGEST = 1.01  # of a component of a unit vector, or of the inner product of two; 0.01 for rounding
 
 
 def normalize(rows: npt.ArrayLike) -> Embeddings:
@@ -33,6 +35,13 @@ def check_unit(rows: Embeddings, dim: int) -> Embeddings:
     if not np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=UNIT_TOLERANCE):
         raise ValueError("the embeddings have rows that are not of unit length")
     return rows
+
+
+def check_finite(numbers: Embeddings) -> Embeddings:
+    """Return `numbers`. Raise BundleError if they cannot be components or inner products of unit vectors."""
+    if not (numbers.min(initial=0) >= -LARGEST and numbers.max(initial=0) <= LARGEST):  # both are False for NaN
+        raise BundleError("The vectors of this collection are damaged. Build its bundle again.")
+    return numbers
 
 
 def load_rows(file: Path, shape: tuple[int, int]) -> Embeddings | None:

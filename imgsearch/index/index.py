@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch.embeddings import Embeddings, check_unit
+from imgsearch.embeddings import Embeddings, check_finite, check_unit
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
 from imgsearch.index.bundle import NEW, bundle_writer, install_files
 from imgsearch.index.filters import ColumnStore
-from imgsearch.index.flat import check_finite, empty_flat_index, file_header, open_vector_file
+from imgsearch.index.flat import empty_flat_index, file_header, open_vector_file
 from imgsearch.index.items import SCHEMA, Hashes, Items, Mask, Rows, hash_texts
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
 from imgsearch.records import CAPTIONED_BY, FIGURES, BuildReport, Hit, Item
