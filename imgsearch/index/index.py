@@ -84,7 +84,7 @@ class Index:
 
     def row(self, row: int) -> Embeddings:
         """Return the vector of a row as stored, float32 (dim,)."""
-        return self.rows_of([row])[0]
+        return self.rows_of([row]).ravel()
 
     def rows_of(self, rows: Sequence[int]) -> Embeddings:
         """Return the vectors of `rows` as stored, float32 (len(rows), dim), in that order."""
