@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.errors import BundleError
 from imgsearch.files import write_cache
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
@@ -18,6 +19,7 @@ OnProgress: TypeAlias = Callable[[int, int], None]
 
 T = TypeVar("T")
 UNIT_TOLERANCE = 1e-3
+LARGEST = 1.01  # of a component of a unit vector, or of the inner product of two; 0.01 for rounding
 
 
 def normalize(rows: npt.ArrayLike) -> Embeddings:
@@ -51,6 +53,13 @@ def in_batches(
         on_progress(start, len(inputs))
         rows.append(encode(inputs[start : start + size]))
     return np.concatenate(rows) if rows else np.zeros((0, dim), np.float32)
+
+
+def check_finite(numbers: Embeddings) -> Embeddings:
+    """Return `numbers`. Raise BundleError if they cannot be components or inner products of unit vectors."""
+    if not (numbers.min(initial=0) >= -LARGEST and numbers.max(initial=0) <= LARGEST):  # both are False for NaN
+        raise BundleError("The vectors of this collection are damaged. Build its bundle again.")
+    return numbers
 
 
 def load_rows(file: Path, shape: tuple[int, int]) -> Embeddings | None:

@@ -21,7 +21,7 @@ from imgsearch.index.manifest import FILE_NAME, Manifest, named_files
 from imgsearch.records import BuildReport
 from imgsearch.text import json_text
 
-REPORT = "report.json"
+REPORT, NEW = "report.json", "new"
 MAX_REPORT_BYTES = 32 * 2**20
 REPORT_JSON = TypeAdapter(BuildReport)
 DATA_FILE = re.compile(r"(vectors|items|calibration|atlas|words)-[0-9a-f]{16}\.(faiss|arrow|json|npz|db)")
@@ -52,7 +52,8 @@ def is_bundle(folder: Path) -> bool:
 def bundle_writer(bundle: Path) -> Iterator[Path]:
     """Lock a bundle for writing, and yield a work folder beside it. Files left there stay for the next writer.
 
-    Raise InputError if another process is writing the bundle, or if nothing can be written there.
+    In it, NEW is an empty folder for the files of the new bundle; it is deleted at the end. Raise InputError if another
+    process is writing the bundle, or if nothing can be written there.
     """
     check_target(bundle)
     target = bundle.resolve()
@@ -64,8 +65,11 @@ def bundle_writer(bundle: Path) -> Iterator[Path]:
         if not (work / "lock").exists():  # its last owner deleted it after we opened it, before we locked it
             raise Timeout(lock.lock_file)
         try:
+            shutil.rmtree(work / NEW, ignore_errors=True)  # of a writer that was killed
+            (work / NEW).mkdir()
             yield work
         finally:
+            shutil.rmtree(work / NEW, ignore_errors=True)
             with suppress(OSError):
                 if {path.name for path in work.iterdir()} <= {"lock"}:
                     shutil.rmtree(work)  # while we hold the lock: after that the folder may belong to another writer
@@ -83,14 +87,14 @@ def install_files(files: Sequence[Path], bundle: Path, manifest: Manifest, repor
 
     Files that `manifest` lists already are kept; the other old files of the bundle are deleted.
     """
-    digests = {path: digest_file(path) for path in files}
-    names = {path: f"{path.stem}-{digest.sha256[:16]}{path.suffix}" for path, digest in digests.items()}
-    named = {**manifest.files, **{names[path]: digest for path, digest in digests.items()}}
+    named, folder = dict(manifest.files), files[0].parent
     bundle.mkdir(exist_ok=True)
-    for path, name in names.items():
+    for path in files:
+        digest = digest_file(path)
+        name = f"{path.stem}-{digest.sha256[:16]}{path.suffix}"
+        named[name] = digest
         _sync(path)
         path.replace(bundle / name)
-    folder = files[0].parent
     if report:
         _install_text(folder / REPORT, json_text(report.to_json()) + "\n", bundle)
     old_names = named_files(bundle)

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from imgsearch.errors import InputError
 from imgsearch.index.bundle import bundle_writer, read_report
-from imgsearch.index.hashing import hash_texts, num_copies
 from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.manifest import Provenance
 from imgsearch.records import BuildReport
@@ -40,23 +39,17 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
     indexes = _in_order(bundles, indexes)
     _check_ids(indexes)
     provenance = _common_provenance([index.provenance for index in indexes])
-    contents = hash_texts(sha256 for index in indexes for sha256 in index.column("sha256"))
-    if not len(contents):
+    if not any(map(len, indexes)):
         raise InputError(
             "There is no picture in {first} and the others. Build them from another source.", first=bundles[0]
         )
     report = sum(map(read_report, bundles), BuildReport())
-    report = replace(
-        report,
-        num_items=len(contents),
-        num_duplicates=num_copies(contents),
-        skipped=list(dict.fromkeys(report.skipped)),  # each part of a build repeats what was left out before reading
-    )
+    # Each part of a build repeats what was left out before reading.
+    report = replace(report, skipped=list(dict.fromkeys(report.skipped)))
     with bundle_writer(out) as work:
         turns = [index.blocks() for index in indexes]
         blocks = chain.from_iterable(zip_longest(*turns) if indexes[0].provenance.part else turns)
-        write_bundle(out, work, filter(None, blocks), provenance, report)
-    return report
+        return write_bundle(out, work, filter(None, blocks), provenance, report)
 
 
 def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
@@ -67,16 +60,8 @@ def remove(bundle: Path, ids: Collection[str]) -> BuildReport:
         if len(removed) == len(index):
             raise InputError("{bundle} would be empty. Delete its folder instead.", bundle=bundle)
         is_kept = np.array([item_id not in removed for item_id in index.column("id")], np.bool_)
-        contents = hash_texts(index.column("sha256"))[is_kept]
-        report = replace(
-            read_report(bundle),
-            num_items=len(contents),
-            num_encoded=0,
-            num_duplicates=num_copies(contents),
-            changes={"removed": len(removed)},
-        )
-        write_bundle(bundle, work, filter_blocks(index.blocks(), is_kept), index.provenance, report)
-    return report
+        report = replace(read_report(bundle), num_encoded=0, changes={"removed": len(removed)})
+        return write_bundle(bundle, work, filter_blocks(index.blocks(), is_kept), index.provenance, report)
 
 
 def export_parquet(bundle: Path, file: Path) -> int:
@@ -129,8 +114,8 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
         raise InputError(
             "{bundle} is no part of a divided build. Merge the parts first.", bundle=bundles[parts.index("")]
         )
-    numbers, counts = zip(*(map(int, part.split("/")) for part in parts), strict=True)
-    if {*counts} != {len(parts)} or sorted(numbers) != list(range(1, len(parts) + 1)):
+    wanted = [f"{number}/{len(parts)}" for number in range(1, len(parts) + 1)]
+    if {*parts} != {*wanted}:
         raise InputError(
             "These are the parts {parts}. Give each part of one divided build once.", parts=", ".join(parts)
         )
@@ -139,7 +124,7 @@ def _in_order(bundles: Sequence[Path], indexes: Sequence[Index]) -> list[Index]:
             "The parts are of builds that differ in their source, --limit or --shard-size, or the source changed "
             "between them. Build those that are older again."
         )
-    return [index for _, index in sorted(zip(numbers, indexes, strict=True), key=lambda pair: pair[0])]
+    return [indexes[parts.index(part)] for part in wanted]
 
 
 def _check_ids(indexes: Sequence[Index]) -> None:

@@ -103,7 +103,7 @@ class ColumnStore:
     def metadata(self) -> list[str]:
         """Return the names of the metadata columns in order of first appearance, without "id" and "caption"."""
         limit = min(MAX_COLUMNS, MAX_CELLS // max(len(self._items), 1))
-        names = (name for maps in self._maps for name in maps.keys.unique()[:limit].to_pylist())
+        names = (name for maps in self._items.field("columns") for name in maps.keys.unique()[:limit].to_pylist())
         return [name for name in islice(dict.fromkeys(names), limit) if name not in ITEM_FIELDS]
 
     def _count_values(self, name: str, limit: int) -> list[tuple[str, int]]:
@@ -177,21 +177,14 @@ class ColumnStore:
                 columns=truncate(", ".join(self.names), MAX_LISTED),
             )
 
-    @cached_property
-    def _maps(self) -> list[pa.MapArray]:
-        return list(self._items.field("columns"))
-
     def _read_column(self, name: str) -> pa.DictionaryArray:
         """Return the texts of a column, each distinct one once."""
         self._check(name)
         if name in ITEM_FIELDS:
-            texts = self._items.field(name)
+            chunks = self._items.field(name)
         else:
-            texts = (pc.map_lookup(maps, name, "first").fill_null("") for maps in self._maps)
-        encoded = pa.chunked_array(
-            (chunk.dictionary_encode() for chunk in texts), pa.dictionary(pa.int32(), pa.string())
-        )
-        return encoded.unify_dictionaries().combine_chunks()
+            chunks = (pc.map_lookup(maps, name, "first").fill_null("") for maps in self._items.field("columns"))
+        return pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
 
 
 def _not_understood(text: str) -> InputError:

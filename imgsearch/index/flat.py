@@ -5,11 +5,8 @@ from pathlib import Path
 
 import faiss
 
-from imgsearch.embeddings import Embeddings
-from imgsearch.errors import BundleError
 from imgsearch.index.manifest import Manifest
 
-LARGEST = 1.01  # of a component of a unit vector, or of the inner product of two; 0.01 for rounding
 NUMBER_AT = slice(8, 16)  # bytes of the file's header with the number of rows, int64
 LENGTH_AT = slice(-8, None)  # last bytes of the header: the length of the data that follows, int64
 ITEM_SIZES = {"float32": 4, "float16": 2}  # bytes of a number
@@ -47,10 +44,3 @@ def open_vector_file(path: Path, manifest: Manifest) -> faiss.Index:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except TypeError:
         raise ValueError("the name of its folder is not Unicode") from None
-
-
-def check_finite(numbers: Embeddings) -> Embeddings:
-    """Return `numbers`. Raise BundleError if they cannot be components or inner products of unit vectors."""
-    if not (numbers.min(initial=0) >= -LARGEST and numbers.max(initial=0) <= LARGEST):  # both are False for NaN
-        raise BundleError("The vectors of this collection are damaged. Build its bundle again.")
-    return numbers

@@ -2,10 +2,9 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch.embeddings import Embeddings, check_unit
+from imgsearch.embeddings import Embeddings, check_finite, check_unit
 from imgsearch.errors import BundleError
 from imgsearch.files import read_at_most
-from imgsearch.index.bundle import bundle_writer, install_files
+from imgsearch.index.bundle import NEW, bundle_writer, install_files
 from imgsearch.index.filters import ColumnStore
-from imgsearch.index.flat import check_finite, empty_flat_index, file_header, open_vector_file
-from imgsearch.index.items import SCHEMA, Items, Mask, Rows
+from imgsearch.index.flat import empty_flat_index, file_header, open_vector_file
+from imgsearch.index.items import SCHEMA, Hashes, Items, Mask, Rows, hash_texts
 from imgsearch.index.manifest import Manifest, Provenance, check_digests, open_bundle
 from imgsearch.records import CAPTIONED_BY, FIGURES, BuildReport, Hit, Item
 from imgsearch.text import truncate
@@ -81,16 +80,16 @@ class Index:
     @property
     def rows(self) -> Embeddings:
         """Return all vectors as stored, float32 (len, dim), of unit length to within 1e-3."""
-        return self._read_vectors(0, len(self))
+        return self.rows_of(range(len(self)))
 
     def row(self, row: int) -> Embeddings:
         """Return the vector of a row as stored, float32 (dim,)."""
-        return self._read_vectors(row, 1).ravel()
+        return self.rows_of([row]).ravel()
 
     def rows_of(self, rows: Sequence[int]) -> Embeddings:
         """Return the vectors of `rows` as stored, float32 (len(rows), dim), in that order."""
         if not len(rows):
-            return self._read_vectors(0, 0)
+            return np.zeros((0, self.dim), np.float32)
         return check_finite(np.asarray(self._vectors.reconstruct_batch(np.asarray(rows, np.int64)), np.float32))
 
     def item(self, row: int) -> Item:
@@ -168,8 +167,10 @@ class Index:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the index block by block, as it was written."""
-        for start, batch in zip(self.items.starts, self.items.batches, strict=False):
-            yield Block(self._read_vectors(start, batch.num_rows), batch)
+        start = 0
+        for batch in self.items.batches:
+            yield Block(self.rows_of(range(start, start + len(batch))), batch)
+            start += len(batch)
 
     def column(self, name: str) -> Iterator[str]:
         """Yield a field of the items ("id", "caption", "sha256" or "stamp") row by row."""
@@ -213,11 +214,6 @@ class Index:
                 "The bundle {bundle} cannot be opened: {reason}. Build it again.", bundle=bundle, reason=reason
             ) from error
 
-    def _read_vectors(self, start: int, count: int) -> Embeddings:
-        if not count:
-            return np.zeros((0, self.dim), np.float32)
-        return check_finite(np.asarray(self._vectors.reconstruct_n(start, count), dtype=np.float32))
-
 
 def filter_blocks(blocks: Iterable[Block], mask: Mask) -> Iterator[Block]:
     """Yield the blocks without the rows where `mask`, bool over the rows of all blocks, is False."""
@@ -230,24 +226,25 @@ def filter_blocks(blocks: Iterable[Block], mask: Mask) -> Iterator[Block]:
 
 def write_bundle(
     bundle: Path, work: Path, blocks: Iterable[Block], provenance: Provenance, report: BuildReport | None = None
-) -> None:
-    """Write blocks as a bundle; `work` is from `bundle_writer`. Takes the memory of one block. Raise OSError."""
-    rest = iter(blocks)
-    first = next(rest)
-    folder = work / "new"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        vectors, items = folder / "vectors.faiss", folder / "items.arrow"
-        dim, num_items = first.rows.shape[1], 0
-        with vectors.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
-            file.write(file_header(dim, provenance.vectors, num_items))
-            for block in chain([first], rest):
-                file.write(block.rows.astype(provenance.vectors, copy=False).tobytes())
-                writer.write_batch(block.batch)
-                num_items += len(block.rows)
-            file.seek(0)
-            file.write(file_header(dim, provenance.vectors, num_items))
-        install_files((vectors, items), bundle.resolve(), Manifest.of(provenance, bundle, dim, num_items), report)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+) -> BuildReport:
+    """Write blocks as a bundle; `work` is from `bundle_writer`. Takes the memory of one block. Raise OSError.
+
+    Return the report with the numbers of items and of equal pictures. Without a report none is written.
+    """
+    vectors, items = work / NEW / "vectors.faiss", work / NEW / "items.arrow"
+    dim, digests = 1, list[Hashes]()
+    with vectors.open("wb") as file, pa.ipc.new_file(items, SCHEMA) as writer:
+        file.write(file_header(dim, provenance.vectors, 0))  # as long as the one that replaces it
+        for rows, batch in blocks:
+            dim = rows.shape[1]
+            file.write(rows.astype(provenance.vectors, copy=False).tobytes())
+            writer.write_batch(batch)
+            digests.append(hash_texts(batch["sha256"].to_pylist()))
+        num_items = sum(map(len, digests))
+        file.seek(0)
+        file.write(file_header(dim, provenance.vectors, num_items))
+    num_duplicates = num_items - len(np.unique(np.concatenate(digests)))
+    counted = replace(report or BuildReport(), num_items=num_items, num_duplicates=num_duplicates)
+    manifest = Manifest.of(provenance, bundle, dim, num_items)
+    install_files((vectors, items), bundle.resolve(), manifest, counted if report else None)
+    return counted

@@ -165,6 +165,3 @@ class LanceIndex(Index):
 
     def nearest(self, query: Embeddings, count: int, mask: Any = None) -> tuple[Embeddings, Rows]:
         return self.table.nearest(check_unit(query, self.dim)[0], count, mask, self._way)
-
-    def _read_vectors(self, start: int, count: int) -> Embeddings:
-        return self.table.vectors(range(start, start + count))

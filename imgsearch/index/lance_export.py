@@ -18,9 +18,8 @@ from imgsearch.environment import is_remote
 from imgsearch.errors import InputError
 from imgsearch.files import read_at_most
 from imgsearch.index.filters import ITEM_FIELDS, numbers
-from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import MAX_REASON, Index
-from imgsearch.index.items import SCHEMA
+from imgsearch.index.items import SCHEMA, stable_sample
 from imgsearch.index.lance_table import (
     FACTS,
     MANIFEST,

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from imgsearch.embeddings import Embeddings
+from imgsearch.embeddings import Embeddings, check_finite
 from imgsearch.environment import is_remote
 from imgsearch.errors import BundleError, InputError, Message
 from imgsearch.index.filters import fold
-from imgsearch.index.flat import check_finite
 from imgsearch.index.index import MAX_REASON
 from imgsearch.index.items import Rows
 from imgsearch.index.manifest import Manifest

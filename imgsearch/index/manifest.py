@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -53,10 +53,6 @@ class Provenance:
     part: Part = ""  # "2/3" for a part of a divided build (--shard 2/3)
     division: Text = ""  # digest of what all parts of a divided build have in common
 
-    def provenance_fields(self) -> dict[str, Any]:
-        """Return the fields of `Provenance` alone, without those of a subclass."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(Provenance)}
-
     def difference(self, other: "Provenance") -> str:
         """Return the first field that makes the vectors of both incomparable; "" if they can be compared."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in MADE_BY)
@@ -94,8 +90,8 @@ class Manifest(Provenance):
         source = Path(os.path.relpath(provenance.source, bundle.resolve())).as_posix() if is_path else provenance.source
         created = datetime.now(UTC).isoformat(timespec="seconds")
         libraries = {name: version(name) for name in LIBRARIES}
-        values = {"source": source, "created": created, "libraries": libraries}
-        return cls(**provenance.provenance_fields() | values, dim=dim, num_items=num_items, files={})
+        new = {"source": source, "created": created, "libraries": libraries, "format_version": FORMAT_VERSION}
+        return cls(**vars(provenance) | new | {"dim": dim, "num_items": num_items, "files": {}})
 
     def at(self, bundle: Path) -> "Manifest":
         """Return the manifest with its source as an absolute path, if it is a path relative to `bundle`.
@@ -145,7 +141,7 @@ def open_bundle(bundle: Path, read: Callable[[Manifest], T]) -> T:
         if not (bundle / FILE_NAME).is_file():
             build = Message("Build one: python -m imgsearch build FOLDER --out {bundle}", bundle=bundle)
             raise BundleError("There is no bundle at {bundle}. {build}", bundle=bundle, build=build)
-        manifest = _parse(bundle)
+        manifest = parse_manifest(bundle)
         for name, digest in manifest.files.items():
             if not _is_own(bundle, name) or (bundle / name).stat().st_size != digest.num_bytes:
                 raise _damaged(bundle, name)
@@ -172,12 +168,13 @@ def check_digests(bundle: Path, manifest: Manifest, max_bytes: float = MAX_DIGES
 def named_files(folder: Path) -> set[str]:
     """Return the names of the files in a folder's manifest; none if it has no valid manifest."""
     try:
-        return set(_parse(folder).files)
+        return set(parse_manifest(folder).files)
     except (BundleError, OSError, ValueError):
         return set()
 
 
-def _parse(bundle: Path) -> Manifest:
+def parse_manifest(bundle: Path) -> Manifest:
+    """Read the manifest of a bundle, whose files may be missing. Raise OSError, and as `Manifest.from_text` does."""
     return Manifest.from_text(read_at_most(bundle / FILE_NAME, MAX_MANIFEST_BYTES).decode())
 
 

@@ -3,13 +3,13 @@
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
 from imgsearch.config import Bundle, Settings
 from imgsearch.errors import BundleError, Message
-from imgsearch.files import read_at_most
-from imgsearch.index.manifest import FILE_NAME, MAX_MANIFEST_BYTES, Manifest, check_digests
+from imgsearch.index.manifest import FILE_NAME, MAX_MANIFEST_BYTES, check_digests, parse_manifest
 
 MEGABYTE = 1_000_000
 
@@ -38,13 +38,11 @@ def _fetch(name: Bundle) -> Path:
             raise _no_bundle(repo, "{file} is missing.", missing[0])
         return needed
 
-    def fetch(max_bytes: int) -> Path:
-        return fetch_snapshot(pinned, choose, lambda done, total: None, max_bytes=max_bytes)
-
     pinned = resolve_commit(repo, choose)
-    folder = fetch(MAX_MANIFEST_BYTES)
+    fetch = partial(fetch_snapshot, pinned, choose, lambda done, total: None)
+    folder = fetch(max_bytes=MAX_MANIFEST_BYTES)
     try:
-        manifest = Manifest.from_text(read_at_most(folder / FILE_NAME, MAX_MANIFEST_BYTES).decode())
+        manifest = parse_manifest(folder)
         if FILE_NAME in manifest.files:
             raise ValueError("it names itself")
     except ValueError as error:
@@ -58,7 +56,7 @@ def _fetch(name: Bundle) -> Path:
             num_mb=total / MEGABYTE,
             free_mb=free / MEGABYTE,
         )
-    folder = fetch(MAX_MANIFEST_BYTES + total)
+    folder = fetch(max_bytes=MAX_MANIFEST_BYTES + total)
     try:
         check_digests(folder, manifest, inf)
     except BundleError as error:

@@ -8,21 +8,20 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain, compress, filterfalse, takewhile
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from imgsearch.embeddings import check_unit
 from imgsearch.errors import InputError
 from imgsearch.index.bundle import REPORT, bundle_writer
 from imgsearch.index.captions import captions_of, with_captions
-from imgsearch.index.hashing import hash_texts, is_first_of_equals, num_copies
 from imgsearch.index.index import Index, filter_blocks, write_bundle
+from imgsearch.index.items import Mask, hash_texts
 from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of
 from imgsearch.ingest.ocr import text_reader
 from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
@@ -75,7 +74,7 @@ def build_index(
         blocks = filter_blocks((shard.block for shard in shards), is_first)
         if old and options.captions and (captions := captions_of(old)):
             blocks = with_captions(blocks, captions)
-        write_bundle(bundle, work, blocks, provenance, report)
+        report = write_bundle(bundle, work, blocks, provenance, report)
         for path in filter(Path.is_dir, work.iterdir()):
             shutil.rmtree(path, ignore_errors=True)
     return report
@@ -114,7 +113,7 @@ def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Prov
 
 def _shards_key(provenance: Provenance, source: Source, options: BuildOptions) -> str:
     """Return a digest of what all shards of a bundle must share. It names their folder."""
-    shared = provenance.provenance_fields() | {"division": ""}  # it changes if files are added between two runs
+    shared = asdict(provenance) | {"division": ""}  # it changes if files are added between two runs
     asked = [options.limit, options.shard_size, options.exif, options.places, options.text]
     grouped = source.group_ends if options.part[1] > 1 else ()
     return _digest([FORMAT_VERSION, shared, dict(source.options), *asked, *grouped])
@@ -236,18 +235,17 @@ class _ShardWriter:
 
 def _summarise(
     shards: Sequence[Shard], skips: list[Skip], write_s: float, old: Index | None
-) -> tuple[BuildReport, npt.NDArray[np.bool_]]:
+) -> tuple[BuildReport, Mask]:
     """Return the report of all shards, and bool (n,): True for the first item of each id. Only these are kept."""
     report = sum((shard.report for shard in shards), BuildReport(skipped=skips))
     report += BuildReport(seconds=write_s, stages={"write": write_s})
     ids, contents = (hash_texts(_column(shards, name)) for name in ("id", "sha256"))
-    is_first = is_first_of_equals(ids)
+    is_first = np.isin(np.arange(len(ids)), np.unique(ids, return_index=True)[1])
     repeated_ids = [] if is_first.all() else compress(_column(shards, "id"), ~is_first)
     repeated = [Skip(item_id, "a second picture of this id; the first one counts") for item_id in repeated_ids]
     report = replace(
         report,
         num_items=int(is_first.sum()),
-        num_duplicates=num_copies(contents[is_first]),
         skipped=list(shorten(report.skipped + repeated)),
         changes=count_changes(old, ids[is_first], contents[is_first]) if old else {},
     )

@@ -7,8 +7,8 @@ from itertools import repeat
 import numpy as np
 
 from imgsearch.embeddings import Embeddings
-from imgsearch.index.hashing import Hashes, hash_texts
 from imgsearch.index.index import Index
+from imgsearch.index.items import Hashes, hash_texts
 from imgsearch.ingest.shards import Shard
 from imgsearch.records import Item
 

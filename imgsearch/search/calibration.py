@@ -18,9 +18,8 @@ from pydantic import BaseModel, Field
 from imgsearch.embeddings import Embeddings
 from imgsearch.files import read_table
 from imgsearch.images import open_rgb
-from imgsearch.index.hashing import stable_sample
 from imgsearch.index.index import Index
-from imgsearch.index.items import Rows
+from imgsearch.index.items import Rows, stable_sample
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.language import french_terms
 from imgsearch.models.registry import model_name

@@ -6,7 +6,6 @@ is kept in the bundle or, if it has none, in the user's cache.
 
 import json
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from imgsearch.environment import cache_folder
 from imgsearch.errors import BundleError
 from imgsearch.files import cache_path, read_at_most, write_cache
 from imgsearch.images import open_rgb
-from imgsearch.index.bundle import bundle_writer, install_files
+from imgsearch.index.bundle import NEW, bundle_writer, install_files
 from imgsearch.index.index import Index
 from imgsearch.index.lance import LanceIndex
 from imgsearch.index.manifest import FILE_NAME, MADE_BY, Manifest, provenance_of, read_manifest
@@ -161,9 +160,6 @@ def add_derived_data(bundle: Path, encoder: Encoder, reference: Callable[[], Ind
         manifest = read_manifest(bundle)
         if not isinstance(index.provenance, Manifest) or manifest.files != index.provenance.files:
             return  # the bundle was replaced in the meantime
-        folder = work / "annex"
-        folder.mkdir(exist_ok=True)
         for name, data in texts.items():
-            (folder / name).write_bytes(data)
-        install_files([folder / name for name in texts], bundle.resolve(), manifest, None)
-        shutil.rmtree(folder, ignore_errors=True)
+            (work / NEW / name).write_bytes(data)
+        install_files([work / NEW / name for name in texts], bundle.resolve(), manifest, None)

@@ -21,7 +21,7 @@ import pyarrow as pa
 from imgsearch.embeddings import normalize
 from imgsearch.index.index import Index
 from imgsearch.index.items import FORMAT_3, MAGIC, SCHEMA, Items
-from imgsearch.index.manifest import Provenance, read_manifest
+from imgsearch.index.manifest import read_manifest
 from imgsearch.records import Item
 from imgsearch.search.words import TABLE
 
@@ -43,8 +43,7 @@ def save_sound(starter: Path, bundle: Path) -> Path:
     """A bundle of some example photos by the starter encoder, calibrated."""
     index = Index.load(starter)
     items = [index.item(row) for row in range(NUM_ITEMS)]
-    provenance = Provenance(**index.provenance.provenance_fields())
-    Index.from_rows(normalize(index.rows[:NUM_ITEMS]), items, provenance).save(bundle)
+    Index.from_rows(normalize(index.rows[:NUM_ITEMS]), items, index.provenance).save(bundle)
     with_annex("calibration.json", next(starter.glob("calibration-*.json")).read_bytes)(bundle)
     return bundle
 
@@ -180,7 +179,7 @@ def smaller(bundle: Path) -> None:
     index = Index.load(bundle)
     items = [index.item(row) for row in range(len(index))]
     rows = normalize(np.random.default_rng(0).standard_normal((len(items), 8), np.float32))
-    Index.from_rows(rows, items, Provenance(**index.provenance.provenance_fields())).save(bundle)
+    Index.from_rows(rows, items, index.provenance).save(bundle)
 
 
 def arrow(change: Callable[[pa.Table], pa.Table], stream: bool = False, **options: Any) -> Callable[[Path], None]:
@@ -627,6 +626,6 @@ def with_texts(bundle: Path, change: Callable[[int, Item], Item]) -> None:
     index = Index.load(bundle)
     kept = {name: next(bundle.glob(f"{name[:5]}*")).read_bytes() for name in ("calibration.json", "atlas.npz")}
     items = [change(row, index.item(row)) for row in range(len(index))]
-    Index.from_rows(normalize(index.rows), items, Provenance(**index.provenance.provenance_fields())).save(bundle)
+    Index.from_rows(normalize(index.rows), items, index.provenance).save(bundle)
     for name, data in kept.items():
         with_annex(name, partial(bytes, data))(bundle)

@@ -308,7 +308,7 @@ def is_under_way(bundle: Path) -> bool:
 
 
 def has_files(bundle: Path) -> bool:
-    return bool(list(bundle.with_name(".bundle.build").glob("annex/*")) or list(bundle.glob("calibration-*")))
+    return bool(list(bundle.with_name(".bundle.build").glob("new/cal*")) or list(bundle.glob("calibration-*")))
 
 
 @pytest.mark.parametrize("moment", [is_under_way, has_files])
