@@ -40,8 +40,8 @@ class Folder:
 
     split = ""
     is_lazy = True  # reading opens no file: `Picture.read` does
-    can_jump = False  # the names before it are listed, which takes no time
     group_ends: Sequence[int] = ()
+    files: Sequence["Folder"] = ()
 
     def __init__(
         self, path: Path, name: str = "", revision: str = "", licence: str = "", caption_column: str | None = None
