@@ -215,7 +215,14 @@ def test_a_streamed_tar_is_fetched_by_one_part(
     parts, whole = [tmp_path / f"part-{number}" for number in range(1, 4)], []
     for number, part in enumerate(parts, 1):
         hub.num_sent.clear()
-        build_index(open_(NAME, streaming=True), part, tiny_encoder, BuildOptions(part=(number, 3)))
+        source = open_(NAME, streaming=True)
+        if number == 2:
+            hub.fault = Cut(0, "train-00004.tar")
+            with pytest.raises(InputError, match="broke off after 0 entries: the connection .* last finished shard"):
+                build_index(source, part, tiny_encoder, BuildOptions(part=(number, 3)))
+            hub.fault = None
+        build_index(source, part, tiny_encoder, BuildOptions(part=(number, 3)))  # the first of two tars is finished
+        assert all(hub.num_sent[path.name] <= 8192 + path.stat().st_size for path in folder.iterdir())
         whole += [name for name, size in hub.num_sent.items() if size >= (folder / name).stat().st_size]
     assert sorted(whole) == sorted(path.name for path in folder.iterdir())
     merge(parts, tmp_path / "merged")
