@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from filelock import FileLock
-from huggingface_hub import HfApi, constants, get_cached_repo_tree, hf_hub_download, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    HfFileSystem,
+    HfFileSystemFile,
+    constants,
+    get_cached_repo_tree,
+    hf_hub_download,
+    snapshot_download,
+)
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff  # type: ignore[attr-defined]
 from tqdm import tqdm
 
 from imgsearch.embeddings import OnProgress
@@ -22,8 +31,12 @@ from imgsearch.hub import COMMIT, Extend, Repo, explain_hub_error, probe, run_wi
 
 # Seconds. The client's own timeouts do not cover the list of all files, nor its many retries.
 ANSWER_S = 10.0  # to begin with a file, or to list all
+IN_MOST = ["README.md", ".gitattributes"]  # of datasets; looked for when only names are wanted
 STALL_S = 60.0  # without a byte of a file: a connection may come back
+READ_RETRIES = 2  # of a range of a remote file; each waits for the client's timeout, ten seconds
 HASH_RATE = 50e6  # bytes per second that a slow machine hashes
+
+SILENT: Any = partial(tqdm, disable=True)
 
 Choose: TypeAlias = Callable[[Collection[str]], list[str]]
 """Return the needed ones of a repository's file names. Raise ModelError or BundleError if one is missing."""
@@ -145,9 +158,8 @@ def _fetch_files(repo: Repo, sizes: Mapping[str, int], on_progress: OnProgress, 
         done += size
         report(0)
     extend(ANSWER_S)
-    silent: Any = partial(tqdm, disable=True)
     # This records the names of all files.
-    folder = Path(snapshot_download(repo.id, **options, allow_patterns=[*sizes], tqdm_class=silent))
+    folder = Path(snapshot_download(repo.id, **options, allow_patterns=[*sizes], tqdm_class=SILENT))
     extend(ANSWER_S + total / HASH_RATE)
     checked = HfApi().verify_repo_checksums(repo.id, **options)
     wrong = {*checked.missing_paths, *checked.extra_paths, *(mismatch["path"] for mismatch in checked.mismatches)}
@@ -171,6 +183,37 @@ def fetch_whole_repo(repo: Repo) -> Path:
     options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "local_dir": folder}
     run_with_timeout(repo, lambda _: snapshot_download(repo.id, **options), math.inf)
     return folder
+
+
+class RemoteFile(HfFileSystemFile):
+    """A file on the hub, hf://datasets/ORG/NAME@COMMIT/PATH, for reading. Only what is read is fetched."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(HfFileSystem(), url, cache_type="none")
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        """Fetch bytes as the client does, but give up a silent server within half a minute, not after two."""
+        headers = build_hf_headers() | {"range": f"bytes={start}-{end - 1}"}
+        timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        response = http_backoff("GET", self.url(), headers=headers, timeout=timeout, max_retries=READ_RETRIES)
+        hf_raise_for_status(response)
+        return bytes(response.content)
+
+
+def remember_dataset(repo: Repo, commit: str) -> None:
+    """Record the commit of a dataset and the names of its files, which are fetched when they are read."""
+    options: dict[str, Any] = {"repo_type": repo.type, "revision": commit, "tqdm_class": SILENT}
+    remember_commit(repo, Path(snapshot_download(repo.id, **options, allow_patterns=IN_MOST)))
+
+
+def cached_dataset(repo: Repo) -> tuple[Path, list[str]]:
+    """Return the folder of a dataset in the client's cache, and the names of all its files, also of those not there.
+
+    Raise OSError or CachedRepoTreeNotFoundError if the dataset is not known.
+    """
+    options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision}
+    folder = Path(snapshot_download(repo.id, **options, allow_patterns=IN_MOST, local_files_only=True))
+    return folder, _recorded_names(repo, options)
 
 
 class ProgressBar(tqdm):  # type: ignore[misc]

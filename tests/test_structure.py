@@ -111,7 +111,7 @@ HOMES = {
     "sklearn": {"search.projection", "search.calibration"},
     "scipy": {"search.duplicates"},
     "sqlite3": {"search.words"},
-    "filelock": {"hub", "downloads", "index.bundle"},
+    "filelock": {"hub", "downloads", "index.bundle", "index.lance_export"},
     "tqdm": {"cli.output", "downloads"},
     "wordfreq": {"models.language"},
     "argparse": {"config", "cli.build", "cli.search", "cli.main"},

@@ -4,7 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock, Timeout
 
 from imgsearch.environment import is_remote
 from imgsearch.errors import InputError
@@ -52,11 +53,18 @@ def export_table(bundle: Path, path: Path, stems: Stems, on_progress: Callable[[
     """Write the items and vectors of a bundle, in half precision, and make and measure the indexes of the table.
 
     Rows, indexes and figures that are there already are kept; `on_progress` gets the numbers of rows there and in all.
-    Raise BundleError if the bundle cannot be opened; InputError if the table cannot be written or holds something else.
+    Raise BundleError if the bundle cannot be opened; InputError if the table cannot be written, is being written by
+    another process or holds something else.
     """
     index = Index.load(bundle)
+    lock = nullcontext() if is_remote(path) else FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
     try:
-        return _export(bundle, index, path, stems, on_progress)
+        with lock:
+            return _export(bundle, index, path, stems, on_progress)
+    except Timeout:
+        raise InputError(
+            "{bundle} is being written by another process. Wait until it is done.", bundle=address(path)
+        ) from None
     except (OSError, ValueError, RuntimeError) as error:
         template = "The table {table} cannot be written: {reason}. Give another address, or try again later."
         reason = truncate(str(error).rstrip("."), MAX_REASON)
@@ -73,9 +81,12 @@ def _export(bundle: Path, index: Index, path: Path, stems: Stems, on_progress: C
         end = min(done + CHUNK, len(index))
         part = islice(batches, -(-(end - done) // BATCH))
         engine.add(pa.RecordBatchReader.from_batches(schema, part))
-        done = end
-        if engine.count_rows() != done:
-            raise InputError("The table {table} is being written by another process.", table=address(path))
+        done = engine.count_rows()
+        if done != end:
+            break
+    if done != len(index):  # of S3, where nothing can be locked
+        template = "The table {table} was written by two processes at once. Delete it, then export again."
+        raise InputError(template, table=address(path))
     on_progress(done, len(index))
     is_new = _add_indexes(engine, facts.columns, len(index))
     measured = LanceTable(path).measured

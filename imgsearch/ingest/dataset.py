@@ -3,9 +3,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import fields
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,68 +14,31 @@ import datasets
 from datasets.exceptions import DatasetNotFoundError
 
 from imgsearch.config import HF_DATASETS_PREFIX
-from imgsearch.downloads import fetch_whole_repo
+from imgsearch.downloads import cached_dataset, fetch_whole_repo, remember_dataset
 from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.hub import Repo, explain_hub_error, probe
-from imgsearch.ingest.columns import ColumnMapping, DatasetOptions, Row, find_columns
+from imgsearch.ingest.columns import DatasetOptions, find_columns
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import START, Position
 from imgsearch.ingest.splits import choose, data_files, ending, find_builder, find_splits, saved_splits
-from imgsearch.ingest.tables import BATCH_SIZE, Tables, to_rows
+from imgsearch.ingest.tables import Tables
 from imgsearch.ingest.tars import Tars
 from imgsearch.records import Picture, Skip
 from imgsearch.text import without_surrogates
 
-TABLES = ("parquet", "arrow", "webdataset", "cache")
+TABLES = ("parquet", "arrow", "webdataset")
 KINDS = "a .parquet, .arrow or .tar file"
 OPTIONS = [field.name for field in fields(DatasetOptions)]
 HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
-READ_RETRIES = 4  # give up a lost connection after about two minutes; the default takes nine
 CLIENTS = ("huggingface_hub", "httpx", "httpx2")
 NOT_SHOWN = "the hub does not give its files. Ask for access on its page and log in (hf auth login), or try later."
 
 datasets.disable_progress_bars()
 datasets.logging.set_verbosity(datasets.logging.CRITICAL)
 datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # otherwise each load asks a server, even for local files
-datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = READ_RETRIES
 
 
-class HubTable:
-    """The rows of a dataset that the library `datasets` reads."""
-
-    def __init__(self, table: Any, split: str) -> None:
-        """`table`: a Dataset or IterableDataset."""
-        is_streamed = isinstance(table, datasets.IterableDataset)
-        self._table = table._resolve_features() if is_streamed else table
-        self.features = self._table.features or {}
-        declared = (table.info.splits or {}).get(split)
-        self.num_rows: int | None = (declared and declared.num_examples) if is_streamed else len(table)
-        self.skips: list[Skip] = []
-        self.can_jump = not is_streamed
-        self.group_ends: Sequence[int] = ()
-        self._stream: Any = None  # what the last row came from; None if nothing is streamed
-
-    @property
-    def state(self) -> str:
-        return json.dumps(self._stream.state_dict()) if self._stream else ""
-
-    def rows(self, columns: ColumnMapping, start: Position) -> Iterator[Row | str]:
-        """Yield the rows from Arrow data as it is stored: nothing is decoded."""
-        table = self._table.select_columns(columns.used())
-        stream = table.with_format("arrow") if isinstance(table, datasets.IterableDataset) else None
-        if stream:
-            if start.state:
-                stream.load_state_dict(json.loads(start.state))
-            batches = islice(stream.iter(1), 0 if start.state else start.index, None)
-        else:
-            has_more = start.index < len(table)
-            batches = table.skip(start.index).with_format("arrow").iter(BATCH_SIZE) if has_more else iter(())
-        for batch in batches:
-            self._stream = stream
-            yield from to_rows(batch)
-
-
-Table = HubTable | Tables | Tars
+Table = Tables | Tars
 
 
 class Dataset:
@@ -96,7 +60,7 @@ class Dataset:
         """For the arguments see `Source`. Raise InputError as `find_columns` does."""
         self.name, self.revision, self.split, self.licence = name, revision, split, licence
         self._table, self.skips, self.num_entries = table, table.skips, table.num_rows
-        self.can_jump, self.group_ends = table.can_jump, table.group_ends
+        self.group_ends = table.group_ends
         self._columns = find_columns(name, table.features, options)
         self.options: Mapping[str, str] = {"config": config} | self._columns.to_json()
 
@@ -105,7 +69,7 @@ class Dataset:
         number = start.index
         try:
             for row in self._table.rows(self._columns, start):
-                key = f"{self.split}/{number}"
+                key = f"{self.split}/{self._table.key(number)}"
                 yield Skip(key, row) if isinstance(row, str) else self._columns.entry(key, row)
                 number += 1
         except ImgsearchError:
@@ -122,6 +86,14 @@ class Dataset:
     def state(self) -> str:
         """Return the state of the reader, for a `Position`; "" if the index of the entry is enough."""
         return self._table.state
+
+    @property
+    def files(self) -> "list[Dataset]":
+        """See `Source`."""
+        files = [copy(self) for _ in self._table.files]
+        for file, table in zip(files, self._table.files, strict=True):
+            file._table = table
+        return files
 
 
 def open_source(spec: str, options: DatasetOptions) -> Folder | Dataset:
@@ -168,13 +140,19 @@ def _open(spec: str, options: DatasetOptions) -> Folder | Dataset:
     _refuse(spec, "local", options, ["revision"] if path.is_dir() and not saved else ["config", "revision"])
     splits = saved_splits(path) if saved else {"train": files} if path.is_file() else find_splits(path, files, options)
     split = choose(spec, "split", list(splits), options.split)
-    table: Table = Tars([str(file) for file in splits[split]], options) if kinds == [".tar"] else Tables(splits[split])
+    table = _open_files(splits[split], kinds == [".tar"], options)
     digest = _digest(path if path.is_dir() else path.parent, splits[split])
     dataset = Dataset(table, options, str(path.resolve()), digest, split, config=options.config)
     known = chain.from_iterable(splits.values())
     dataset.skips += [Skip(str(file.relative_to(path)), "in no split") for file in sorted({*files} - {*known})]
     dataset.skips += [Skip(str(file.relative_to(path)), "beside a dataset, not in it") for file in others]
     return dataset
+
+
+def _open_files(files: Iterable[str | Path], are_tars: bool, options: DatasetOptions) -> Table:
+    """Open files that are here."""
+    paths = [str(file) for file in files]
+    return Tars(paths, options) if are_tars else Tables(paths)
 
 
 def _refuse(spec: str, what: str, options: DatasetOptions, names: list[str]) -> None:
@@ -192,36 +170,48 @@ def _digest(root: Path, files: list[Path]) -> str:
 
 
 def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
-    name, commit, licence = f"{HF_DATASETS_PREFIX}{spec}", options.revision, ""
-    if not datasets.config.HF_HUB_OFFLINE:
-        info: Any = probe(Repo(spec, options.revision or "main", "dataset"))
-        licence = str((info.card_data or {}).get("license") or "")
-        commit = info.sha
+    name = f"{HF_DATASETS_PREFIX}{spec}"
+    repo = Repo(spec, options.revision or "main", "dataset")
+    if datasets.config.HF_HUB_OFFLINE:
+        folder, names = cached_dataset(repo)
+        splits = find_splits(folder, [folder / name for name in names if ending(Path(name))], options)
+        split = choose(spec, "split", list(splits), options.split)
+        if not splits[split] or not all(file.exists() for file in splits[split]):
+            raise ConnectionError
+        table = _open_files(splits[split], ending(splits[split][0]) == ".tar", options)
+        return Dataset(table, options, name, folder.name, split, config=options.config)
+    info: Any = probe(repo)
+    licence, commit = str((info.card_data or {}).get("license") or ""), info.sha
     builder = find_builder(spec, spec, options.config, commit)
-    if commit and builder.hash != commit:  # if the hub fails, `datasets` uses any cached commit
+    if builder.hash != commit or builder.name == "cache":  # `datasets` uses what it has if the hub fails
         raise InputError("{spec} at {commit} cannot be had: {reason}", spec=spec, commit=commit, reason=NOT_SHOWN)
     if builder.name not in TABLES:  # loose picture files: the library's own reader silently drops some
         _refuse(spec, "one of loose files", options, sorted({*OPTIONS} - {"revision", "streaming", "caption_column"}))
-        path = fetch_whole_repo(Repo(spec, builder.hash, "dataset"))
-        folder = Folder(path, name, builder.hash, licence, options.caption_column)
-        folder.skips = [skip for skip in folder.skips if skip.picture != ".cache"]  # made by the hub's client
-        return folder
-    splits = [str(split) for split in builder.config.data_files or builder.info.splits or ()]
-    split = choose(spec, "split", splits, options.split)
-    if builder.name == "webdataset" and not options.streaming:  # the library gives up at one odd member
-        table: Table = Tars(builder.config.data_files[split], options, datasets.DownloadManager().download)
-    elif options.streaming:
-        table = HubTable(builder.as_streaming_dataset(split=split), split)
+        path = fetch_whole_repo(Repo(spec, commit, "dataset"))
+        pictures = Folder(path, name, commit, licence, options.caption_column)
+        pictures.skips = [skip for skip in pictures.skips if skip.picture != ".cache"]  # made by the hub's client
+        return pictures
+    split = choose(spec, "split", [str(split) for split in builder.config.data_files or ()], options.split)
+    files = [str(file) for file in builder.config.data_files[split]]
+    are_tars = builder.name == "webdataset"
+    fetch = datasets.DownloadManager().download
+    if builder.name == "arrow" or not all(file.startswith(HF_DATASETS_PREFIX) for file in files):
+        table = _open_files(fetch(files), are_tars, options)
+    elif are_tars:
+        table = Tars(files, options, None if options.streaming else fetch)
     else:
-        builder.download_and_prepare(verification_mode="no_checks")  # sizes on its card may be outdated
-        table = HubTable(builder.as_dataset(split=split), split)
-    return Dataset(table, options, name, builder.hash, split, licence, builder.config.name)
+        table = Tables(files, str if options.streaming else fetch)
+    declared = {} if are_tars else builder.info.features or {}  # by its card
+    table.features |= {column: kind for column, kind in declared.items() if column in table.features}
+    remember_dataset(repo, commit)
+    return Dataset(table, options, name, commit, split, licence, builder.config.name)
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, DatasetNotFoundError):  # though it was found a moment before
         return NOT_SHOWN
-    if isinstance(error, ConnectionError) and datasets.config.HF_HUB_OFFLINE:
+    is_away = isinstance(error, ConnectionError) or type(error).__module__.split(".")[0] in CLIENTS
+    if is_away and datasets.config.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set and it is not here. Unset it once to fetch it."
     cause: BaseException | None = error
     while cause:

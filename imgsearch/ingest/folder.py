@@ -39,8 +39,8 @@ class Folder:
 
     split = ""
     is_lazy = True  # reading opens no file: `Picture.read` does
-    can_jump = True
     group_ends: Sequence[int] = ()
+    files: Sequence["Folder"] = ()
 
     def __init__(
         self, path: Path, name: str = "", revision: str = "", licence: str = "", caption_column: str | None = None

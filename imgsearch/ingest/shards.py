@@ -23,6 +23,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from imgsearch.embeddings import Embeddings
+from imgsearch.errors import InputError
 from imgsearch.index.bundle import REPORT_JSON
 from imgsearch.index.index import Block
 from imgsearch.index.items import Items
@@ -107,24 +108,43 @@ def read_in_shards(
     source: Source, options: BuildOptions, start: Position = START
 ) -> Iterator[Picture | Skip | ShardEnd]:
     """Yield the entries of this part from `start` on, with a `ShardEnd` after each shard."""
+    if source.files and options.part[1] > 1:
+        yield from _read_files(source, options, start)
+        return
     entries, index = source.read(start), start.index
     for first, end, is_own in shard_bounds(source, options):
-        if end <= start.index or (source.can_jump and not is_own):
+        if end <= start.index or not (is_own or source.is_lazy):
             continue
-        if source.can_jump and index < first:
+        if index < first and not source.is_lazy:
             entries, index = source.read(Position(first, source.state())), first
         before, digest = index, hashlib.sha256()
         for entry in islice(entries, end - index):
             index += 1
             if is_own:
-                yield entry
-                if isinstance(entry, Picture) and entry.note:
-                    yield Skip(entry.id, entry.note)
+                yield from _with_note(entry)
                 digest.update(_to_json(entry).encode())
         if index == before:
             return
         if is_own:
             yield ShardEnd(digest.hexdigest() if source.is_lazy else source.revision, Position(index, source.state()))
+
+
+def _read_files(source: Source, options: BuildOptions, start: Position) -> Iterator[Picture | Skip | ShardEnd]:
+    """Yield the entries of the files of this part; a `Position` is a number of files."""
+    if options.limit is not None:
+        raise InputError("--limit does not go with parts of tars that are streamed. Leave it or --streaming out.")
+    part, num_parts = options.part
+    for number in range(part - 1, len(source.files), num_parts):
+        if number >= start.index:
+            for entry in source.files[number].read():
+                yield from _with_note(entry)
+            yield ShardEnd(source.revision, Position(number + 1))
+
+
+def _with_note(entry: Picture | Skip) -> Iterator[Picture | Skip]:
+    yield entry
+    if isinstance(entry, Picture) and entry.note:
+        yield Skip(entry.id, entry.note)
 
 
 def shard_bounds(source: Source, options: BuildOptions) -> Iterator[tuple[int, int, bool]]:

@@ -14,7 +14,7 @@ class Position:
     """A place between two entries of a source, where any process can go on reading."""
 
     index: int = 0  # number of entries before it
-    state: str = ""  # of the reader of a streamed dataset, which else reads all entries before; "": the index is enough
+    state: str = ""  # of the reader of tars, which else reads all tars before; "": the index is enough
 
 
 START = Position()
@@ -32,8 +32,11 @@ class Source(Protocol):
     num_entries: int | None  # None if it is not known
     listing: str  # digest of the ids in order; "" if they are only known after reading
     is_lazy: bool  # True if `read` opens no file: `Picture.read` does
-    can_jump: bool  # True if `read` reads nothing of the entries before `start`
     group_ends: Sequence[int]  # the entries after which a divided build may change parts; () if after any entry
+
+    @property
+    def files(self) -> Sequence["Source"]:
+        """The files that are each a shard of a divided build, as nobody has counted their entries; () if they are."""
 
     def read(self, start: Position = START) -> Iterator[Picture | Skip]:
         """Yield the entries from `start` on. Raise InputError if the source cannot be read."""

@@ -1,16 +1,19 @@
-"""Read local Parquet and Arrow files: a few rows at a time, and of these only the columns that are used."""
+"""Read Parquet and Arrow files: a few rows at a time, and of these only the columns that are used."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate, islice, repeat
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Value
 
+from imgsearch.config import HF_DATASETS_PREFIX
+from imgsearch.downloads import RemoteFile
 from imgsearch.errors import InputError
 from imgsearch.files import LFS_POINTER, POINTER_START
 from imgsearch.ingest.columns import TEXTS, ColumnMapping, Row
@@ -19,30 +22,36 @@ from imgsearch.records import Skip
 
 NULL = Value("null")  # of a column without any value
 BATCH_SIZE = 16  # rows in memory at once
+NUM_FOOTERS = 16  # that are read at once: of a dataset on the hub there may be thousands
 BUFFER_BYTES = 2**20  # of a Parquet column; without it a row group, which may be the whole file, is in memory
+REMOTE_BUFFER_BYTES = 2**23  # the same of a file on the hub: it is one request
 DAMAGE = (OSError, ValueError, OverflowError, pa.ArrowException)
 Part = tuple[int, Callable[[list[str]], Iterable[pa.RecordBatch]]]  # the number of its rows, and a reader of columns
 
 
 class Tables:
-    """The rows of local Parquet or Arrow files."""
+    """The rows of Parquet or Arrow files, which are local, or Parquet on the hub."""
 
     state = ""
-    can_jump = True
+    files = ()
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        """Read the columns and the number of rows of each file. Raise InputError if no file can be read."""
+    def __init__(self, files: Sequence[str], fetch: Callable[[str], str] = str) -> None:
+        """Read the columns and the number of rows of each file. Raise InputError if no file can be read.
+
+        `fetch`: return the file that the rows are read from.
+        """
+        self._fetch = fetch
         self.skips: list[Skip] = []
         self.features: dict[str, Any] = {}
         sizes: list[int] = []  # of row groups and record batches
-        self._files: list[tuple[Path, dict[str, Any], int]] = []
-        for file in files:
-            try:
-                schema, parts = _open(file)
-                features, own_sizes = _features(schema), [num_rows for num_rows, _ in parts]
-            except DAMAGE as error:
-                self.skips.append(Skip(file.name, _reason(file, error)))
+        self._files: list[tuple[str, dict[str, Any], int]] = []
+        with ThreadPoolExecutor(NUM_FOOTERS) as pool:
+            opened = list(pool.map(_columns_and_sizes, files))
+        for file, result in zip(files, opened, strict=True):
+            if isinstance(result, str):
+                self.skips.append(Skip(PurePath(file).name, result))
                 continue
+            features, own_sizes = result
             self._files.append((file, features, sum(own_sizes)))
             sizes += own_sizes
             self.features |= {n: kind for n, kind in features.items() if self.features.get(n, NULL) == NULL}
@@ -54,22 +63,44 @@ class Tables:
     def rows(self, columns: ColumnMapping, start: Position) -> Iterator[Row | str]:
         """Yield the rows from `start` on, and in place of a row that is lost the reason."""
         for file, features, _ in self._files:
-            columns.check(file.name, features)
+            columns.check(PurePath(file).name, features)
         first = start.index
         for file, _, num_rows in self._files:
             if first < num_rows:
-                yield from islice(_rows(file, columns, first), first, num_rows)
+                yield from islice(_rows(self._fetch(file), columns, first), first, num_rows)
             first = max(0, first - num_rows)
 
+    def key(self, number: int) -> str:
+        """Return the id of a row within its split."""
+        return str(number)
 
-def _open(file: Path) -> tuple[pa.Schema, Iterator[Part]]:
+
+def _columns_and_sizes(file: str) -> tuple[dict[str, Any], list[int]] | str:
+    """Return the columns of a file and the number of rows of each part, or why it cannot be read."""
+    try:
+        schema, parts = _open(file)
+        return _features(schema), [num_rows for num_rows, _ in parts]
+    except DAMAGE as error:
+        if _is_lost(error):
+            raise
+        return _reason(file, error)
+
+
+def _is_lost(error: Exception) -> bool:
+    """Return True if it is the connection to the hub that failed: the file may be whole."""
+    return type(error).__module__.startswith("huggingface_hub")
+
+
+def _open(file: str) -> tuple[pa.Schema, Iterator[Part]]:
     """Return the columns of a file, and its row groups or record batches."""
-    if file.suffix.lower() == ".parquet":
-        parquet = pq.ParquetFile(file, buffer_size=BUFFER_BYTES)
+    if PurePath(file).suffix.lower() != ".arrow":
+        is_remote = file.startswith(HF_DATASETS_PREFIX)
+        buffer_size = REMOTE_BUFFER_BYTES if is_remote else BUFFER_BYTES
+        parquet = pq.ParquetFile(RemoteFile(file) if is_remote else file, buffer_size=buffer_size)
         sizes = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
         readers = (partial(parquet.iter_batches, BATCH_SIZE, [number]) for number in range(len(sizes)))
         return parquet.schema_arrow, zip(sizes, readers, strict=True)
-    source = pa.memory_map(str(file))
+    source = pa.memory_map(file)
     source.seek(8 if source.read(6) == b"ARROW1" else 0)  # in a file lies a stream: so a cut one is read too
     stream = pa.ipc.open_stream(source)
     return stream.schema, _batches(stream)
@@ -87,12 +118,13 @@ def _select(batch: pa.RecordBatch, names: list[str]) -> list[pa.RecordBatch]:
     return [batch.select(names)]
 
 
-def _rows(file: Path, columns: ColumnMapping, first: int) -> Iterator[Row | str]:
+def _rows(file: str, columns: ColumnMapping, first: int) -> Iterator[Row | str]:
     """Yield all rows of a file; whole parts before the row `first` are not read."""
     schema, parts = _open(file)
+    name = PurePath(file).name
     names = [name for name in columns.used() if name in schema.names]
     for num_rows, read in parts:
-        rows = _read(names, read, f"a part of {file.name} is damaged") if first < num_rows and names else repeat({})
+        rows = _read(names, read, f"a part of {name} is damaged") if first < num_rows and names else repeat({})
         yield from islice(rows, num_rows)
         first -= num_rows
 
@@ -104,7 +136,7 @@ def _read(names: list[str], read: Callable[[list[str]], Iterable[pa.RecordBatch]
             for first in range(0, batch.num_rows, BATCH_SIZE):
                 yield from to_rows(batch.slice(first, BATCH_SIZE))
     except DAMAGE as error:
-        if isinstance(error, OSError) and error.errno:
+        if _is_lost(error) or (isinstance(error, OSError) and error.errno):
             raise
     yield from repeat(reason)
 
@@ -137,8 +169,8 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
         return {name: None if one == schema else _features(one)[name] for name, one in schemas.items()}
 
 
-def _reason(file: Path, error: Exception) -> str:
-    with suppress(OSError), file.open("rb") as stream:
+def _reason(file: str, error: Exception) -> str:
+    with suppress(OSError), Path(file).open("rb") as stream:
         if stream.read(len(POINTER_START)) == POINTER_START:
             return LFS_POINTER
     return getattr(error, "strerror", None) or "damaged or of another kind"

@@ -1,10 +1,15 @@
 """Read tar files as bytes: members of one name, such as 01.jpg and 01.txt, are a row, as in WebDataset."""
 
+import io
 import json
+import os
 import re
+import sys
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from itertools import islice
 from lzma import LZMAError
@@ -13,6 +18,8 @@ from typing import IO, Any
 
 from datasets import Image, Json, List, Value
 
+from imgsearch.downloads import RemoteFile
+from imgsearch.environment import cache_folder
 from imgsearch.errors import InputError
 from imgsearch.files import LFS_POINTER, POINTER_START
 from imgsearch.images import is_picture
@@ -37,26 +44,33 @@ DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, Recurs
 ANY_PICTURE = "image"  # the column of a row's picture, whatever its ending
 HEAD = 64  # bytes that tell a picture
 NUM_LOOKED_AT = 20  # rows that tell which columns there are
+HEAD_BYTES = STREAM_BYTES = 2**23  # of a streamed tar: looked at for its columns; fetched by one request
 
 
 class Tars:
     """The rows of tar files."""
 
     num_rows: int | None = None
-    can_jump = True  # from the tar of `state` on only headers are read
     group_ends: Sequence[int] = ()
 
-    def __init__(self, files: Sequence[str], options: DatasetOptions, fetch: Callable[[str], Any] = str) -> None:
-        """Find the columns in the first rows. Raise InputError if there is none. `fetch`: return a file's path here."""
-        self._files, self._options = files, options
-        self._open_tar = lru_cache(1)(lambda file: _open_tar(fetch(file)))  # one is looked into, then read
+    def __init__(self, files: Sequence[str], options: DatasetOptions, fetch: Callable[[str], str] | None = str) -> None:
+        """Find the columns in the first rows. Raise InputError if there is none.
+
+        `fetch`: return a file's path here; None: stream files of the hub, each of which numbers rows of its own.
+        """
+        self._files, self._options, self._is_streamed = files, options, not fetch
         self.skips: list[Skip] = []
         self.features: dict[str, Any] = {}
-        entries = list(islice(self.rows(ColumnMapping({}, "", "", (), ""), START), NUM_LOOKED_AT))
-        rows = [row for row in entries if not isinstance(row, str)]
-        if not rows:
+        whole = lru_cache(1)(lambda file: _open_tar((fetch or _stream)(file)))  # one is looked into, then read
+        ways: list[Callable[[str], Any]] = [whole] if fetch else [_open_head, whole]
+        for self._open_tar in ways:
+            entries = list(islice(self.rows(ColumnMapping({}, "", "", (), ""), START), NUM_LOOKED_AT))
+            if rows := [row for row in entries if not isinstance(row, str)]:
+                break
+        else:
             reasons = "; ".join(map(str, entries[:3])) or "it is empty"
             raise InputError("{file} holds no picture: {reasons}.", file=Path(files[0]).name, reasons=reasons)
+        self._open_tar = whole
         for field, value in (item for row in rows for item in row.items() if item[0] != NOTE):
             self.features[field] = _merge(self.features.get(field), _feature(field, value))
         if not options.image_column:
@@ -73,6 +87,7 @@ class Tars:
         first, before = json.loads(start.state) if start.state.startswith("[") else (0, 0)
         for number, file in enumerate(self._files[first:], first):
             self.state = json.dumps([number, before])
+            self._file, self._before = file, before
             tar, rows, problems = self._open_tar(file)
             for members in islice(rows, max(0, start.index - before), None):
                 yield self._row(tar, members, columns.caption)
@@ -80,6 +95,18 @@ class Tars:
             lost = (f"{Path(file).name}: {problem}" for problem in problems)
             yield from islice(lost, max(0, start.index - before), None)
             before += len(problems)
+
+    def key(self, number: int) -> str:
+        """Return the id of the last row, the one of that number, within its split."""
+        return f"{self._file.split('/', 5)[5]}/{number - self._before}" if self._is_streamed else str(number)
+
+    @property
+    def files(self) -> "list[Tars]":
+        """Each file as a table of its own, if they are streamed."""
+        tables = [copy(self) for _ in self._files] if self._is_streamed else []
+        for table, file in zip(tables, self._files, strict=False):
+            table._files = [file]
+        return tables
 
     def _row(self, tar: Any, members: Mapping[str, tarfile.TarInfo], caption: str) -> Row | str:
         """Read what may be used of a row. Return what is wrong with it if there is no picture."""
@@ -127,14 +154,29 @@ def _split(name: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else (name, "")
 
 
-def _open_tar(file: str) -> tuple[Any, list[dict[str, tarfile.TarInfo]], list[str]]:
+def _stream(url: str, max_bytes: int = sys.maxsize) -> int:
+    """Fetch a file of the hub, or its beginning. Return a descriptor of a nameless copy, gone when it is closed."""
+    remote: Any = RemoteFile(url)
+    with tempfile.TemporaryFile(dir=cache_folder()) as file:
+        while data := remote.read(min(STREAM_BYTES, max_bytes - file.tell())):
+            file.write(data)
+        file.seek(0)
+        return os.dup(file.fileno())
+
+
+def _open_head(url: str) -> tuple[Any, list[dict[str, tarfile.TarInfo]], list[str]]:
+    """Return the beginning of a tar as if it was cut."""
+    return _open_tar(_stream(url, HEAD_BYTES))
+
+
+def _open_tar(file: str | int) -> tuple[Any, list[dict[str, tarfile.TarInfo]], list[str]]:
     """Return a tar, the members of each row by field, and what is lost of it."""
     rows: dict[str, dict[str, tarfile.TarInfo]] = {}
     problems: list[str] = []
     tar: Any = None
     last, end, head = "its beginning", 0, b""
     try:
-        stream = Path(file).open("rb", buffering=0)  # noqa: SIM115 open while its members are read
+        stream = io.FileIO(file)
         head = stream.read(len(POINTER_START))
         stream.seek(0)
         mode: Any = next((mode for magic, mode in MODES.items() if head.startswith(magic)), "r:")

@@ -24,8 +24,9 @@ class FakeSource:
 
     name, revision, split, licence = "hf://datasets/made/up", "1", "train", ""
     options: Mapping[str, str] = MappingProxyType({})
-    is_lazy = can_jump = False
+    is_lazy = False
     group_ends: Sequence[int] = ()
+    files: Sequence["FakeSource"] = ()
     listing = ""
 
     def __init__(self, num_entries: int) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -112,6 +113,7 @@ class LoopbackHub:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.num_sent = Counter[str]()  # bytes, by file
         self.fault: Status | Hang | Cut | Corrupt | Slow | Forge | None = None
         self.closed = threading.Event()
         self.repos: dict[str, dict[str, dict[str, Blob]]] = {}  # a dataset's name begins with datasets/
@@ -228,6 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         while start < last:
             pace = fault if isinstance(fault, Slow) and self.hub.fault is fault else Slow(0)
             self.wfile.write(data[start : min(start + pace.chunk, last)])
+            self.hub.num_sent[blob.listed["path"]] += min(start + pace.chunk, last) - start
             start += pace.chunk
             if start < last:
                 self.hub.closed.wait(pace.seconds)

@@ -201,6 +201,21 @@ def test_a_killed_export_goes_on(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert seen[2:] == [6000]
 
 
+def test_a_second_export_to_the_same_table_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index_few(monkeypatch)
+    arguments = ["export", "--index", str(copy / "bundle"), "--lance", f"lance://{copy}/twice"]
+    refusals = list[str]()
+
+    def export_again(done: int, total: int) -> None:
+        second = subprocess.run([sys.executable, "-m", "imgsearch", *arguments], cwd=ROOT, capture_output=True)
+        refusals.append(f"{second.returncode} {second.stderr.decode().splitlines()[-1]}")
+
+    export_table(copy / "bundle", copy / "twice.lance", stems, export_again)
+    expected = f"2 imgsearch: {copy}/twice.lance is being written by another process. Wait until it is done."
+    assert {*refusals} == {expected}
+    assert len(LanceIndex(copy / "twice.lance")) == 6000
+
+
 @pytest.mark.long
 def test_an_export_that_is_killed_at_any_moment_goes_on(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index_few(monkeypatch)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,12 +19,16 @@ from huggingface_hub import constants
 from huggingface_hub.utils import _detect_agent
 
 from imgsearch.errors import InputError
+from imgsearch.index.edit import merge
+from imgsearch.index.index import Index
+from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.columns import DatasetOptions
 from imgsearch.ingest.dataset import open_source
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.shards import read_in_shards
 from imgsearch.ingest.source import BuildOptions, Position
 from imgsearch.ingest.tars import NUM_LOOKED_AT
+from imgsearch.models.encoder import Encoder
 from imgsearch.records import Picture, Skip
 from tests.helpers.loopback_hub import Cut, Hang, LoopbackHub, Status
 from tests.helpers.tiny_datasets import (
@@ -41,6 +46,7 @@ from tests.helpers.tiny_datasets import (
     table_of,
     write,
     write_rows,
+    write_tar,
 )
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR"
@@ -81,11 +87,13 @@ def keeping(kind: str) -> dict[str, Any]:
 def whole(kind: str) -> list[Any]:
     """What comes of a kind: a tar has no names for its classes."""
     texts = [{"cls": str(i % 2)} if "tar" in kind else columns for i, (*_, columns) in enumerate(WHOLE)]
-    return [(*entry[:3], columns) for entry, columns in zip(WHOLE, texts, strict=True)]
+    ids = [f"train/data/train-{i // 10:05}-of-00003.tar/{i % 10}" for i in range(NUM_ROWS)]
+    ids = ids if kind == "hub tar streamed" else [entry[0] for entry in WHOLE]
+    return [(i, *entry[1:3], columns) for i, entry, columns in zip(ids, WHOLE, texts, strict=True)]
 
 
 LOCAL = ["parquet", "arrow", "tar", "saved"]
-HUB = ["hub parquet", "hub tar", "hub parquet streamed", "hub arrow streamed"]
+HUB = ["hub parquet", "hub tar", "hub parquet streamed", "hub arrow streamed", "hub tar streamed"]
 
 
 @pytest.mark.parametrize("kind", [*LOCAL, *HUB])
@@ -115,7 +123,7 @@ def test_a_connection_that_dies_once(hub: LoopbackHub, source: Callable[[str], s
     assert [facts(entry) for entry in opened.read()] == WHOLE
     assert hub.fault is None, "nothing was cut"
     assert opened.name == f"hf://datasets/{NAME}" and opened.revision == hub.commit(f"datasets/{NAME}")
-    assert opened.licence == "cc0-1.0" and opened.num_entries == (None if streaming else NUM_ROWS)
+    assert opened.licence == "cc0-1.0" and opened.num_entries == NUM_ROWS
 
 
 def test_what_is_before_is_not_fetched_again(hub: LoopbackHub, source: Callable[[str], str]) -> None:
@@ -161,6 +169,80 @@ def test_a_part_reads_little_more_than_its_own(tmp_path: Path, kind: str, shard_
         ids += [entry.id for entry in entries if isinstance(entry, Picture)]
         assert bytes_read() - before <= 1.1 * quarter + looked_at
     assert sorted(ids) == sorted(f"train/{i}" for i in range(128))
+
+
+@pytest.mark.parametrize(("streaming", "num_files"), [(True, 1), (True, 8), (False, 8)])
+def test_a_part_fetches_little_more_than_its_own(
+    hub: LoopbackHub, tmp_path: Path, tiny_encoder: Encoder, streaming: bool, num_files: int
+) -> None:
+    """8 row groups of 16 pictures of 300 kB, in one file or a file each; the parts make what one build makes."""
+    pictures = [DATA[i % 9] + os.urandom(300_000) for i in range(128)]
+    rows = [{"image": {"bytes": data, "path": None}, "caption": str(i)} for i, data in enumerate(pictures)]
+    table, size, folder = pa.Table.from_pylist(rows), 128 // num_files, tmp_path / "hub"
+    folder.mkdir()
+    for number in range(num_files):
+        path = folder / f"train-{number:05}-of-{num_files:05}.parquet"
+        pq.write_table(table.slice(number * size, size), path, row_group_size=16)
+    quarter = sum(path.stat().st_size for path in folder.iterdir()) / 4
+    hub.add(NAME, folder, "dataset")
+    parts = [tmp_path / f"part-{number}" for number in range(1, 5)]
+    for number, part in enumerate(parts, 1):
+        hub.num_sent.clear()
+        build_index(open_(NAME, streaming=streaming), part, tiny_encoder, BuildOptions(part=(number, 4)))
+        assert hub.num_sent.total() <= 1.1 * quarter
+    merge(parts, tmp_path / "merged")
+    build_index(open_(NAME, streaming=streaming), tmp_path / "one", tiny_encoder)
+    assert_equal(tmp_path / "merged", tmp_path / "one")
+
+
+def assert_equal(merged: Path, one: Path) -> None:
+    """The same items in the same order, with the same vectors but for the last bit: batches of a model differ."""
+    first, second = Index.load(merged), Index.load(one)
+    assert [first.item(row) for row in range(len(first))] == [second.item(row) for row in range(len(second))]
+    np.testing.assert_allclose(first.rows_of(range(len(first))), second.rows_of(range(len(second))), atol=1e-3)
+
+
+def test_a_streamed_tar_is_fetched_by_one_part(
+    hub: LoopbackHub, tmp_path: Path, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its beginning, which tells the columns, aside; the parts make what one build makes. One tar is empty."""
+    folder = write("tar", tmp_path / "hub", "train")
+    with tarfile.open(folder / "train-00003.tar", "w"):
+        pass
+    write_tar(ROWS[:2], folder / "train-00004.tar", 0)
+    hub.add(NAME, folder, "dataset")
+    monkeypatch.setattr("imgsearch.ingest.tars.HEAD_BYTES", 8192)
+    parts, whole = [tmp_path / f"part-{number}" for number in range(1, 4)], []
+    for number, part in enumerate(parts, 1):
+        hub.num_sent.clear()
+        source = open_(NAME, streaming=True)
+        if number == 2:
+            hub.fault = Cut(0, "train-00004.tar")
+            with pytest.raises(InputError, match="broke off after 0 entries: the connection .* last finished shard"):
+                build_index(source, part, tiny_encoder, BuildOptions(part=(number, 3)))
+            hub.fault = None
+        build_index(source, part, tiny_encoder, BuildOptions(part=(number, 3)))  # the first of two tars is finished
+        assert all(hub.num_sent[path.name] <= 8192 + path.stat().st_size for path in folder.iterdir())
+        whole += [name for name, size in hub.num_sent.items() if size >= (folder / name).stat().st_size]
+    assert sorted(whole) == sorted(path.name for path in folder.iterdir())
+    merge(parts, tmp_path / "merged")
+    build_index(open_(NAME, streaming=True), tmp_path / "one", tiny_encoder, BuildOptions(shard_size=7))
+    assert_equal(tmp_path / "merged", tmp_path / "one")
+    ids = list(Index.load(tmp_path / "one").column("id"))
+    assert ids[0] == "train/train-00000-of-00003.tar/0" and ids[-1] == "train/train-00004.tar/1"
+    with pytest.raises(InputError, match="--limit does not go with parts of tars"):
+        build_index(open_(NAME, streaming=True), tmp_path / "x", tiny_encoder, BuildOptions(part=(1, 2), limit=3))
+
+
+def test_a_hub_that_falls_silent(
+    hub: LoopbackHub, source: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    entries = open_(source("hub parquet"), streaming=True).read()
+    next(entries)
+    hub.fault = Hang("data/train-00002-of-00003.parquet")
+    with pytest.raises(InputError, match="broke off after 20 entries: the connection .* last finished shard"):
+        list(entries)
 
 
 def bytes_read() -> int:
@@ -252,6 +334,14 @@ def test_a_hub_that_does_not_give_it(
 
 def test_offline(hub: LoopbackHub, source: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_(source("hub parquet"), **KEEP)
+    entries = before.read()
+    for _ in range(15):  # the third file has not been fetched
+        next(entries)
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        patch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+        assert "HF_HUB_OFFLINE is set and it is not here" in refusal(NAME)
+    assert len(list(entries)) == NUM_ROWS - 15
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     hub.requests.clear()
