@@ -133,10 +133,10 @@ def _read_files(source: Source, options: BuildOptions, start: Position) -> Itera
     """Yield the entries of the files of this part; a `Position` is a number of files."""
     if options.limit is not None:
         raise InputError("--limit does not go with parts of tars that are streamed. Leave it or --streaming out.")
-    part, num_parts = options.part
-    for number in range(part - 1, len(source.files), num_parts):
+    (part, num_parts), files = options.part, source.files
+    for number in range(part - 1, len(files), num_parts):
         if number >= start.index:
-            for entry in source.files[number].read():
+            for entry in files[number].read():
                 yield from _with_note(entry)
             yield ShardEnd(source.revision, Position(number + 1))
 
