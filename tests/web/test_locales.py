@@ -106,7 +106,7 @@ def fields(text: str) -> list[tuple[str, str | None, str | None]]:
 def test_the_walk_finds_what_it_is_to_check() -> None:
     modules = {path.stem for path in modules_behind_the_page()}
     assert {"decoder", "hub", "index", "searcher", "model_manager", "registry"} <= modules and len(modules) >= 30
-    assert len(PAGE) >= 30 and len(SCRIPTS) >= 7
+    assert len(PAGE) >= 25 and len(SCRIPTS) >= 7
 
 
 @pytest.mark.parametrize("code", OTHERS)

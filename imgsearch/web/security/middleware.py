@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -25,12 +25,12 @@ from imgsearch.web.security.request import TOKEN, RefusedError, RequestContext, 
 
 API = "/gradio_api"
 MCP = f"{API}/mcp"  # with --mcp alone
-READS = (  # what pages and API clients fetch; a file only by its path, never by a URL
-    rf"(?P<page>/|/config|{API}/info)|"  # cost time: limited by --rate, too, without the files of a page
-    rf"{API}/(?P<stream>queue/data|upload_progress|heartbeat/{TOKEN}|call/(v2/)?\w+/(?P<event>{TOKEN}))|"  # that last
-    rf"/(theme\.css|favicon\.ico|robots\.txt|healthz|logout)|/(assets|static|svelte)/.+|{API}/("
-    rf"user|app_id|login_check|startup-events|theme\.css|queue/status|file=(?!\w\w+:).+)"
-)
+READS = {  # what pages and API clients fetch; a file only by its path, never by a URL
+    "page": rf"/|/config|{API}/info",  # cost time: limited by --rate, too, without the files of a page
+    "stream": rf"{API}/(queue/data|upload_progress|heartbeat/{TOKEN}|call/(v2/)?\w+/(?P<event>{TOKEN}))",  # that last
+    "asset": r"/(theme\.css|favicon\.ico|robots\.txt|healthz|logout)|/(assets|static|svelte)/.+",
+    "other": rf"{API}/(user|app_id|login_check|startup-events|theme\.css|queue/status|file=(?!\w\w+:).+)",
+}
 WRITES = {
     "login": "/login",
     "join": f"{API}/queue/join",  # an event of the page or a call of gradio_client, queued
@@ -110,8 +110,7 @@ class SecurityMiddleware:
         if request.method in ("GET", "HEAD"):
             await self._admit_read(context)
             return request.receive
-        matches = {name: re.fullmatch(pattern, path, re.ASCII) for name, pattern in WRITES.items()}
-        endpoint, match = next(((name, match) for name, match in matches.items() if match), ("", None))
+        endpoint, match = _route(WRITES, path)
         if request.method != "POST" or not match or (endpoint == "mcp" and not self._has_agents):
             raise RefusedError(404, "not_there")
         context.endpoint = endpoint
@@ -129,20 +128,21 @@ class SecurityMiddleware:
     async def _admit_read(self, context: RequestContext) -> None:
         """Check a request that reads. Raise RefusedError if it is not let in."""
         request, path, blocks = context.request, context.request.scope["path"], context.request.app.get_blocks()
-        match = re.fullmatch(READS, path, re.ASCII)
+        kind, match = _route(READS, path)
         if not match:  # agents ask whether messages come from here, and know 405 for a no
             raise RefusedError(405 if self._has_agents and path.startswith(MCP) else 404, "not_there")
         context.endpoint = "read"
         if not path.startswith("/assets/"):  # Gradio's own files, for which a browser names the Origin of our page
             check_headers(request)
-        if match["page"]:
+        if kind == "page":
             self._visitors.count(context.client, "page")
             await self._visitors.take_only(context, "page")
-        if match["stream"]:
+        if kind == "stream":
             self._visitors.take(context, "stream")
         session = request.query_params.get("session_hash", "")
         is_unknown = path == f"{API}/queue/data" and not is_known(blocks, session)
-        if is_unknown or (match["event"] and not is_event(blocks, match["event"])):
+        event = match.groupdict().get("event")
+        if is_unknown or (event and not is_event(blocks, event)):
             raise RefusedError(404, "not_there")
         if path == f"{API}/info":  # of a page: without one, all get the code that names the first client's address
             request.scope["query_string"] = b"page="
@@ -180,3 +180,9 @@ class SecurityMiddleware:
         if function.queue:
             endpoints.check_queue(blocks, function, session)
             await self._visitors.take_turn(context, blocks, function)
+
+
+def _route(patterns: Mapping[str, str], path: str) -> tuple[str, re.Match[str] | None]:
+    """Return the name of the pattern that a whole path has, and the match."""
+    matches = ((name, re.fullmatch(pattern, path, re.ASCII)) for name, pattern in patterns.items())
+    return next(((name, match) for name, match in matches if match), ("", None))
