@@ -1,4 +1,4 @@
-"""What a command answers: its fields for --json and its lines for people; and the bar of its progress."""
+"""Make what a command answers, its fields for --json and its lines for people, and the bar of its progress."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -239,7 +239,7 @@ def _summarise(
     """Return the report of all shards, and bool (n,): True for the first item of each id. Only these are kept."""
     report = sum((shard.report for shard in shards), BuildReport(skipped=skips))
     report += BuildReport(seconds=write_s, stages={"write": write_s})
-    ids, contents = (hash_texts(_column(shards, name)) for name in ("id", "sha256"))
+    ids = hash_texts(_column(shards, "id"))
     is_first = np.isin(np.arange(len(ids)), np.unique(ids, return_index=True)[1])
     repeated_ids = [] if is_first.all() else compress(_column(shards, "id"), ~is_first)
     repeated = [Skip(item_id, "a second picture of this id; the first one counts") for item_id in repeated_ids]
@@ -247,7 +247,7 @@ def _summarise(
         report,
         num_items=int(is_first.sum()),
         skipped=list(shorten(report.skipped + repeated)),
-        changes=count_changes(old, ids[is_first], contents[is_first]) if old else {},
+        changes=count_changes(old, ids[is_first], hash_texts(_column(shards, "sha256"))[is_first]) if old else {},
     )
     return report, is_first
 

@@ -1,4 +1,4 @@
-"""What loading a model from the hub takes: the choice of its files, a device and a precision; and why it failed."""
+"""Choose the files of a model from the hub, a device and a precision, and say why loading it failed."""
 
 from collections.abc import Collection
 from pathlib import Path
