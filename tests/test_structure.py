@@ -108,7 +108,7 @@ HOMES = {
     "open_clip": {"models.clip"},
     "huggingface_hub": {"hub", "downloads"},
     "umap": {"search.projection"},
-    "sklearn": {"search.projection", "search.calibration"},
+    "sklearn": {"search.projection", "search.thresholds"},
     "scipy": {"search.duplicates"},
     "sqlite3": {"search.words"},
     "filelock": {"hub", "downloads", "index.bundle", "index.lance_export"},

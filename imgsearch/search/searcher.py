@@ -1,7 +1,7 @@
 """`Searcher`: combine the parts of a query into one vector, find hits, judge, fold and explain them."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -15,12 +15,12 @@ from imgsearch.index.index import Index
 from imgsearch.index.lance import LanceIndex
 from imgsearch.models.colours import shows_colour
 from imgsearch.models.encoder import STARTER_ID, Encoder
-from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, TEXT_IN_PICTURE, WORDS_IN, Hit, Item, SearchResult
+from imgsearch.records import Hit, SearchResult
 from imgsearch.search.calibration import sample_rows
 from imgsearch.search.collection import DerivedData
 from imgsearch.search.duplicates import folded_page
 from imgsearch.search.query import Part, QueryVector, check_parts, foreign_language, open_part
-from imgsearch.search.words import Shares, TableShares, nearest_with_words, stems, word_shares, words_to_find
+from imgsearch.search.words import Shares, TableShares, nearest_with_words, places_of, word_shares
 
 CANCELLED = 1e-3  # share of the parts' lengths: a shorter sum has no meaningful direction
 WORD_BONUS = 3.0  # standard deviations of a query's scores by which a hit rises whose caption holds all its words
@@ -193,7 +193,7 @@ class Searcher:
 
         `wanted` are its parts with positive weights, each as a query.
         """
-        places = _places(" ".join(part.text for part, _ in wanted), [hit.item for hit in hits if hit.words])
+        places = places_of(" ".join(part.text for part, _ in wanted), [hit.item for hit in hits if hit.words])
         coloured = [vector for part, vector in wanted if part.text and self.encoder.model_id == STARTER_ID]
         several = wanted if len(wanted) > 1 else ()
         is_read = coloured or several
@@ -226,24 +226,6 @@ def _with_likely(hits: Sequence[Hit], own: Collection[str]) -> list[Hit]:
     spared = [strength == "own" and hit.strength != "weak" for strength, hit in zip(strengths, hits, strict=True)]
     below = (place >= end and not spared[place] for place in range(len(hits)))
     return [replace(hit, is_likely=False) if is_below else hit for hit, is_below in zip(hits, below, strict=True)]
-
-
-def _places(text: str, items: Sequence[Item]) -> Iterator[list[str]]:
-    """Yield which of WORDS_IN of each item hold words of a query, the one with the most of them first."""
-    if not items:
-        return
-    wanted, *texts = stems([words_to_find(text), *(text for item in items for text in _texts(item))])
-    held = [len({*wanted.split()} & {*words.split()}) for words in texts]
-    for counts in np.array(held, np.int64).reshape(-1, len(WORDS_IN)):
-        yield [WORDS_IN[place] for place in np.argsort(-counts, kind="stable") if counts[place]]
-
-
-def _texts(item: Item) -> list[str]:
-    """Return the texts of an item in each of WORDS_IN."""
-    others = {name: text for name, text in item.columns.items() if name != CAPTIONED_BY}
-    read = others.pop(TEXT_IN_PICTURE, "")
-    captions = [others.pop(name) for name in [*others] if name == GENERATED_CAPTION or name.startswith("caption_")]
-    return [" ".join([item.caption, *captions]), read, " ".join(others.values())]
 
 
 def _check_page(k: int, start: int, conditions: Sequence[Condition]) -> None:

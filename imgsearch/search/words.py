@@ -10,7 +10,7 @@ import re
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain, combinations
 from pathlib import Path
@@ -24,6 +24,7 @@ from imgsearch.index.index import Index
 from imgsearch.index.items import Rows
 from imgsearch.index.lance_table import LanceTable, literal
 from imgsearch.models.language import function_words, is_french, to_english
+from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, TEXT_IN_PICTURE, WORDS_IN, Item
 
 MAX_TEXT = 4000  # characters of an item that are indexed, of each caption or column at most 1,000
 MAX_WORDS = 12  # of a query that are looked up
@@ -154,9 +155,23 @@ def _holds(word: str) -> str:
     return f"contains_tokens(words, {literal(word)})"
 
 
-def words_to_find(text: str) -> str:
-    """Return the words of a query that are looked up, between blanks; of a French one in English, too."""
-    return " ".join(word for wording in _wordings(text) for word in _query_words(wording)[:MAX_WORDS])
+def places_of(text: str, items: Sequence[Item]) -> Iterator[list[str]]:
+    """Yield which of WORDS_IN of each item hold words of a query, the one with the most of them first."""
+    if not items:
+        return
+    query = " ".join(word for wording in _wordings(text) for word in _query_words(wording)[:MAX_WORDS])
+    wanted, *texts = stems([query, *(text for item in items for text in _texts(item))])
+    held = [len({*wanted.split()} & {*words.split()}) for words in texts]
+    for counts in np.array(held, np.int64).reshape(-1, len(WORDS_IN)):
+        yield [WORDS_IN[place] for place in np.argsort(-counts, kind="stable") if counts[place]]
+
+
+def _texts(item: Item) -> list[str]:
+    """Return the texts of an item in each of WORDS_IN."""
+    others = {name: text for name, text in item.columns.items() if name != CAPTIONED_BY}
+    read = others.pop(TEXT_IN_PICTURE, "")
+    captions = [others.pop(name) for name in [*others] if name == GENERATED_CAPTION or name.startswith("caption_")]
+    return [" ".join([item.caption, *captions]), read, " ".join(others.values())]
 
 
 def stems(texts: Sequence[str]) -> list[str]:

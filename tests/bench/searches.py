@@ -25,12 +25,13 @@ from imgsearch.index.manifest import Provenance, provenance_of
 from imgsearch.models.clip import LOCAL_DIR_PREFIX
 from imgsearch.models.registry import load_encoder
 from imgsearch.records import Item
-from imgsearch.search.calibration import Calibration, ScoreThresholds
+from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import DerivedData
 from imgsearch.search.duplicates import fold_near_duplicates
 from imgsearch.search.projection import NUM_POINTS, compute_projection
 from imgsearch.search.query import Part
 from imgsearch.search.searcher import Searcher
+from imgsearch.search.thresholds import ScoreThresholds
 from tests.bench.baselines import SEED, compare, main, memory
 from tests.bench.fakes import DIM, Projection
 

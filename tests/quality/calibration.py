@@ -12,24 +12,26 @@ from imgsearch.errors import InputError
 from imgsearch.index.index import Index
 from imgsearch.models.encoder import Encoder
 from imgsearch.search.calibration import (
-    BEST,
     COPIES,
+    NUM_FOUND,
+    copy_scores,
+    image_scores,
+    read_queries,
+    search_good_queries,
+    search_texts,
+)
+from imgsearch.search.thresholds import (
+    BEST,
     GOOD_LOST,
     LOCATION,
-    NUM_FOUND,
     Floats,
     QueryScores,
     ScoreThresholds,
     best_threshold,
-    copy_scores,
     error_rates,
     fit_bias,
     fit_thresholds,
-    image_scores,
     quantile,
-    read_queries,
-    search_good_queries,
-    search_texts,
 )
 
 KINDS = ("absent", "absent-caption", "real-but-absent", "half-absurd", "typo", "french")

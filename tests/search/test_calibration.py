@@ -22,21 +22,17 @@ from imgsearch.index.manifest import Provenance, provenance_of
 from imgsearch.models.encoder import Encoder
 from imgsearch.models.registry import model_name
 from imgsearch.records import CAPTIONED_BY, GENERATED_CAPTION, Item
-from imgsearch.search.calibration import (
+from imgsearch.search.calibration import Calibration, calibrate, read_queries, sample_rows, text_scores
+from imgsearch.search.collection import open_collection
+from imgsearch.search.thresholds import (
     BEST,
-    Calibration,
     Floats,
     QueryScores,
     ScoreThresholds,
     best_threshold,
-    calibrate,
     error_rates,
     fit_thresholds,
-    read_queries,
-    sample_rows,
-    text_scores,
 )
-from imgsearch.search.collection import open_collection
 from tests.quality.calibration import CalibrationReport, auc, evaluate_calibration, weak
 
 CARD = Provenance(encoder="line", vectors="float32")

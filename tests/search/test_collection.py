@@ -23,9 +23,10 @@ from imgsearch.index.manifest import Provenance, read_manifest
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder
-from imgsearch.search.calibration import Calibration, ScoreThresholds
+from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import DerivedData, add_derived_data, open_collection
 from imgsearch.search.projection import Projection
+from imgsearch.search.thresholds import ScoreThresholds
 from imgsearch.search.words import WordIndex
 from tests.helpers.tiny_bundles import contents_of, derived_of
 

@@ -25,11 +25,12 @@ from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.models.encoder import Encoder, Prepared
 from imgsearch.records import Item, SearchResult, Strength
-from imgsearch.search.calibration import Calibration, ScoreThresholds
+from imgsearch.search.calibration import Calibration
 from imgsearch.search.collection import add_derived_data, open_collection
 from imgsearch.search.duplicates import MAX_LOOKED_AT
 from imgsearch.search.query import Part
 from imgsearch.search.searcher import Searcher
+from imgsearch.search.thresholds import ScoreThresholds
 from imgsearch.search.words import WordIndex
 from tests.helpers.examples import CATS
 
