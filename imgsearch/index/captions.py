@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgsearch.embeddings import OnProgress
 from imgsearch.errors import InputError, ModelError, PictureError
 from imgsearch.index.bundle import bundle_writer
 from imgsearch.index.edit import whole_file
@@ -26,7 +27,7 @@ Captions = Mapping[str, tuple[str, str]]  # and the models that wrote them, by t
 
 
 def add_captions(
-    bundle: Path, describe: Callable[[bytes], str], model: str, on_progress: Callable[[int, int], None]
+    bundle: Path, describe: Callable[[bytes], str], model: str, on_progress: OnProgress
 ) -> tuple[int, list[Skip]]:
     """Describe the items without a caption. Return the number of those that have one now, and the pictures left out.
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
+from imgsearch.embeddings import OnProgress
 from imgsearch.environment import is_remote
 from imgsearch.errors import InputError
 from imgsearch.files import read_at_most
@@ -44,12 +45,12 @@ MAX_BYTES = 2**20  # of a calibration
 BATCH, CHUNK = 1024, 65_536  # rows held in memory; rows that are written whole or not at all
 MIN_INDEXED, PARTITION = 20_000, 4096  # rows below which a scan is as fast; rows of a partition of the index
 NUM_QUERIES, NUM_NEAREST, MAX_S = 1000, 10, 120.0  # of the measurement: at most so many, and for so many seconds
-FIRST_PROBES, FIRST_REFINED, MAX_REFINED, ENOUGH = 8, 5, 40, 0.99  # what is tried, up to the recall that is enough
+FIRST_PROBES, FIRST_REFINED, MAX_REFINED, ENOUGH = 8, 2, 32, 0.99  # what is tried, up to the recall that is enough
 Stems = Callable[[Sequence[str]], list[str]]
 """Returns the words of each text in their basic form, between blanks."""
 
 
-def export_table(bundle: Path, path: Path, stems: Stems, on_progress: Callable[[int, int], None]) -> Measured:
+def export_table(bundle: Path, path: Path, stems: Stems, on_progress: OnProgress) -> Measured:
     """Write the items and vectors of a bundle, in half precision, and make and measure the indexes of the table.
 
     Rows, indexes and figures that are there already are kept; `on_progress` gets the numbers of rows there and in all.
@@ -71,7 +72,7 @@ def export_table(bundle: Path, path: Path, stems: Stems, on_progress: Callable[[
         raise InputError(template, table=address(path), reason=reason) from error
 
 
-def _export(bundle: Path, index: Index, path: Path, stems: Stems, on_progress: Callable[[int, int], None]) -> Measured:
+def _export(bundle: Path, index: Index, path: Path, stems: Stems, on_progress: OnProgress) -> Measured:
     engine = _open(bundle, index, path)
     facts, schema = LanceTable(path).facts, engine.schema
     done = engine.count_rows()

@@ -26,6 +26,7 @@ VECTOR = "vector"  # the column that MEASURED is kept at
 # Of reads from S3, which the engine else tries for minutes while a visitor waits.
 READING = {"connect_timeout": "3s", "timeout": "8s", "client_max_retries": "1", "download_retry_count": "1"}
 MIN_FOUND = 128  # rows to look for at least, so that the first pages are parts of one answer
+FILTERED = 4  # times as many vectors are read with a filter: of few rows the nearest are less far ahead of the others
 
 
 class Column(BaseModel, frozen=True):
@@ -109,7 +110,8 @@ class LanceTable:
             query = query.where(where) if where else query
             # With a narrow filter more partitions are searched, up to all, until there are enough rows.
             if way.probes:
-                query = query.minimum_nprobes(way.probes).maximum_nprobes(0).refine_factor(way.refined)
+                refined = way.refined * (FILTERED if where else 1)
+                query = query.minimum_nprobes(way.probes).maximum_nprobes(0).refine_factor(refined)
             found = (query if way.probes else query.bypass_vector_index()).to_arrow()
         scores = check_finite(np.einsum("nd,d->n", self._vectors(found), vector))  # the engine's are of half precision
         rows = np.asarray(found["_rowoffset"].to_pylist(), np.int64)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from imgsearch.config import is_lance_table, is_starter_collection
-from imgsearch.embeddings import Embeddings, encode_cached
+from imgsearch.embeddings import Embeddings, OnProgress, encode_cached
 from imgsearch.environment import cache_folder
 from imgsearch.errors import BundleError
 from imgsearch.files import cache_path, read_at_most, write_cache
@@ -34,9 +34,7 @@ BATCH_SIZE = 8  # pictures to decode and encode at a time
 log = logging.getLogger(__name__)
 
 
-def open_collection(
-    bundle: Path, encoder: Encoder, on_progress: Callable[[int, int], None], *, exact: bool = False
-) -> Index:
+def open_collection(bundle: Path, encoder: Encoder, on_progress: OnProgress, *, exact: bool = False) -> Index:
     """Open a bundle made by `encoder`, or the starter collection, whose vectors can be made by any encoder.
 
     A Lance table is opened, too; with `exact` it is searched without its index.

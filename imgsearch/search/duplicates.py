@@ -6,7 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
-from imgsearch.embeddings import Embeddings
+from imgsearch.embeddings import Embeddings, OnProgress
 from imgsearch.index.index import Index
 from imgsearch.records import Hit
 
@@ -57,7 +57,7 @@ def folded_page(
     return folded, 0 if end == len(hits) < count else end
 
 
-def near_duplicate_groups(index: Index, threshold: float, on_progress: Callable[[int, int], None]) -> list[list[str]]:
+def near_duplicate_groups(index: Index, threshold: float, on_progress: OnProgress) -> list[list[str]]:
     """Return the ids of near-duplicates group by group, the largest first; ids within a group are sorted by row.
 
     A group is a connected component: pairs with an inner product of at least `threshold` connect its items.

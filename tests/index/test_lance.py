@@ -110,10 +110,15 @@ def test_200_000_rows_are_found_as_told(tmp_path: Path, monkeypatch: pytest.Monk
     bundle = Index.from_rows(rows, items, Provenance(encoder="test/encoder", source=str(tmp_path / "pictures")))
     table, queries = as_table(bundle, tmp_path), clustered(100, 512, 2)
     assert table.recall is not None and table.recall >= 0.98
-    found = [[{*index.nearest(query[None], 10)[1].tolist()} for query in queries] for index in (bundle, table)]
-    assert np.mean([len(one & other) / 10 for one, other in zip(*found, strict=True)]) >= 0.95
-    within = [Condition("n", "range", "1000..1999")]
-    assert set(table.nearest(queries[:1], 100, table.columns.mask(within))[1].tolist()) <= {*range(1000, 2000)}
+    within = [Condition("n", "range", "1000..10999")]
+    for conditions in ((), within):
+        masks = [index.columns.mask(conditions) if conditions else None for index in (bundle, table)]
+        found = [
+            [{*index.nearest(query[None], 10, mask)[1].tolist()} for query in queries]
+            for index, mask in zip((bundle, table), masks, strict=True)
+        ]
+        assert np.mean([len(one & other) / 10 for one, other in zip(*found, strict=True)]) >= 0.95
+    assert set.union(*found[1]) <= {*range(1000, 11_000)}
 
 
 def test_a_table_says_what_its_bundle_says(folder: Path) -> None:
