@@ -57,10 +57,12 @@ const dayOf = ({ taken }) => { // a collection may have any other text in its pl
   const day = new Date(/^\d{4}-\d\d-\d\d/.exec(taken)?.[0] ?? NaN);
   return isNaN(day) ? (taken === '' ? words.undated : taken) : dates.format(day);
 };
+// Of a tall or a very wide picture the tile would show the smaller part.
+const fit = ({ target: t }) => t.classList.toggle('whole', Math.abs(t.naturalWidth / t.naturalHeight - 1.55) > 0.45);
 const tile = (hit, day) => {
   const name = [hit.caption, hit.mark, hit.copies].filter(Boolean).join(', ');
   const pick = make('button', { type: 'button', class: 'pick', 'aria-label': name, 'data-id': hit.id, tabindex: '-1',
-    click: () => tell('open', { id: hit.id }) }, make('img', { src: hit.src, alt: '', loading: 'lazy' }));
+    click: () => tell('open', { id: hit.id }) }, make('img', { src: hit.src, alt: '', loading: 'lazy', load: fit }));
   const tick = make('input', { type: 'checkbox', tabindex: '-1', 'aria-label': `${words.choose}: ${hit.caption}`,
     change: () => { chosen[tick.checked ? 'add' : 'delete'](hit.id); live.textContent = countChosen(); } });
   tick.checked = chosen.has(hit.id);
