@@ -62,3 +62,9 @@ def test_two_minutes(locale: str, viewport: dict[str, int], visit: Open, example
         page.go_back()
         expect(page).to_have_url(re.compile(step), timeout=WAIT_MS)
     check_page(page)
+
+
+def test_a_tall_picture_is_shown_whole(visit: Open) -> None:
+    page = visit(WIDE)
+    for query, fit in (("a ripe strawberry with its long green stalk", "contain"), ("slices of orange", "cover")):
+        expect(search(page, query).first.locator("img")).to_have_css("object-fit", fit)
