@@ -45,7 +45,7 @@ MAX_BYTES = 2**20  # of a calibration
 BATCH, CHUNK = 1024, 65_536  # rows held in memory; rows that are written whole or not at all
 MIN_INDEXED, PARTITION = 20_000, 4096  # rows below which a scan is as fast; rows of a partition of the index
 NUM_QUERIES, NUM_NEAREST, MAX_S = 1000, 10, 120.0  # of the measurement: at most so many, and for so many seconds
-FIRST_PROBES, FIRST_REFINED, MAX_REFINED, ENOUGH = 8, 2, 32, 0.99  # what is tried, up to the recall that is enough
+FIRST_PROBES, FIRST_REFINED, MAX_REFINED, ENOUGH = 128, 2, 32, 0.99  # what is tried, up to the recall that is enough
 Stems = Callable[[Sequence[str]], list[str]]
 """Returns the words of each text in their basic form, between blanks."""
 
@@ -200,14 +200,15 @@ def _measure(table: LanceTable) -> Measured:
 
     while len(nearest) < len(rows) and time.perf_counter() - begin < MAX_S:
         nearest.append(find(len(nearest), Measured()))
-    probes, refined, most = FIRST_PROBES, FIRST_REFINED, num_partitions(len(table))
+    most = num_partitions(len(table))
+    probes, refined = min(FIRST_PROBES, most), FIRST_REFINED
     while True:
-        way = Measured(num_queries=len(nearest), probes=probes, refined=refined)
+        way = Measured(num_queries=len(nearest), probes=probes, max_probes=probes, refined=refined)
         shares = [len(find(position, way) & wanted) / NUM_NEAREST for position, wanted in enumerate(nearest)]
         way = way.model_copy(update={"recall_at_10": float(np.mean(shares))})
         if way.recall_at_10 >= ENOUGH or (probes >= most and refined >= MAX_REFINED):
             return way
-        probes, refined = (2 * probes, refined) if probes < most else (probes, 2 * refined)
+        probes, refined = min(2 * probes, most), min(2 * refined, MAX_REFINED)
 
 
 def num_partitions(num_rows: int) -> int:

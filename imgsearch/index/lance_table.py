@@ -50,8 +50,9 @@ class Measured(BaseModel, frozen=True):
 
     recall_at_10: float = 1.0  # share of the 10 nearest rows of an item that are found; 1 without an index
     num_queries: int = 0  # items asked for; 0 without an index
-    probes: int = 0  # partitions that are searched; 0: all rows, without an index
-    refined: int = 1  # rows whose vectors are read for each one to be found: the index knows them roughly
+    probes: int = 0  # partitions that are searched at least; 0: all rows, without an index
+    max_probes: int = 0  # partitions that are searched at most; 0: all, as in the first tables
+    refined: int = 1  # rows whose vectors are read for each one to be found
 
 
 class LanceTable:
@@ -104,14 +105,14 @@ class LanceTable:
     def nearest(self, vector: Embeddings, count: int, where: str | None, way: Measured) -> tuple[Embeddings, Rows]:
         """Return scores and rows of the `count` nearest, found as `way` says. `vector`: float32 (dim,)."""
         limit = max(MIN_FOUND, 1 << count.bit_length())  # more than `count`: scores are worked out anew
+        if way.probes:  # the index knows the distances only roughly
+            limit *= way.refined * (FILTERED if where else 1)
         with self._reading():
             query = self.engine.search(padded(vector)).distance_type("dot").limit(limit)
             query = query.select(["_rowoffset", VECTOR, "_distance"])
             query = query.where(where) if where else query
-            # With a narrow filter more partitions are searched, up to all, until there are enough rows.
-            if way.probes:
-                refined = way.refined * (FILTERED if where else 1)
-                query = query.minimum_nprobes(way.probes).maximum_nprobes(0).refine_factor(refined)
+            if way.probes:  # with a filter, in all partitions: the nearest of few rows may lie in any of them
+                query = query.minimum_nprobes(way.probes).maximum_nprobes(0 if where else way.max_probes)
             found = (query if way.probes else query.bypass_vector_index()).to_arrow()
         scores = check_finite(np.einsum("nd,d->n", self._vectors(found), vector))  # the engine's are of half precision
         rows = np.asarray(found["_rowoffset"].to_pylist(), np.int64)
