@@ -3,8 +3,9 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from imgsearch.errors import Message
@@ -20,6 +21,7 @@ TAKEN = "taken"  # ISO local time at which a picture was taken
 TEXT_IN_PICTURE = "text_in_picture"  # what is written in it
 FIGURES = (TAKEN, "width", "height")  # columns that are no words, nor offered as filters
 WORDS_IN = ("caption", "picture", "column")  # where an item holds the words of a query
+MAX_ALIKE = 10  # notes of one reason that a report lists one by one
 GENERATED_CAPTION, CAPTIONED_BY = "generated_caption", "captioned_by"  # by a model, and the id of that model
 
 
@@ -193,6 +195,18 @@ class BuildReport:
             self.seconds + other.seconds,
             {name: self.stages.get(name, 0) + other.stages.get(name, 0) for name in names},
         )
+
+    def shortened(self) -> "BuildReport":
+        """Return the report with only the first of more than MAX_ALIKE notes of one reason, and their number."""
+        left, skipped = Counter(skip.reason for skip in self.skipped if skip.is_note), list[Skip]()
+        for skip in self.skipped:
+            count = left[skip.reason] if skip.is_note else 1
+            if count > MAX_ALIKE:
+                left[skip.reason] = 0
+                skipped.append(Skip(f"{skip.picture} and {count - 1} more", skip.reason, True))
+            elif count:
+                skipped.append(skip)
+        return replace(self, skipped=skipped)
 
     def to_json(self) -> dict[str, Any]:
         rate = self.num_items / self.seconds if self.seconds else 0.0

@@ -3,13 +3,12 @@
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
-from itertools import chain, compress, filterfalse, takewhile
+from itertools import chain, compress, filterfalse
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,16 @@ from imgsearch.index.items import Mask, hash_texts
 from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of
 from imgsearch.ingest.ocr import text_reader
 from imgsearch.ingest.pipeline import Pipeline, PreparedPicture
-from imgsearch.ingest.reuse import ReusableItems, count_changes
-from imgsearch.ingest.shards import Shard, ShardEnd, open_shards, read_in_shards, shard_bounds, write_shard
-from imgsearch.ingest.skips import shorten
+from imgsearch.ingest.shards import (
+    ReusableItems,
+    Shard,
+    ShardEnd,
+    count_changes,
+    expected_entries,
+    open_shards,
+    read_in_shards,
+    write_shard,
+)
 from imgsearch.ingest.source import START, BuildOptions, Source
 from imgsearch.models.encoder import BATCH_SIZE, Encoder
 from imgsearch.records import BuildReport, Item, Skip
@@ -150,7 +156,7 @@ def _make_missing_shards(
     on_progress: OnProgress,
 ) -> float:
     """Append the shards after those that are finished. Return the seconds of writing them."""
-    done, expected = sum(len(shard) + len(shard.report.skipped) for shard in shards), _expected_entries(source, options)
+    done, expected = sum(len(shard) + len(shard.report.skipped) for shard in shards), expected_entries(source, options)
     writer = _ShardWriter(encoder, options.vectors, folder, shards)
     entries = read_in_shards(source, options, shards[-1].position if shards else START)
     with closing(Pipeline(encoder, reusable, options).run(entries)) as results:
@@ -166,15 +172,6 @@ def _make_missing_shards(
     if not shards:
         writer.finish(ShardEnd("", START))
     return writer.write_s
-
-
-def _expected_entries(source: Source, options: BuildOptions) -> int | None:
-    """Return the number of entries of this part; None if it is not known."""
-    if source.num_entries is None and options.limit is None:
-        return None
-    total = sys.maxsize if source.num_entries is None else source.num_entries
-    bounds = takewhile(lambda bound: bound[0] < total, shard_bounds(source, options))
-    return sum(min(end, total) - first for first, end, is_own in bounds if is_own)
 
 
 def _check_none(skips: Iterable[Skip]) -> None:
@@ -246,10 +243,10 @@ def _summarise(
     report = replace(
         report,
         num_items=int(is_first.sum()),
-        skipped=list(shorten(report.skipped + repeated)),
+        skipped=report.skipped + repeated,
         changes=count_changes(old, ids[is_first], hash_texts(_column(shards, "sha256"))[is_first]) if old else {},
     )
-    return report, is_first
+    return report.shortened(), is_first
 
 
 def _column(shards: Iterable[Shard], name: str) -> Iterator[str]:

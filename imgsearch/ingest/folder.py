@@ -14,7 +14,6 @@ from imgsearch.errors import InputError, PictureError
 from imgsearch.files import LFS_POINTER, POINTER_START
 from imgsearch.index.bundle import is_bundle
 from imgsearch.ingest.metadata import CAPTION, METADATA, read_lines, read_metadata
-from imgsearch.ingest.skips import other_kind
 from imgsearch.ingest.source import START, Position
 from imgsearch.records import Picture, Skip
 from imgsearch.text import without_surrogates
@@ -26,6 +25,15 @@ SYSTEM_FOLDERS = (  # in lower case: of Synology and QNAP, Windows, Linux, macOS
 )
 SYSTEM_REASON = "a folder of the system, with thumbnails, deleted files or the like"
 HUB_REASON = "of the hub's cache: its files are read by their names in snapshots"
+OTHER_KINDS = {  # by the ending, or by the whole name of a file without one
+    "a table, not a picture. Captions are read from metadata.csv and metadata.jsonl": "csv tsv json jsonl xls xlsx ods",
+    "a text, not a picture": "txt md rst rtf htm html xml log pdf doc docx odt license licence readme copying notice",
+    "a video or a sound, not a picture": "mov mp4 m4v avi mkv webm mpg mpeg mts 3gp wmv mp3 m4a wav aac flac ogg",
+    "the notes of another program, not a picture": "xmp aae ini db yaml yml toml lock",
+    "an archive, not a picture. Unpack it": "zip 7z rar gz tgz bz2 xz",
+    "a dataset, not a picture. Build it by itself": "parquet arrow tar",
+}
+_KIND_OF = {ending: kind for kind, endings in OTHER_KINDS.items() for ending in endings.split()}
 
 
 class Folder:
@@ -191,6 +199,11 @@ def _read(path: Path) -> bytes:
     if data.startswith(POINTER_START):
         raise PictureError(LFS_POINTER)
     return data
+
+
+def other_kind(name: str) -> str:
+    """Return what a file that is no picture is by its name; "" if the name does not say it."""
+    return _KIND_OF.get(name.rpartition("/")[2].rpartition(".")[2].lower(), "")
 
 
 def _texts_beside(files: Sequence[str]) -> dict[str, str]:

@@ -14,10 +14,9 @@ from imgsearch.embeddings import Embeddings
 from imgsearch.errors import PictureError
 from imgsearch.images import IS_CUT, open_rgb, to_webp
 from imgsearch.ingest.exif import columns_of, kept_columns
+from imgsearch.ingest.folder import other_kind
 from imgsearch.ingest.ocr import text_reader
-from imgsearch.ingest.reuse import ReusableItems
-from imgsearch.ingest.shards import ShardEnd
-from imgsearch.ingest.skips import other_kind
+from imgsearch.ingest.shards import ReusableItems, ShardEnd
 from imgsearch.ingest.source import BuildOptions
 from imgsearch.models.encoder import Encoder, Prepared
 from imgsearch.records import TEXT_IN_PICTURE, Item, Picture, Skip
