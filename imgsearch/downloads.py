@@ -19,7 +19,6 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
-from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff  # type: ignore[attr-defined]
 from tqdm import tqdm
 
@@ -73,7 +72,11 @@ def _recorded_names(repo: Repo, options: Mapping[str, Any]) -> list[str]:
 
 def _lock_file(repo: Repo, commit: str) -> Path:
     """Return the file that is there from the start of a download until its digests have been compared."""
-    return hub_folder() / f"{repo_folder_name(repo_id=repo.id, repo_type=repo.type)}--{commit}.lock"
+    return hub_folder() / f"{_folder_name(repo)}--{commit}.lock"
+
+
+def _folder_name(repo: Repo) -> str:
+    return "--".join([f"{repo.type}s", *repo.id.split("/")])
 
 
 def _old_snapshot(repo: Repo, choose: Choose) -> Path | None:
@@ -175,14 +178,16 @@ def _fetch_files(repo: Repo, sizes: Mapping[str, int], on_progress: OnProgress, 
 
 
 def fetch_whole_repo(repo: Repo) -> Path:
-    """Fetch all files at a commit into a folder without links to elsewhere, and return it.
+    """Return the folder of all files of a dataset at a commit. Fetch those that are not on disk; raise as `probe`."""
+    old = hub_folder() / _folder_name(repo) / repo.revision  # of version 0.9 and before
+    place: dict[str, Any] = {"local_dir": old} if old.is_dir() else {"cache_dir": _caches()[-1]}
 
-    Offline, reuse an earlier fetch, else raise as `probe`.
-    """
-    folder = hub_folder() / repo_folder_name(repo_id=repo.id, repo_type=repo.type) / repo.revision
-    options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "local_dir": folder}
-    run_with_timeout(repo, lambda _: snapshot_download(repo.id, **options), math.inf)
-    return folder
+    def fetch(extend: Extend) -> Path:
+        bar: Any = partial(ProgressBar, title=repo.id, on_bytes=lambda _: extend(STALL_S))
+        options: dict[str, Any] = {"repo_type": repo.type, "revision": repo.revision, "tqdm_class": bar}
+        return Path(snapshot_download(repo.id, **options, **place))
+
+    return run_with_timeout(repo, fetch, STALL_S)
 
 
 class RemoteFile(HfFileSystemFile):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter
 
 from imgsearch.embeddings import OnProgress
 from imgsearch.errors import InputError, ModelError, PictureError
@@ -23,6 +24,7 @@ from imgsearch.text import sanitise_text, truncate, without_surrogates
 
 OWN = (GENERATED_CAPTION, CAPTIONED_BY)  # the columns
 NOTES = "captions.jsonl"  # in the work folder: what an interrupted run has written
+NOTE = TypeAdapter(tuple[str, str, str])  # a line: digest of the picture, caption, model
 Captions = Mapping[str, tuple[str, str]]  # and the models that wrote them, by the digest of the picture
 
 
@@ -138,7 +140,7 @@ def export_sidecars(bundle: Path, folder: Path) -> tuple[int, list[Skip]]:
 def _read_notes(notes: Path) -> Iterator[tuple[str, tuple[str, str]]]:
     for line in notes.read_text("utf-8", "replace").splitlines() if notes.exists() else ():
         with suppress(ValueError):  # it is cut off
-            sha256, text, model = json.loads(line)
+            sha256, text, model = NOTE.validate_json(line)
             yield sha256, (text, model)
 
 

@@ -174,7 +174,11 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
     repo = Repo(spec, options.revision or "main", "dataset")
     if datasets.config.HF_HUB_OFFLINE:
         folder, names = cached_dataset(repo)
-        splits = find_splits(folder, [folder / name for name in names if ending(Path(name))], options)
+        files = [folder / name for name in names]
+        tables = [file for file in files if ending(file)]
+        if not tables and all(file.exists() for file in files):  # loose pictures
+            return Folder(folder, name, folder.name, caption_column=options.caption_column)
+        splits = find_splits(folder, tables, options)
         split = choose(spec, "split", list(splits), options.split)
         if not splits[split] or not all(file.exists() for file in splits[split]):
             raise ConnectionError
@@ -188,19 +192,18 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
     if builder.name not in TABLES:  # loose picture files: the library's own reader silently drops some
         _refuse(spec, "one of loose files", options, sorted({*OPTIONS} - {"revision", "streaming", "caption_column"}))
         path = fetch_whole_repo(Repo(spec, commit, "dataset"))
-        pictures = Folder(path, name, commit, licence, options.caption_column)
-        pictures.skips = [skip for skip in pictures.skips if skip.picture != ".cache"]  # made by the hub's client
-        return pictures
+        remember_dataset(repo, commit)
+        return Folder(path, name, commit, licence, options.caption_column)
     split = choose(spec, "split", [str(split) for split in builder.config.data_files or ()], options.split)
-    files = [str(file) for file in builder.config.data_files[split]]
+    urls = [str(file) for file in builder.config.data_files[split]]
     are_tars = builder.name == "webdataset"
     fetch = datasets.DownloadManager().download
-    if builder.name == "arrow" or not all(file.startswith(HF_DATASETS_PREFIX) for file in files):
-        table = _open_files(fetch(files), are_tars, options)
+    if builder.name == "arrow" or not all(file.startswith(HF_DATASETS_PREFIX) for file in urls):
+        table = _open_files(fetch(urls), are_tars, options)
     elif are_tars:
-        table = Tars(files, options, None if options.streaming else fetch)
+        table = Tars(urls, options, None if options.streaming else fetch)
     else:
-        table = Tables(files, str if options.streaming else fetch)
+        table = Tables(urls, str if options.streaming else fetch)
     declared = {} if are_tars else builder.info.features or {}  # by its card
     table.features |= {column: kind for column, kind in declared.items() if column in table.features}
     remember_dataset(repo, commit)

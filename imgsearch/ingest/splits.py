@@ -1,14 +1,14 @@
 """Find the files of a dataset, and the config and split to read."""
 
-import json
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import datasets
+from pydantic import BaseModel, Field, TypeAdapter
 
 from imgsearch.errors import InputError
 from imgsearch.ingest.columns import DatasetOptions
@@ -18,6 +18,17 @@ BESIDE = re.compile(  # what often stands beside the files of a dataset
     r"(readme|licen[cs]e|copying|notice|citation|authors|metadata\.parquet).*|.*\.(md|txt|jsonl?|ya?ml|py|csv|tsv|html?)",
     re.IGNORECASE,
 )
+Name = Annotated[str, Field(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")]  # of a file or folder that lies in another
+
+
+class _State(BaseModel):
+    """What `datasets` writes as state.json."""
+
+    files: list[dict[Literal["filename"], Name]] = Field(alias="_data_files")
+    split: str | None = Field(default=None, alias="_split")
+
+
+SPLITS = TypeAdapter(dict[Literal["splits"], list[Name]])  # of dataset_dict.json
 
 
 def ending(file: Path) -> str:
@@ -63,13 +74,12 @@ def find_splits(folder: Path, files: list[Path], options: DatasetOptions) -> dic
 
 
 def saved_splits(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of each split of a folder of `save_to_disk`."""
+    """Return the files of each split of a folder of `save_to_disk`. Raise ValueError or OSError if it is none."""
     if (folder / "dataset_dict.json").is_file():
-        names = json.loads((folder / "dataset_dict.json").read_text("utf-8"))["splits"]
+        names = SPLITS.validate_json((folder / "dataset_dict.json").read_bytes())["splits"]
         return {name: [file for files in saved_splits(folder / name).values() for file in files] for name in names}
-    state = json.loads((folder / "state.json").read_text("utf-8"))
-    files = [folder / Path(file["filename"]).name for file in state["_data_files"]]
-    return {str(state.get("_split") or "train"): files}
+    state = _State.model_validate_json((folder / "state.json").read_bytes())
+    return {state.split or "train": [folder / file["filename"] for file in state.files]}
 
 
 def find_builder(spec: str, name: str, config: str, commit: str = "") -> Any:

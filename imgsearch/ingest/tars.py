@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from datasets import Image, Json, List, Value
+from pydantic import NonNegativeInt, TypeAdapter
 
 from imgsearch.downloads import RemoteFile
 from imgsearch.environment import cache_folder
@@ -44,6 +45,7 @@ DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, Recurs
 ANY_PICTURE = "image"  # the column of a row's picture, whatever its ending
 HEAD = 64  # bytes that tell a picture
 NUM_LOOKED_AT = 20  # rows that tell which columns there are
+STATE = TypeAdapter(tuple[NonNegativeInt, NonNegativeInt])  # of a `Position`: tars, and rows in them, before this one
 HEAD_BYTES = STREAM_BYTES = 2**23  # of a streamed tar: looked at for its columns; fetched by one request
 
 
@@ -84,7 +86,7 @@ class Tars:
 
     def rows(self, columns: ColumnMapping, start: Position) -> Iterator[Row | str]:
         """Yield the rows from `start` on, and in place of a row that is lost the reason."""
-        first, before = json.loads(start.state) if start.state.startswith("[") else (0, 0)
+        first, before = STATE.validate_json(start.state if start.state.startswith("[") else "[0, 0]")
         for number, file in enumerate(self._files[first:], first):
             self.state = json.dumps([number, before])
             self._file, self._before = file, before

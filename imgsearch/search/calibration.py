@@ -54,7 +54,7 @@ class Calibration(BaseModel, frozen=True, extra="forbid"):
     near_duplicate: Number  # lowest cosine of two items that count as one
     captions: str = Field(default="", pattern="^(|caption|generated_caption|examples)$")  # that were tried
     figures: Mapping[str, Number] = Field(default={}, exclude=True)  # older versions wrote these two
-    template: str = Field(default="", exclude=True)
+    template: str = Field(default="", pattern=r"^(\{\})?$", exclude=True)  # others have other thresholds
 
     def to_bytes(self) -> bytes:
         """Return the calibration as JSON."""

@@ -97,7 +97,7 @@ def test_a_failure_ends_in_one_sentence_and_the_next_run_goes_on(bundle: Path, t
         describe_all(bundle, first)
     assert "\n" not in str(failed.value) and contents_of(bundle) == stored
     with (bundle.with_name(".bundle.build") / NOTES).open("a") as file:
-        file.write('\n["half of a li')  # a kill in the middle of writing
+        file.write('\nnull\n["a", "b", 3]\n["half of a li')  # as after a kill in the middle of writing, and worse
     second = Writer()
     assert describe_all(bundle, second) == BARE
     assert len(first.texts) == 3 and len(second.texts) == BARE - 3 and not set(first.texts) & set(second.texts)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.utils import _detect_agent
 
 from imgsearch.errors import InputError
@@ -284,6 +284,19 @@ def test_splits_are_asked_about(hub: LoopbackHub, tmp_path: Path) -> None:
         assert [entry[:2] for entry in all_of(spec, split="test")][0] == ("test/0", DATA[3])
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("dataset_dict.json", f'{{"splits": {splits}}}') for splits in ('["."]', '["../../etc"]', '"abc"', "[5]")),
+        *(("state.json", f'{{"_data_files": {files}}}') for files in ('[{"filename": "../x"}]', "[5]", "null")),
+        ("dataset_dict.json", "{}"),
+    ],
+)
+def test_a_saved_dataset_names_nothing_elsewhere(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert "its files are damaged or of another kind" in refusal(tmp_path)
+
+
 def test_configs_are_asked_about(hub: LoopbackHub, tmp_path: Path) -> None:
     configs = "".join(f"- config_name: {name}\n  data_files: {name}/*\n" for name in ("one", "two"))
     for name in ("one", "two"):
@@ -351,7 +364,9 @@ def test_offline(hub: LoopbackHub, source: Callable[[str], str], monkeypatch: py
     assert not hub.requests
 
 
-def test_a_hub_dataset_of_loose_files(hub: LoopbackHub, tmp_path: Path, empty_cache: Path) -> None:
+def test_a_hub_dataset_of_loose_files(
+    hub: LoopbackHub, tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loose = tmp_path / "loose"
     for name in ("train/a.png", "train/b.avif", "test/a.png"):
         (loose / name).parent.mkdir(parents=True, exist_ok=True)
@@ -368,6 +383,13 @@ def test_a_hub_dataset_of_loose_files(hub: LoopbackHub, tmp_path: Path, empty_ca
     opened = open_source(NAME, DatasetOptions(caption_column=""))
     assert not any(entry.caption for entry in opened.read() if isinstance(entry, Picture))
     assert "--split does not go with" in refusal(NAME, split="train")
+    assert snapshot_download(NAME, repo_type="dataset", local_files_only=True).endswith(commit)  # for other programs
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    hub.requests.clear()
+    again = open_source(NAME, DatasetOptions(streaming=True))
+    assert isinstance(again, Folder) and again.revision == commit and not hub.requests
+    assert [entry.id for entry in again.read() if isinstance(entry, Picture)] == [entry.id for entry in read]
 
 
 def test_a_folder_of_pictures_is_walked(folder: Path) -> None:
