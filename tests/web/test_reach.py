@@ -42,7 +42,7 @@ def test_no_rule_is_broken(theme: str, visit: Open, examples: Path) -> None:
     search(page, "a cat")
     act(tiles_of(page).nth(1), 2)
     expect(chips_of(page)).to_have_count(2, timeout=WAIT_MS)
-    page.locator("#wall .filters summary").click()
+    page.locator("#wall .bar button[aria-expanded]").click()
     page.locator("#banner summary").click()
     tiles_of(page).first.hover()
     expect_reachable(page)

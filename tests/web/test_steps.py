@@ -111,7 +111,7 @@ def test_parts_are_chips_that_come_off_again_and_a_link_shows_them(visit: Open, 
 def test_filters_are_chips(visit: Open) -> None:
     page = visit()
     search(page, "a planet")
-    page.locator("#wall .filters summary").click()
+    page.locator("#wall .bar button[aria-expanded]").click()
     page.get_by_role("button", name=re.compile("^sport")).click()
     expect(chips_of(page)).to_have_text([re.compile("a planet"), re.compile("Subject: sport")], timeout=WAIT_MS)
     expect(page).to_have_url(re.compile("where=subject%3Dsport"))
@@ -121,9 +121,65 @@ def test_filters_are_chips(visit: Open) -> None:
     page.get_by_label("Another filter").fill("no such column")
     page.get_by_label("Another filter").press("Enter")
     expect(page.locator("#wall .error")).to_contain_text("no such column", timeout=WAIT_MS)
+    expect(page.get_by_label("Another filter")).to_be_visible()  # to be typed again
     chips_of(page).last.get_by_role("button").click()
     expect(chips_of(page)).to_have_count(2, timeout=WAIT_MS)
     expect(page.locator("#wall .error")).to_have_count(0)
+
+
+def test_on_a_phone_all_filters_and_chips_are_within_the_window(visit: Open) -> None:
+    page = visit(NARROW)
+    search(page, "a bird")
+    tile = tiles_of(page).nth(1)
+    tile.locator(".pick").focus()
+    tile.locator(".actions button").nth(2).dispatch_event("click")  # more like this: a long caption becomes a chip
+    expect(chips_of(page)).to_have_count(2, timeout=WAIT_MS)
+    toggle = page.locator("#wall .bar button[aria-expanded]")
+    before = toggle.bounding_box()
+    toggle.click()
+    assert toggle.bounding_box() == before  # a second click closes them
+    places = page.locator("#wall .filters :is(button, input), #wall .chips button, #wall .tile").all()
+    rights = [place.evaluate("one => one.getBoundingClientRect().right") for place in places]
+    assert len(rights) > 20 and max(rights) <= NARROW["width"]
+
+
+def test_who_asks_from_below_sees_the_answer_from_its_beginning(visit: Open) -> None:
+    page = visit()
+    search(page, "a bird")
+    address = page.url
+    tile = tiles_of(page).nth(12)
+    tile.scroll_into_view_if_needed()
+    page.mouse.wheel(0, 600)
+    page.wait_for_function("scrollY > 300")
+    tiles_of(page).nth(14).locator(".pick").click()
+    page.locator("dialog .actions button").first.click()
+    expect_tab(page, "similar")
+    page.wait_for_function("scrollY === 0")
+    page.go_back()
+    expect(page).to_have_url(address)
+    expect_tab(page, "search")
+
+
+def test_describe_without_a_picture_only_asks_for_one(visit: Open, app_url: str, examples: Path) -> None:
+    page = visit()
+    page.goto(f"{app_url}?tab=describe")
+    hint = page.locator("#description .hint")
+    expect(hint).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator(".error")).to_have_count(0)
+    upload(page, "describe", examples / "skimage" / "coffee.jpg")
+    assert described(page)
+    page.get_by_role("button", name="Clear").click()
+    expect(hint).to_be_visible(timeout=WAIT_MS)
+    expect_tab(page, "describe")
+    expect(page.locator("#describe_picture img")).to_have_count(0)
+
+
+def test_a_dropped_file_that_is_no_picture_is_refused(visit: Open) -> None:
+    page = visit()
+    drop = """() => { const data = new DataTransfer(); data.items.add(new File(['a'], 'a.txt', { type: 'text/plain' }));
+      document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, dataTransfer: data })); }"""
+    page.evaluate(drop)
+    expect(page.locator("#wall .error")).to_contain_text("That is no picture", timeout=WAIT_MS)
 
 
 def test_more_hits_come_on_scroll_and_a_link_to_a_later_page_still_opens(visit: Open, app_url: str) -> None:

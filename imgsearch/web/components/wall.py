@@ -3,6 +3,7 @@
 import html
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +47,8 @@ class Wall:
             "link": state.to_link(),
             "collection": state.collection,
             "chips": list(self._chips(state, uploads, request)),
-            "clear": PageState(collection=state.collection).to_link(),
+            "clear": PageState(state.tab, collection=state.collection).to_link(),
+            **self._offers(state, request),
         }
         endpoint = state.tab if state.has_main or state.terms else "browse"
         try:
@@ -83,9 +85,6 @@ class Wall:
             dates = [{"taken": truncate(hit.item.columns.get(TAKEN, ""), MAX_CAPTION)} for hit in hits]
             tiles = [one | date for one, date in zip(tiles, dates, strict=True)]
         return {
-            "filters": offered_filters(engine.index.columns, state, request),
-            "sorts": offered_sorts(engine.index.columns, state, request),
-            "fold": {"on": state.fold, "link": replace(state, fold=not state.fold, start=0).to_link()},
             "notices": notices(result, state, request),
             "count": _count(result, hits, state, request),
             "time": _time(result, request),
@@ -94,6 +93,17 @@ class Wall:
             "start": state.start,
             "following": following,
         }
+
+    def _offers(self, state: PageState, request: gr.Request) -> dict[str, Any]:
+        """Return filters and orders to choose from, with links, also where an answer fails; {} without a collection."""
+        with suppress(ImgsearchError):
+            columns = self._retrieval.collections[state.collection].index.columns
+            return {
+                "filters": offered_filters(columns, state, request),
+                "sorts": offered_sorts(columns, state, request),
+                "fold": {"on": state.fold, "link": replace(state, fold=not state.fold, start=0).to_link()},
+            }
+        return {}
 
     def _chips(self, state: PageState, uploads: Uploads, request: gr.Request) -> Iterator[dict[str, Any]]:
         """Yield what was asked: the main part, the other parts and the filters, each with the link without it."""

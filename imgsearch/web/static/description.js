@@ -1,8 +1,9 @@
 // Shows a description: the sentence, what it can lead to, tags as bars and colours as swatches.
+const hint = () => make('p', { class: 'hint' }, words.describe_hint);
 const render = () => {
   const value = props.value || {}, root = element.querySelector('.description');
   if (value.error) return refill(root, make('p', { class: 'error', role: 'alert' }, value.error));
-  if (!value.tags) return refill(root, make('p', { class: 'hint' }, words.describe_hint));
+  if (!value.tags) return refill(root, hint());
   const copy = make('button', { type: 'button', click: () => {
     navigator.clipboard?.writeText(value.sentence).then(() => { copy.textContent = words.copied; });
   } }, words.copy);
@@ -20,6 +21,7 @@ const render = () => {
 watch('value', render);
 document.addEventListener('asked', ({ detail }) => {
   if (new URLSearchParams(detail).get('tab') !== 'describe') return;
-  element.querySelector('.description').replaceChildren(); // never an old description beside a new picture
+  // Never an old description beside a new picture.
+  element.querySelector('.description').replaceChildren(...(/[?&](id|u)=/.test(detail) ? [] : [hint()]));
 });
 render();

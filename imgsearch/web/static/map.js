@@ -75,12 +75,10 @@ const draw = () => {
     pen.fillText(text, left, top);
   };
   for (let point = 0; point < map.count; point++) mark(point, hits.length ? 0.3 : 1);
-  for (const point of hits) {
-    mark(point, 1);
-    ring(point, 2);
-  }
+  hits.forEach((point) => { mark(point, 1); ring(point, 2); });
   pen.textAlign = 'center';
-  for (const [name, x, y] of map.areas) write(name, ...place(x, y), '600 15px');
+  const inside = ([left, top]) => [clamp(left, 50, size()[0] - 50), top];
+  for (const [name, x, y] of map.areas) write(name, ...inside(place(x, y)), '600 15px');
   hits.slice(0, NUM_RANKS).forEach((point, index) => {
     const [left, top] = place(...at(point));
     write(index + 1, left + radius + 6, top - radius, '600 12px');

@@ -12,10 +12,12 @@ const send = (link, isTyped = false) => {
   const asked = new URLSearchParams(link), tab = asked.get('tab'), paths = pathsOf(link);
   const data = { link, paths, number, isTyped };
   trigger(['similar', 'describe'].includes(tab) ? 'input' : 'select', data);
-  if (tab === 'describe' && !asked.get('from')) trigger('submit', data);
+  if (tab === 'describe' && (asked.get('id') || asked.get('u')) && !asked.get('from')) trigger('submit', data);
 };
 const ask = (link, how = 'pushState', isTyped = false) => {
-  const address = own(link);
+  const address = own(link), isBelow = document.querySelector('.wall').getBoundingClientRect().top < 0;
+  if (how === 'pushState' && isBelow) scrollTo(0, 0); // the answer begins there
+  if (history.state?.isOpened) how = 'replaceState'; // Back leads to what the dialog was opened over
   if (address !== own(location.search) || location.search.includes('open=')) history[how](null, '', address);
   current = address;
   number += 1;

@@ -22,11 +22,7 @@ const chips = ({ chips: asked = [], clear }) => asked.length > 0 && make('ul', {
     button('×', without, { 'aria-label': `${words.remove}: ${label}` }))),
   make('li', { class: 'clear' }, button(words.clear, clear)));
 const filters = ({ filters: columns, fold, link }) => {
-  const type = () => {
-    const asked = new URLSearchParams(link);
-    asked.append('where', typed.value);
-    tell('ask', { link: `?${asked}` });
-  };
+  const type = () => tell('ask', { link: `${link}&${new URLSearchParams({ where: typed.value })}` });
   const named = { 'aria-label': words.filter_typed, placeholder: words.filter_info };
   const typed = make('input', { type: 'text', ...named, change: type });
   const count = (text) => new URLSearchParams(text).getAll('where').length;
@@ -34,16 +30,16 @@ const filters = ({ filters: columns, fold, link }) => {
     button(label, to, { 'aria-pressed': String(count(to) < count(link)) }, make('b', {}, number));
   const folded = make('input', { type: 'checkbox', change: () => tell('ask', { link: fold.link }) });
   folded.checked = fold.on;
-  const isOpen = root.querySelector('.filters')?.open || false; // as the visitor left them
-  return make('details', { class: 'filters', open: isOpen },
-    make('summary', {}, words.filters),
+  const panel = make('div', { class: 'filters', hidden: root.querySelector('.filters')?.hidden ?? true }, // as it was
     ...columns.map(({ name, values }) => make('fieldset', {}, make('legend', {}, name), ...values.map(value))),
     typed, make('label', {}, folded, words.fold_copies));
+  const open = () => { panel.hidden = !panel.hidden; toggle.ariaExpanded = String(!panel.hidden); };
+  const toggle = make('button', { type: 'button', 'aria-expanded': String(!panel.hidden), click: open }, words.filters);
+  return [toggle, panel];
 };
-const views = () => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) => {
-  const isPressed = (page.dataset.view || 'grid') === view;
-  return make('button', { type: 'button', 'aria-pressed': String(isPressed), click: () => look(view) }, words[view]);
-}));
+const views = () => make('span', { class: 'views', role: 'group' }, ...['grid', 'map'].map((view) =>
+  make('button', { type: 'button', 'aria-pressed': String((page.dataset.view || 'grid') === view),
+    click: () => look(view) }, words[view])));
 const sorts = ({ sorts: orders = [] }) => orders.length > 0 && make('select', { 'aria-label': words.sort,
   change: ({ target }) => tell('ask', { link: target.value }) },
   ...orders.map(({ label, link, on }) => make('option', { value: link, selected: on }, label)));
@@ -58,7 +54,7 @@ const dayOf = ({ taken }) => { // a collection may have any other text in its pl
   return isNaN(day) ? (taken === '' ? words.undated : taken) : dates.format(day);
 };
 // Of a tall or a very wide picture the tile would show the smaller part.
-const fit = ({ target: t }) => t.classList.toggle('whole', Math.abs(t.naturalWidth / t.naturalHeight - 1.55) > 0.45);
+const fit = ({ target: t }) => t.classList.toggle('whole', Math.abs(t.naturalWidth / t.naturalHeight - 1.6) > 0.4);
 const tile = (hit, day) => {
   const name = [hit.caption, hit.mark, hit.copies].filter(Boolean).join(', ');
   const pick = make('button', { type: 'button', class: 'pick', 'aria-label': name, 'data-id': hit.id, tabindex: '-1',
@@ -107,13 +103,14 @@ const render = () => {
   const save = (kind) => hits.length > 0 &&
     make('button', { type: 'button', click: () => send(kind) }, words[`export_${kind}`]);
   const rest = tiles(hits.slice(likely));
+  const [toggle, panel] = shown.filters ? filters(shown) : [];
   const divider = likely > 0 && rest && make('p', { class: 'divider' }, words.less_likely);
   more.textContent = words.more_hits;
   none = make('button', { type: 'button', click: untick });
   countChosen();
   refill(body, chips(shown), error && make('p', { class: 'error', role: 'alert' }, error),
     make('div', { class: 'bar' }, make('p', { class: 'count', title: time }, error ? '' : count),
-      none, sorts(shown), views(), shown.filters && filters(shown), save('csv'), save('json'), save('zip')),
+      none, sorts(shown), views(), toggle, save('csv'), save('json'), save('zip')), panel,
     ...notices.map((notice) => make('p', { class: 'notice' }, notice)),
     make('div', { class: 'grid' }, tiles(hits.slice(0, likely)), divider, rest, shown.following && more));
   live.textContent = error ? '' : [count, ...notices].filter(Boolean).join('. ');
@@ -143,8 +140,9 @@ watch('value', () => {
   isWaiting = false;
   const isMore = value.start > 0 && shown?.following === value.link;
   if (isMore) {
-    const { hits, likely, link, notices } = shown, more = likely === hits.length ? value.likely : 0;
+    const { hits, likely, link, notices, count } = shown, more = likely === hits.length ? value.likely : 0;
     shown = { ...value, hits: [...hits, ...value.hits], likely: likely + more, link, notices };
+    shown.count = count && shown.count; // none if nothing matches
   } else shown = value;
   if (!isMore) chosen.clear();
   render();
@@ -172,6 +170,7 @@ const give = (event, files = []) => {
   if (files.length) event.preventDefault();
   const isDescribe = document.querySelector('#describe_tab-button')?.getAttribute('aria-selected') === 'true';
   if (file) sendPicture(file, isDescribe ? 'describe' : 'similar');
+  else if (files.length) tell('failed', 'no_picture_file');
 };
 document.addEventListener('paste', (event) => give(event, event.clipboardData?.files));
 document.addEventListener('dragover', (event) => event.dataTransfer?.types.includes('Files') && event.preventDefault());
