@@ -61,6 +61,7 @@ def near_duplicate_groups(index: Index, threshold: float, on_progress: OnProgres
     """Return the ids of near-duplicates group by group, the largest first; ids within a group are sorted by row.
 
     A group is a connected component: pairs with an inner product of at least `threshold` connect its items.
+    Not by `faiss.range_search`, which returns all pairs at once: the square of their number if all items are equal.
     `on_progress` gets the numbers of items compared and in all.
     """
     from scipy.sparse import coo_array
