@@ -16,6 +16,7 @@ from imgsearch.index.filters import Condition
 from imgsearch.records import SearchResult
 from imgsearch.search.query import MAX_PARTS, Part, check_parts
 from imgsearch.web.components.collection_picker import CollectionPicker
+from imgsearch.web.components.columns import with_column
 from imgsearch.web.components.inputs import is_upload
 from imgsearch.web.i18n import tr
 from imgsearch.web.page_state import PageState, Uploads, to_query_parts, token_of
@@ -37,7 +38,8 @@ class Retrieval:
         Raise gr.Error or ImgsearchError.
         """
         engine = self.collections[state.collection]
-        conditions = [Condition.parse(text) for text in state.where]
+        parsed = [Condition.parse(text) for text in state.where]
+        conditions = [with_column(condition, engine.index.columns, request) for condition in parsed]
         try:
             parts = to_query_parts(state, uploads)
         except ValueError:

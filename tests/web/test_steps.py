@@ -127,6 +127,19 @@ def test_filters_are_chips(visit: Open) -> None:
     expect(page.locator("#wall .error")).to_have_count(0)
 
 
+def test_a_filter_may_be_typed_as_the_page_says_it(visit: Open) -> None:
+    page = visit(locale="fr-FR")
+    page.locator("#wall .bar button[aria-expanded]").click()
+    field = page.locator("#wall .filters input[type=text]")
+    field.fill("sujet=animaux")
+    field.press("Enter")
+    expect(chips_of(page)).to_have_count(1, timeout=WAIT_MS)
+    answered(page)
+    expect(page.locator(".error")).to_have_count(0)
+    expect(page.get_by_role("button", name=re.compile("^animaux"))).to_be_visible()
+    assert len(captions(page)) == 12
+
+
 def test_on_a_phone_all_filters_and_chips_are_within_the_window(visit: Open) -> None:
     page = visit(NARROW)
     search(page, "a bird")

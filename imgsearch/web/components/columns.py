@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from imgsearch.index.filters import MAX_LENGTH, ColumnStore
+from imgsearch.index.filters import MAX_LENGTH, ColumnStore, Condition
 from imgsearch.records import CAPTIONED_BY, FIGURES, GENERATED_CAPTION, NUMBER, TAKEN, TEXT_IN_PICTURE, Item
 from imgsearch.text import truncate
 from imgsearch.web.i18n import DEFAULT, LANGUAGES, LOCALES, MAX_CHOICE, format_date, language_of, tr
@@ -93,6 +93,13 @@ def _name(column: str, request: gr.Request) -> str:
     """Return the name of a column for visitors."""
     known = f"column_{column.removesuffix(f'_{language_of(request)}')}"
     return tr(known, request) if known in LOCALES[DEFAULT]["words"] else truncate(column, MAX_NAME)
+
+
+def with_column(condition: Condition, table: ColumnStore, request: gr.Request) -> Condition:
+    """Return a condition whose column may be called as the page calls it: "Sujet=animaux" for "subject_fr=animaux"."""
+    name = condition.column.casefold()
+    shown = (column for column in column_names(table.names, request) if _name(column, request).casefold() == name)
+    return condition if condition.column in table.names else replace(condition, column=next(shown, condition.column))
 
 
 def shown_filter(text: str, request: gr.Request) -> str:
