@@ -9,10 +9,9 @@ const withPart = (id, weight) => {
 };
 const actions = (hit) => {
   const to = (tab) => `?${new URLSearchParams({ tab, id: hit.id, in: shown.collection })}`;
-  const does = (word, link) => make('button', { type: 'button', 'aria-label': `${word}: ${hit.caption}`, click: () => {
-    dialog.close();
-    tell('ask', { link });
-  } }, word);
+  const go = (link) => { dialog.close(); tell('ask', { link }); };
+  const does = (word, link) =>
+    make('button', { type: 'button', 'aria-label': `${word}: ${hit.caption}`, click: () => go(link) }, word);
   return [does(words.similar_to_this, to('similar')), does(words.describe_this, to('describe')),
     does(words.more_like, withPart(hit.id, 1)), does(words.less_like, withPart(hit.id, -1))];
 };

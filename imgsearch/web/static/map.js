@@ -79,10 +79,8 @@ const draw = () => {
   pen.textAlign = 'center';
   const inside = ([left, top]) => [clamp(left, 50, size()[0] - 50), top];
   for (const [name, x, y] of map.areas) write(name, ...inside(place(x, y)), '600 15px');
-  hits.slice(0, NUM_RANKS).forEach((point, index) => {
-    const [left, top] = place(...at(point));
-    write(index + 1, left + radius + 6, top - radius, '600 12px');
-  });
+  const beside = ([left, top]) => [left + radius + 6, top - radius];
+  hits.slice(0, NUM_RANKS).forEach((point, index) => write(index + 1, ...beside(place(...at(point))), '600 12px'));
   if (current >= 0) ring(current, 3);
   showCard();
 };
@@ -201,11 +199,14 @@ const read = () => {
   cards.clear();
   card.hidden = true;
   if (!value) return;
-  const points = unpack(value.points, Uint16Array), count = points.length / 2;
+  const sent = unpack(value.points, Uint16Array), count = sent.length / 2;
+  const turn = Number(innerHeight > innerWidth); // 1: the axes change places, so that the wider one fills a phone
+  const points = sent.map((_, index) => sent[index ^ turn]);
+  const areas = value.areas.map(([name, ...axes]) => [name, axes[turn], axes[1 - turn]]);
   const [xs, ys] = [0, 1].map((axis) => points.filter((_, index) => index % 2 === axis).sort());
   const box = { left: xs[0], top: ys[0], right: xs.at(-1), bottom: ys.at(-1) };
   const pointOf = new Map([...unpack(value.rows, Uint32Array)].map((row, point) => [row, point]));
-  map = { ...value, points, pointOf, count, box, clusters: unpack(value.clusters, Uint8Array) };
+  map = { ...value, areas, points, pointOf, count, box, clusters: unpack(value.clusters, Uint8Array) };
   if (map.sheet) sheet.src = map.sheet;
   wait.textContent = '';
   canvas.setAttribute('aria-label', map.label);
