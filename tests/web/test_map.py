@@ -40,12 +40,14 @@ def open_map(page: Page) -> Locator:
 
 def place_of(page: Page, drawn: Projection, point: int) -> tuple[float, float]:
     """Where a point is drawn while all of the map is seen: the widest fit of its box within the margin."""
+    is_tall = page.evaluate("innerHeight > innerWidth")  # then the axes have changed places
+    points = drawn.points[:, ::-1] if is_tall else drawn.points
     frame = page.locator("#atlas canvas").bounding_box()
     assert frame
-    low, high = drawn.points.min(axis=0).astype(float), drawn.points.max(axis=0).astype(float)
+    low, high = points.min(axis=0).astype(float), points.max(axis=0).astype(float)
     sides = np.array([frame["width"], frame["height"]])
     scale = float(np.min((sides - 2 * MARGIN) / (high - low)))
-    left, top = (drawn.points[point] - (low + high) / 2) * scale + sides / 2
+    left, top = (points[point] - (low + high) / 2) * scale + sides / 2
     return frame["x"] + float(left), frame["y"] + float(top)
 
 
