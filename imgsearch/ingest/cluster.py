@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -80,7 +81,11 @@ def build_on_ray(
             reason=next(iter(failed.values())),
         )
     report = merge(list(parts.values()), bundle)
-    shutil.rmtree(folder)
+    for path in parts.values():
+        for place in (path, path.with_name(f".{path.name}.build")):
+            shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError):  # somebody else's files lie there
+        folder.rmdir()
     return report
 
 
