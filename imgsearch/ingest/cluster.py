@@ -29,6 +29,8 @@ from imgsearch.records import BuildReport
 INSTALL = 'pip install "ray>=2.60,<3"'
 MAX_RETRIES = 3  # of a part whose worker or machine was lost
 CONNECT_S = 5.0  # Ray itself waits for minutes at a wrong address, then ends the process
+SETTINGS = b"\x04"  # the type of a frame, after three bytes of its length
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + SETTINGS + bytes(5)  # of an HTTP/2 client
 
 
 def build_on_ray(
@@ -96,10 +98,10 @@ def _connected(address: str) -> ModuleType:
         import ray
     except ImportError:
         raise InputError("Ray is not installed. Install it: {install}", install=INSTALL) from None
-    place = urlsplit(address if "://" in address else f"//{address}")
     try:
+        place = urlsplit(address if "://" in address else f"//{address}")
         if address != "local":
-            socket.create_connection((place.hostname or "", place.port or 0), CONNECT_S).close()
+            _check_answer(place.hostname or "", place.port or 0)
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
@@ -108,6 +110,16 @@ def _connected(address: str) -> ModuleType:
             reason=error,
         ) from error
     return ray
+
+
+def _check_answer(host: str, port: int) -> None:
+    """Raise OSError or ValueError unless a server of HTTP/2 (RFC 9113, section 3.4), as Ray's are, answers there."""
+    with socket.create_connection((host, port), CONNECT_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+        connection.sendall(HELLO)
+        if connection.makefile("rb").read(4)[3:] != SETTINGS:
+            raise ValueError("another program listens there")
 
 
 _load = lru_cache(1)(load_encoder)  # a process of Ray builds several parts

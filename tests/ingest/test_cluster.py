@@ -3,9 +3,13 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -61,6 +65,8 @@ def test_a_killed_worker_changes_nothing(pictures: Path, tmp_path: Path) -> None
     [
         (("--ray", "127.0.0.1:1"), "No Ray cluster answers at 127.0.0.1:1"),
         (("--ray", "nowhere"), "No Ray cluster answers at nowhere"),
+        (("--ray", "[::1"), "No Ray cluster answers at [::1"),
+        (("--parts", "4"), "--parts needs --ray"),
         (("--ray", "local", "--shard", "1/2"), "--ray goes neither with"),
         (("--ray", "local", "--parts", "0"), "--parts is 0"),
     ],
@@ -70,3 +76,20 @@ def test_a_wrong_address_is_said_at_once(
 ) -> None:
     ended = run_module(capsys, "imgsearch", *BUILD, pictures, "--out", tmp_path / "out", *flags)
     assert words in ended.refusal()
+
+
+@pytest.mark.parametrize("kind", ["web server", "silent"])
+def test_another_program_at_the_address_is_said(
+    capsys: pytest.CaptureFixture[str], pictures: Path, tmp_path: Path, kind: str
+) -> None:
+    with ExitStack() as stack:
+        if kind == "silent":
+            port = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        else:
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            port = server.server_port
+        flags = ("--ray", f"127.0.0.1:{port}")
+        ended = run_module(capsys, "imgsearch", *BUILD, pictures, "--out", tmp_path / "out", *flags)
+    assert f"No Ray cluster answers at 127.0.0.1:{port}" in ended.err.splitlines()[-1] and ended.code == 2
