@@ -11,15 +11,16 @@ import shutil
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
-from imgsearch.errors import ImgsearchError, InputError
+from imgsearch.errors import BundleError, ImgsearchError, InputError
 from imgsearch.index.edit import merge
-from imgsearch.ingest.builder import build_index
+from imgsearch.index.index import Index
+from imgsearch.ingest.builder import build_index, build_provenance
 from imgsearch.ingest.columns import DatasetOptions
 from imgsearch.ingest.dataset import open_source
 from imgsearch.ingest.source import BuildOptions
@@ -60,18 +61,20 @@ def build_on_ray(
         task = ray.remote(max_retries=MAX_RETRIES, **needs)(_build_part)
         running = {}
         for number, path in parts.items():
-            own = replace(options, part=(number, num_parts), update=True)  # finished parts are not encoded again
+            own = replace(options, part=(number, num_parts))
             running[task.remote(source, path, encoder, own)] = number
         failed: dict[int, str] = {}
+        num_items = 0
         while running:
             [done], _ = ray.wait(list(running))
             number = running.pop(done)
             try:
                 report: BuildReport = ray.get(done)
+                num_items += report.num_items
                 say(f"Part {number} of {num_parts}: {report.num_items} pictures, {report.num_encoded} encoded.")
             except ray.exceptions.RayError as error:
-                cause = getattr(error, "cause", None)
-                failed[number] = str(cause) if isinstance(cause, ImgsearchError) else type(cause or error).__name__
+                cause = getattr(error, "cause", None) or error
+                failed[number] = str(cause) if isinstance(cause, ImgsearchError) else f"{type(cause).__name__}."
                 say(f"Part {number} of {num_parts} failed: {failed[number]}")
     finally:
         ray.shutdown()
@@ -82,12 +85,16 @@ def build_on_ray(
             total=num_parts,
             reason=next(iter(failed.values())),
         )
-    report = merge(list(parts.values()), bundle)
-    for path in parts.values():
-        for place in (path, path.with_name(f".{path.name}.build")):
-            shutil.rmtree(place, ignore_errors=True)
-    with suppress(OSError):  # somebody else's files lie there
-        folder.rmdir()
+    is_done = not num_items  # then nothing of the parts is of use
+    try:
+        report = merge(list(parts.values()), bundle)
+        is_done = True
+    finally:
+        for path in parts.values() if is_done else ():
+            for place in (path, path.with_name(f".{path.name}.build")):
+                shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # parts or somebody else's files lie there
+            folder.rmdir()
     return report
 
 
@@ -128,5 +135,9 @@ _load = lru_cache(1)(load_encoder)  # a process of Ray builds several parts
 def _build_part(
     source: tuple[str, DatasetOptions], bundle: Path, encoder: tuple[ModelRef, str], options: BuildOptions
 ) -> BuildReport:
-    """Build a part, on any machine."""
-    return build_index(open_source(*source), bundle, _load(*encoder), options)
+    """Build a part, on any machine. One that was finished by the same options is not encoded again."""
+    opened, model, is_same = open_source(*source), _load(*encoder), False
+    with suppress(BundleError):
+        made = vars(Index.load(bundle).provenance)
+        is_same = asdict(build_provenance(opened, model, options)).items() <= made.items()
+    return build_index(opened, bundle, model, replace(options, update=is_same))

@@ -60,6 +60,37 @@ def test_a_killed_worker_changes_nothing(pictures: Path, tmp_path: Path) -> None
     assert list(thesis.parent.iterdir()) == [thesis]
 
 
+def test_what_a_failed_run_leaves_is_of_use_to_the_same_options_only(pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for path in sorted(pictures.iterdir())[:15]:
+        shutil.copy(path, folder)
+    (folder / "z.jpg").write_bytes(b"")  # in the second shard
+    alone, many = tmp_path / "alone", tmp_path / "many"
+    by_ray = ("--out", many, "--ray", "local", "--parts", "2")
+    failed = run_process(*BUILD, folder, *by_ray, "--strict", **THREADS)
+    assert failed.code == 2 and "1 of 2 parts failed: z.jpg cannot be indexed" in failed.err
+    assert "Part 1 of 2: 8 pictures, 0 encoded" in run_process(*BUILD, folder, *by_ray, "--strict", **THREADS).err
+    others = (*BUILD[:-1], "--no-exif", folder)  # with thumbnails
+    assert run_process(*others, *by_ray, **THREADS).code == 0
+    assert run_process(*others, "--out", alone, **THREADS).code == 0
+    assert read_manifest(many).files == read_manifest(alone).files
+
+
+def test_without_a_picture_it_says_what_one_machine_says(tmp_path: Path) -> None:
+    folder = tmp_path / "none"
+    folder.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (folder / name).write_bytes(b"")
+    alone = run_process(*BUILD, folder, "--out", tmp_path / "alone")
+    many = run_process(*BUILD, folder, "--out", tmp_path / "many", "--ray", "local", "--parts", "2")
+    said = alone.err.splitlines()[-1]
+    assert "holds no picture that can be read (2 skipped; a.jpg" in said
+    assert (many.code, many.err.splitlines()[-1]) == (2, said)
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("many*/*")} == {"many/report.json"}
+    assert not (tmp_path / "many.parts").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
