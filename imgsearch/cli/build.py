@@ -73,6 +73,8 @@ def build(arguments: argparse.Namespace, settings: Settings) -> Output:
             raise InputError("{flag} is {value}. Give at least 1.", flag=flag, value=value)
     if arguments.ray and (arguments.update or arguments.part[1] > 1):
         raise InputError("--ray goes neither with --update nor with --shard. Leave these out.")
+    if arguments.parts and not arguments.ray:
+        raise InputError("--parts needs --ray. Give its ADDRESS, or build one part by --shard I/N.")
     if arguments.lance:
         if arguments.part[1] > 1:
             raise InputError("--lance does not go with --shard. Merge the parts, and export the bundle.")

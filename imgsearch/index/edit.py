@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imgsearch.errors import InputError
-from imgsearch.index.bundle import bundle_writer, read_report
+from imgsearch.index.bundle import REPORT, bundle_writer, read_report
 from imgsearch.index.index import Index, filter_blocks, write_bundle
-from imgsearch.index.manifest import Provenance
+from imgsearch.index.manifest import FILE_NAME, Provenance
 from imgsearch.records import BuildReport
+from imgsearch.text import json_text
 
 
 def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
@@ -39,17 +40,25 @@ def merge(bundles: Sequence[Path], out: Path) -> BuildReport:
     indexes = _in_order(bundles, indexes)
     _check_ids(indexes)
     provenance = _common_provenance([index.provenance for index in indexes])
-    if not any(map(len, indexes)):
-        raise InputError(
-            "There is no picture in {first} and the others. Build them from another source.", first=bundles[0]
-        )
     report = sum(map(read_report, bundles), BuildReport())
     # Each part of a build repeats what was left out before reading.
     report = replace(report, skipped=list(dict.fromkeys(report.skipped)))
     with bundle_writer(out) as work:
+        if not any(map(len, indexes)):
+            raise no_picture(provenance.source or str(bundles[0]), out, report)
         turns = [index.blocks() for index in indexes]
         blocks = chain.from_iterable(zip_longest(*turns) if indexes[0].provenance.part else turns)
         return write_bundle(out, work, filter(None, blocks), provenance, report)
+
+
+def no_picture(source: str, bundle: Path, report: BuildReport) -> InputError:
+    """Leave the report, unless a bundle is there, and return the error, with the first reasons."""
+    if not (bundle / FILE_NAME).exists():
+        bundle.mkdir(exist_ok=True)
+        (bundle / REPORT).write_text(json_text(report.to_json()) + "\n", "utf-8")
+    reasons = [f"{skip.picture}: {skip.reason.rstrip('.')}" for skip in report.skipped[:3]]
+    template = "{source} holds no picture that can be read ({skips}). Give another source."
+    return InputError(template, source=source, skips="; ".join([f"{len(report.skipped)} skipped", *reasons]))
 
 
 def remove(bundle: Path, ids: Collection[str]) -> BuildReport:

@@ -17,8 +17,9 @@ import numpy as np
 
 from imgsearch.embeddings import check_unit
 from imgsearch.errors import InputError
-from imgsearch.index.bundle import REPORT, bundle_writer
+from imgsearch.index.bundle import bundle_writer
 from imgsearch.index.captions import captions_of, with_captions
+from imgsearch.index.edit import no_picture
 from imgsearch.index.index import Index, filter_blocks, write_bundle
 from imgsearch.index.items import Mask, hash_texts
 from imgsearch.index.manifest import FILE_NAME, FORMAT_VERSION, HF_PREFIX, Provenance, provenance_of
@@ -37,7 +38,6 @@ from imgsearch.ingest.shards import (
 from imgsearch.ingest.source import START, BuildOptions, Source
 from imgsearch.models.encoder import BATCH_SIZE, Encoder
 from imgsearch.records import BuildReport, Item, Skip
-from imgsearch.text import json_text
 
 OnProgress = Callable[[int, int | None], None]  # entries done and expected; None if unknown
 
@@ -60,7 +60,7 @@ def build_index(
     """
     if options.text:
         text_reader()  # fail before anything is read
-    provenance = _provenance(source, encoder, options)
+    provenance = build_provenance(source, encoder, options)
     with bundle_writer(bundle) as work:
         old = _open_old(bundle, provenance) if options.update and (bundle / FILE_NAME).exists() else None
         folder = work / _shards_key(provenance, source, options)
@@ -76,7 +76,7 @@ def build_index(
         if options.strict:
             _check_none(report.skipped)
         if not report.num_items and not provenance.part:
-            raise _no_picture(source, bundle, report)
+            raise no_picture(source.name, bundle, report)
         blocks = filter_blocks((shard.block for shard in shards), is_first)
         if old and options.captions and (captions := captions_of(old)):
             blocks = with_captions(blocks, captions)
@@ -86,17 +86,8 @@ def build_index(
     return report
 
 
-def _no_picture(source: Source, bundle: Path, report: BuildReport) -> InputError:
-    """Leave the report, unless a bundle is there, and return the error, with the first reasons."""
-    if not (bundle / FILE_NAME).exists():
-        bundle.mkdir(exist_ok=True)
-        (bundle / REPORT).write_text(json_text(report.to_json()) + "\n", "utf-8")
-    reasons = [f"{skip.picture}: {skip.reason.rstrip('.')}" for skip in report.skipped[:3]]
-    template = "{source} holds no picture that can be read ({skips}). Give another source."
-    return InputError(template, source=source.name, skips="; ".join([f"{len(report.skipped)} skipped", *reasons]))
-
-
-def _provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Provenance:
+def build_provenance(source: Source, encoder: Encoder, options: BuildOptions) -> Provenance:
+    """Return the provenance of a bundle that `build_index` makes."""
     part, division = "", ""
     if options.part[1] > 1:
         part = "{}/{}".format(*options.part)
@@ -178,7 +169,7 @@ def _check_none(skips: Iterable[Skip]) -> None:
     """Raise InputError for the first skip that is not a mere note, if there is one."""
     for skip in filterfalse(attrgetter("is_note"), skips):
         template = "{picture} cannot be indexed: {reason}. Take it away, or leave out --strict."
-        raise InputError(template, picture=skip.picture, reason=skip.reason)
+        raise InputError(template, picture=skip.picture, reason=skip.reason.rstrip("."))
 
 
 class _ShardWriter:

@@ -10,15 +10,17 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
-from imgsearch.errors import ImgsearchError, InputError
+from imgsearch.errors import BundleError, ImgsearchError, InputError
 from imgsearch.index.edit import merge
-from imgsearch.ingest.builder import build_index
+from imgsearch.index.index import Index
+from imgsearch.ingest.builder import build_index, build_provenance
 from imgsearch.ingest.columns import DatasetOptions
 from imgsearch.ingest.dataset import open_source
 from imgsearch.ingest.source import BuildOptions
@@ -28,6 +30,8 @@ from imgsearch.records import BuildReport
 INSTALL = 'pip install "ray>=2.60,<3"'
 MAX_RETRIES = 3  # of a part whose worker or machine was lost
 CONNECT_S = 5.0  # Ray itself waits for minutes at a wrong address, then ends the process
+SETTINGS = b"\x04"  # the type of a frame, after three bytes of its length
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + SETTINGS + bytes(5)  # of an HTTP/2 client
 
 
 def build_on_ray(
@@ -57,18 +61,20 @@ def build_on_ray(
         task = ray.remote(max_retries=MAX_RETRIES, **needs)(_build_part)
         running = {}
         for number, path in parts.items():
-            own = replace(options, part=(number, num_parts), update=True)  # finished parts are not encoded again
+            own = replace(options, part=(number, num_parts))
             running[task.remote(source, path, encoder, own)] = number
         failed: dict[int, str] = {}
+        num_items = 0
         while running:
             [done], _ = ray.wait(list(running))
             number = running.pop(done)
             try:
                 report: BuildReport = ray.get(done)
+                num_items += report.num_items
                 say(f"Part {number} of {num_parts}: {report.num_items} pictures, {report.num_encoded} encoded.")
             except ray.exceptions.RayError as error:
-                cause = getattr(error, "cause", None)
-                failed[number] = str(cause) if isinstance(cause, ImgsearchError) else type(cause or error).__name__
+                cause = getattr(error, "cause", None) or error
+                failed[number] = str(cause) if isinstance(cause, ImgsearchError) else f"{type(cause).__name__}."
                 say(f"Part {number} of {num_parts} failed: {failed[number]}")
     finally:
         ray.shutdown()
@@ -79,8 +85,16 @@ def build_on_ray(
             total=num_parts,
             reason=next(iter(failed.values())),
         )
-    report = merge(list(parts.values()), bundle)
-    shutil.rmtree(folder)
+    is_done = not num_items  # then nothing of the parts is of use
+    try:
+        report = merge(list(parts.values()), bundle)
+        is_done = True
+    finally:
+        for path in parts.values() if is_done else ():
+            for place in (path, path.with_name(f".{path.name}.build")):
+                shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # parts or somebody else's files lie there
+            folder.rmdir()
     return report
 
 
@@ -91,10 +105,10 @@ def _connected(address: str) -> ModuleType:
         import ray
     except ImportError:
         raise InputError("Ray is not installed. Install it: {install}", install=INSTALL) from None
-    place = urlsplit(address if "://" in address else f"//{address}")
     try:
+        place = urlsplit(address if "://" in address else f"//{address}")
         if address != "local":
-            socket.create_connection((place.hostname or "", place.port or 0), CONNECT_S).close()
+            _check_answer(place.hostname or "", place.port or 0)
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
@@ -105,11 +119,25 @@ def _connected(address: str) -> ModuleType:
     return ray
 
 
+def _check_answer(host: str, port: int) -> None:
+    """Raise OSError or ValueError unless a server of HTTP/2 (RFC 9113, section 3.4), as Ray's are, answers there."""
+    with socket.create_connection((host, port), CONNECT_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+        connection.sendall(HELLO)
+        if connection.makefile("rb").read(4)[3:] != SETTINGS:
+            raise ValueError("another program listens there")
+
+
 _load = lru_cache(1)(load_encoder)  # a process of Ray builds several parts
 
 
 def _build_part(
     source: tuple[str, DatasetOptions], bundle: Path, encoder: tuple[ModelRef, str], options: BuildOptions
 ) -> BuildReport:
-    """Build a part, on any machine."""
-    return build_index(open_source(*source), bundle, _load(*encoder), options)
+    """Build a part, on any machine. One that was finished by the same options is not encoded again."""
+    opened, model, is_same = open_source(*source), _load(*encoder), False
+    with suppress(BundleError):
+        made = vars(Index.load(bundle).provenance)
+        is_same = asdict(build_provenance(opened, model, options)).items() <= made.items()
+    return build_index(opened, bundle, model, replace(options, update=is_same))

@@ -14,6 +14,7 @@ from imgsearch.errors import BundleError, InputError
 from imgsearch.index.bundle import read_report
 from imgsearch.index.edit import export_parquet, merge, remove
 from imgsearch.index.index import Index
+from imgsearch.index.manifest import read_manifest
 from imgsearch.ingest.builder import build_index
 from imgsearch.ingest.folder import Folder
 from imgsearch.ingest.source import BuildOptions
@@ -71,6 +72,19 @@ def test_merged_parts_equal_one_build(pictures: Path, parts: Sequence[Path], who
     assert replace(cards[0], source="", created="") == replace(cards[1], source="", created="")
     assert report.num_items == len(Index.load(whole)) == sum(len(Index.load(part)) for part in parts)
     assert min(len(Index.load(part)) for part in parts) > 2 * SHARD_SIZE  # several shards each
+
+
+@pytest.mark.parametrize("num_parts", [2, 7])
+def test_empty_shards_and_parts_leave_no_trace(num_parts: int, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    folder = Folder(save_pictures(tmp_path / "pictures", 10))
+    for picture in list(folder.read())[4:6]:  # the middle one of five shards
+        (tmp_path / "pictures" / picture.id).write_bytes(b"")
+    build_index(folder, tmp_path / "whole", tiny_encoder, BuildOptions(shard_size=2))
+    parts = {number: tmp_path / f"part{number}" for number in range(1, num_parts + 1)}
+    for number, part in parts.items():
+        build_index(folder, part, tiny_encoder, BuildOptions(shard_size=2, part=(number, num_parts)))
+    merge(list(parts.values()), tmp_path / "merged")
+    assert read_manifest(tmp_path / "merged").files == read_manifest(tmp_path / "whole").files
 
 
 def test_a_merge_reports_what_one_build_does(
