@@ -114,6 +114,8 @@ class LanceTable:
             if way.probes:  # with a filter, in all partitions: the nearest of few rows may lie in any of them
                 query = query.minimum_nprobes(way.probes).maximum_nprobes(0 if where else way.max_probes)
             found = (query if way.probes else query.bypass_vector_index()).to_arrow()
+            if way.max_probes and not where and len(found) < min(limit, len(self)):  # these partitions hold no more
+                found = query.maximum_nprobes(0).to_arrow()
         scores = check_finite(np.einsum("nd,d->n", self._vectors(found), vector))  # the engine's are of half precision
         rows = np.asarray(found["_rowoffset"].to_pylist(), np.int64)
         order = np.lexsort((rows, -scores))[:count]

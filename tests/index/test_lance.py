@@ -102,6 +102,22 @@ def test_the_nearest_are_found_about_as_often_as_told_and_all_if_asked_for(folde
     assert np.mean(shares) >= table.recall - 0.03
 
 
+def test_late_pages_come_from_partitions_that_else_are_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_few(monkeypatch)
+    for name, number in {"PARTITION": 256, "FIRST_PROBES": 8, "FIRST_REFINED": 8}.items():
+        monkeypatch.setattr(lance_export, name, number)
+    table, queries = as_table(made_up(6000), tmp_path), clustered(50, 64, 2)
+    exact, measured = LanceIndex(tmp_path / "table.lance", exact=True), table.table.measured
+    assert measured and measured.max_probes < lance_export.num_partitions(6000)
+    found = [[{*index.nearest(query[None], 10)[1].tolist()} for query in queries] for index in (table, exact)]
+    shares = [len(one & other) / 10 for one, other in zip(*found, strict=True)]
+    assert np.mean(shares) >= measured.recall_at_10 - 0.03
+    pages = [table.nearest(queries[:1], start + 500)[1][start:].tolist() for start in range(0, 6500, 500)]
+    assert sorted(row for page in pages for row in page) == [*range(6000)] and pages[-1] == []
+
+
 @pytest.mark.long
 def test_200_000_rows_are_found_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lance_export, "NUM_QUERIES", 100)
