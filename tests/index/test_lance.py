@@ -4,9 +4,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -282,7 +284,7 @@ def test_opening_reads_no_row_and_a_search_that_breaks_off_is_told(copy: Path) -
     shutil.rmtree(copy / "table.lance" / "data")
     table = LanceIndex(copy / "table.lance")
     for ask in (lambda: table.item(5), lambda: table.rows_of([5]), lambda: table.search(clustered(1, 64, 3), 5)):
-        with pytest.raises(BundleError, match="cannot be read: .* try again later"):
+        with pytest.raises(BundleError, match=r"cannot be read: a file of it is missing\. "):
             ask()
 
 
@@ -341,17 +343,60 @@ def test_by_command_line(run: Run, tmp_path: Path) -> None:
     assert "There is no Lance table" in run("search", "--index", f"{address}s", "an owl").refusal()
 
 
+def use_server(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """Take S3 to be at a port of this machine."""
+    variables = {"ENDPOINT": f"http://127.0.0.1:{port}", "ALLOW_HTTP": "true", "REGION": "us-east-1"}
+    variables |= {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "EC2_METADATA_DISABLED": "true"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """An S3 server that lets nobody in."""
+
+    def do_GET(self) -> None:
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        use_server(monkeypatch, server.server_port)
+        threading.Thread(target=server.serve_forever).start()
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("refusing")
+def test_why_s3_fails_is_told_in_a_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_path("s3://photos/starter")
+
+    def check(reason: str) -> None:
+        with pytest.raises(BundleError, match=rf"^The table \S+ cannot be read: {reason}\. See"):
+            LanceIndex(table)
+        with pytest.raises(InputError, match=rf"^The table \S+ cannot be written: {reason}\. Give"):
+            export_table(STARTER_BUNDLE, table, stems, ignore)
+
+    check("access is denied, check the keys")
+    use_server(monkeypatch, free_port())
+    check("its server does not answer")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    check("there are no keys, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+
+
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """An S3 server on loopback, with a bucket `photos`."""
     port = free_port()
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stderr=subprocess.DEVNULL)
-    variables = {"ENDPOINT": f"http://127.0.0.1:{port}", "ALLOW_HTTP": "true", "REGION": "us-east-1"}
-    for name, value in (variables | {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret"}).items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+    use_server(monkeypatch, port)
     for _ in range(100):
         with suppress(OSError):
-            urlopen(Request(f"{variables['ENDPOINT']}/photos", method="PUT"))
+            urlopen(Request(f"http://127.0.0.1:{port}/photos", method="PUT"))
             break
         time.sleep(0.2)
     yield server
@@ -362,7 +407,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_table_in_s3_and_a_server_that_breaks_off(s3: subprocess.Popen[bytes]) -> None:
     table = table_path("s3://photos/starter")
     export_table(STARTER_BUNDLE, table, stems, ignore)
-    with pytest.raises(BundleError, match=r"s3://none/starter\.lance cannot be read"):
+    with pytest.raises(BundleError, match=r"s3://none/starter\.lance cannot be read: there is no such bucket"):
         LanceIndex(table_path("s3://none/starter"))
     with running_app("--index", "s3://photos/starter", "--captioner", "starter") as (url, _):
         caller = Caller(url, "127.0.0.1")
