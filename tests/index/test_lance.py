@@ -33,7 +33,7 @@ from imgsearch.records import Item
 from imgsearch.search.query import Part
 from imgsearch.search.words import stems
 from tests.helpers.app import free_port, running_app
-from tests.helpers.commands import Run
+from tests.helpers.commands import Run, run_process
 from tests.helpers.greedy import Caller
 from tests.helpers.tables import as_table, ignore
 
@@ -330,6 +330,21 @@ def test_a_build_writes_a_table_of_its_bundle(run: Run, tmp_path: Path) -> None:
     assert "--lance does not go with --shard" in refused
 
 
+@pytest.mark.usefixtures("refusing")
+def test_a_table_that_cannot_be_written_is_told_before_a_build(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for address, words in {
+        f"lance://{tmp_path}/file/x": "x.lance cannot be written: ",
+        "s3://photos/x": "x.lance cannot be written: access is denied",
+        f"lance://{tmp_path}/a b": "is no address of a Lance table. Give one such as",
+    }.items():
+        asked = ("build", ROOT / "examples" / "stamps", "--out", tmp_path / "bundle", "--lance", address)
+        assert words in run(*asked).refusal() and not (tmp_path / "bundle").exists()
+    for address in ("lance://", "lance://x/.lance", "s3://", "s3://photos"):
+        assert "is no address of a Lance table. Give" in run("info", "--index", address).refusal()
+    assert "IMGSEARCH_INDEX: 'lance://' is no" in run_process("info", IMGSEARCH_INDEX="lance://").refusal()
+
+
 def test_by_command_line(run: Run, tmp_path: Path) -> None:
     address = f"lance://{tmp_path}/starter"
     made = run("export", "--index", STARTER_BUNDLE, "--lance", address, "--json").answer()
@@ -360,6 +375,9 @@ class Refusing(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
 
 
 @pytest.fixture
