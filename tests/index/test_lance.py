@@ -356,6 +356,10 @@ def test_by_command_line(run: Run, tmp_path: Path) -> None:
     assert told["encoder"].startswith("starter/") and (told["num_items"], told["recall_at_10"]) == (263, 1.0)
     assert "was made by the encoder starter" in run("search", "--index", address, "--encoder", "clip", "owl").refusal()
     assert "There is no Lance table" in run("search", "--index", f"{address}s", "an owl").refusal()
+    for command in ("remove --id a.jpg --index", "export --parquet out --index", "merge --out out"):
+        refusal = run(*command.split(), address).refusal()
+        assert "A Lance table cannot be changed, merged or exported. Do that with its bundle" in refusal
+    assert "Leave out --verify." in run("info", "--verify", "--index", address).refusal()
 
 
 def use_server(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
