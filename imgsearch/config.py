@@ -42,8 +42,17 @@ def _path(text: str) -> Path:
 
 
 def table_path(text: str) -> Path:
-    """Turn the address of a Lance table into its path, NAME.lance; of one in S3 it has one slash too few."""
-    return _path(text.removeprefix(LANCE_PREFIX).rstrip("/").removesuffix(".lance") + ".lance")
+    """Turn the address of a Lance table into its path, NAME.lance; of one in S3 it has one slash too few.
+
+    Raise argparse.ArgumentTypeError, with a message for the user, if no table can be called so.
+    """
+    path = _path(text.removeprefix(LANCE_PREFIX).rstrip("/").removesuffix(".lance") + ".lance")
+    if not (re.fullmatch(r"[\w.-]+", path.stem, re.ASCII) and is_lance_table(path)) or path.parent == Path("s3:"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address of a Lance table. Give one such as lance://tables/photos or s3://BUCKET/photos, "
+            "with only letters without accents, digits, _, - and dots in the name"
+        )
+    return path
 
 
 def is_lance_table(bundle: Path) -> bool:
@@ -220,15 +229,15 @@ def _is_loopback(host: str) -> bool:
 
 def _parse(variable: str, name: str, text: str) -> Any:
     flag = FLAGS[name]
-    if name == "index":  # a name on the hub contains a colon, which otherwise separates two bundles
-        separator, prefixes = re.escape(os.pathsep), "|".join((HF_DATASETS_PREFIX, LANCE_PREFIX, S3_PREFIX))
-        return [bundle_name(part) for part in re.findall(rf"(?:{prefixes})?[^{separator}]+", text)]
     if flag.get("action") == "store_true":
         if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
             raise SettingsError("{variable} is {text!r}. Give 1 or 0.", variable=variable, text=text)
         return text.lower() in ("1", "true", "yes")
     parse = flag.get("type", str)
     try:
+        if name == "index":  # a name on the hub contains a colon, which otherwise separates two bundles
+            separator, prefixes = re.escape(os.pathsep), "|".join((HF_DATASETS_PREFIX, LANCE_PREFIX, S3_PREFIX))
+            return [parse(part) for part in re.findall(rf"(?:{prefixes})[^{separator}]*|[^{separator}]+", text)]
         return [parse(part.strip()) for part in text.split(",")] if name == "allowed_host" else parse(text)
     except argparse.ArgumentTypeError as error:
         raise SettingsError("{variable}: {error}.", variable=variable, error=error) from None

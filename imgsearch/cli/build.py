@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -78,9 +79,12 @@ def build(arguments: argparse.Namespace, settings: Settings) -> Output:
     if arguments.lance:
         if arguments.part[1] > 1:
             raise InputError("--lance does not go with --shard. Merge the parts, and export the bundle.")
+        from imgsearch.index.lance_export import writing
         from imgsearch.index.lance_table import connect
 
-        connect(arguments.lance)  # fail before the hours of a build
+        with writing(arguments.lance):  # fail before the hours of a build
+            connect(arguments.lance)
+        warnings.filterwarnings("ignore", "lancedb fork", RuntimeWarning)  # Ray forks only to start programs
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends the build like Ctrl-C
     check_target(arguments.out)  # fail before a model is downloaded
     if arguments.text:

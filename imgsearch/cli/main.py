@@ -3,7 +3,7 @@
 import argparse
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -21,7 +21,7 @@ from imgsearch.cli.search import (
     search,
     similar,
 )
-from imgsearch.config import FlagParser, Settings, is_lance_table, table_path
+from imgsearch.config import Bundle, FlagParser, Settings, bundle_name, is_lance_table, table_path
 from imgsearch.environment import cache_folder, configure_environment
 from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.index.manifest import MAX_DIGEST_BYTES, Manifest, check_digests, open_bundle
@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         configure_environment(cache_folder().parent)
         settings = Settings.read(vars(arguments))
+        if arguments.run in (merge, remove, export, _caption):
+            _refuse_tables(getattr(arguments, "bundles", settings.index))
         settings = settings if arguments.run in WRITING else fetch_hub_bundles(settings)
         fields, lines = arguments.run(arguments, settings)
         for line in [json_text(fields)] if arguments.json else map(sanitise_line, lines):
@@ -54,6 +56,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _refuse_tables(bundles: Sequence[Bundle]) -> None:
+    if any(is_lance_table(bundle) for bundle in bundles if isinstance(bundle, Path)):
+        raise InputError(
+            "A Lance table cannot be changed, merged or exported. Do that with its bundle, then export it to a new one."
+        )
 
 
 def _parser() -> FlagParser:
@@ -70,7 +79,7 @@ def _parser() -> FlagParser:
     encoder = ("encoder", "precision")
     add_build_flags(add(build, "build", "index pictures into a bundle", *encoder))
     command = add(merge, "merge", "put bundles together, such as the parts of a divided build")
-    command.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
+    command.add_argument("bundles", type=lambda text: Path(bundle_name(text)), nargs="+", metavar="BUNDLE")
     command.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
     command = add(remove, "remove", "take pictures out of a bundle", "index")
     command.add_argument("--id", nargs="+", required=True, metavar="ID", help="of the pictures")
@@ -115,8 +124,6 @@ def _describe(arguments: argparse.Namespace, settings: Settings) -> Output:
 def _caption(arguments: argparse.Namespace, settings: Settings) -> Output:
     from imgsearch.index.captions import add_captions
 
-    if is_lance_table(settings.bundle):
-        raise InputError("A Lance table cannot be changed. Describe its bundle, and export that to a new table.")
     engine = open_engine(settings, settings.captioner)
     print_problems(engine)
     status, language = engine.status, arguments.language
@@ -137,6 +144,8 @@ def _caption(arguments: argparse.Namespace, settings: Settings) -> Output:
 
 def _info(arguments: argparse.Namespace, settings: Settings) -> Output:
     if is_lance_table(settings.bundle):
+        if arguments.verify:
+            raise InputError("A Lance table has no digests that could be checked. Leave out --verify.")
         from imgsearch.index.lance import LanceIndex
         from imgsearch.index.lance_table import address
 

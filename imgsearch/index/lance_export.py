@@ -4,7 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from imgsearch.environment import is_remote
 from imgsearch.errors import InputError
 from imgsearch.files import read_at_most
 from imgsearch.index.filters import ITEM_FIELDS, numbers
-from imgsearch.index.index import MAX_REASON, Index
+from imgsearch.index.index import Index
 from imgsearch.index.items import SCHEMA, stable_sample
 from imgsearch.index.lance_table import (
     FACTS,
@@ -34,10 +34,10 @@ from imgsearch.index.lance_table import (
     address,
     connect,
     padded,
+    reason_of,
     without_case,
 )
 from imgsearch.index.manifest import HF_PREFIX, Manifest
-from imgsearch.text import truncate
 
 MAX_COLUMNS, MAX_VALUES = 100, 64  # columns that can be filtered by; distinct texts of one whose counts are kept
 NUM_SAMPLE = 10_000  # rows: as many as a map has points
@@ -59,17 +59,24 @@ def export_table(bundle: Path, path: Path, stems: Stems, on_progress: OnProgress
     """
     index = Index.load(bundle)
     lock = nullcontext() if is_remote(path) else FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    with writing(path):
+        try:
+            with lock:
+                return _export(bundle, index, path, stems, on_progress)
+        except Timeout:
+            raise InputError(
+                "{bundle} is being written by another process. Wait until it is done.", bundle=address(path)
+            ) from None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise InputError if what is done to a table fails."""
     try:
-        with lock:
-            return _export(bundle, index, path, stems, on_progress)
-    except Timeout:
-        raise InputError(
-            "{bundle} is being written by another process. Wait until it is done.", bundle=address(path)
-        ) from None
+        yield
     except (OSError, ValueError, RuntimeError) as error:
         template = "The table {table} cannot be written: {reason}. Give another address, or try again later."
-        reason = truncate(str(error).rstrip("."), MAX_REASON)
-        raise InputError(template, table=address(path), reason=reason) from error
+        raise InputError(template, table=address(path), reason=reason_of(error)) from error
 
 
 def _export(bundle: Path, index: Index, path: Path, stems: Stems, on_progress: OnProgress) -> Measured:

@@ -114,6 +114,8 @@ class LanceTable:
             if way.probes:  # with a filter, in all partitions: the nearest of few rows may lie in any of them
                 query = query.minimum_nprobes(way.probes).maximum_nprobes(0 if where else way.max_probes)
             found = (query if way.probes else query.bypass_vector_index()).to_arrow()
+            if way.max_probes and not where and len(found) < min(limit, len(self)):  # these partitions hold no more
+                found = query.maximum_nprobes(0).to_arrow()
         scores = check_finite(np.einsum("nd,d->n", self._vectors(found), vector))  # the engine's are of half precision
         rows = np.asarray(found["_rowoffset"].to_pylist(), np.int64)
         order = np.lexsort((rows, -scores))[:count]
@@ -129,9 +131,8 @@ class LanceTable:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            reason = truncate(str(error).rstrip("."), MAX_REASON)
             template = "The table {table} cannot be read: {reason}. See that it is there, or try again later."
-            raise BundleError(template, table=address(self.path), reason=reason) from error
+            raise BundleError(template, table=address(self.path), reason=reason_of(error)) from error
 
 
 def connect(path: Path, options: dict[str, str] | None = None) -> Any:
@@ -141,6 +142,22 @@ def connect(path: Path, options: dict[str, str] | None = None) -> Any:
     except ImportError:
         raise InputError("A Lance table needs LanceDB. Install it: {command}", command=INSTALL) from None
     return lancedb.connect(address(path.parent), storage_options=options)
+
+
+def reason_of(error: Exception) -> Message | str:
+    """Return why the engine failed: its texts say so after hundreds of letters, and name places in its source."""
+    reasons = {
+        "status: 403": Message("access is denied, check the keys"),
+        "CredentialsNotLoaded|FailedToLoadToken": Message(
+            "there are no keys, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ),
+        "kind: (Connect|Timeout)|timed.out": Message("its server does not answer"),
+        "NoSuchBucket": Message("there is no such bucket"),
+        "Not.found: |NoSuchKey|No.such.file": Message("a file of it is missing"),
+    }
+    first_clause = re.split(r"\n|: \w+ \{|, /\S+\.rs:", str(error))[0].rstrip(".")
+    known = (reason for sign, reason in reasons.items() if re.search(sign, str(error)))
+    return next(known, truncate(first_clause, MAX_REASON))
 
 
 def address(path: Path) -> str:

@@ -225,8 +225,7 @@ def encoder_of(manifest: Manifest, bundle: Path, spec: str) -> ModelRef:
     is_same = asked.model_id == own.model_id or {asked.model_id, own.model_id} <= set(STARTER_IDS)
     if not is_same or (asked.revision and asked.revision != own.revision):
         raise BundleError(
-            "The bundle {bundle} was made by the encoder {own}, but {wanted} is asked for. Leave out "
-            "--encoder, or build it again.",
+            "{bundle} was made by the encoder {own}, but {wanted} is asked for. Leave out --encoder, or make it again.",
             bundle=bundle,
             own=own,
             wanted=asked,

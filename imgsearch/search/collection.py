@@ -48,9 +48,7 @@ def open_collection(bundle: Path, encoder: Encoder, on_progress: OnProgress, *, 
     if made_by == loaded:
         return index
     if not is_starter_collection(bundle):
-        template = (
-            "The bundle {bundle} was made by the encoder {made_by}, but the one loaded is {loaded}. Build it again."
-        )
+        template = "{bundle} was made by the encoder {made_by}, but the one loaded is {loaded}. Make it again."
         raise BundleError(template, bundle=bundle, made_by=" ".join(made_by), loaded=" ".join(loaded))
     key_fields = (bundle / FILE_NAME).read_bytes().decode(), encoder.model_id, encoder.revision, encoder.precision
     file = cache_path(cache_folder(), "vectors.npy", *key_fields)

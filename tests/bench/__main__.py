@@ -1,4 +1,4 @@
-"""Measure speed and memory, as ratios in one run: python -m tests.bench [app|models|build|search|load]."""
+"""Measure speed and memory, as ratios in one run: python -m tests.bench [app|models|build|search|lance|load]."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -8,12 +8,14 @@ from tests.bench.app import bench_answers, bench_app
 from tests.bench.figures import Figure, bench_build, bench_many, bench_memory, bench_order, bench_search
 from tests.bench.load import bench_load
 from tests.bench.models import bench_captioner, bench_encoder
+from tests.bench.tables import bench_tables
 
 GROUPS: dict[str, tuple[Callable[[], Iterator[Figure]], ...]] = {
     "app": (bench_app, bench_answers),
     "models": (bench_encoder, bench_captioner),
     "build": (bench_build, bench_memory),
     "search": (bench_search, bench_order, bench_many),
+    "lance": (bench_tables,),
     "load": (bench_load,),
 }
 

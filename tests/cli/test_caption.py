@@ -105,7 +105,7 @@ def test_what_cannot_be_described_is_one_sentence(bundle: Path, tmp_path: Path, 
     as_table(Index.load(bundle), tmp_path)
     before = contents_of(bundle)
     for index, captioner, words in (
-        (f"lance://{tmp_path / 'table'}", "starter", "A Lance table cannot be changed."),
+        (f"lance://{tmp_path / 'table'}", "starter", "A Lance table cannot be changed, merged or exported."),
         ("hf://datasets/some/bundle", "starter", "on the hub and cannot be changed here"),
         (tmp_path / "none", "starter", "no bundle at"),
         (bundle, "some/model", "some/model"),

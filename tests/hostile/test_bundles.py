@@ -109,7 +109,8 @@ def check_refused(code: int, said: list[str]) -> None:
     """One plain sentence, with the next step, and exit code 2."""
     assert code == 2 and len(said) == 1, said
     assert said[0].startswith("imgsearch: ") and len(said[0]) < 1000 and said[0].isprintable()
-    assert "Build it again." in said[0] or "Build its bundle again." in said[0] or "Build one: " in said[0]
+    steps = ("Build it again.", "Build its bundle again.", "Build one: ", "Make it again.")
+    assert any(step in said[0] for step in steps)
 
 
 def check_said(code: int, printed: str, said: list[str]) -> None:

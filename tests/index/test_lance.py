@@ -4,9 +4,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -31,7 +33,7 @@ from imgsearch.records import Item
 from imgsearch.search.query import Part
 from imgsearch.search.words import stems
 from tests.helpers.app import free_port, running_app
-from tests.helpers.commands import Run
+from tests.helpers.commands import Run, run_process
 from tests.helpers.greedy import Caller
 from tests.helpers.tables import as_table, ignore
 
@@ -100,6 +102,22 @@ def test_the_nearest_are_found_about_as_often_as_told_and_all_if_asked_for(folde
         assert exact.nearest(query[None], 10)[0] == pytest.approx(scores, abs=1e-6)
         shares.append(len({*table.nearest(query[None], 10)[1].tolist()} & {*rows.tolist()}) / 10)
     assert np.mean(shares) >= table.recall - 0.03
+
+
+def test_late_pages_come_from_partitions_that_else_are_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_few(monkeypatch)
+    for name, number in {"PARTITION": 256, "FIRST_PROBES": 8, "FIRST_REFINED": 8}.items():
+        monkeypatch.setattr(lance_export, name, number)
+    table, queries = as_table(made_up(6000), tmp_path), clustered(50, 64, 2)
+    exact, measured = LanceIndex(tmp_path / "table.lance", exact=True), table.table.measured
+    assert measured and measured.max_probes < lance_export.num_partitions(6000)
+    found = [[{*index.nearest(query[None], 10)[1].tolist()} for query in queries] for index in (table, exact)]
+    shares = [len(one & other) / 10 for one, other in zip(*found, strict=True)]
+    assert np.mean(shares) >= measured.recall_at_10 - 0.03
+    pages = [table.nearest(queries[:1], start + 500)[1][start:].tolist() for start in range(0, 6500, 500)]
+    assert sorted(row for page in pages for row in page) == [*range(6000)] and pages[-1] == []
 
 
 @pytest.mark.long
@@ -266,7 +284,7 @@ def test_opening_reads_no_row_and_a_search_that_breaks_off_is_told(copy: Path) -
     shutil.rmtree(copy / "table.lance" / "data")
     table = LanceIndex(copy / "table.lance")
     for ask in (lambda: table.item(5), lambda: table.rows_of([5]), lambda: table.search(clustered(1, 64, 3), 5)):
-        with pytest.raises(BundleError, match="cannot be read: .* try again later"):
+        with pytest.raises(BundleError, match=r"cannot be read: a file of it is missing\. "):
             ask()
 
 
@@ -312,6 +330,21 @@ def test_a_build_writes_a_table_of_its_bundle(run: Run, tmp_path: Path) -> None:
     assert "--lance does not go with --shard" in refused
 
 
+@pytest.mark.usefixtures("refusing")
+def test_a_table_that_cannot_be_written_is_told_before_a_build(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for address, words in {
+        f"lance://{tmp_path}/file/x": "x.lance cannot be written: ",
+        "s3://photos/x": "x.lance cannot be written: access is denied",
+        f"lance://{tmp_path}/a b": "is no address of a Lance table. Give one such as",
+    }.items():
+        asked = ("build", ROOT / "examples" / "stamps", "--out", tmp_path / "bundle", "--lance", address)
+        assert words in run(*asked).refusal() and not (tmp_path / "bundle").exists()
+    for address in ("lance://", "lance://x/.lance", "s3://", "s3://photos"):
+        assert "is no address of a Lance table. Give" in run("info", "--index", address).refusal()
+    assert "IMGSEARCH_INDEX: 'lance://' is no" in run_process("info", IMGSEARCH_INDEX="lance://").refusal()
+
+
 def test_by_command_line(run: Run, tmp_path: Path) -> None:
     address = f"lance://{tmp_path}/starter"
     made = run("export", "--index", STARTER_BUNDLE, "--lance", address, "--json").answer()
@@ -323,6 +356,58 @@ def test_by_command_line(run: Run, tmp_path: Path) -> None:
     assert told["encoder"].startswith("starter/") and (told["num_items"], told["recall_at_10"]) == (263, 1.0)
     assert "was made by the encoder starter" in run("search", "--index", address, "--encoder", "clip", "owl").refusal()
     assert "There is no Lance table" in run("search", "--index", f"{address}s", "an owl").refusal()
+    for command in ("remove --id a.jpg --index", "export --parquet out --index", "merge --out out"):
+        refusal = run(*command.split(), address).refusal()
+        assert "A Lance table cannot be changed, merged or exported. Do that with its bundle" in refusal
+    assert "Leave out --verify." in run("info", "--verify", "--index", address).refusal()
+
+
+def use_server(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """Take S3 to be at a port of this machine."""
+    variables = {"ENDPOINT": f"http://127.0.0.1:{port}", "ALLOW_HTTP": "true", "REGION": "us-east-1"}
+    variables |= {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "EC2_METADATA_DISABLED": "true"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """An S3 server that lets nobody in."""
+
+    def do_GET(self) -> None:
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        use_server(monkeypatch, server.server_port)
+        threading.Thread(target=server.serve_forever).start()
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("refusing")
+def test_why_s3_fails_is_told_in_a_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_path("s3://photos/starter")
+
+    def check(reason: str) -> None:
+        with pytest.raises(BundleError, match=rf"^The table \S+ cannot be read: {reason}\. See"):
+            LanceIndex(table)
+        with pytest.raises(InputError, match=rf"^The table \S+ cannot be written: {reason}\. Give"):
+            export_table(STARTER_BUNDLE, table, stems, ignore)
+
+    check("access is denied, check the keys")
+    use_server(monkeypatch, free_port())
+    check("its server does not answer")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    check("there are no keys, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 
 
 @pytest.fixture
@@ -330,12 +415,10 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """An S3 server on loopback, with a bucket `photos`."""
     port = free_port()
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stderr=subprocess.DEVNULL)
-    variables = {"ENDPOINT": f"http://127.0.0.1:{port}", "ALLOW_HTTP": "true", "REGION": "us-east-1"}
-    for name, value in (variables | {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret"}).items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+    use_server(monkeypatch, port)
     for _ in range(100):
         with suppress(OSError):
-            urlopen(Request(f"{variables['ENDPOINT']}/photos", method="PUT"))
+            urlopen(Request(f"http://127.0.0.1:{port}/photos", method="PUT"))
             break
         time.sleep(0.2)
     yield server
@@ -346,7 +429,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_table_in_s3_and_a_server_that_breaks_off(s3: subprocess.Popen[bytes]) -> None:
     table = table_path("s3://photos/starter")
     export_table(STARTER_BUNDLE, table, stems, ignore)
-    with pytest.raises(BundleError, match=r"s3://none/starter\.lance cannot be read"):
+    with pytest.raises(BundleError, match=r"s3://none/starter\.lance cannot be read: there is no such bucket"):
         LanceIndex(table_path("s3://none/starter"))
     with running_app("--index", "s3://photos/starter", "--captioner", "starter") as (url, _):
         caller = Caller(url, "127.0.0.1")

@@ -40,7 +40,7 @@ def workers(process: int) -> list[int]:
 def test_a_killed_worker_changes_nothing(pictures: Path, tmp_path: Path) -> None:
     assert run_process(*BUILD, pictures, "--out", tmp_path / "alone", **THREADS).code == 0
     command = [sys.executable, "-m", "imgsearch", *BUILD, str(pictures), "--out", str(tmp_path / "many")]
-    flags = ("--ray", "local", "--parts", "2")
+    flags = ("--ray", "local", "--parts", "2", "--lance", f"lance://{tmp_path}/many")
     thesis = tmp_path / "many.parts" / "thesis.txt"
     thesis.parent.mkdir()
     thesis.touch()
@@ -54,6 +54,7 @@ def test_a_killed_worker_changes_nothing(pictures: Path, tmp_path: Path) -> None
         said = process.communicate()[1].decode()
     assert process.returncode == 0, said
     assert "Part 1 of 2: 32 pictures" in said and "Part 2 of 2: 32 pictures" in said
+    assert "64 rows are in" in said and "Warning" not in said
     alone, many = (read_manifest(tmp_path / name).files for name in ("alone", "many"))
     same = alone.keys() & many.keys()  # their names hold their digests
     assert {name.split("-")[0] for name in same} >= {"vectors", "items", "words"}
