@@ -166,7 +166,7 @@ def test_long_texts_and_many_columns_are_cut(open_page: Callable[[str], Page], u
 def test_chips_and_filters_show_letters_and_filter(open_page: Callable[[str], Page]) -> None:
     page = open_page("en-US")
     tiles, chips = search(page, "an animal"), chips_of(page)
-    page.locator("#wall .filters summary").click()
+    page.locator("#wall .bar button[aria-expanded]").click()
     values = page.locator("#wall .filters fieldset", has_text="group").locator("button")
     expect(values).to_have_count(len(MARKUP))
     shown = {letters(re.sub(r"\d+$", "", text)) for text in values.all_text_contents()}

@@ -188,6 +188,7 @@ def test_without_a_network_the_starter_answers_and_says_why(visit: Callable[...,
         page = visit(url, "fr-FR")
         summary, reason = page.locator("#banner summary"), page.get_by_text("la connexion au hub a échoué").first
         expect(summary).to_contain_text("hors ligne", timeout=60_000)
+        expect(page.locator("#banner p")).to_have_count(0, timeout=60_000)  # nothing is under way, and nothing moves
         expect(reason).to_be_hidden()
         summary.click()
         expect(reason).to_be_visible()

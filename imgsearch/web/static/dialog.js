@@ -46,7 +46,7 @@ dialog.addEventListener('close', () => {
   const pick = [...element.querySelectorAll('.pick')].find((one) => one.dataset.id === openId);
   openId = null;
   tell('closed');
-  pick?.focus();
+  pick?.focus({ preventScroll: true });
 });
 dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
 dialog.addEventListener('keydown', ({ key }) => {

@@ -17,7 +17,7 @@ const refill = (root, ...children) => {
   const controls = () => [...root.querySelectorAll(':is(button,input,select,summary)')];
   const focused = controls().indexOf(document.activeElement);
   root.replaceChildren(...children.filter(Boolean));
-  if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus();
+  if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus({ preventScroll: true });
 };
 // The paths of this window's uploads stay in its storage, by the tokens that stand for them in links.
 const UPLOADS = 'imgsearch.uploads', MAX_UPLOADS = 50;
