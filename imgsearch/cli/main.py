@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         configure_environment(cache_folder().parent)
         settings = Settings.read(vars(arguments))
-        if arguments.run in (merge, remove, export, _caption):
+        if arguments.run in BUNDLES_ONLY:
             _refuse_tables(getattr(arguments, "bundles", settings.index))
         settings = settings if arguments.run in WRITING else fetch_hub_bundles(settings)
         fields, lines = arguments.run(arguments, settings)
@@ -177,4 +177,5 @@ def _eval(arguments: argparse.Namespace, settings: Settings) -> Output:
     return fields, figure_lines(fields)
 
 
+BUNDLES_ONLY = (merge, remove, export, _caption)  # no Lance tables
 WRITING = (build, merge, remove, _caption)  # local bundles only: nothing is downloaded from the hub

@@ -210,9 +210,8 @@ class Index:
             return cls(vectors, items, manifest.at(bundle))
         except (RuntimeError, OSError, ValueError, MemoryError, pa.ArrowException) as error:
             reason = truncate(str(error).rstrip("."), MAX_REASON)
-            raise BundleError(
-                "The bundle {bundle} cannot be opened: {reason}. Build it again.", bundle=bundle, reason=reason
-            ) from error
+            template = "The bundle {bundle} cannot be opened: {reason}. Build it again."
+            raise BundleError(template, bundle=bundle, reason=reason) from error
 
 
 def filter_blocks(blocks: Iterable[Block], mask: Mask) -> Iterator[Block]:

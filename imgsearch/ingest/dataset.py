@@ -14,7 +14,7 @@ import datasets
 from datasets.exceptions import DatasetNotFoundError
 
 from imgsearch.config import HF_DATASETS_PREFIX
-from imgsearch.downloads import cached_dataset, fetch_whole_repo, remember_dataset
+from imgsearch.downloads import cached_dataset, fetch_whole_repo, remember_commit, remember_dataset
 from imgsearch.errors import ImgsearchError, InputError
 from imgsearch.hub import Repo, explain_hub_error, probe
 from imgsearch.ingest.columns import DatasetOptions, find_columns
@@ -192,7 +192,7 @@ def _open_hub(spec: str, options: DatasetOptions) -> Folder | Dataset:
     if builder.name not in TABLES:  # loose picture files: the library's own reader silently drops some
         _refuse(spec, "one of loose files", options, sorted({*OPTIONS} - {"revision", "streaming", "caption_column"}))
         path = fetch_whole_repo(Repo(spec, commit, "dataset"))
-        remember_dataset(repo, commit)
+        remember_commit(repo, path)
         return Folder(path, name, commit, licence, options.caption_column)
     split = choose(spec, "split", [str(split) for split in builder.config.data_files or ()], options.split)
     urls = [str(file) for file in builder.config.data_files[split]]

@@ -22,7 +22,7 @@ Name = Annotated[str, Field(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")]  # 
 
 
 class _State(BaseModel):
-    """What `datasets` writes as state.json."""
+    """Hold what `datasets` writes as state.json."""
 
     files: list[dict[Literal["filename"], Name]] = Field(alias="_data_files")
     split: str | None = Field(default=None, alias="_split")
